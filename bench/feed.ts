@@ -1,0 +1,246 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { createClient } from "graphql-ws";
+import { WebSocket } from "ws";
+import { createApiToken } from "../src/access/token.ts";
+import { write } from "../src/db/engine.ts";
+import { findAction, type RunnableAction } from "../src/execution/action.ts";
+import { claimExecutions } from "../src/execution/claim.ts";
+import { finishExecutions } from "../src/execution/finish.ts";
+import { requestExecutions } from "../src/execution/request.ts";
+import { type Registration, registerWorker } from "../src/worker/registry.ts";
+import type { Place } from "./place.ts";
+import type { Stage } from "./stage.ts";
+import { percentile } from "./statistics.ts";
+
+/** What one number of subscribers saw. Times are milliseconds from commit to client. */
+export interface FeedResult {
+  subscribers: number;
+  /** Executions, of five changes each. */
+  perSecond: number;
+  changes: number;
+  messages: number;
+  p50: number;
+  p99: number;
+  max: number;
+  /** Statements that the server ran while the changes were made and delivered. */
+  statements: number;
+}
+
+const program = fileURLToPath(new URL("../src/attune.js", import.meta.url));
+const deadlineMs = 30_000;
+
+/** The server's `api` role, alone in a process of its own, with every statement logged and counted. */
+interface ApiProcess extends AsyncDisposable {
+  url: string;
+  statements(): number;
+}
+
+async function startApiProcess(place: Place): Promise<ApiProcess> {
+  const child = spawn(process.execPath, [program, "serve", "--roles", "api"], {
+    stdio: ["ignore", "pipe", "inherit"],
+    env: {
+      PATH: process.env["PATH"],
+      ATTUNE__DATABASE__URL: place.url ?? "",
+      ATTUNE__DATABASE__LOG_STATEMENTS: "true",
+      ATTUNE__LOG__FORMAT: "json",
+      ATTUNE__SECURITY__ENCRYPTION_KEY: randomBytes(32).toString("hex"),
+      ATTUNE__SERVER__PORT: "0",
+    },
+  });
+  const kill = () => child.kill("SIGKILL"); // a run that ends with an error leaves nothing behind
+  process.once("exit", kill);
+  child.once("exit", () => process.off("exit", kill));
+  let statements = 0;
+  const listening = Promise.withResolvers<string>();
+  child.once("exit", (code) => listening.reject(new Error(`the server ended with code ${code}`)));
+  createInterface({ input: child.stdout }).on("line", (line) => {
+    if (line.includes('"msg":"statement"')) statements += 1;
+    const url = /^attune listens on (\S+)/.exec(line)?.[1];
+    if (url) listening.resolve(url);
+  });
+  return {
+    url: await listening.promise,
+    statements: () => statements,
+    [Symbol.asyncDispose]: () => stop(child),
+  };
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, "exit");
+  child.kill("SIGTERM");
+  await ended;
+}
+
+/** One socket with one subscription: what it received, and when. */
+interface Subscriber {
+  received: { key: string; at: number }[];
+  failed: unknown;
+  close(): Promise<void>;
+}
+
+interface StatusMessage {
+  executionStatus: { executionId: string; toStatus: string } | null;
+}
+
+function subscribe(url: string, token: string): Subscriber {
+  const client = createClient({
+    url: `${url.replace("http", "ws")}/graphql`,
+    webSocketImpl: WebSocket,
+    connectionParams: { authorization: `Bearer ${token}` },
+    retryAttempts: 0,
+  });
+  const subscriber: Subscriber = { received: [], failed: null, close: async () => await client.dispose() };
+  client.subscribe<StatusMessage>(
+    { query: "subscription { executionStatus { executionId toStatus } }" },
+    {
+      next: ({ data, errors }) => {
+        const at = performance.now();
+        if (!data?.executionStatus) subscriber.failed ??= errors ?? "a message without data";
+        else subscriber.received.push({ key: keyOf(data.executionStatus), at });
+      },
+      error: (error) => {
+        subscriber.failed ??= error;
+      },
+      complete: () => {},
+    },
+  );
+  return subscriber;
+}
+
+/** The global id's number and the status: what the writer, too, knows of the change. */
+function keyOf({ executionId, toStatus }: { executionId: string; toStatus: string }): string {
+  return `${Buffer.from(executionId, "base64").toString().split(":").at(-1)} ${toStatus.toLowerCase()}`;
+}
+
+/** Plays executor and worker: takes one execution through its five statuses, in three transactions. */
+function createWriter({ engine, session }: Stage, action: RunnableAction, worker: Registration) {
+  const committed: { key: string; at: number }[] = [];
+  const note = (id: string, statuses: readonly string[]) => {
+    const at = performance.now();
+    for (const status of statuses) committed.push({ key: `${id} ${status}`, at });
+  };
+  return {
+    committed,
+    runOne: async () => {
+      const [id = ""] = await write(engine, (tx) =>
+        requestExecutions(tx, [
+          {
+            action,
+            config: {},
+            enforcement: null,
+            executor: String(session.identityId),
+            ruleRef: null,
+            triggerRef: null,
+            traceTag: null,
+            generation: 0,
+            timeoutSeconds: null,
+            priority: 0,
+          },
+        ]),
+      );
+      note(id, ["requested", "scheduling", "scheduled"]);
+      await write(engine, (tx) => claimExecutions(tx, worker, { runtimeRef: action.runtimeRef ?? "", limit: 1 }));
+      note(id, ["running"]);
+      await write(engine, (tx) =>
+        finishExecutions(tx, [{ id, attempt: 1, status: "completed", result: null, error: null, reason: null }]),
+      );
+      note(id, ["completed"]);
+    },
+  };
+}
+
+/**
+ * Measures one busy subscription with that many subscribers, each on a socket of its own: executions at a steady rate, from the
+ * moment at which the writer knows of its commit to the client. Throws unless each subscriber got every change once and in order.
+ */
+export async function measureFeed(
+  place: Place,
+  stage: Stage,
+  load: { subscribers: number; perSecond: number; seconds: number },
+): Promise<FeedResult> {
+  const { engine, session } = stage;
+  const token = await write(engine, (tx) => createApiToken(tx, String(session.identityId), "bench"));
+  const action = await findAction(engine.db, "core.noop");
+  if (!action) throw new Error("there is no action core.noop");
+  const worker = await registerWorker(engine, { runtimes: [], slots: 1, labels: {} });
+  await using server = await startApiProcess(place);
+  const writer = createWriter(stage, action, worker);
+  const subscribers = Array.from({ length: load.subscribers }, () => subscribe(server.url, token));
+  try {
+    // Nothing tells a client that its subscription has begun, but its first message.
+    await until(async () => {
+      await writer.runOne();
+      return subscribers.every(({ received }) => received.length > 0);
+    }, subscribers);
+    await allReceived(writer.committed.at(-1)?.key ?? "", subscribers);
+    for (const { received } of subscribers) received.length = 0;
+    writer.committed.length = 0;
+
+    const before = server.statements();
+    const started = performance.now();
+    for (let number = 0; number < load.perSecond * load.seconds; number += 1) {
+      const due = started + (number * 1000) / load.perSecond;
+      await pause(due - performance.now());
+      await writer.runOne();
+    }
+    await allReceived(writer.committed.at(-1)?.key ?? "", subscribers);
+    await pause(200); // the log of the last statements is on its way
+    const statements = server.statements() - before;
+    return { ...compare(writer.committed, subscribers), perSecond: load.perSecond, statements };
+  } finally {
+    for (const { close } of subscribers) await close();
+  }
+}
+
+function compare(
+  committed: readonly { key: string; at: number }[],
+  subscribers: readonly Subscriber[],
+): Omit<FeedResult, "statements" | "perSecond"> {
+  const expected = committed.map(({ key }) => key).join("\n");
+  const latencies: number[] = [];
+  for (const [number, { received }] of subscribers.entries()) {
+    if (received.map(({ key }) => key).join("\n") !== expected) {
+      throw new Error(
+        `subscriber ${number} received ${received.length} of ${committed.length} changes, or out of order`,
+      );
+    }
+    for (const [index, { at }] of received.entries()) latencies.push(at - (committed[index]?.at ?? 0));
+  }
+  return {
+    subscribers: subscribers.length,
+    changes: committed.length,
+    messages: latencies.length,
+    p50: percentile(latencies, 50),
+    p99: percentile(latencies, 99),
+    max: percentile(latencies, 100),
+  };
+}
+
+async function allReceived(key: string, subscribers: readonly Subscriber[]): Promise<void> {
+  await until(async () => {
+    await pause(10);
+    return subscribers.every(({ received }) => received.at(-1)?.key === key);
+  }, subscribers);
+}
+
+async function until(done: () => Promise<boolean>, subscribers: readonly Subscriber[]): Promise<void> {
+  const deadline = performance.now() + deadlineMs;
+  while (!(await done())) {
+    const broken = subscribers.find(({ failed }) => failed !== null);
+    if (broken) throw new Error("a subscription failed", { cause: broken.failed });
+    if (performance.now() < deadline) continue;
+    const counts = subscribers.map(({ received }) => received.length);
+    throw new Error(
+      `not all arrived in ${deadlineMs / 1000} s: from ${Math.min(...counts)} to ${Math.max(...counts)} messages`,
+    );
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)));
+}

@@ -1,0 +1,168 @@
+import { sql } from "drizzle-orm";
+import { rows } from "../src/db/client.ts";
+import { write } from "../src/db/engine.ts";
+import { emitEvents } from "../src/event/record.ts";
+import { startExecutor } from "../src/executor/run.ts";
+import { createFeed } from "../src/notifier/feed.ts";
+import { findRuntimes } from "../src/worker/registry.ts";
+import { startWorker } from "../src/worker/run.ts";
+import type { Stage } from "./stage.ts";
+import { percentile } from "./statistics.ts";
+
+/** How many events are emitted in one transaction, and by how many emitters at a time. */
+export interface Load {
+  batch: number;
+  emitters: number;
+  count: number;
+}
+
+/** The executor, the worker and the feed, in this process, as the server starts them. */
+export interface Pipeline extends AsyncDisposable {
+  /** Emits events and waits until the feed has told of each one's completion. */
+  run(load: Load): Promise<void>;
+  /** Emits one event, on its own; resolves when the feed tells of its completion. */
+  runOne(): Promise<void>;
+}
+
+const sweepMs = 15_000;
+const deadlineMs = 120_000;
+
+/** Starts the roles over the stage. */
+export async function startPipeline({ engine, trigger }: Stage): Promise<Pipeline> {
+  const feed = await createFeed(engine);
+  const executor = startExecutor(engine, sweepMs);
+  const worker = await startWorker(engine, {
+    runtimes: await findRuntimes(engine, process.env["PATH"] ?? ""),
+    slots: 10,
+    stopMs: 1000,
+    surroundings: { base: {}, apiUrl: "", releases: new Map() },
+  });
+  const stopping = new AbortController();
+  const waiting = new Map<string, () => void>();
+  const early = new Set<string>();
+  const watching = (async () => {
+    const filter = {
+      channel: "execution",
+      entityId: null,
+      matches: ({ content }: { content: Record<string, unknown> | null }) => content?.["toStatus"] === "completed",
+    };
+    for await (const { content } of feed.follow(filter, null, stopping.signal)) {
+      const event = String(content?.["traceTag"]).split(".").at(-1) ?? "";
+      const done = waiting.get(event);
+      if (done) done();
+      else early.add(event);
+      waiting.delete(event);
+    }
+  })();
+  const completed = (event: string) =>
+    early.delete(event) ? Promise.resolve() : new Promise<void>((resolve) => waiting.set(event, resolve));
+  const emit = (count: number) =>
+    write(engine, (tx) =>
+      emitEvents(
+        tx,
+        Array.from({ length: count }, (_, number) => ({
+          trigger,
+          payload: { number },
+          config: null,
+          rule: null,
+          traceTag: null,
+          cause: null,
+          generation: 0,
+        })),
+      ),
+    );
+  return {
+    run: async ({ batch, emitters, count }) => {
+      let left = count;
+      const all: Promise<void>[] = [];
+      const emitter = async () => {
+        while (left > 0) {
+          const size = Math.min(batch, left);
+          left -= size;
+          all.push(...(await emit(size)).map(completed));
+        }
+      };
+      await Promise.all(Array.from({ length: emitters }, emitter));
+      await withDeadline(Promise.all(all), () => `${waiting.size} of ${count} events were not completed`);
+    },
+    runOne: async () => {
+      const [event = ""] = await emit(1);
+      await withDeadline(completed(event), () => `the event ${event} was not completed`);
+    },
+    [Symbol.asyncDispose]: async () => {
+      stopping.abort();
+      await watching;
+      await worker.stop();
+      await executor.stop();
+      await feed.close();
+    },
+  };
+}
+
+async function withDeadline(work: Promise<unknown>, what: () => string): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what()} within ${deadlineMs / 1000} s`)), deadlineMs);
+  });
+  await Promise.race([work, late]).finally(() => clearTimeout(timer));
+}
+
+/** The id of the newest event: what is emitted from now on is above it. */
+export async function newestEvent({ engine }: Stage): Promise<string> {
+  const [newest] = await rows<{ id: string }>(
+    engine.db,
+    sql`select coalesce(max(id), 0)::text as id from attune.event`,
+  );
+  return newest?.id ?? "0";
+}
+
+/**
+ * Counts the rows: throws unless exactly `count` events lie behind `after`, each with exactly one enforcement, one completed
+ * execution, and its five transitions in order.
+ */
+export async function verify({ engine }: Stage, after: string, count: number): Promise<void> {
+  const [found] = await rows<Record<string, number>>(
+    engine.db,
+    sql`with made as (
+        select e.id, e.evaluated_at is not null as evaluated, count(distinct n.id) as enforcements, count(distinct x.id) as executions,
+          count(t.id) as transitions, string_agg(t.to_status::text, ' ' order by t.id) as path, min(x.status::text) as status
+        from attune.event e left join attune.enforcement n on n.event = e.id
+          left join attune.execution x on x.enforcement = n.id left join attune.execution_transition t on t.execution = x.id
+        where e.id > ${after}::bigint group by e.id)
+      select count(*)::int as events, count(*) filter (where evaluated)::int as evaluated,
+        count(*) filter (where enforcements = 1)::int as "one enforcement",
+        count(*) filter (where executions = 1 and status = 'completed')::int as "one completed execution",
+        count(*) filter (where transitions = 5 and path = 'requested scheduling scheduled running completed')::int as "five transitions"
+      from made`,
+  );
+  for (const [what, number] of Object.entries(found ?? {})) {
+    if (number !== count) throw new Error(`of ${count} events, the rows show ${number} with: ${what}`);
+  }
+}
+
+/** How long an event takes to its completion, in milliseconds, at a steady rate; events do not wait for one another. */
+export async function measureLatency(
+  pipeline: Pipeline,
+  { perSecond, seconds }: { perSecond: number; seconds: number },
+): Promise<{ p50: number; p99: number; max: number; events: number }> {
+  const latencies: number[] = [];
+  const started = performance.now();
+  const running: Promise<void>[] = [];
+  for (let number = 0; number < perSecond * seconds; number += 1) {
+    const due = started + (number * 1000) / perSecond;
+    await new Promise((resolve) => setTimeout(resolve, Math.max(0, due - performance.now())));
+    const from = performance.now();
+    running.push(
+      pipeline.runOne().then(() => {
+        latencies.push(performance.now() - from);
+      }),
+    );
+  }
+  await Promise.all(running);
+  return {
+    p50: percentile(latencies, 50),
+    p99: percentile(latencies, 99),
+    max: percentile(latencies, 100),
+    events: latencies.length,
+  };
+}

@@ -1,0 +1,172 @@
+import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { cpus, totalmem } from "node:os";
+import { fileURLToPath } from "node:url";
+import type { FeedResult } from "./feed.ts";
+import type { Load } from "./pipeline.ts";
+import { percentile } from "./statistics.ts";
+
+/** Events and jobs per second, a rate for each round. */
+export interface Throughput {
+  load: Load;
+  pipelineRates: number[];
+  rawRates: number[];
+  /** Of this process, for each pipeline. */
+  cpuMs: number;
+}
+
+/** What one database showed. */
+export interface PlaceResult {
+  name: string;
+  version: string;
+  throughputs: Throughput[];
+  latency: { p50: number; p99: number; max: number; events: number };
+}
+
+/** What one run of the benchmark found. */
+export interface Results {
+  places: PlaceResult[];
+  feed: FeedResult[];
+  /** What was not measured, and why. */
+  skipped: string[];
+  quick: boolean;
+  /** How busy the machine was before: processes that ran or wanted to. */
+  loadBefore: number;
+  seconds: number;
+}
+
+const file = fileURLToPath(new URL("../docs/benchmarks.md", import.meta.url));
+const [begin, end] = ["<!-- results: begin -->", "<!-- results: end -->"];
+
+const whole = (value: number) => Math.round(value).toLocaleString("en");
+const ms = (value: number) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
+const median = (values: readonly number[]) => percentile(values, 50);
+
+function table(head: string[], body: string[][]): string {
+  const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
+  return [line(head), line(head.map(() => "---")), ...body.map(line)].join("\n");
+}
+
+/** The run as Markdown. */
+export function formatResults(results: Results): string {
+  const parts = [
+    describeMachine(results),
+    ...results.skipped.map((line) => `**${line}**`),
+    "### Pipeline: throughput",
+    throughputTable(results.places),
+    "### Pipeline: from event to completed, at 10 events/s",
+    latencyTable(results.places),
+    ...(results.feed.length > 0 ? ["### Feed: from commit to client", feedTable(results.feed)] : []),
+    "### Against what must hold",
+    verdicts(results),
+  ];
+  return `${parts.join("\n\n")}\n`;
+}
+
+function describeMachine({ places, quick, loadBefore, seconds }: Results): string {
+  const [cpu] = cpus();
+  const command = `npm run bench${quick ? " -- --quick --write" : " -- --write"}`;
+  const databases = new Map(places.map(({ name, version }) => [name.split(",")[0] ?? name, version]));
+  return table(
+    ["", ""],
+    [
+      ["date", new Date().toISOString().slice(0, 10)],
+      ["commit", commit()],
+      ["command", `\`${command}\` (${whole(seconds)} s)`],
+      ["machine", `${cpu?.model ?? "unknown"}, ${cpus().length} cores, ${whole(totalmem() / 2 ** 30)} GiB`],
+      ["load before", `${loadBefore.toFixed(2)} (0: nothing else ran)`],
+      ["versions", [`Node ${process.versions.node}`, ...[...databases].map((each) => each.join(" "))].join(", ")],
+    ],
+  );
+}
+
+function commit(): string {
+  const git = (...args: string[]) => execFileSync("git", args, { encoding: "utf8" }).trim();
+  const changed = git("status", "--porcelain", "--", "src", "drizzle", "packs", "bench") !== "";
+  return `${git("rev-parse", "HEAD")}${changed ? " and uncommitted changes" : ""}`;
+}
+
+function throughputTable(places: readonly PlaceResult[]): string {
+  return table(
+    ["database", "events", "pipelines/s", "lowest–highest", "raw pg-boss jobs/s", "ratio", "CPU of Node per pipeline"],
+    places.flatMap(({ name, throughputs }) =>
+      throughputs.map(({ load, pipelineRates, rawRates, cpuMs }) => [
+        name,
+        `${pipelineRates.length} × ${whole(load.count)}, ${load.batch === 1 ? "singly" : `${load.batch} at a time`}, ${load.emitters} emitters`,
+        `**${whole(median(pipelineRates))}**`,
+        `${whole(Math.min(...pipelineRates))}–${whole(Math.max(...pipelineRates))}`,
+        whole(median(rawRates)),
+        (median(pipelineRates) / median(rawRates)).toFixed(2),
+        `${cpuMs.toFixed(2)} ms`,
+      ]),
+    ),
+  );
+}
+
+function latencyTable(places: readonly PlaceResult[]): string {
+  return table(
+    ["database", "events", "p50", "p99", "longest"],
+    places.map(({ name, latency: { events, p50, p99, max } }) => [
+      name,
+      whole(events),
+      `**${ms(p50)}**`,
+      `**${ms(p99)}**`,
+      ms(max),
+    ]),
+  );
+}
+
+function feedTable(feed: readonly FeedResult[]): string {
+  return table(
+    ["subscribers", "changes/s", "changes", "messages", "lost or twice", "p50", "p99", "longest", "SQL statements"],
+    feed.map(({ subscribers, perSecond, changes, messages, p50, p99, max, statements }) => [
+      whole(subscribers),
+      whole(perSecond * 5),
+      whole(changes),
+      whole(messages),
+      "0",
+      ms(p50),
+      `**${ms(p99)}**`,
+      ms(max),
+      `**${whole(statements)}**`,
+    ]),
+  );
+}
+
+function verdicts({ places, feed }: Results): string {
+  const lines: string[] = [];
+  const verdict = (holds: boolean, what: string) => lines.push(`- ${holds ? "holds" : "**does not hold**"}: ${what}`);
+  const server = places.find(({ name }) => name === "PostgreSQL");
+  const [batched] = server?.throughputs ?? [];
+  if (server && batched) {
+    const rate = median(batched.pipelineRates);
+    verdict(rate >= 500, `at least 500 pipelines/s on PostgreSQL (${whole(rate)})`);
+    verdict(server.latency.p50 <= 25, `p50 of at most 25 ms at 10 events/s on PostgreSQL (${ms(server.latency.p50)})`);
+  }
+  const [one, many] = feed;
+  if (one && many) {
+    const flat = many.statements <= one.statements * 1.2;
+    verdict(
+      flat,
+      `statements do not grow with subscribers (${whole(one.statements)} for 1, ${whole(many.statements)} for ${many.subscribers})`,
+    );
+  }
+  const [synced, unsynced] = places.filter(({ name }) => name.startsWith("PGlite"));
+  const rateOf = (place: PlaceResult | undefined) => median(place?.throughputs[0]?.pipelineRates ?? [Number.NaN]);
+  if (synced && unsynced) {
+    const slower = 100 * (1 - rateOf(synced) / rateOf(unsynced));
+    const later = synced.latency.p50 - unsynced.latency.p50;
+    lines.push(
+      `- the price of fsync on PGlite: ${slower.toFixed(0)} % of the throughput, ${later.toFixed(1)} ms at p50`,
+    );
+  }
+  return lines.join("\n");
+}
+
+/** Puts the report into docs/benchmarks.md, between its two marks; what people wrote around them stays. */
+export function writeResults(report: string): void {
+  const [before, rest] = readFileSync(file, "utf8").split(begin);
+  const after = rest?.split(end)[1];
+  if (before === undefined || after === undefined) throw new Error(`${file} has lost its marks ${begin} and ${end}`);
+  writeFileSync(file, `${before}${begin}\n\n${report}\n${end}${after}`);
+}

@@ -1,0 +1,3 @@
+#!/bin/sh
+. "$ATTUNE_PARAMETER_FILE"
+printf '%s\n' "$message"

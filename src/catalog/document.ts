@@ -1,0 +1,230 @@
+import {
+  type Document,
+  isAlias,
+  isCollection,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  visit,
+  type YAMLMap,
+} from "yaml";
+import { z } from "zod";
+import type { Issue } from "../errors.ts";
+import { didYouMean } from "../lang/nearest.ts";
+
+const LARGEST = 128 * 1024;
+const MOST_ALIASES = 100;
+const MOST_SYNTAX_FAULTS = 10;
+/** Each is looked for from the top of the file. */
+const MOST_FAULTS = 100;
+/** In steps of a node path, two for each map and one for each list entered. */
+const DEEPEST = 100;
+const TAGS = new Set(["str", "int", "float", "bool", "null", "map", "seq"].map((name) => `tag:yaml.org,2002:${name}`));
+const NOUNS: Record<string, string> = {
+  string: "a string",
+  number: "a number",
+  int: "a whole number",
+  boolean: "true or false",
+  array: "a list",
+  object: "a map",
+  record: "a map",
+};
+
+type Path = readonly PropertyKey[];
+
+/** One YAML file after checking: `value` is null when there are issues, `raw` is what the file says when its syntax holds. */
+export interface CheckedDocument<T> {
+  value: T | null;
+  raw: Readonly<Record<string, unknown>>;
+  issues: Issue[];
+  /** A further issue of this file, at the position of that field (or of the map that lacks it). */
+  issueAt(path: Path, message: string): Issue;
+}
+
+/** Parses YAML and checks it; issues have paths such as `actions/echo.yaml:12:3 parameters.message.type`. Throws nothing. */
+export function checkDocument<T>(file: string, content: Uint8Array, schema: z.ZodType<T>): CheckedDocument<T> {
+  const text = decoded(content);
+  const lines = new LineCounter();
+  const document = parseDocument(text ?? "", {
+    lineCounter: lines,
+    prettyErrors: false,
+    schema: "core",
+    stringKeys: true,
+    uniqueKeys: false,
+    resolveKnownTags: false,
+  });
+  const issue = (offset: number, path: Path, message: string): Issue => {
+    const { line, col } = lines.linePos(offset);
+    const place = `${file}:${Math.max(line, 1)}:${Math.max(col, 1)}`;
+    return { path: path.length > 0 ? `${place} ${path.map(String).join(".")}` : place, message };
+  };
+  const issueAt = (path: Path, message: string) => issue(locate(document, path, false), path, message);
+  const refused = (issues: Issue[]) => ({ value: null, raw: {}, issues, issueAt });
+
+  if (text === null) return refused([issue(0, [], `expected at most ${LARGEST} bytes of UTF-8`)]);
+  const syntax = syntaxFaults(document);
+  if (syntax.length > 0) return refused(syntax.map(({ offset, message }) => issue(offset, [], message)));
+
+  const raw: unknown = document.toJS({ maxAliasCount: -1 });
+  const result = schema.safeParse(raw, { error: explain });
+  return {
+    value: result.success ? result.data : null,
+    raw: isRecord(raw) ? raw : {},
+    issues: result.success
+      ? []
+      : result.error.issues
+          .flatMap(faultsOf)
+          .slice(0, MOST_FAULTS)
+          .map(({ path, atKey, message }) => issue(locate(document, path, atKey), path, message)),
+    issueAt,
+  };
+}
+
+function decoded(content: Uint8Array): string | null {
+  if (content.length > LARGEST) return null;
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(content);
+  } catch {
+    return null;
+  }
+}
+
+interface SyntaxFault {
+  offset: number;
+  message: string;
+}
+
+function syntaxFaults(document: Document.Parsed): SyntaxFault[] {
+  const errors = document.errors.map((error) => ({ offset: error.pos[0], message: error.message }));
+  const exhausted = document.errors.findIndex((error) => error.code === "RESOURCE_EXHAUSTION");
+  if (exhausted >= 0) return errors.slice(exhausted, exhausted + 1).map(({ offset }) => tooDeep(offset));
+  if (errors.length > 0) return errors.slice(0, MOST_SYNTAX_FAULTS);
+  return contentFaults(document);
+}
+
+const tooDeep = (offset: number) => ({ offset, message: "is nested too deeply" });
+
+/** What YAML allows and a manifest does not: values that JSON cannot hold, other tags, aliases that could repeat without end. */
+function contentFaults(document: Document.Parsed): SyntaxFault[] {
+  const faults: SyntaxFault[] = [];
+  const checkAlias = aliasChecker();
+  visit(document, {
+    Node(_key, node, ancestors) {
+      const offset = node.range?.[0] ?? 0;
+      if (ancestors.length > DEEPEST) {
+        faults.push(tooDeep(offset));
+        return visit.BREAK;
+      }
+      const message = checkAlias(node, ancestors) ?? valueFault(node);
+      if (message) faults.push({ offset, message });
+      if (isMap(node)) faults.push(...repeatedKeys(node));
+      return undefined;
+    },
+  });
+  return faults.slice(0, MOST_SYNTAX_FAULTS);
+}
+
+function valueFault(node: Node): string | null {
+  if (!isAlias(node) && node.tag && !TAGS.has(node.tag)) return `the tag ${node.tag} is not supported`;
+  const value = isScalar(node) ? node.value : null;
+  if (typeof value === "number" && !Number.isFinite(value)) return "expected a finite number";
+  // PostgreSQL stores neither.
+  const storable = typeof value !== "string" || (value.isWellFormed() && !value.includes("\0"));
+  return storable ? null : "expected text without NUL and lone surrogates";
+}
+
+// The parser's own check compares each key with all before it: 128 KiB of keys would take many seconds.
+function repeatedKeys(map: YAMLMap): SyntaxFault[] {
+  const keys = new Set<unknown>();
+  return map.items.flatMap(({ key }) => {
+    if (!isScalar(key)) return [];
+    const fault = keys.has(key.value)
+      ? [{ offset: start(key), message: `the key "${key.value}" is there already` }]
+      : [];
+    keys.add(key.value);
+    return fault;
+  });
+}
+
+/** Aliases of aliases grow exponentially, and an alias within its own anchor never ends: one level is all that is allowed. */
+function aliasChecker() {
+  const anchors = new Set<string>();
+  const compound = new Set<string>();
+  let count = 0;
+  return (node: Node, ancestors: readonly unknown[]): string | null => {
+    if (!isAlias(node)) {
+      if (node.anchor) anchors.add(node.anchor);
+      return null;
+    }
+    count += 1;
+    for (const ancestor of ancestors) if (isCollection(ancestor) && ancestor.anchor) compound.add(ancestor.anchor);
+    if (!anchors.has(node.source)) return `there is no anchor &${node.source} before this alias`;
+    if (compound.has(node.source)) return `the anchor &${node.source} contains aliases itself, which is not supported`;
+    return count > MOST_ALIASES ? `expected at most ${MOST_ALIASES} aliases` : null;
+  };
+}
+
+/** The offset of the node at `path` (or of its key); where the path ends early, that of the map or list that lacks the rest. */
+function locate(document: Document.Parsed, path: Path, atKey: boolean): number {
+  let node = followed(document, document.contents);
+  let offset = start(node);
+  for (const [index, step] of path.entries()) {
+    const pair = isMap(node) ? node.items.find(({ key }) => isScalar(key) && key.value === String(step)) : undefined;
+    if (pair && atKey && index === path.length - 1) return start(pair.key);
+    const next = isSeq(node) ? node.items[Number(step)] : pair?.value;
+    if (!isNode(next)) return offset;
+    node = followed(document, next);
+    offset = start(node);
+  }
+  return offset;
+}
+
+const followed = (document: Document.Parsed, node: unknown) => (isAlias(node) ? node.resolve(document) : node);
+
+const start = (node: unknown) => (isNode(node) ? (node.range?.[0] ?? 0) : 0);
+
+interface Fault {
+  path: PropertyKey[];
+  atKey: boolean;
+  message: string;
+}
+
+function faultsOf(issue: z.core.$ZodIssue): Fault[] {
+  if (issue.code === "unrecognized_keys") {
+    const messages = issue.message.split("\n");
+    return messages.map((message, index) => ({ path: [...issue.path, issue.keys[index] ?? ""], atKey: true, message }));
+  }
+  const atKey = issue.code === "invalid_key";
+  return [{ path: issue.path, atKey, message: (atKey && issue.issues[0]?.message) || issue.message }];
+}
+
+/** Messages for the commonest faults; undefined leaves zod's own. Unknown fields give one line each, for `faultsOf`. */
+function explain(issue: z.core.$ZodRawIssue): string | undefined {
+  if (issue.code === "unrecognized_keys") {
+    const known = issue.inst instanceof z.ZodObject ? Object.keys(issue.inst.shape) : [];
+    const among = `; expected one of ${known.join(", ")}`;
+    return issue.keys
+      .slice(0, MOST_FAULTS)
+      .map((key) => `unknown field ${JSON.stringify(key)}${didYouMean(key, known) || among}`)
+      .join("\n");
+  }
+  if (issue.code !== "invalid_type") return undefined;
+  const expected = NOUNS[issue.expected] ?? issue.expected;
+  return issue.input === undefined
+    ? `is required: expected ${expected}`
+    : `expected ${expected}, not ${noun(issue.input)}`;
+}
+
+function noun(value: unknown): string {
+  if (value === null) return "nothing";
+  if (Array.isArray(value)) return "a list";
+  return NOUNS[typeof value] ?? typeof value;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,226 @@
+import { sql } from "drizzle-orm";
+import type { PgTable } from "drizzle-orm/pg-core";
+import { type Db, rows } from "../db/client.ts";
+import { type Engine, type Tx, write } from "../db/engine.ts";
+import { action } from "../db/tables/action.ts";
+import { pack, packRelease } from "../db/tables/pack.ts";
+import { permissionSet } from "../db/tables/permission.ts";
+import { rule } from "../db/tables/rule.ts";
+import { runtime } from "../db/tables/runtime.ts";
+import { trigger } from "../db/tables/trigger.ts";
+import { ConflictError, InvalidInputError } from "../errors.ts";
+import { compileCriteria, normaliseConditions } from "../lang/criteria.ts";
+import type { Json } from "../lang/json.ts";
+import { type RuleManifest, runtimeRef } from "./manifest.ts";
+import type { CheckedPack } from "./read.ts";
+
+/** The pack for what people make by hand. */
+export async function ensureDefaultPack(tx: Tx): Promise<void> {
+  await tx.db
+    .insert(pack)
+    .values({ ref: "default", label: "Default", version: "1.0.0", description: "What people make by hand." })
+    .onConflictDoNothing();
+}
+
+/**
+ * Makes the database say what the pack's files say, in one transaction: upserts by ref (ids survive), removes what the files
+ * no longer have, leaves what people made or switched. A pack whose active release has these very contents is left alone.
+ * `loaded` is called for each rule, inside the transaction. Throws InvalidInputError or ConflictError; nothing is half loaded.
+ */
+export async function loadPack(
+  engine: Engine,
+  source: CheckedPack,
+  loaded: (tx: Tx, rule: { id: string }) => Promise<void>,
+): Promise<void> {
+  await write(engine, async (tx) => {
+    const stored = await upsertPack(tx.db, source);
+    if (stored.digest === source.digest) return;
+    const [release] = await tx.db
+      .insert(packRelease)
+      .values({
+        packId: stored.id,
+        version: source.pack.version,
+        digest: source.digest,
+        manifest: JSON.parse(JSON.stringify(source)),
+        path: source.path,
+        size: BigInt(source.size),
+      })
+      .onConflictDoUpdate({ target: [packRelease.packId, packRelease.digest], set: { path: source.path } })
+      .returning({ id: packRelease.id });
+    const owner = { packId: stored.id, packRef: source.pack.ref };
+    await replace(
+      tx.db,
+      owner,
+      runtime,
+      source.runtimes.map(({ ref, description, runtime_type, name, distributions, installation }) => ({
+        ref,
+        description,
+        runtimeType: runtime_type,
+        name,
+        distributions,
+        installation,
+      })),
+    );
+    await replace(
+      tx.db,
+      owner,
+      permissionSet,
+      source.permissionSets.map(({ ref, label, description, grants }) => ({
+        ref,
+        label,
+        description,
+        grants,
+      })),
+    );
+    await replace(
+      tx.db,
+      owner,
+      trigger,
+      source.triggers.map(({ ref, label, description, enabled, parameters, output, webhook }) => ({
+        ref,
+        label,
+        description,
+        enabled,
+        paramSchema: parameters,
+        outSchema: output,
+        webhookEnabled: webhook,
+      })),
+    );
+    await replace(tx.db, owner, action, await actionRows(tx.db, source));
+    await replace(tx.db, owner, rule, await ruleRows(tx.db, source.rules));
+    await tx.db.execute(
+      sql`update attune.pack set active_release = ${String(release?.id)}::bigint, version = ${source.pack.version}, installed_at = now()
+        where id = ${String(stored.id)}::bigint`,
+    );
+    const rules = await rows<{ id: string }>(
+      tx.db,
+      sql`select id::text from attune.rule where pack = ${String(stored.id)}::bigint and not is_adhoc`,
+    );
+    for (const each of rules) await loaded(tx, each);
+  });
+}
+
+/** Locks the pack's row, made or brought up to date, so that two processes load one after the other. */
+async function upsertPack(
+  db: Db,
+  { pack: manifest, path }: CheckedPack,
+): Promise<{ id: bigint; digest: string | null }> {
+  const values = {
+    label: manifest.label,
+    description: manifest.description,
+    confSchema: JSON.parse(JSON.stringify(manifest.conf_schema)),
+    meta: manifest.meta,
+    tags: manifest.tags,
+    runtimeDeps: manifest.runtime_deps,
+    dependencies: manifest.dependencies,
+    isStandard: manifest.system,
+    sourceType: "directory",
+    storagePath: path,
+  };
+  await db
+    .insert(pack)
+    .values({ ref: manifest.ref, version: manifest.version, config: manifest.config, ...values })
+    .onConflictDoNothing();
+  const [stored] = await rows<{ id: string; digest: string | null }>(
+    db,
+    sql`select p.id::text, r.digest from attune.pack p left join attune.pack_release r on r.id = p.active_release
+      where p.ref = ${manifest.ref} for update of p`,
+  );
+  if (!stored) throw new ConflictError(`The pack "${manifest.ref}" was deleted while it was loaded.`);
+  return { id: BigInt(stored.id), digest: stored.digest };
+}
+
+type Owned = typeof runtime | typeof permissionSet | typeof trigger | typeof action | typeof rule;
+/** What people switch; a file's word for it holds for the first load only. */
+const switched = new Set(["enabled", "webhookEnabled"]);
+
+/** Upserts the pack's rows of one table and deletes those whose files are gone. A row made by hand is in nobody's way. */
+async function replace(
+  db: Db,
+  owner: { packId: bigint; packRef: string },
+  table: Owned,
+  values: readonly ({ ref: string } & Record<string, unknown>)[],
+): Promise<void> {
+  const refs = JSON.stringify(values.map(({ ref }) => ref));
+  const adhoc = "isAdhoc" in table ? sql`and not ${table.isAdhoc}` : sql``;
+  await db.execute(
+    sql`delete from ${table} where ${table.packId} = ${String(owner.packId)}::bigint ${adhoc}
+      and ${table.ref} not in (select jsonb_array_elements_text(${refs}::text::jsonb))`,
+  );
+  for (const value of values) {
+    const set = Object.fromEntries(Object.entries({ ...value, ...owner }).filter(([name]) => !switched.has(name)));
+    const foreign = "isAdhoc" in table ? sql`${table.isAdhoc} = false` : sql`true`;
+    const done = await db
+      .insert(table as PgTable)
+      .values({ ...value, ...owner })
+      .onConflictDoUpdate({ target: table.ref, set, setWhere: foreign })
+      .returning({ id: table.id });
+    if (done.length === 0)
+      throw new ConflictError(`"${value.ref}" was made by hand already: delete or rename it first.`);
+  }
+}
+
+async function actionRows(db: Db, { actions }: CheckedPack): Promise<({ ref: string } & Record<string, unknown>)[]> {
+  const runtimes = await idsByRef(db, "runtime");
+  return actions.map((manifest) => {
+    const runner = runtimeRef(manifest.runner_type);
+    const runtimeId = runner === null ? null : (runtimes.get(runner) ?? missing(`actions of ${manifest.ref}`, runner));
+    return {
+      ref: manifest.ref,
+      label: manifest.label,
+      description: manifest.description,
+      enabled: manifest.enabled,
+      entrypoint: manifest.entry_point ?? manifest.ref,
+      runtimeId,
+      paramSchema: manifest.parameters,
+      outSchema: manifest.output,
+      parameterDelivery: manifest.parameter_delivery,
+      parameterFormat: manifest.parameter_format,
+      outputFormat: manifest.output_format,
+      timeoutSeconds: manifest.timeout,
+      retry: manifest.retry,
+      onWorkerLoss: manifest.on_worker_loss,
+      permissionSetRefs: manifest.permission_set_refs,
+      workerSelector: manifest.worker_selector,
+    };
+  });
+}
+
+async function ruleRows(
+  db: Db,
+  rules: readonly RuleManifest[],
+): Promise<({ ref: string } & Record<string, unknown>)[]> {
+  if (rules.length === 0) return [];
+  const actions = await idsByRef(db, "action");
+  const triggers = await idsByRef(db, "trigger");
+  return rules.map((manifest) => {
+    const conditions = normaliseConditions(manifest.conditions as Json, `${manifest.ref} conditions`);
+    compileCriteria(manifest.condition, conditions);
+    return {
+      ref: manifest.ref,
+      label: manifest.label,
+      description: manifest.description,
+      enabled: manifest.enabled,
+      actionId: actions.get(manifest.action_ref) ?? missing(`${manifest.ref} action_ref`, manifest.action_ref),
+      actionRef: manifest.action_ref,
+      triggerId: triggers.get(manifest.trigger_ref) ?? missing(`${manifest.ref} trigger_ref`, manifest.trigger_ref),
+      triggerRef: manifest.trigger_ref,
+      condition: manifest.condition,
+      conditions,
+      actionParams: manifest.action_params,
+      triggerParams: manifest.trigger_params,
+    };
+  });
+}
+
+async function idsByRef(db: Db, table: "runtime" | "action" | "trigger"): Promise<Map<string, bigint>> {
+  const found = await rows<{ id: string; ref: string }>(
+    db,
+    sql`select id::text, ref from attune.${sql.identifier(table)}`,
+  );
+  return new Map(found.map(({ id, ref }) => [ref, BigInt(id)]));
+}
+
+function missing(path: string, ref: string): never {
+  throw new InvalidInputError([{ path, message: `there is no "${ref}"` }]);
+}

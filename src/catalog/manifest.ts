@@ -1,0 +1,196 @@
+import { z } from "zod";
+import { InvalidInputError } from "../errors.ts";
+import { compileRegex } from "../lang/regex.ts";
+import { parameterMap } from "../lang/schema.ts";
+
+const REF = {
+  pack: /^[a-z][a-z0-9_-]+$/,
+  component: /^[a-z][a-z0-9_-]+\.[a-z0-9][a-z0-9_-]*$/,
+  runtime: /^[a-z][a-z0-9_-]+\.(action|sensor)\.[a-z0-9][a-z0-9_-]*$/,
+};
+const SEMVER =
+  /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-(0|[1-9]\d*|\d*[a-zA-Z-][\da-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][\da-zA-Z-]*))*)?(\+[\da-zA-Z-]+(\.[\da-zA-Z-]+)*)?$/;
+const LONGEST_TIMEOUT = 30 * 24 * 60 * 60;
+
+const packRef = z.string().max(100).regex(REF.pack, 'expected a pack ref such as "my_pack" (a-z, 0-9, _ and -)');
+const componentRef = z
+  .string()
+  .max(200)
+  .regex(REF.component, 'expected a ref such as "my_pack.my_name" (lower case, exactly one dot)');
+const runtimeRefText = z
+  .string()
+  .max(200)
+  .regex(REF.runtime, 'expected a runtime ref such as "my_pack.action.my_name" or "my_pack.sensor.my_name"');
+
+const label = z.string().min(1).max(200);
+const description = z.string().max(10_000).nullable().default(null);
+const enabled = z.boolean().default(true);
+const texts = z.array(z.string().min(1).max(200)).max(100);
+const jsonObject = z.record(z.string(), z.json());
+const seconds = z.number().nonnegative().max(LONGEST_TIMEOUT);
+
+/** `pack.yaml`: what the pack is. `keywords` is another name of `tags`. */
+export const packManifest = z
+  .strictObject({
+    ref: packRef,
+    label,
+    version: z.string().max(100).regex(SEMVER, 'expected a semantic version such as "1.2.3"'),
+    description,
+    author: z.string().max(200).nullable().default(null),
+    email: z.string().max(200).nullable().default(null),
+    system: z.boolean().default(false),
+    enabled,
+    conf_schema: parameterMap.default({}),
+    config: jsonObject.default({}),
+    meta: jsonObject.default({}),
+    tags: texts.optional(),
+    keywords: texts.optional(),
+    runtime_deps: texts.default([]),
+    dependencies: texts.default([]),
+    testing: jsonObject.nullable().default(null),
+  })
+  .refine((pack) => !(pack.tags && pack.keywords), { path: ["keywords"], message: "is another name of tags; use one" })
+  .transform(({ tags, keywords, ...pack }) => ({ ...pack, tags: tags ?? keywords ?? [] }));
+
+const retry = z.strictObject({
+  max: z.int().min(1).max(100),
+  delay: seconds.default(0),
+  backoff: z.enum(["constant", "linear", "exponential"]).default("constant"),
+  max_delay: seconds.nullable().default(null),
+  jitter: z.number().min(0).max(1).default(0),
+  on: z
+    .array(z.enum(["failed", "timeout", "abandoned"]))
+    .min(1)
+    .default(["failed", "timeout", "abandoned"]),
+});
+
+const runnerType = z.enum(["builtin", "shell", "bash", "python", "node", "container", "workflow"]);
+
+/** `actions/*.yaml`: something that can be run. `timeout` and the delays of `retry` are seconds. */
+export const actionManifest = z.strictObject({
+  ref: componentRef,
+  label,
+  description,
+  enabled,
+  runner_type: runnerType,
+  entry_point: z.string().min(1).max(500).nullable().default(null),
+  parameters: parameterMap.default({}),
+  output: parameterMap.nullable().default(null),
+  parameter_delivery: z.enum(["stdin", "file"]).default("stdin"),
+  parameter_format: z.enum(["json", "yaml", "dotenv"]).default("json"),
+  output_format: z.enum(["text", "json", "yaml", "jsonl"]).default("text"),
+  timeout: z.int().positive().max(LONGEST_TIMEOUT).nullable().default(null),
+  retry: retry.nullable().default(null),
+  on_worker_loss: z.enum(["abandon", "requeue"]).default("abandon"),
+  permission_set_refs: z.array(componentRef).max(100).default([]),
+  worker_selector: z.record(z.string().min(1), z.string()).default({}),
+  tags: texts.default([]),
+});
+
+/** `triggers/*.yaml`: a kind of event. `webhook` says whether a new installation starts with its webhook enabled. */
+export const triggerManifest = z.strictObject({
+  ref: componentRef,
+  label,
+  description,
+  enabled,
+  parameters: parameterMap.default({}),
+  output: parameterMap.nullable().default(null),
+  webhook: z.boolean().default(false),
+});
+
+const pattern = z.string().superRefine((text, context) => {
+  try {
+    compileRegex(text);
+  } catch (error) {
+    if (!(error instanceof InvalidInputError)) throw error;
+    context.addIssue({ code: "custom", message: error.message });
+  }
+});
+
+/** How an interpreter is found: the first command that exits 0 is it; `pattern`'s group captures the version. */
+const distributions = z.strictObject({
+  commands: z
+    .array(
+      z.strictObject({
+        command: z.string().min(1).max(500),
+        args: z.array(z.string().max(500)).max(20).default([]),
+        pattern: pattern.nullable().default(null),
+      }),
+    )
+    .max(20),
+  min_version: z.string().min(1).max(50).nullable().default(null),
+});
+
+/** `runtimes/*.yaml`: an interpreter. No commands in `distributions` means that nothing needs to be installed. */
+export const runtimeManifest = z
+  .strictObject({
+    ref: runtimeRefText,
+    description,
+    runtime_type: z.enum(["action", "sensor"]),
+    name: z.string().min(1).max(100),
+    distributions,
+    installation: jsonObject.nullable().default(null),
+  })
+  .refine((runtime) => runtime.ref.split(".")[1] === runtime.runtime_type, {
+    path: ["runtime_type"],
+    message: "expected the type that stands in the ref",
+  });
+
+const grantWord = z
+  .string()
+  .max(100)
+  .regex(/^(\*|[a-z][a-z_]*)$/, 'expected "*" or a lower-case name such as "execution"');
+
+/** `permission_sets/*.yaml`: grants that identities and tokens may hold together. */
+export const permissionSetManifest = z.strictObject({
+  ref: componentRef,
+  label,
+  description,
+  grants: z
+    .array(
+      z.strictObject({
+        resource: grantWord,
+        actions: z.array(grantWord).min(1).max(100),
+        constraints: jsonObject.optional(),
+      }),
+    )
+    .max(200)
+    .default([]),
+});
+
+/** `rules/*.yaml`: runs an action when an event of a trigger meets the conditions, which whoever compiles them checks. */
+export const ruleManifest = z.strictObject({
+  ref: componentRef,
+  label,
+  description,
+  enabled,
+  trigger_ref: componentRef,
+  action_ref: componentRef,
+  condition: z.enum(["any", "all"]).default("all"),
+  conditions: z.array(jsonObject).max(100).default([]),
+  action_params: jsonObject.default({}),
+  trigger_params: jsonObject.default({}),
+});
+
+export type PackManifest = z.output<typeof packManifest>;
+export type ActionManifest = z.output<typeof actionManifest>;
+export type TriggerManifest = z.output<typeof triggerManifest>;
+export type RuntimeManifest = z.output<typeof runtimeManifest>;
+export type PermissionSetManifest = z.output<typeof permissionSetManifest>;
+export type RuleManifest = z.output<typeof ruleManifest>;
+type RunnerType = z.output<typeof runnerType>;
+
+const RUNTIMES: Record<RunnerType, string | null> = {
+  builtin: "core.action.builtin",
+  shell: "core.action.shell",
+  bash: "core.action.shell",
+  python: "core.action.python",
+  node: "core.action.nodejs",
+  container: "core.action.container",
+  workflow: null,
+};
+
+/** The ref of the runtime that actions of this runner type need; null for a workflow, which no worker runs. */
+export function runtimeRef(runner: RunnerType): string | null {
+  return RUNTIMES[runner];
+}

@@ -1,0 +1,162 @@
+import { realpath } from "node:fs/promises";
+import { posix } from "node:path";
+import type { z } from "zod";
+import { InvalidInputError, type Issue, invalid } from "../errors.ts";
+import { type CheckedDocument, checkDocument } from "./document.ts";
+import { type PackFiles, readFiles } from "./files.ts";
+import {
+  type ActionManifest,
+  actionManifest,
+  type PackManifest,
+  type PermissionSetManifest,
+  packManifest,
+  permissionSetManifest,
+  type RuleManifest,
+  type RuntimeManifest,
+  ruleManifest,
+  runtimeManifest,
+  type TriggerManifest,
+  triggerManifest,
+} from "./manifest.ts";
+
+const PACK_FILE = "pack.yaml";
+const FOLDERS = ["runtimes", "actions", "triggers", "permission_sets", "rules"];
+const UNSUPPORTED = ["sensors", "policies", "actions/workflows"];
+const MOST_ISSUES = 100;
+/** Runners whose entry point is a file of the pack. */
+const SCRIPT_RUNNERS = new Set<unknown>(["shell", "bash", "python", "node"]);
+
+/** A pack as its files say, checked; every list is in the order of the files' names. */
+export interface CheckedPack {
+  pack: PackManifest;
+  runtimes: RuntimeManifest[];
+  actions: ActionManifest[];
+  triggers: TriggerManifest[];
+  permissionSets: PermissionSetManifest[];
+  rules: RuleManifest[];
+  /** sha-256, hex, over sorted paths and contents: equal files, equal digest. */
+  digest: string;
+  /** Bytes of all files together. */
+  size: number;
+  /** The directory, absolute and with links resolved. */
+  path: string;
+}
+
+/**
+ * Reads a pack from a directory. Throws an InvalidInputError with every fault found, each with a path such as
+ * `actions/echo.yaml:12:3 parameters.message.type`; changes nothing.
+ */
+export async function readPack(directory: string): Promise<CheckedPack> {
+  const path = await existing(directory);
+  const files = await readFiles(path, isManifest);
+  const issues = [...files.issues, ...unsupported(files)];
+
+  const pack = packDocument(files, issues);
+  const context = { files, issues, packRef: pack?.raw["ref"] };
+  const runtimes = components(context, "runtimes", runtimeManifest);
+  const actions = components(context, "actions", actionManifest, actionFaults);
+  const triggers = components(context, "triggers", triggerManifest);
+  const permissionSets = components(context, "permission_sets", permissionSetManifest);
+  const rules = components(context, "rules", ruleManifest);
+
+  if (issues.length > 0 || !pack?.value) throw new InvalidInputError(bounded(issues));
+  const { digest, size } = files;
+  return { pack: pack.value, runtimes, actions, triggers, permissionSets, rules, digest, size, path };
+}
+
+async function existing(directory: string): Promise<string> {
+  try {
+    return await realpath(directory);
+  } catch (error) {
+    throw invalid("", `cannot read the pack directory ${directory}: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+function isManifest(path: string): boolean {
+  return path === PACK_FILE || (FOLDERS.includes(posix.dirname(path)) && /\.ya?ml$/.test(path));
+}
+
+function unsupported({ paths }: PackFiles): Issue[] {
+  return UNSUPPORTED.filter((folder) => paths.values().some((path) => path.startsWith(`${folder}/`))).map((folder) => ({
+    path: folder,
+    message: `${posix.basename(folder)} are not supported by this version`,
+  }));
+}
+
+function packDocument(files: PackFiles, issues: Issue[]): CheckedDocument<PackManifest> | null {
+  const content = files.contents.get(PACK_FILE);
+  if (!content) {
+    issues.push({ path: PACK_FILE, message: "is missing: every pack needs this file" });
+    return null;
+  }
+  const document = checkDocument(PACK_FILE, content, packManifest);
+  issues.push(...document.issues);
+  return document;
+}
+
+interface Context {
+  files: PackFiles;
+  /** Grows by the faults found. */
+  issues: Issue[];
+  packRef: unknown;
+}
+
+type Extra = (document: CheckedDocument<unknown>, files: PackFiles) => Issue[];
+
+function components<T>({ files, issues, packRef }: Context, folder: string, schema: z.ZodType<T>, extra?: Extra): T[] {
+  const values: T[] = [];
+  const owners = new Map<string, string>();
+  for (const [path, content] of files.contents) {
+    if (posix.dirname(path) !== folder) continue;
+    if (path.endsWith(".yml")) {
+      issues.push({ path, message: "expected the file name to end in .yaml" });
+      continue;
+    }
+    const document = checkDocument(path, content, schema);
+    issues.push(
+      ...document.issues,
+      ...refFaults(document, path, { packRef, owners }),
+      ...(extra?.(document, files) ?? []),
+    );
+    if (document.value !== null) values.push(document.value);
+  }
+  return values;
+}
+
+interface Refs {
+  packRef: unknown;
+  /** Refs of the files read so far, each with its file. */
+  owners: Map<string, string>;
+}
+
+function refFaults(document: CheckedDocument<unknown>, path: string, { packRef, owners }: Refs): Issue[] {
+  const ref = document.raw["ref"];
+  if (typeof ref !== "string") return [];
+  const faults: Issue[] = [];
+  if (typeof packRef === "string" && !ref.startsWith(`${packRef}.`)) {
+    faults.push(document.issueAt(["ref"], `expected a ref that begins with "${packRef}."`));
+  }
+  const owner = owners.get(ref);
+  if (owner) faults.push(document.issueAt(["ref"], `is the ref of ${owner} already`));
+  else owners.set(ref, path);
+  return faults;
+}
+
+function actionFaults({ raw, issueAt }: CheckedDocument<unknown>, { paths }: PackFiles): Issue[] {
+  const runner = raw["runner_type"];
+  const entry = raw["entry_point"];
+  if (runner === "workflow") return [issueAt(["runner_type"], "workflows are not supported by this version")];
+  if (!SCRIPT_RUNNERS.has(runner)) return [];
+  if (entry === undefined || entry === null) {
+    return [issueAt(["entry_point"], `is required: expected the script's path, as the runner type is "${runner}"`)];
+  }
+  if (typeof entry !== "string" || paths.has(entry)) return [];
+  const beside = posix.join("actions", entry);
+  const hint = paths.has(beside) ? `did you mean "${beside}"?` : "expected a path below the pack's directory";
+  return [issueAt(["entry_point"], `there is no file "${entry}" in the pack; ${hint}`)];
+}
+
+function bounded(issues: Issue[]): Issue[] {
+  const more = issues.length - MOST_ISSUES;
+  return more > 0 ? [...issues.slice(0, MOST_ISSUES), { path: "", message: `and ${more} more faults` }] : issues;
+}

@@ -1,0 +1,142 @@
+import { readFileSync } from "node:fs";
+import { z } from "zod";
+import { StartError } from "./errors.ts";
+
+const roles = ["api", "executor", "worker", "sensor"] as const;
+export type Role = (typeof roles)[number];
+
+const flag = z.enum(["true", "false"]).transform((text) => text === "true");
+const whole = (least: number, most: number) =>
+  z
+    .string()
+    .refine((text) => /^\d{1,9}$/.test(text) && Number(text) >= least && Number(text) <= most, {
+      message: `must be a whole number from ${least} to ${most}`,
+    })
+    .transform(Number);
+const databaseUrl = z.string().refine((text) => /^postgres(ql)?:\/\//.test(text) && URL.canParse(text), {
+  message: "must be a URL such as postgres://user:password@host:5432/database",
+});
+const list = z.string().transform((text) =>
+  text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== ""),
+);
+
+/** Every setting: its variable, how it is read, and what it is for (the README's table is compared with this). */
+export const settings = {
+  ATTUNE__SERVER__HOST: z.string().min(1).default("127.0.0.1"),
+  ATTUNE__SERVER__PORT: whole(0, 65_535).default(8080),
+  ATTUNE__DATABASE__URL: databaseUrl.optional(),
+  ATTUNE__DATABASE__MAX_CONNECTIONS: whole(2, 500).default(10),
+  ATTUNE__DATABASE__FSYNC: flag.default(true),
+  ATTUNE__DATABASE__LOG_STATEMENTS: flag.default(false),
+  ATTUNE__DATA_DIR: z.string().min(1).default(".attune"),
+  ATTUNE__ROLES: list.pipe(z.array(z.enum(roles)).min(1)).default([...roles]),
+  ATTUNE__LOG__LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace"]).default("info"),
+  ATTUNE__LOG__FORMAT: z.enum(["pretty", "json"]).optional(),
+  ATTUNE__PACKS__DIRS: list.default([]),
+  ATTUNE__WORKER__SLOTS: whole(1, 1000).default(10),
+  ATTUNE__WORKER__STOP_SECONDS: whole(0, 3600).default(30),
+  ATTUNE__SECURITY__ENABLE_AUTH: flag.default(true),
+  ATTUNE__SECURITY__ENCRYPTION_KEY: z
+    .string()
+    .regex(/^[0-9a-fA-F]{64}$/, "must be 64 hexadecimal digits")
+    .optional(),
+  ATTUNE__SECURITY__ENCRYPTION_KEY_FILE: z.string().min(1).optional(),
+  ATTUNE__TEST__FAULT: z.string().min(1).optional(),
+} as const;
+
+export interface Config {
+  host: string;
+  port: number;
+  databaseUrl: string | null;
+  maxConnections: number;
+  fsync: boolean;
+  logStatements: boolean;
+  dataDir: string;
+  roles: ReadonlySet<Role>;
+  log: { level: string; format: "pretty" | "json" };
+  packDirs: string[];
+  workerSlots: number;
+  workerStopMs: number;
+  enableAuth: boolean;
+  /** Null: the embedded default makes one; otherwise the start is refused. */
+  encryptionKey: Uint8Array | null;
+  testFault: string | null;
+  /** The names of the environment that actions see. */
+  actionBase: Record<string, string | undefined>;
+}
+
+const loopback = new Set(["127.0.0.1", "localhost", "::1"]);
+
+/**
+ * Reads the settings from the environment once and takes the secrets out of it. Throws StartError naming the variable, what
+ * was wrong with it and what would be right.
+ */
+export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
+  const known = Object.keys(settings);
+  const unknown = Object.keys(env).find((name) => name.startsWith("ATTUNE__") && !known.includes(name));
+  if (unknown) throw new StartError(`There is no setting ${unknown}: the README lists them all.`);
+  // An empty variable is one that was not set: that is how compose files and shells leave one out.
+  const given = Object.fromEntries(known.flatMap((name) => (env[name] ? [[name, env[name]]] : [])));
+  const { DATABASE_URL, ...values } = checked(z.object({ ...settings, DATABASE_URL: databaseUrl.optional() }), {
+    ...given,
+    ...(env["DATABASE_URL"] ? { DATABASE_URL: env["DATABASE_URL"] } : {}),
+  });
+  const host = values.ATTUNE__SERVER__HOST;
+  if (!values.ATTUNE__SECURITY__ENABLE_AUTH && !loopback.has(host)) {
+    throw new StartError(
+      `ATTUNE__SECURITY__ENABLE_AUTH=false is refused on ${host}: set ATTUNE__SERVER__HOST to 127.0.0.1, or leave authentication on.`,
+    );
+  }
+  if (values.ATTUNE__TEST__FAULT && env["NODE_ENV"] !== "test") {
+    throw new StartError("ATTUNE__TEST__FAULT kills the process on purpose and is for tests: unset it.");
+  }
+  const encryptionKey = readKey(values.ATTUNE__SECURITY__ENCRYPTION_KEY, values.ATTUNE__SECURITY__ENCRYPTION_KEY_FILE);
+  for (const secret of ["ATTUNE__SECURITY__ENCRYPTION_KEY", "ATTUNE__DATABASE__URL", "DATABASE_URL"])
+    delete env[secret];
+  return {
+    host,
+    port: values.ATTUNE__SERVER__PORT,
+    databaseUrl: values.ATTUNE__DATABASE__URL ?? DATABASE_URL ?? null,
+    maxConnections: values.ATTUNE__DATABASE__MAX_CONNECTIONS,
+    fsync: values.ATTUNE__DATABASE__FSYNC,
+    logStatements: values.ATTUNE__DATABASE__LOG_STATEMENTS,
+    dataDir: values.ATTUNE__DATA_DIR,
+    roles: new Set(values.ATTUNE__ROLES),
+    log: { level: values.ATTUNE__LOG__LEVEL, format: values.ATTUNE__LOG__FORMAT ?? (terminal ? "pretty" : "json") },
+    packDirs: values.ATTUNE__PACKS__DIRS,
+    workerSlots: values.ATTUNE__WORKER__SLOTS,
+    workerStopMs: values.ATTUNE__WORKER__STOP_SECONDS * 1000,
+    enableAuth: values.ATTUNE__SECURITY__ENABLE_AUTH,
+    encryptionKey,
+    testFault: values.ATTUNE__TEST__FAULT ?? null,
+    actionBase: { PATH: env["PATH"], HOME: env["HOME"], LANG: env["LANG"], TZ: env["TZ"], TMPDIR: env["TMPDIR"] },
+  };
+}
+
+function checked<T>(schema: z.ZodType<T>, given: Record<string, unknown>): T {
+  const parsed = schema.safeParse(given);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new StartError(`${String(issue?.path[0])} is wrong: ${issue?.message}.`);
+}
+
+function readKey(key: string | undefined, file: string | undefined): Uint8Array | null {
+  if (key) return Buffer.from(key, "hex");
+  if (!file) return null;
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8").trim();
+  } catch (cause) {
+    throw new StartError(
+      `ATTUNE__SECURITY__ENCRYPTION_KEY_FILE: ${file} cannot be read; it must hold 64 hexadecimal digits.`,
+      { cause },
+    );
+  }
+  if (!/^[0-9a-fA-F]{64}$/.test(text)) {
+    throw new StartError(`ATTUNE__SECURITY__ENCRYPTION_KEY_FILE: ${file} must hold 64 hexadecimal digits.`);
+  }
+  return Buffer.from(text, "hex");
+}

@@ -1,0 +1,164 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { PGlite } from "@electric-sql/pglite";
+import { type SQL, sql } from "drizzle-orm";
+import { type PgAsyncDatabase, PgDialect } from "drizzle-orm/pg-core";
+import { drizzle as drizzlePglite } from "drizzle-orm/pglite";
+import { drizzle as drizzlePostgres, type PostgresJsQueryResultHKT } from "drizzle-orm/postgres-js";
+import postgres from "postgres";
+import { StartError } from "../errors.ts";
+import { lockDirectory } from "./lock.ts";
+import { relations } from "./relations.ts";
+
+/** The database, or a transaction of it: the same on both drivers. */
+export type Db = PgAsyncDatabase<PostgresJsQueryResultHKT, typeof relations>;
+
+/** An open database and what only the driver knows of it. */
+export interface Database {
+  kind: "postgres" | "pglite";
+  db: Db;
+  /** Set on PostgreSQL: where pg-boss opens its own small pool. */
+  url: string | null;
+  /** Set on PGlite: the instance itself. */
+  pglite: PGlite | null;
+  /** Calls back with each payload announced on the channel `attune` (by any process, this one included). */
+  listen(callback: (payload: string) => void): Promise<void>;
+  notify(payload: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  url: string | null;
+  dataDir: string;
+  maxConnections: number;
+  /** PGlite only; on unless a measurement turns it off. */
+  fsync?: boolean;
+  /** Called with the text of every statement, before it runs. */
+  onStatement?: (sql: string) => void;
+}
+
+const channel = "attune";
+const dialect = new PgDialect();
+
+/**
+ * Opens PostgreSQL when `url` is set, else the embedded PGlite under `<dataDir>/pgdata`, holding the directory's lock.
+ * Throws StartError, naming the cure, when the database cannot be reached, is too old, or is in use by another process.
+ */
+export async function openDatabase(options: DatabaseOptions): Promise<Database> {
+  return options.url ? await openPostgres(options, options.url) : await openPglite(options);
+}
+
+async function openPostgres(options: DatabaseOptions, url: string): Promise<Database> {
+  const client = postgres(url, {
+    max: options.maxConnections,
+    connect_timeout: 5,
+    onnotice: () => {},
+    connection: { search_path: "attune, public", application_name: "attune", jit: "off" },
+  });
+  try {
+    const [server] = await client`select current_setting('server_version_num')::int as version`;
+    if (server?.["version"] < 150000) {
+      throw new StartError(`PostgreSQL ${server?.["version"]} is too old: attune needs PostgreSQL 15 or newer.`);
+    }
+  } catch (cause) {
+    await client.end({ timeout: 0 });
+    if (cause instanceof StartError) throw cause;
+    const reason = reasonOf(cause);
+    throw new StartError(
+      `The database at ${withoutPassword(url)} cannot be reached (${reason}): check ATTUNE__DATABASE__URL, or unset it to use the embedded one.`,
+      { cause },
+    );
+  }
+  const db = drizzlePostgres({ client, relations, logger: logger(options) });
+  return {
+    kind: "postgres",
+    db,
+    url,
+    pglite: null,
+    listen: async (callback) => {
+      await client.listen(channel, callback);
+    },
+    notify: async (payload) => {
+      await client.notify(channel, payload);
+    },
+    close: () => client.end({ timeout: 5 }),
+  };
+}
+
+async function openPglite(options: DatabaseOptions): Promise<Database> {
+  const lock = lockDirectory(options.dataDir);
+  const dataDir = join(options.dataDir, "pgdata");
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    const pglite = await PGlite.create({
+      dataDir,
+      startParams: [...PGlite.defaultStartParams, "-c", `fsync=${options.fsync === false ? "off" : "on"}`],
+    });
+    return pgliteDatabase(pglite, options, () => lock.release());
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+/** The database over a PGlite instance that the caller opened (tests load a dump); `released` is called after closing. */
+export async function pgliteDatabase(
+  pglite: PGlite,
+  options: Pick<DatabaseOptions, "onStatement">,
+  released: () => void = () => {},
+): Promise<Database> {
+  await pglite.exec("set search_path = attune, public");
+  const db = drizzlePglite({ client: pglite, relations, logger: logger(options) });
+  return {
+    kind: "pglite",
+    db: db as unknown as Db, // the same class; the result types differ only for raw `execute`, which nothing reads
+    url: null,
+    pglite,
+    listen: async (callback) => {
+      await pglite.listen(channel, callback);
+    },
+    notify: async () => {}, // one process: its own announcement is enough
+    close: async () => {
+      await pglite.close();
+      released();
+    },
+  };
+}
+
+/**
+ * Runs hand-written SQL (prepared where the driver prepares) and returns its rows as plain objects. The drivers differ in
+ * what they make of bigint and timestamps: such statements cast ids to text, and take and give lists as JSON text.
+ */
+export async function rows<T extends object>(db: Db, query: SQL): Promise<T[]> {
+  const prepared = db._.session.prepareQuery(dialect.sqlToQuery(query), "objects", true);
+  return (await prepared.execute()) as T[]; // the statement's own column list is the type; callers write it beside the SQL
+}
+
+/** SQL: `= any (…)` of these ids (decimal text). One array, so that one plan, by the index, serves lists of any length. */
+export function anyOf(ids: readonly string[]): SQL {
+  return sql`any (${`{${ids.join(",")}}`}::text::bigint[])`;
+}
+
+/** Runs SQL text with `$1` parameters, prepared too: for libraries that bring their own statements. */
+export async function rowsOfText(db: Db, text: string, params: unknown[]): Promise<object[]> {
+  return (await db._.session.prepareQuery({ sql: text, params }, "objects", true).execute()) as object[];
+}
+
+function logger({ onStatement }: Pick<DatabaseOptions, "onStatement">) {
+  return onStatement ? { logQuery: (query: string) => onStatement(query) } : false;
+}
+
+function reasonOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  const code = "code" in cause ? String(cause.code) : "";
+  return cause.message || code;
+}
+
+function withoutPassword(url: string): string {
+  try {
+    const { host, pathname } = new URL(url);
+    return `${host}${pathname}`;
+  } catch {
+    return "the given address";
+  }
+}

@@ -1,0 +1,70 @@
+import { DrizzleQueryError } from "drizzle-orm";
+import { ConflictError, InvalidInputError, Refusal } from "../errors.ts";
+import type { Log } from "../log.ts";
+import type { Database, Db } from "./client.ts";
+import type { Jobs } from "./jobs.ts";
+import type { Wake } from "./wake.ts";
+
+/** What every verb works with: the database, its job queue, the wake-ups and the log. */
+export interface Engine {
+  kind: Database["kind"];
+  db: Db;
+  jobs: Jobs;
+  wake: Wake;
+  log: Log;
+}
+
+/** A transaction, with the topics to announce once it has committed. */
+export interface Tx {
+  db: Db;
+  jobs: Jobs;
+  announce(topic: string): void;
+}
+
+/**
+ * Runs `work` in one transaction and announces its topics after the commit. A violated constraint is thrown as the
+ * refusal that it means (ConflictError, InvalidInputError).
+ */
+export async function write<T>(engine: Engine, work: (tx: Tx) => Promise<T>): Promise<T> {
+  const topics = new Set(["feed"]);
+  try {
+    const result = await engine.db.transaction((db) =>
+      work({ db, jobs: engine.jobs, announce: (topic) => topics.add(topic) }),
+    );
+    engine.wake.announce(topics);
+    return result;
+  } catch (error) {
+    throw asRefusal(error);
+  }
+}
+
+/** The driver's fields that say which constraint was violated; both drivers name them alike but for the constraint. */
+interface Violation {
+  code?: string;
+  detail?: string;
+  message: string;
+  constraint?: string;
+  constraint_name?: string;
+}
+
+/** Turns a violated constraint into the refusal that it means; everything else is returned as it is. */
+export function asRefusal(error: unknown): unknown {
+  if (error instanceof Refusal || !(error instanceof DrizzleQueryError) || !error.cause) return error;
+  const cause = error.cause as unknown as Violation;
+  const constraint = cause.constraint_name ?? cause.constraint ?? "";
+  const detail = cause.detail ?? cause.message;
+  switch (cause.code) {
+    case "23505":
+      return new ConflictError(`Another one exists already: ${detail}`, { cause: error });
+    case "23001": // PostgreSQL 18 tells RESTRICT apart from the other rules
+    case "23503":
+      return new ConflictError(`Something else depends on it: ${detail}`, { cause: error });
+    case "23514":
+      if (constraint === "execution_move" || constraint === "execution_terminal") {
+        return new ConflictError(cause.message, { cause: error });
+      }
+      return new InvalidInputError([{ path: "", message: `${constraint}: ${cause.message}` }], { cause: error });
+    default:
+      return error;
+  }
+}

@@ -1,0 +1,91 @@
+import { type SQL, sql } from "drizzle-orm";
+import { fromPglite, PgBoss } from "pg-boss";
+import type { Log } from "../log.ts";
+import { type Database, type Db, rowsOfText } from "./client.ts";
+
+/** A job is only a pointer: the row it names is the truth. */
+export interface Job {
+  id: string;
+  entity: string;
+}
+
+/** An entity that is to wait in a queue: higher priorities are taken first, and none before `startAfter`. */
+export interface Waiting {
+  id: string;
+  priority?: number;
+  startAfter?: Date;
+}
+
+/** The job queue, used only inside the caller's own transactions. */
+export interface Jobs {
+  /** Makes the queue known to this process; must be called outside of any transaction, before the queue's first use. */
+  open(queue: string): Promise<void>;
+  /** Enqueues one job for each entity; an entity that has its job already keeps it. */
+  add(tx: Db, queue: string, entities: readonly Waiting[]): Promise<void>;
+  /** Takes up to `limit` jobs; they come back at once if the transaction does not commit. */
+  take(tx: Db, queue: string, limit: number): Promise<Job[]>;
+  /** Deletes jobs that were taken, in the transaction that took them. */
+  done(tx: Db, queue: string, jobs: readonly Job[]): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** SQL: whether the entity (a bigint expression) has a job in the queue. Reads pg-boss's own table by its primary key. */
+export function hasJob(queue: SQL, entity: SQL): SQL {
+  return sql`exists (select from attune_jobs.job j where j.name = ${queue} and j.id = lpad(to_hex(${entity}), 32, '0')::uuid)`;
+}
+
+/** The queue of events that wait for evaluation. */
+export const eventQueue = "event";
+/** The queue of executions that wait for a worker with that runtime. */
+export const runtimeQueue = (runtimeRef: string) => `execution/${runtimeRef}`;
+
+/** The job's id is made of the entity's: one job for each, and adding it again changes nothing. */
+function jobId(entity: string): string {
+  const hex = BigInt(entity).toString(16).padStart(32, "0");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+/** pg-boss's statements inside the caller's transaction, prepared like our own: unprepared they took half of an event's time. */
+function within(tx: Db) {
+  return { executeSql: async (text: string, values: unknown[] = []) => ({ rows: await rowsOfText(tx, text, values) }) };
+}
+
+/**
+ * Starts pg-boss: on PostgreSQL over a small pool of its own (it migrates with multi-statement transactions), on PGlite
+ * over the instance. */
+export async function startJobs(database: Database, log: Log): Promise<Jobs> {
+  const shared = { schema: "attune_jobs", schedule: false, monitorVacuum: false, reindex: false };
+  const boss = database.pglite
+    ? new PgBoss({ ...shared, db: fromPglite(database.pglite), backend: "pglite" })
+    : new PgBoss({ ...shared, connectionString: database.url ?? "", max: 2, application_name: "attune jobs" });
+  boss.on("error", (error) => log.error({ err: error }, "job queue"));
+  await boss.start();
+  const known = new Set<string>();
+  return {
+    open: async (queue) => {
+      if (known.has(queue)) return;
+      await boss.createQueue(queue, { retryLimit: 0, notify: false });
+      // pg-boss looks up a queue that it has not seen on its own connection: inside a transaction on PGlite, which has
+      // only one, that waits for ever. Deleting nothing makes it look now.
+      await boss.deleteJob(queue, jobId("0"));
+      known.add(queue);
+    },
+    add: async (tx, queue, entities) => {
+      const jobs = entities.map(({ id, ...options }) => ({ id: jobId(id), data: { entity: id }, ...options }));
+      await boss.insert(queue, jobs, { db: within(tx) });
+    },
+    take: async (tx, queue, limit) => {
+      const jobs = await boss.fetch<{ entity: string }>(queue, { batchSize: limit, db: within(tx) });
+      return jobs.map((job) => ({ id: job.id, entity: job.data.entity }));
+    },
+    done: async (tx, queue, jobs) => {
+      if (jobs.length > 0)
+        await boss.deleteJob(
+          queue,
+          jobs.map((job) => job.id),
+          { db: within(tx) },
+        );
+    },
+    stop: () => boss.stop({ graceful: true, timeout: 5000 }),
+  };
+}

@@ -1,0 +1,40 @@
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { StartError } from "../errors.ts";
+
+/**
+ * Makes `directory` (mode 0700, ignored by git) and holds it for this process alone. The embedded database has no lock of
+ * its own, and two writers lose rows; SQLite's exclusive lock is the operating system's, so it is free at once after
+ * kill -9. Throws StartError when another process holds
+ * it, or it cannot be written.
+ */
+export function lockDirectory(directory: string): { release(): void } {
+  prepare(directory);
+  const lock = new DatabaseSync(join(directory, "lock"), { timeout: 0 });
+  try {
+    lock.exec("pragma locking_mode = exclusive; begin exclusive");
+  } catch (cause) {
+    lock.close();
+    throw new StartError(
+      `Another attune process is using the data directory ${directory}: stop it, or set ATTUNE__DATA_DIR to a directory of its own.`,
+      { cause },
+    );
+  }
+  return { release: () => lock.close() };
+}
+
+function prepare(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    chmodSync(directory, 0o700);
+    const ignore = join(directory, ".gitignore");
+    if (!existsSync(ignore)) writeFileSync(ignore, "*\n", { mode: 0o600 });
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new StartError(
+      `The data directory ${directory} cannot be used (${reason}): set ATTUNE__DATA_DIR to a directory that this user may write.`,
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,56 @@
+import { sql } from "drizzle-orm";
+import { type AnyPgColumn, bigint, customType, jsonb, snakeCase, text, timestamp } from "drizzle-orm/pg-core";
+import type { Json, JsonObject } from "../lang/json.ts";
+
+/** Every table, enum and function of the project stands in this Postgres schema. */
+export const attune = snakeCase.schema("attune");
+
+export const runtimeType = attune.enum("runtime_type", ["action", "sensor"]);
+export const workerType = attune.enum("worker_type", ["local", "remote", "container"]);
+export const workerStatus = attune.enum("worker_status", ["active", "inactive", "busy", "error"]);
+export const enforcementStatus = attune.enum("enforcement_status", ["created", "processed", "disabled"]);
+export const enforcementCondition = attune.enum("enforcement_condition", ["any", "all"]);
+export const executionStatus = attune.enum("execution_status", [
+  "requested",
+  "scheduling",
+  "scheduled",
+  "running",
+  "completed",
+  "failed",
+  "canceling",
+  "cancelled",
+  "timeout",
+  "abandoned",
+]);
+export const notificationState = attune.enum("notification_state", ["created", "queued", "processing", "error"]);
+export const ownerType = attune.enum("owner_type", ["system", "identity", "pack", "action", "sensor"]);
+export const logStream = attune.enum("log_stream", ["stdout", "stderr", "system"]);
+
+/** A transaction id of the cluster (64 bits, never wraps); read as decimal text. */
+export const xid8 = customType<{ data: string; driverData: string }>({
+  dataType: () => "xid8",
+});
+
+/** `timestamptz(3)`: what a JavaScript Date can hold, so that a cursor made of it finds its row again. */
+export const instant = () => timestamp({ withTimezone: true, precision: 3 });
+/** A foreign key's column, or another entity's id kept as a number. */
+export const reference = (name: string) => bigint(name, { mode: "bigint" });
+export const json = () => jsonb().$type<Json>();
+export const jsonObject = () => jsonb().$type<JsonObject>();
+/** A list of texts that is never null. */
+export const textList = () => text().array().notNull().default(sql`'{}'::text[]`);
+
+const id = () => bigint({ mode: "bigint" }).primaryKey().generatedAlwaysAsIdentity();
+const created = () => instant().notNull().defaultNow();
+
+/** The columns of every table. */
+export const base = () => ({ id: id(), created: created() });
+/** The columns of a table whose rows change: `updated` grows strictly with every update and serves as a version. */
+export const versioned = () => ({ ...base(), updated: instant().notNull().defaultNow() });
+/** The label that puts the row's changes in commit order in the notification log. */
+export const changed = () => ({
+  changed: xid8().notNull().default(sql`pg_current_xact_id()`),
+});
+
+/** The shape of a ref within a pack: exactly one dot. */
+export const dotted = (column: AnyPgColumn) => sql`${column} = lower(${column}) and ${column} ~ '^[^.]+\\.[^.]+$'`;

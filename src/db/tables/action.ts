@@ -1,0 +1,51 @@
+import { sql } from "drizzle-orm";
+import { boolean, check, index, integer, text } from "drizzle-orm/pg-core";
+import { attune, changed, dotted, jsonObject, reference, textList, versioned } from "../schema.ts";
+import { pack } from "./pack.ts";
+import { runtime } from "./runtime.ts";
+
+/** Something that can be run. */
+export const action = attune.table(
+  "action",
+  {
+    ...versioned(),
+    ...changed(),
+    ref: text().notNull().unique(),
+    packId: reference("pack").references(() => pack.id, { onDelete: "cascade" }),
+    packRef: text(),
+    label: text().notNull(),
+    description: text(),
+    entrypoint: text().notNull(),
+    runtimeId: reference("runtime").references(() => runtime.id, { onDelete: "restrict" }),
+    enabled: boolean().notNull().default(true),
+    isAdhoc: boolean().notNull().default(false),
+    paramSchema: jsonObject(),
+    outSchema: jsonObject(),
+    parameterDelivery: text({ enum: ["stdin", "file"] })
+      .notNull()
+      .default("stdin"),
+    parameterFormat: text({ enum: ["json", "yaml", "dotenv"] })
+      .notNull()
+      .default("json"),
+    outputFormat: text({ enum: ["text", "json", "yaml", "jsonl"] })
+      .notNull()
+      .default("text"),
+    timeoutSeconds: integer(),
+    retry: jsonObject(),
+    onWorkerLoss: text({ enum: ["abandon", "requeue"] })
+      .notNull()
+      .default("abandon"),
+    permissionSetRefs: textList(),
+    workerSelector: jsonObject().notNull().default({}),
+  },
+  (t) => [
+    check("action_ref_check", dotted(t.ref)),
+    check("action_parameter_delivery_check", sql`${t.parameterDelivery} in ('stdin', 'file')`),
+    check("action_parameter_format_check", sql`${t.parameterFormat} in ('json', 'yaml', 'dotenv')`),
+    check("action_output_format_check", sql`${t.outputFormat} in ('text', 'json', 'yaml', 'jsonl')`),
+    check("action_timeout_seconds_check", sql`${t.timeoutSeconds} > 0`),
+    check("action_on_worker_loss_check", sql`${t.onWorkerLoss} in ('abandon', 'requeue')`),
+    index("action_pack_idx").on(t.packId),
+    index("action_runtime_idx").on(t.runtimeId),
+  ],
+);

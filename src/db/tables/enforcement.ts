@@ -1,0 +1,40 @@
+import { sql } from "drizzle-orm";
+import { index, jsonb, text, uniqueIndex } from "drizzle-orm/pg-core";
+import type { Json } from "../../lang/json.ts";
+import {
+  attune,
+  changed,
+  enforcementCondition,
+  enforcementStatus,
+  instant,
+  jsonObject,
+  reference,
+  versioned,
+} from "../schema.ts";
+import { event } from "./event.ts";
+import { rule } from "./rule.ts";
+
+/** One rule matched one event: at most one enforcement for each pair. */
+export const enforcement = attune.table(
+  "enforcement",
+  {
+    ...versioned(),
+    ...changed(),
+    ruleId: reference("rule").references(() => rule.id, { onDelete: "set null" }),
+    ruleRef: text().notNull(),
+    triggerRef: text().notNull(),
+    config: jsonObject(),
+    eventId: reference("event").references(() => event.id, { onDelete: "set null" }),
+    status: enforcementStatus().notNull().default("created"),
+    payload: jsonb().$type<Json>().notNull().default({}),
+    condition: enforcementCondition().notNull().default("all"),
+    conditions: jsonb().$type<Json[]>().notNull().default([]),
+    resolvedAt: instant(),
+    error: jsonObject(),
+  },
+  (t) => [
+    uniqueIndex("enforcement_rule_event_key").on(t.ruleId, t.eventId).where(sql`${t.ruleId} is not null`),
+    index("enforcement_event_idx").on(t.eventId),
+    index("enforcement_created_idx").on(t.created.desc(), t.id.desc()),
+  ],
+);

@@ -1,0 +1,55 @@
+import { sql } from "drizzle-orm";
+import { boolean, index, integer, jsonb, text } from "drizzle-orm/pg-core";
+import type { Json } from "../../lang/json.ts";
+import { attune, base, changed, instant, json, jsonObject, reference } from "../schema.ts";
+import { rule } from "./rule.ts";
+import { trigger } from "./trigger.ts";
+
+/** Something that happened: stored first, then evaluated against every enabled rule of its trigger. */
+export const event = attune.table(
+  "event",
+  {
+    ...base(),
+    ...changed(),
+    triggerId: reference("trigger").references(() => trigger.id, { onDelete: "set null" }),
+    triggerRef: text().notNull(),
+    config: jsonObject(),
+    payload: json(),
+    sourceRef: text(),
+    ruleId: reference("rule").references(() => rule.id, { onDelete: "set null" }),
+    traceTag: text().notNull(),
+    causeExecutionId: reference("cause_execution"),
+    generation: integer().notNull().default(0),
+    evaluatedAt: instant(),
+    tries: integer().notNull().default(0),
+    skipped: text(),
+  },
+  (t) => [
+    index("event_created_idx").on(t.created.desc(), t.id.desc()),
+    index("event_trigger_idx").on(t.triggerId),
+    index("event_trigger_ref_idx").on(t.triggerRef),
+    index("event_rule_idx").on(t.ruleId).where(sql`${t.ruleId} is not null`),
+    index("event_cause_execution_idx").on(t.causeExecutionId).where(sql`${t.causeExecutionId} is not null`),
+    index("event_trace_tag_idx").on(t.traceTag),
+    index("event_unevaluated_idx").on(t.id).where(sql`${t.evaluatedAt} is null`),
+    index("event_payload_idx").using("gin", t.payload.op("jsonb_path_ops")),
+  ],
+);
+
+/** How one rule judged one event, criterion by criterion. */
+export const ruleEvaluation = attune.table(
+  "rule_evaluation",
+  {
+    ...base(),
+    eventId: reference("event")
+      .notNull()
+      .references(() => event.id, { onDelete: "cascade" }),
+    ruleId: reference("rule")
+      .notNull()
+      .references(() => rule.id, { onDelete: "cascade" }),
+    ruleRevision: integer().notNull(),
+    matched: boolean().notNull(),
+    detail: jsonb().$type<Json[]>().notNull(),
+  },
+  (t) => [index("rule_evaluation_event_idx").on(t.eventId), index("rule_evaluation_rule_idx").on(t.ruleId)],
+);

@@ -1,0 +1,138 @@
+import { sql } from "drizzle-orm";
+import { type AnyPgColumn, bigint, check, index, integer, text, unique, uniqueIndex } from "drizzle-orm/pg-core";
+import {
+  attune,
+  base,
+  changed,
+  executionStatus,
+  instant,
+  json,
+  jsonObject,
+  logStream,
+  reference,
+  textList,
+  versioned,
+} from "../schema.ts";
+import { action } from "./action.ts";
+import { enforcement } from "./enforcement.ts";
+import { identity } from "./identity.ts";
+import { packRelease } from "./pack.ts";
+import { worker } from "./worker.ts";
+
+/** One run of an action. Its status moves only along `execution_move`; a terminal row is immutable. */
+export const execution = attune.table(
+  "execution",
+  {
+    ...versioned(),
+    ...changed(),
+    actionId: reference("action").references(() => action.id, { onDelete: "set null" }),
+    actionRef: text().notNull(),
+    ruleRef: text(),
+    triggerRef: text(),
+    config: jsonObject(),
+    envVars: jsonObject(),
+    parentId: reference("parent").references((): AnyPgColumn => execution.id, { onDelete: "set null" }),
+    rootId: reference("root"),
+    depth: integer().notNull().default(0),
+    enforcementId: reference("enforcement").references(() => enforcement.id, { onDelete: "set null" }),
+    executorId: reference("executor").references(() => identity.id, { onDelete: "set null" }),
+    workerId: reference("worker").references(() => worker.id, { onDelete: "set null" }),
+    workerName: text(),
+    status: executionStatus().notNull().default("requested"),
+    reason: text(),
+    result: json(),
+    error: jsonObject(),
+    priority: integer().notNull().default(0),
+    runAt: instant(),
+    scheduledAt: instant(),
+    startedAt: instant(),
+    finishedAt: instant(),
+    deadline: instant(),
+    timeoutSeconds: integer(),
+    attempt: integer().notNull().default(0),
+    retryOfId: reference("retry_of").references((): AnyPgColumn => execution.id, { onDelete: "set null" }),
+    rerunOfId: reference("rerun_of").references((): AnyPgColumn => execution.id, { onDelete: "set null" }),
+    retryCount: integer().notNull().default(0),
+    maxRetries: integer(),
+    retry: jsonObject(),
+    onWorkerLoss: text({ enum: ["abandon", "requeue"] }).notNull(),
+    permissionSetRefs: textList(),
+    cancelRequestedAt: instant(),
+    cancelRequestedById: reference("cancel_requested_by").references(() => identity.id, { onDelete: "set null" }),
+    packReleaseId: reference("pack_release").references(() => packRelease.id, { onDelete: "set null" }),
+    traceTag: text().notNull(),
+    generation: integer().notNull().default(0),
+    workflowTask: jsonObject(),
+    workerSelector: jsonObject().notNull().default({}),
+  },
+  (t) => [
+    check("execution_on_worker_loss_check", sql`${t.onWorkerLoss} in ('abandon', 'requeue')`),
+    check("execution_timeout_seconds_check", sql`${t.timeoutSeconds} > 0`),
+    check("execution_attempt_check", sql`${t.attempt} >= 0`),
+    check("execution_finished_at_check", sql`attune.is_terminal(${t.status}) = (${t.finishedAt} is not null)`),
+    uniqueIndex("execution_enforcement_key")
+      .on(t.enforcementId)
+      .where(sql`${t.depth} = 0 and ${t.retryCount} = 0 and ${t.enforcementId} is not null`),
+    index("execution_enforcement_idx").on(t.enforcementId).where(sql`${t.enforcementId} is not null`),
+    index("execution_status_idx").on(t.status, t.id).where(sql`not attune.is_terminal(${t.status})`),
+    index("execution_created_idx").on(t.created.desc(), t.id.desc()),
+    index("execution_action_idx").on(t.actionId),
+    index("execution_action_ref_idx").on(t.actionRef),
+    index("execution_trace_tag_idx").on(t.traceTag),
+    index("execution_parent_idx").on(t.parentId).where(sql`${t.parentId} is not null`),
+    index("execution_root_idx").on(t.rootId).where(sql`${t.rootId} is not null`),
+    index("execution_executor_idx").on(t.executorId).where(sql`${t.executorId} is not null`),
+    index("execution_worker_idx").on(t.workerId).where(sql`${t.workerId} is not null`),
+    index("execution_retry_of_idx").on(t.retryOfId).where(sql`${t.retryOfId} is not null`),
+    index("execution_rerun_of_idx").on(t.rerunOfId).where(sql`${t.rerunOfId} is not null`),
+    index("execution_cancel_requested_by_idx")
+      .on(t.cancelRequestedById)
+      .where(sql`${t.cancelRequestedById} is not null`),
+    index("execution_pack_release_idx").on(t.packReleaseId).where(sql`${t.packReleaseId} is not null`),
+  ],
+);
+
+/** The allowed moves of an execution's status; `from_status` null is the insert. Filled by the migration. */
+export const executionMove = attune.table(
+  "execution_move",
+  {
+    ...base(),
+    fromStatus: executionStatus(),
+    toStatus: executionStatus().notNull(),
+  },
+  (t) => [unique("execution_move_key").on(t.fromStatus, t.toStatus).nullsNotDistinct()],
+);
+
+/** The timeline of every execution, whoever wrote it. */
+export const executionTransition = attune.table(
+  "execution_transition",
+  {
+    ...base(),
+    executionId: reference("execution")
+      .notNull()
+      .references(() => execution.id, { onDelete: "cascade" }),
+    fromStatus: executionStatus(),
+    toStatus: executionStatus().notNull(),
+    at: instant().notNull(),
+    attempt: integer().notNull(),
+    workerId: reference("worker"),
+    reason: text(),
+  },
+  (t) => [index("execution_transition_execution_idx").on(t.executionId)],
+);
+
+/** What an execution wrote, in order of `seq`, which has no gaps. */
+export const executionLog = attune.table(
+  "execution_log",
+  {
+    ...base(),
+    executionId: reference("execution")
+      .notNull()
+      .references(() => execution.id, { onDelete: "cascade" }),
+    seq: bigint({ mode: "bigint" }).notNull(),
+    stream: logStream().notNull(),
+    at: instant().notNull(),
+    text: text().notNull(),
+  },
+  (t) => [unique("execution_log_execution_seq_key").on(t.executionId, t.seq)],
+);

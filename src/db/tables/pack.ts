@@ -1,0 +1,59 @@
+import { sql } from "drizzle-orm";
+import { type AnyPgColumn, bigint, boolean, check, index, text, unique } from "drizzle-orm/pg-core";
+import { attune, base, changed, instant, jsonObject, reference, textList, versioned } from "../schema.ts";
+import { identity } from "./identity.ts";
+
+/** A bundle of triggers, actions, rules and the rest, loaded from files or (`default`) filled by people. */
+export const pack = attune.table(
+  "pack",
+  {
+    ...versioned(),
+    ...changed(),
+    ref: text().notNull().unique(),
+    label: text().notNull(),
+    description: text(),
+    version: text().notNull(),
+    confSchema: jsonObject().notNull().default({}),
+    config: jsonObject().notNull().default({}),
+    meta: jsonObject().notNull().default({}),
+    tags: textList(),
+    runtimeDeps: textList(),
+    dependencies: textList(),
+    isStandard: boolean().notNull().default(false),
+    sourceType: text(),
+    sourceUrl: text(),
+    sourceRef: text(),
+    checksum: text(),
+    installedAt: instant(),
+    installedById: reference("installed_by").references((): AnyPgColumn => identity.id, { onDelete: "set null" }),
+    storagePath: text(),
+    activeReleaseId: reference("active_release").references((): AnyPgColumn => packRelease.id, {
+      onDelete: "set null",
+    }),
+  },
+  (t) => [
+    check("pack_ref_check", sql`${t.ref} ~ '^[a-z][a-z0-9_-]+$'`),
+    index("pack_installed_by_idx").on(t.installedById).where(sql`${t.installedById} is not null`),
+    index("pack_active_release_idx").on(t.activeReleaseId).where(sql`${t.activeReleaseId} is not null`),
+    index("pack_config_idx").using("gin", t.config),
+    index("pack_meta_idx").using("gin", t.meta),
+    index("pack_tags_idx").using("gin", t.tags),
+  ],
+);
+
+/** One immutable content of a pack; work that is running stays on the release it started with. */
+export const packRelease = attune.table(
+  "pack_release",
+  {
+    ...base(),
+    packId: reference("pack")
+      .notNull()
+      .references(() => pack.id, { onDelete: "cascade" }),
+    version: text().notNull(),
+    digest: text().notNull(),
+    manifest: jsonObject().notNull(),
+    path: text().notNull(),
+    size: bigint({ mode: "bigint" }).notNull(),
+  },
+  (t) => [unique("pack_release_pack_digest_key").on(t.packId, t.digest)],
+);

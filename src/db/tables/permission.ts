@@ -1,0 +1,38 @@
+import { check, index, jsonb, text, unique } from "drizzle-orm/pg-core";
+import type { Json } from "../../lang/json.ts";
+import { attune, base, dotted, reference, versioned } from "../schema.ts";
+import { identity } from "./identity.ts";
+import { pack } from "./pack.ts";
+
+/** A named list of grants. */
+export const permissionSet = attune.table(
+  "permission_set",
+  {
+    ...versioned(),
+    ref: text().notNull().unique(),
+    packId: reference("pack").references(() => pack.id, { onDelete: "cascade" }),
+    packRef: text(),
+    label: text(),
+    description: text(),
+    grants: jsonb().$type<Json[]>().notNull().default([]),
+  },
+  (t) => [check("permission_set_ref_check", dotted(t.ref)), index("permission_set_pack_idx").on(t.packId)],
+);
+
+/** Which identity holds which permission set. */
+export const permissionAssignment = attune.table(
+  "permission_assignment",
+  {
+    ...base(),
+    identityId: reference("identity")
+      .notNull()
+      .references(() => identity.id, { onDelete: "cascade" }),
+    permissionSetId: reference("permission_set")
+      .notNull()
+      .references(() => permissionSet.id, { onDelete: "cascade" }),
+  },
+  (t) => [
+    unique("permission_assignment_identity_permission_set_key").on(t.identityId, t.permissionSetId),
+    index("permission_assignment_permission_set_idx").on(t.permissionSetId),
+  ],
+);

@@ -1,0 +1,64 @@
+import { sql } from "drizzle-orm";
+import { bigint, boolean, check, index, integer, jsonb, text } from "drizzle-orm/pg-core";
+import type { Json } from "../../lang/json.ts";
+import { attune, changed, dotted, enforcementCondition, instant, jsonObject, reference, versioned } from "../schema.ts";
+import { action } from "./action.ts";
+import { identity } from "./identity.ts";
+import { pack } from "./pack.ts";
+import { trigger } from "./trigger.ts";
+
+/** When an event of its trigger meets its conditions, its action runs. */
+export const rule = attune.table(
+  "rule",
+  {
+    ...versioned(),
+    ...changed(),
+    ref: text().notNull().unique(),
+    packId: reference("pack")
+      .notNull()
+      .references(() => pack.id, { onDelete: "cascade" }),
+    packRef: text().notNull(),
+    label: text().notNull(),
+    description: text(),
+    actionId: reference("action").references(() => action.id, { onDelete: "set null" }),
+    actionRef: text().notNull(),
+    triggerId: reference("trigger").references(() => trigger.id, { onDelete: "set null" }),
+    triggerRef: text().notNull(),
+    condition: enforcementCondition().notNull().default("all"),
+    conditions: jsonb().$type<Json[]>().notNull().default([]),
+    actionParams: jsonObject().notNull().default({}),
+    triggerParams: jsonObject().notNull().default({}),
+    enabled: boolean().notNull().default(true),
+    isAdhoc: boolean().notNull().default(false),
+    revision: integer().notNull().default(1),
+    recordEvaluations: text({ enum: ["none", "near", "all"] })
+      .notNull()
+      .default("near"),
+    ownerId: reference("owner").references(() => identity.id, { onDelete: "set null" }),
+  },
+  (t) => [
+    check("rule_ref_check", dotted(t.ref)),
+    check("rule_record_evaluations_check", sql`${t.recordEvaluations} in ('none', 'near', 'all')`),
+    index("rule_pack_idx").on(t.packId),
+    index("rule_action_idx").on(t.actionId),
+    index("rule_trigger_idx").on(t.triggerId),
+    index("rule_owner_idx").on(t.ownerId).where(sql`${t.ownerId} is not null`),
+  ],
+);
+
+/** The next tick of a rule on a timer trigger. */
+export const timer = attune.table(
+  "timer",
+  {
+    ...versioned(),
+    ruleId: reference("rule")
+      .notNull()
+      .unique()
+      .references(() => rule.id, { onDelete: "cascade" }),
+    kind: text().notNull(),
+    nextFireAt: instant(),
+    lastFiredAt: instant(),
+    fireCount: bigint({ mode: "bigint" }).notNull().default(sql`0`),
+  },
+  (t) => [index("timer_next_fire_at_idx").on(t.nextFireAt).where(sql`${t.nextFireAt} is not null`)],
+);

@@ -1,0 +1,24 @@
+import { sql } from "drizzle-orm";
+import { check, index, text } from "drizzle-orm/pg-core";
+import { attune, jsonObject, reference, runtimeType, versioned } from "../schema.ts";
+import { pack } from "./pack.ts";
+
+/** An interpreter that actions or sensors run in: how to verify it, how to build an environment for it. */
+export const runtime = attune.table(
+  "runtime",
+  {
+    ...versioned(),
+    ref: text().notNull().unique(),
+    packId: reference("pack").references(() => pack.id, { onDelete: "cascade" }),
+    packRef: text(),
+    description: text(),
+    runtimeType: runtimeType().notNull(),
+    name: text().notNull(),
+    distributions: jsonObject().notNull(),
+    installation: jsonObject(),
+  },
+  (t) => [
+    check("runtime_ref_check", sql`${t.ref} = lower(${t.ref}) and ${t.ref} ~ '^[^.]+\\.(action|sensor)\\.[^.]+$'`),
+    index("runtime_pack_idx").on(t.packId),
+  ],
+);

@@ -1,0 +1,54 @@
+import { sql } from "drizzle-orm";
+import { bigint, boolean, check, index, inet, integer, text, unique } from "drizzle-orm/pg-core";
+import { attune, base, changed, dotted, jsonObject, reference, versioned } from "../schema.ts";
+import { pack } from "./pack.ts";
+
+/** A kind of event: what a rule configures (`param_schema`) and what its events carry (`out_schema`). */
+export const trigger = attune.table(
+  "trigger",
+  {
+    ...versioned(),
+    ...changed(),
+    ref: text().notNull().unique(),
+    packId: reference("pack").references(() => pack.id, { onDelete: "cascade" }),
+    packRef: text(),
+    label: text().notNull(),
+    description: text(),
+    enabled: boolean().notNull().default(true),
+    isAdhoc: boolean().notNull().default(false),
+    paramSchema: jsonObject(),
+    outSchema: jsonObject(),
+    sensorRef: text(),
+    webhookEnabled: boolean().notNull().default(false),
+    webhookKey: text().unique(),
+    webhookConfig: jsonObject().notNull().default({}),
+    rulesRevision: bigint({ mode: "bigint" }).notNull().default(sql`0`),
+  },
+  (t) => [check("trigger_ref_check", dotted(t.ref)), index("trigger_pack_idx").on(t.packId)],
+);
+
+/** Every request to a webhook, taken or refused, and why. */
+export const webhookDelivery = attune.table(
+  "webhook_delivery",
+  {
+    ...base(),
+    triggerId: reference("trigger")
+      .notNull()
+      .references(() => trigger.id, { onDelete: "cascade" }),
+    eventId: reference("event"),
+    sourceIp: inet(),
+    headers: jsonObject().notNull().default({}),
+    statusCode: integer().notNull(),
+    error: text(),
+    durationMs: integer().notNull(),
+    size: integer().notNull(),
+    hmacVerified: boolean(),
+    rateLimited: boolean().notNull().default(false),
+    deliveryId: text(),
+  },
+  (t) => [
+    unique("webhook_delivery_trigger_delivery_id_key").on(t.triggerId, t.deliveryId),
+    index("webhook_delivery_event_idx").on(t.eventId).where(sql`${t.eventId} is not null`),
+    index("webhook_delivery_created_idx").on(t.created),
+  ],
+);

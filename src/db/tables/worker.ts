@@ -1,0 +1,29 @@
+import { sql } from "drizzle-orm";
+import { boolean, check, index, integer, text } from "drizzle-orm/pg-core";
+import { attune, changed, instant, jsonObject, reference, versioned, workerStatus, workerType } from "../schema.ts";
+import { runtime } from "./runtime.ts";
+
+/** A process that claims and runs executions; lost when its heartbeat stops. */
+export const worker = attune.table(
+  "worker",
+  {
+    ...versioned(),
+    ...changed(),
+    name: text().notNull(),
+    workerType: workerType().notNull(),
+    runtimeId: reference("runtime").references(() => runtime.id, { onDelete: "set null" }),
+    host: text(),
+    port: integer(),
+    status: workerStatus().default("inactive"),
+    capabilities: jsonObject(),
+    meta: jsonObject(),
+    lastHeartbeat: instant(),
+    cordoned: boolean().notNull().default(false),
+  },
+  (t) => [
+    check("worker_port_check", sql`${t.port} between 1 and 65535`),
+    index("worker_name_idx").on(t.name),
+    index("worker_runtime_idx").on(t.runtimeId).where(sql`${t.runtimeId} is not null`),
+    index("worker_status_idx").on(t.status),
+  ],
+);

@@ -1,0 +1,89 @@
+/** Every refusal: a stable `code`, data, and a sentence. The code never changes, the sentence may. */
+export abstract class Refusal extends Error {
+  abstract readonly code: string;
+}
+
+/** One fault of an input: where (a dotted path, "" for the whole) and what would be right. */
+export interface Issue {
+  path: string;
+  message: string;
+}
+
+/** The input cannot be used; lists every fault found, each with its path. */
+export class InvalidInputError extends Refusal {
+  override readonly name = "InvalidInputError";
+  readonly code = "BAD_USER_INPUT";
+  readonly issues: Issue[];
+  constructor(issues: Issue[], options?: ErrorOptions) {
+    super(issues.map((issue) => (issue.path ? `${issue.path}: ${issue.message}` : issue.message)).join("; "), options);
+    this.issues = issues;
+  }
+}
+
+/** Shorthand for an input with one fault. */
+export function invalid(path: string, message: string): InvalidInputError {
+  return new InvalidInputError([{ path, message }]);
+}
+
+/** Nothing of that kind has that ref or id (or the viewer may not know of it). */
+export class NotFoundError extends Refusal {
+  override readonly name = "NotFoundError";
+  readonly code = "NOT_FOUND";
+  readonly kind: string;
+  readonly ref: string;
+  constructor(kind: string, ref: string) {
+    super(`There is no ${kind} "${ref}".`);
+    this.kind = kind;
+    this.ref = ref;
+  }
+}
+
+/** The change contradicts what is stored: a duplicate, a move the status does not allow, a row changed meanwhile. */
+export class ConflictError extends Refusal {
+  override readonly name = "ConflictError";
+  readonly code = "CONFLICT";
+}
+
+/** The viewer is known and may not do this. */
+export class ForbiddenError extends Refusal {
+  override readonly name = "ForbiddenError";
+  readonly code = "FORBIDDEN";
+}
+
+/** No valid credential came with the request. */
+export class UnauthenticatedError extends Refusal {
+  override readonly name = "UnauthenticatedError";
+  readonly code = "UNAUTHENTICATED";
+  constructor(message = "Sign in, or send `Authorization: Bearer <token>`.") {
+    super(message);
+  }
+}
+
+/** A subscription's message could not be handed over in time; resume at `resumeCursor`. */
+export class LaggedError extends Refusal {
+  override readonly name = "LaggedError";
+  readonly code = "LAGGED";
+  readonly missed: number;
+  readonly resumeCursor: string;
+  constructor(missed: number, resumeCursor: string) {
+    super(`The subscriber took too long to take a message; resume with after: "${resumeCursor}".`);
+    this.missed = missed;
+    this.resumeCursor = resumeCursor;
+  }
+}
+
+/** The cursor is older than what is kept, or from before a restore; `oldestCursor` is the first that can be used. */
+export class CursorExpiredError extends Refusal {
+  override readonly name = "CursorExpiredError";
+  readonly code = "CURSOR_EXPIRED";
+  readonly oldestCursor: string;
+  constructor(oldestCursor: string) {
+    super(`The cursor is older than what is kept; start again at after: "${oldestCursor}".`);
+    this.oldestCursor = oldestCursor;
+  }
+}
+
+/** The program cannot start; the message names the cure. Printed without a stack, exit 1. */
+export class StartError extends Error {
+  override readonly name = "StartError";
+}

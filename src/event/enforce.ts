@@ -1,0 +1,177 @@
+import { sql } from "drizzle-orm";
+import { anyOf, rows } from "../db/client.ts";
+import { asRefusal, type Engine, type Tx, write } from "../db/engine.ts";
+import { eventQueue, type Job } from "../db/jobs.ts";
+import { type ExecutionRequest, requestExecutions } from "../execution/request.ts";
+import { faultPoint } from "../lib/fault.ts";
+import { type Evaluation, type Match, matchEvent, type PendingEvent } from "./match.ts";
+import type { RuleSets } from "./ruleset.ts";
+
+/** After this many failed tries an event is given up, and its row says why. */
+const maxTries = 5;
+
+/**
+ * Evaluates up to `limit` events in one transaction: rules, enforcements, executions, their jobs, and the end of the events'
+ * own jobs. Where the batch cannot be stored, each event is tried by itself, inside a savepoint: a bad one never stops the
+ * others. Answers how many jobs there were.
+ */
+export async function enforceEvents(engine: Engine, ruleSets: RuleSets, limit: number): Promise<number> {
+  let taken: Job[] = [];
+  try {
+    await write(engine, async (tx) => {
+      taken = await tx.jobs.take(tx.db, eventQueue, limit);
+      if (taken.length > 0) await evaluate(tx, ruleSets, taken);
+      faultPoint("enforcement.before_commit");
+    });
+  } catch (error) {
+    if (taken.length === 0 || isConnectionLoss(error)) throw error;
+    engine.log.warn({ err: error, events: taken.length }, "a batch of events failed; trying each by itself");
+    await write(engine, async (tx) => {
+      taken = await tx.jobs.take(tx.db, eventQueue, limit);
+      for (const job of taken) await evaluateAlone(tx, ruleSets, job);
+    });
+  }
+  if (taken.length > 0) faultPoint("enforcement.after_commit");
+  return taken.length;
+}
+
+/** A broken connection is nobody's fault: the whole transaction is tried again, and no event is charged for it. */
+function isConnectionLoss(error: unknown): boolean {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+  return code.startsWith("CONNECTION_") || code.startsWith("08") || code.startsWith("57P") || code.startsWith("40");
+}
+
+async function evaluateAlone(tx: Tx, ruleSets: RuleSets, job: Job): Promise<void> {
+  try {
+    await tx.db.transaction((db) => evaluate({ ...tx, db }, ruleSets, [job]));
+  } catch (error) {
+    const refusal = asRefusal(error);
+    const message = refusal instanceof Error ? refusal.message : String(refusal);
+    await tx.jobs.done(tx.db, eventQueue, [job]);
+    const [event] = await rows<{ tries: number; given_up: boolean }>(
+      tx.db,
+      sql`update attune.event set tries = tries + 1,
+          evaluated_at = case when tries + 1 >= ${maxTries}::int then now() end,
+          skipped = case when tries + 1 >= ${maxTries}::int then 'gave up after ' || (tries + 1) || ' tries: ' || ${message}::text end
+        where id = ${job.entity}::bigint and evaluated_at is null
+        returning tries, evaluated_at is not null as given_up`,
+    );
+    if (event && !event.given_up) {
+      const startAfter = new Date(Date.now() + 1000 * 2 ** event.tries);
+      await tx.jobs.add(tx.db, eventQueue, [{ id: job.entity, startAfter }]);
+    }
+  }
+}
+
+async function evaluate(tx: Tx, ruleSets: RuleSets, jobs: readonly Job[]): Promise<void> {
+  const events = await lockEvents(tx, jobs);
+  const revisions = new Map<string, string>();
+  for (const { trigger, rulesRevision } of events) {
+    if (trigger !== null && rulesRevision !== null) revisions.set(trigger, rulesRevision);
+  }
+  const sets = await ruleSets.load(tx.db, revisions);
+  const matches: Match[] = [];
+  const evaluations: Evaluation[] = [];
+  for (const event of events) {
+    const found = matchEvent(event, sets.get(event.trigger ?? "") ?? []);
+    matches.push(...found.matches);
+    evaluations.push(...found.evaluations);
+  }
+  // Nothing here waits for another: on one connection the statements go out together.
+  await Promise.all([
+    insertEnforcements(tx, matches),
+    insertEvaluations(tx, evaluations),
+    markEvaluated(tx, events),
+    tx.jobs.done(tx.db, eventQueue, jobs),
+  ]);
+}
+
+async function markEvaluated(tx: Tx, events: readonly PendingEvent[]): Promise<void> {
+  if (events.length === 0) return;
+  await rows(
+    tx.db,
+    sql`update attune.event set evaluated_at = clock_timestamp(),
+        skipped = case when trigger is null then 'its trigger is gone' end
+      where id = ${anyOf(events.map(({ id }) => id))}`,
+  );
+}
+
+/** The events of the jobs that nobody has evaluated, locked; the revision of each trigger's rules as this snapshot shows it. */
+async function lockEvents(tx: Tx, jobs: readonly Job[]): Promise<PendingEvent[]> {
+  return await rows<PendingEvent>(
+    tx.db,
+    sql`select e.id::text as "id", e.trigger::text as "trigger", e.trigger_ref as "triggerRef", e.payload as "payload",
+        e.rule::text as "rule", e.trace_tag as "traceTag", e.generation as "generation",
+        to_jsonb(e.created) #>> '{}' as "created", to_jsonb(now()) #>> '{}' as "now", t.rules_revision::text as "rulesRevision"
+      from attune.event e left join attune.trigger t on t.id = e.trigger
+      where e.id = ${anyOf(jobs.map(({ entity }) => entity))}
+        and e.evaluated_at is null order by e.id for no key update of e`,
+  );
+}
+
+/** At most one enforcement for each (rule, event), and one execution for each enforcement that was made here. */
+async function insertEnforcements(tx: Tx, matches: readonly Match[]): Promise<void> {
+  if (matches.length === 0) return;
+  const input = matches.map(({ rule, event, status, config, error }, ord) => ({
+    ord,
+    rule: rule.id,
+    rule_ref: rule.ref,
+    trigger_ref: event.triggerRef,
+    event: event.id,
+    status,
+    config,
+    payload: event.payload ?? {},
+    condition: rule.condition,
+    conditions: rule.conditions,
+    error,
+  }));
+  const made = await rows<{ id: string; rule: string; event: string }>(
+    tx.db,
+    sql`insert into attune.enforcement (rule, rule_ref, trigger_ref, event, status, config, payload, condition, conditions, error, resolved_at)
+      select rule, rule_ref, trigger_ref, event, status::attune.enforcement_status, config, payload,
+        condition::attune.enforcement_condition, conditions, error, clock_timestamp()
+      from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb) as r(ord int, rule bigint, rule_ref text, trigger_ref text,
+        event bigint, status text, config jsonb, payload jsonb, condition text, conditions jsonb, error jsonb)
+      order by ord
+      on conflict (rule, event) where rule is not null do nothing
+      returning id::text, rule::text, event::text`,
+  );
+  const ids = new Map(made.map(({ id, rule, event }) => [`${rule}/${event}`, id]));
+  const requests: ExecutionRequest[] = [];
+  for (const { rule, event, config } of matches) {
+    const enforcement = ids.get(`${rule.id}/${event.id}`);
+    if (enforcement === undefined || config === null || rule.action === null) continue;
+    requests.push({
+      action: rule.action,
+      config,
+      enforcement,
+      executor: null,
+      ruleRef: rule.ref,
+      triggerRef: event.triggerRef,
+      traceTag: event.traceTag,
+      generation: event.generation,
+      timeoutSeconds: null,
+      priority: 0,
+    });
+  }
+  await requestExecutions(tx, requests);
+}
+
+async function insertEvaluations(tx: Tx, evaluations: readonly Evaluation[]): Promise<void> {
+  if (evaluations.length === 0) return;
+  const input = evaluations.map(({ rule, event, matched, detail }) => ({
+    event: event.id,
+    rule: rule.id,
+    rule_revision: rule.revision,
+    matched,
+    detail,
+  }));
+  await rows(
+    tx.db,
+    sql`insert into attune.rule_evaluation (event, rule, rule_revision, matched, detail)
+      select event, rule, rule_revision, matched, detail
+      from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb) as r(event bigint, rule bigint, rule_revision int,
+        matched boolean, detail jsonb)`,
+  );
+}

@@ -1,0 +1,258 @@
+import { sql } from "drizzle-orm";
+import { z } from "zod";
+import type { Session } from "../access/session.ts";
+import { type Db, rows } from "../db/client.ts";
+import { type Engine, type Tx, write } from "../db/engine.ts";
+import { ConflictError, InvalidInputError, type Issue, invalid, NotFoundError } from "../errors.ts";
+import { normaliseConditions } from "../lang/criteria.ts";
+import { checkInput, componentRef } from "../lang/input.ts";
+import type { Json, JsonObject } from "../lang/json.ts";
+import { didYouMean } from "../lang/nearest.ts";
+import { compileParameters, type ParameterMap } from "../lang/schema.ts";
+import { storableJson } from "../lang/storable.ts";
+import { compileTemplates, usesVariable } from "../lang/template.ts";
+import { templateScope } from "./ruleset.ts";
+import { intervalSeconds, intervalTimer, syncTimer } from "./timer.ts";
+
+/** What people may say of a rule; null or absent leaves the default (or, in an update, what is stored). */
+export interface RuleFields {
+  label?: string | null;
+  description?: string | null;
+  action?: string | null;
+  trigger?: string | null;
+  condition?: "any" | "all" | null;
+  conditions?: unknown;
+  actionParams?: JsonObject | null;
+  triggerParams?: JsonObject | null;
+  enabled?: boolean | null;
+  recordEvaluations?: "none" | "near" | "all" | null;
+}
+
+/** A rule, whole. */
+interface RuleDefinition {
+  label: string;
+  description: string | null;
+  actionRef: string;
+  triggerRef: string;
+  condition: "any" | "all";
+  conditions: unknown;
+  actionParams: JsonObject;
+  triggerParams: JsonObject;
+  enabled: boolean;
+  recordEvaluations: "none" | "near" | "all";
+}
+
+const texts = z.object({ label: z.string().min(1).max(200), description: z.string().max(10_000).nullable() });
+
+/**
+ * Makes a rule in the pack that its ref names. Throws InvalidInputError (each fault at its path), NotFoundError (pack, trigger
+ * or action), ConflictError (the ref is taken).
+ */
+export async function createRule(
+  engine: Engine,
+  session: Session,
+  input: RuleFields & { ref: string; action: string; trigger: string },
+): Promise<{ id: bigint }> {
+  const ref = checkInput(componentRef, input.ref, "ref");
+  const packRef = ref.slice(0, ref.indexOf("."));
+  return await write(engine, async (tx) => {
+    const [pack] = await rows<{ id: string }>(tx.db, sql`select id::text from attune.pack where ref = ${packRef}`);
+    if (!pack) throw new NotFoundError("pack", packRef);
+    const definition = merge(
+      {
+        label: ref,
+        description: null,
+        actionRef: input.action,
+        triggerRef: input.trigger,
+        condition: "all",
+        conditions: [],
+        actionParams: {},
+        triggerParams: {},
+        enabled: true,
+        recordEvaluations: "near",
+      },
+      input,
+    );
+    const checked = await checkRule(tx.db, definition);
+    const [rule] = await rows<{ id: string }>(
+      tx.db,
+      sql`insert into attune.rule (ref, pack, pack_ref, is_adhoc, owner, label, description, action, action_ref, trigger,
+          trigger_ref, condition, conditions, action_params, trigger_params, enabled, record_evaluations)
+        values (${ref}, ${pack.id}::bigint, ${packRef}, true, ${String(session.identityId)}::bigint, ${checked.label},
+          ${checked.description}, ${checked.action}::bigint, ${checked.actionRef}, ${checked.trigger}::bigint,
+          ${checked.triggerRef}, ${checked.condition}, ${checked.conditions}::text::jsonb,
+          ${checked.actionParams}::text::jsonb, ${checked.triggerParams}::text::jsonb, ${checked.enabled},
+          ${checked.recordEvaluations})
+        on conflict (ref) do nothing returning id::text`,
+    );
+    if (!rule) throw new ConflictError(`There is a rule "${ref}" already.`);
+    await syncTimer(tx, rule);
+    return { id: BigInt(rule.id) };
+  });
+}
+
+/**
+ * Changes what the patch names and leaves the rest. Throws NotFoundError, InvalidInputError, and ConflictError when
+ * `expectedUpdated` is given and the rule has changed since.
+ */
+export async function updateRule(
+  engine: Engine,
+  _session: Session,
+  input: { ref: string; expectedUpdated: Date | null; patch: RuleFields },
+): Promise<{ id: bigint }> {
+  return await write(engine, async (tx) => {
+    const stored = await lockRule(tx, input.ref);
+    if (input.expectedUpdated && input.expectedUpdated.getTime() !== new Date(stored.updated).getTime()) {
+      throw new ConflictError(`The rule "${input.ref}" was changed at ${stored.updated}: read it again.`);
+    }
+    const given = Object.values(input.patch).filter((value) => value !== null && value !== undefined);
+    if (given.length === 0) return { id: BigInt(stored.id) };
+    const checked = await checkRule(tx.db, merge(stored.definition, input.patch));
+    await tx.db.execute(
+      sql`update attune.rule set label = ${checked.label}, description = ${checked.description},
+          action = ${checked.action}::bigint, action_ref = ${checked.actionRef}, trigger = ${checked.trigger}::bigint,
+          trigger_ref = ${checked.triggerRef}, condition = ${checked.condition},
+          conditions = ${checked.conditions}::text::jsonb, action_params = ${checked.actionParams}::text::jsonb,
+          trigger_params = ${checked.triggerParams}::text::jsonb, enabled = ${checked.enabled},
+          record_evaluations = ${checked.recordEvaluations}
+        where id = ${stored.id}::bigint`,
+    );
+    await syncTimer(tx, stored);
+    return { id: BigInt(stored.id) };
+  });
+}
+
+/** Switches a rule on or off; one that is in that state already stays as it is. Throws NotFoundError. */
+export async function setRuleEnabled(
+  engine: Engine,
+  _session: Session,
+  input: { ref: string; enabled: boolean },
+): Promise<{ id: bigint }> {
+  return await write(engine, async (tx) => {
+    const stored = await lockRule(tx, input.ref);
+    if (stored.definition.enabled !== input.enabled) {
+      await tx.db.execute(sql`update attune.rule set enabled = ${input.enabled} where id = ${stored.id}::bigint`);
+      await syncTimer(tx, stored);
+    }
+    return { id: BigInt(stored.id) };
+  });
+}
+
+/** Deletes a rule; what it did keeps the ref's text. Throws NotFoundError. */
+export async function deleteRule(
+  engine: Engine,
+  _session: Session,
+  input: { ref: string },
+): Promise<{ id: bigint; ref: string }> {
+  return await write(engine, async (tx) => {
+    const stored = await lockRule(tx, input.ref);
+    await tx.db.execute(sql`delete from attune.rule where id = ${stored.id}::bigint`);
+    return { id: BigInt(stored.id), ref: input.ref };
+  });
+}
+
+async function lockRule(tx: Tx, ref: string): Promise<{ id: string; updated: string; definition: RuleDefinition }> {
+  const [rule] = await rows<{ id: string; updated: string; definition: RuleDefinition }>(
+    tx.db,
+    sql`select id::text, to_char(updated at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as updated,
+        jsonb_build_object('label', label, 'description', description, 'actionRef', action_ref, 'triggerRef', trigger_ref,
+          'condition', condition, 'conditions', conditions, 'actionParams', action_params, 'triggerParams', trigger_params,
+          'enabled', enabled, 'recordEvaluations', record_evaluations) as definition
+      from attune.rule where ref = ${ref} for update`,
+  );
+  if (!rule) throw new NotFoundError("rule", ref);
+  return rule;
+}
+
+function merge(base: RuleDefinition, patch: RuleFields): RuleDefinition {
+  const { action, trigger, ...rest } = patch;
+  const fields = { ...rest, actionRef: action, triggerRef: trigger };
+  const given = Object.entries(fields).filter(([name, value]) => value !== null && value !== undefined && name in base);
+  return { ...base, ...Object.fromEntries(given) };
+}
+
+interface CheckedRule extends Omit<RuleDefinition, "conditions" | "actionParams" | "triggerParams"> {
+  action: string;
+  trigger: string;
+  /** JSON text. */
+  conditions: string;
+  actionParams: string;
+  triggerParams: string;
+}
+
+async function checkRule(db: Db, rule: RuleDefinition): Promise<CheckedRule> {
+  const [found] = await rows<{ action: Target | null; trigger: Target | null }>(
+    db,
+    sql`select (select jsonb_build_object('id', id::text, 'paramSchema', param_schema) from attune.action where ref = ${rule.actionRef}) as action,
+      (select jsonb_build_object('id', id::text, 'paramSchema', param_schema) from attune.trigger where ref = ${rule.triggerRef}) as trigger`,
+  );
+  if (!found?.action) throw new NotFoundError("action", rule.actionRef);
+  if (!found.trigger) throw new NotFoundError("trigger", rule.triggerRef);
+  const { action, trigger } = found;
+  const [, conditions, actionParams, triggerParams] = allOf(
+    () => checkInput(texts, { label: rule.label, description: rule.description }),
+    () => storableJson(normaliseConditions(rule.conditions, "conditions"), "conditions"),
+    () => {
+      compileTemplates(rule.actionParams, "actionParams", templateScope);
+      checkActionParams(rule, action.paramSchema);
+      return storableJson(rule.actionParams, "actionParams");
+    },
+    () => {
+      const params = compileParameters(trigger.paramSchema ?? {})(rule.triggerParams, "triggerParams");
+      if (rule.triggerRef === intervalTimer) intervalSeconds(params);
+      return storableJson(params, "triggerParams");
+    },
+  );
+  return { ...rule, action: action.id, trigger: trigger.id, conditions, actionParams, triggerParams };
+}
+
+/** Makes every check, so that all their faults come together; the results, where there is no fault. */
+function allOf<T extends readonly unknown[]>(...checks: { [K in keyof T]: () => T[K] }): T {
+  const issues: Issue[] = [];
+  const results = checks.map((check) => {
+    try {
+      return check();
+    } catch (error) {
+      if (!(error instanceof InvalidInputError)) throw error;
+      issues.push(...error.issues);
+      return null;
+    }
+  });
+  if (issues.length > 0) throw new InvalidInputError(issues);
+  return results as unknown as T; // without an issue every check has answered
+}
+
+interface Target {
+  id: string;
+  paramSchema: ParameterMap | null;
+}
+
+/** What can be known before an event: literal parameters are checked whole, of templates only the names. */
+function checkActionParams({ actionRef, actionParams }: RuleDefinition, schema: ParameterMap | null): void {
+  if (actionRef === "core.shell" && usesVariable(actionParams["command"] ?? null, "event", templateScope)) {
+    throw invalid(
+      "actionParams.command",
+      'must not contain anything of the event: give it as `args`, where the command finds it as "$1"',
+    );
+  }
+  if (!schema) return;
+  if (!hasTemplate(actionParams)) {
+    compileParameters(schema)(actionParams, "actionParams");
+    return;
+  }
+  const known = Object.keys(schema);
+  const unknown = Object.keys(actionParams).filter((name) => !(name in schema));
+  const missing = known.filter((name) => schema[name]?.required && !(name in actionParams));
+  const issues = [
+    ...unknown.map((name) => ({
+      path: `actionParams.${name}`,
+      message: `${actionRef} has no such parameter${didYouMean(name, known)}`,
+    })),
+    ...missing.map((name) => ({ path: `actionParams.${name}`, message: "is required" })),
+  ];
+  if (issues.length > 0) throw new InvalidInputError(issues);
+}
+
+function hasTemplate(value: Json): boolean {
+  return JSON.stringify(value).includes("{{");
+}

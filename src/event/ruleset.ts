@@ -1,0 +1,97 @@
+import { sql } from "drizzle-orm";
+import { anyOf, type Db, rows } from "../db/client.ts";
+import { type RunnableAction, runnableJson } from "../execution/action.ts";
+import { type CelScope, ruleScope } from "../lang/cel.ts";
+import { compileCriteria, type Outcome } from "../lang/criteria.ts";
+import type { Json, JsonObject } from "../lang/json.ts";
+import { compileTemplates } from "../lang/template.ts";
+
+/** What templates may name. Keys are not among it: nothing in a rule can read a secret. */
+export const templateScope: CelScope = { variables: ruleScope.variables, functions: [] };
+
+/** A rule, ready to judge events. */
+export interface CompiledRule {
+  id: string;
+  ref: string;
+  revision: number;
+  condition: "any" | "all";
+  conditions: Json[];
+  recordEvaluations: "none" | "near" | "all";
+  pack: { ref: string; config: JsonObject };
+  actionRef: string;
+  /** Null when the action is gone. */
+  action: RunnableAction | null;
+  evaluate: (payload: Json) => Outcome;
+  render: (context: Record<string, unknown>) => JsonObject;
+}
+
+interface StoredRule extends Omit<CompiledRule, "evaluate" | "render"> {
+  actionParams: JsonObject;
+}
+
+function compile(rule: StoredRule): CompiledRule {
+  try {
+    const render = compileTemplates(rule.actionParams, "action_params", templateScope);
+    return {
+      ...rule,
+      evaluate: compileCriteria(rule.condition, rule.conditions),
+      render: (context) => render(context) as JsonObject, // the parameters are an object, and rendering keeps keys
+    };
+  } catch (error) {
+    // Saved rules compile; one that no longer does must neither fire nor stop the others.
+    const message = error instanceof Error ? error.message : String(error);
+    const broken = {
+      path: "",
+      operator: "",
+      expected: null,
+      result: false,
+      error: `the rule does not compile: ${message}`,
+    };
+    return { ...rule, evaluate: () => ({ matched: false, criteria: [broken] }), render: () => ({}) };
+  }
+}
+
+/** The enabled rules of triggers, compiled, kept by (trigger, revision of its rules). */
+export interface RuleSets {
+  /** The rules of each trigger at the revision that the caller's own snapshot showed. */
+  load(db: Db, triggers: ReadonlyMap<string, string>): Promise<Map<string, CompiledRule[]>>;
+}
+
+const maxKept = 2000;
+
+/** An empty cache; the executor keeps one for each process. */
+export function createRuleSets(): RuleSets {
+  const kept = new Map<string, { revision: string; rules: CompiledRule[] }>();
+  async function read(db: Db, triggers: readonly string[]): Promise<Map<string, CompiledRule[]>> {
+    const found = await rows<{ trigger: string; rule: StoredRule }>(
+      db,
+      sql`select r.trigger::text as trigger, jsonb_build_object('id', r.id::text, 'ref', r.ref, 'revision', r.revision,
+          'condition', r.condition, 'conditions', r.conditions, 'recordEvaluations', r.record_evaluations,
+          'actionParams', r.action_params, 'actionRef', r.action_ref,
+          'pack', jsonb_build_object('ref', rp.ref, 'config', rp.config),
+          'action', case when a.id is not null then ${runnableJson} end) as rule
+        from attune.rule r join attune.pack rp on rp.id = r.pack
+          left join attune.action a on a.id = r.action left join attune.runtime rt on rt.id = a.runtime
+          left join attune.pack p on p.id = a.pack
+        where r.enabled and r.trigger = ${anyOf(triggers)}
+        order by r.ref`,
+    );
+    const sets = new Map(triggers.map((trigger) => [trigger, [] as CompiledRule[]]));
+    for (const { trigger, rule } of found) sets.get(trigger)?.push(compile(rule));
+    return sets;
+  }
+  return {
+    load: async (db, triggers) => {
+      const stale = [...triggers].filter(([trigger, revision]) => kept.get(trigger)?.revision !== revision);
+      if (stale.length > 0) {
+        if (kept.size > maxKept) kept.clear();
+        const sets = await read(
+          db,
+          stale.map(([trigger]) => trigger),
+        );
+        for (const [trigger, revision] of stale) kept.set(trigger, { revision, rules: sets.get(trigger) ?? [] });
+      }
+      return new Map([...triggers.keys()].map((trigger) => [trigger, kept.get(trigger)?.rules ?? []]));
+    },
+  };
+}

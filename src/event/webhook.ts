@@ -1,0 +1,163 @@
+import { createHmac, timingSafeEqual } from "node:crypto";
+import { sql } from "drizzle-orm";
+import type { KeyedEngine, Keyring } from "../access/key.ts";
+import { type Db, rows } from "../db/client.ts";
+import { type Engine, write } from "../db/engine.ts";
+import { Refusal } from "../errors.ts";
+import type { Json, JsonObject } from "../lang/json.ts";
+import { type EventTrigger, emitEvents } from "./record.ts";
+import type { WebhookConfig } from "./trigger.ts";
+
+/** A trigger's webhook, as found by its URL. */
+export interface Webhook {
+  trigger: EventTrigger;
+  config: WebhookConfig;
+  /** The encrypted HMAC secret; null without one, or when the key is gone. */
+  secret: string | null;
+}
+
+/** A request to a webhook; header names are in lower case. */
+export interface Delivery {
+  headers: Record<string, string>;
+  query: JsonObject;
+  body: Uint8Array;
+  sourceIp: string | null;
+  startedAt: number;
+}
+
+/** What to answer: 202 with a new event, 200 with the first event of a repeated delivery, else a refusal. */
+export interface DeliveryAnswer {
+  status: 200 | 202 | 400 | 401 | 409 | 413;
+  event: string | null;
+  error: string | null;
+}
+
+/** The webhook with that key; null when there is none or it is disabled. */
+export async function findWebhook(db: Db, key: string): Promise<Webhook | null> {
+  const [webhook] = await rows<Webhook>(
+    db,
+    sql`select jsonb_build_object('id', t.id::text, 'ref', t.ref, 'enabled', t.enabled, 'outSchema', t.out_schema) as trigger,
+        t.webhook_config as config, k.value as secret
+      from attune.trigger t left join attune.key k on k.ref = t.webhook_config #>> '{hmac,key}'
+      where t.webhook_key = ${key} and t.webhook_enabled`,
+  );
+  return webhook ?? null;
+}
+
+/** Never passed on: they are the sender's credentials. */
+const credentials = new Set(["authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"]);
+
+/**
+ * Takes one delivery: verifies its signature, stores the event and the delivery in one transaction. A delivery id that came
+ * before answers the first event. Every refusal is stored too, with why.
+ */
+export async function receiveDelivery(
+  engine: KeyedEngine,
+  webhook: Webhook,
+  delivery: Delivery,
+): Promise<DeliveryAnswer> {
+  const verified = verify(engine.keyring, webhook, delivery);
+  if (verified === false) {
+    return await refuse(engine, webhook, delivery, {
+      status: 401,
+      event: null,
+      error: "the signature is missing or wrong",
+    });
+  }
+  try {
+    return await accept(engine, webhook, delivery, verified);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    const status = error.code === "CONFLICT" ? 409 : 400;
+    return await refuse(engine, webhook, delivery, { status, event: null, error: error.message });
+  }
+}
+
+/** Stores a refused delivery and answers it. */
+export async function refuse(
+  engine: Engine,
+  webhook: Webhook,
+  delivery: Delivery,
+  answer: DeliveryAnswer,
+): Promise<DeliveryAnswer> {
+  const verified = answer.status === 401 ? false : null;
+  await write(engine, async (tx) => {
+    await tx.db.execute(
+      sql`insert into attune.webhook_delivery (trigger, source_ip, headers, status_code, error, duration_ms, size, hmac_verified)
+        values (${webhook.trigger.id}::bigint, ${delivery.sourceIp}::inet, ${headerText(webhook, delivery)}::text::jsonb,
+          ${answer.status}::int, ${answer.error}, ${elapsed(delivery)}::int, ${delivery.body.length}::int, ${verified}::boolean)`,
+    );
+  });
+  return answer;
+}
+
+async function accept(
+  engine: Engine,
+  webhook: Webhook,
+  delivery: Delivery,
+  verified: boolean | null,
+): Promise<DeliveryAnswer> {
+  const deliveryId = delivery.headers[webhook.config.delivery_header] ?? null;
+  return await write(engine, async (tx) => {
+    const [stored] = await rows<{ id: string }>(
+      tx.db,
+      sql`insert into attune.webhook_delivery (trigger, source_ip, headers, status_code, duration_ms, size, hmac_verified, delivery_id)
+        values (${webhook.trigger.id}::bigint, ${delivery.sourceIp}::inet, ${headerText(webhook, delivery)}::text::jsonb, 202,
+          ${elapsed(delivery)}::int, ${delivery.body.length}::int, ${verified}::boolean, ${deliveryId}::text)
+        on conflict (trigger, delivery_id) do nothing returning id::text`,
+    );
+    if (!stored) {
+      const [first] = await rows<{ event: string | null }>(
+        tx.db,
+        sql`select event::text from attune.webhook_delivery
+          where trigger = ${webhook.trigger.id}::bigint and delivery_id = ${deliveryId}`,
+      );
+      return { status: 200, event: first?.event ?? null, error: null };
+    }
+    const payload = { body: bodyOf(delivery), headers: cleanHeaders(webhook, delivery), query: delivery.query };
+    const [event] = await emitEvents(tx, [
+      { trigger: webhook.trigger, payload, config: null, rule: null, traceTag: null, cause: null, generation: 0 },
+    ]);
+    await tx.db.execute(
+      sql`update attune.webhook_delivery set event = ${event ?? null}::bigint where id = ${stored.id}::bigint`,
+    );
+    return { status: 202, event: event ?? null, error: null };
+  });
+}
+
+/** Null: no signature is asked for. The comparison takes the same time wherever the difference is. */
+function verify(keyring: Keyring, { config, secret }: Webhook, delivery: Delivery): boolean | null {
+  const { hmac } = config;
+  if (!hmac) return null;
+  const given = delivery.headers[hmac.header];
+  if (secret === null || given === undefined || !given.startsWith(hmac.prefix)) return false;
+  const expected = createHmac(hmac.algorithm, keyring.open(secret)).update(delivery.body).digest();
+  const signature = Buffer.from(given.slice(hmac.prefix.length), "hex");
+  return signature.length === expected.length && timingSafeEqual(signature, expected);
+}
+
+function bodyOf({ headers, body }: Delivery): Json {
+  const text = Buffer.from(body).toString("utf8");
+  const type = headers["content-type"] ?? "";
+  if (type.startsWith("application/x-www-form-urlencoded")) return Object.fromEntries(new URLSearchParams(text));
+  if (text === "") return null;
+  try {
+    return JSON.parse(text) as Json;
+  } catch {
+    return text; // not JSON, whatever it claims to be: the text itself is the body
+  }
+}
+
+function cleanHeaders({ config }: Webhook, { headers }: Delivery): JsonObject {
+  return Object.fromEntries(
+    Object.entries(headers).filter(([name]) => !credentials.has(name) && name !== config.hmac?.header),
+  );
+}
+
+function headerText(webhook: Webhook, delivery: Delivery): string {
+  return JSON.stringify(cleanHeaders(webhook, delivery)).replaceAll("\\u0000", "");
+}
+
+function elapsed({ startedAt }: Delivery): number {
+  return Math.round(performance.now() - startedAt);
+}

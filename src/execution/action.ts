@@ -1,0 +1,36 @@
+import { type SQL, sql } from "drizzle-orm";
+import { type Db, rows } from "../db/client.ts";
+import type { JsonObject } from "../lang/json.ts";
+import type { ParameterMap } from "../lang/schema.ts";
+
+/** What a new execution takes from its action: copied, so that a later change of the action leaves it as it is. */
+export interface RunnableAction {
+  id: string;
+  ref: string;
+  enabled: boolean;
+  /** Null: a workflow, which no worker runs. */
+  runtimeRef: string | null;
+  paramSchema: ParameterMap | null;
+  timeoutSeconds: number | null;
+  retry: JsonObject | null;
+  onWorkerLoss: "abandon" | "requeue";
+  permissionSetRefs: string[];
+  workerSelector: JsonObject;
+  packRelease: string | null;
+}
+
+/** SQL: a RunnableAction as one JSON object, of the action `a`, its runtime `rt` and its pack `p`. */
+export const runnableJson: SQL = sql.raw(`jsonb_build_object('id', a.id::text, 'ref', a.ref, 'enabled', a.enabled,
+  'runtimeRef', rt.ref, 'paramSchema', a.param_schema, 'timeoutSeconds', a.timeout_seconds, 'retry', a.retry,
+  'onWorkerLoss', a.on_worker_loss, 'permissionSetRefs', to_jsonb(a.permission_set_refs),
+  'workerSelector', a.worker_selector, 'packRelease', p.active_release::text)`);
+
+/** The action with that ref, ready to be requested; null when there is none. */
+export async function findAction(db: Db, ref: string): Promise<RunnableAction | null> {
+  const [found] = await rows<{ action: RunnableAction }>(
+    db,
+    sql`select ${runnableJson} as action from attune.action a
+      left join attune.runtime rt on rt.id = a.runtime left join attune.pack p on p.id = a.pack where a.ref = ${ref}`,
+  );
+  return found?.action ?? null;
+}

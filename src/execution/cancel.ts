@@ -1,0 +1,43 @@
+import { sql } from "drizzle-orm";
+import type { Session } from "../access/session.ts";
+import { anyOf, rows } from "../db/client.ts";
+import { type Engine, write } from "../db/engine.ts";
+import { ConflictError, NotFoundError } from "../errors.ts";
+import type { ExecutionStatus } from "./states.ts";
+
+/**
+ * Cancels an execution and everything below it: what waits is cancelled at once, what runs is asked to stop (`canceling`) and
+ * ends when its worker says so. Throws NotFoundError, ConflictError when it has ended already.
+ */
+export async function cancelExecution(
+  engine: Engine,
+  session: Session,
+  input: { id: bigint; reason: string | null },
+): Promise<{ id: bigint }> {
+  const id = String(input.id);
+  const reason = input.reason ?? `cancelled by ${session.login}`;
+  await write(engine, async (tx) => {
+    const tree = await rows<{ id: string; status: ExecutionStatus; ended: boolean }>(
+      tx.db,
+      sql`with recursive tree as (
+          select id from attune.execution where id = ${id}::bigint
+          union all select c.id from attune.execution c join tree t on c.parent = t.id)
+        select e.id::text, e.status, attune.is_terminal(e.status) as ended from attune.execution e
+          where e.id in (select id from tree) order by e.id for no key update`,
+    );
+    const own = tree.find((execution) => execution.id === id);
+    if (!own) throw new NotFoundError("execution", id);
+    if (own.ended) throw new ConflictError(`The execution has ended already (${own.status}).`);
+    await tx.db.execute(
+      sql`update attune.execution set
+          status = case when status = 'running' then 'canceling' else 'cancelled' end::attune.execution_status,
+          finished_at = case when status = 'running' then null else clock_timestamp() end,
+          reason = ${reason}, cancel_requested_at = now(), cancel_requested_by = ${String(session.identityId)}::bigint
+        where status in ('requested', 'scheduling', 'scheduled', 'running')
+          and id = ${anyOf(tree.map((each) => each.id))}`,
+    );
+    tx.announce("cancel");
+    for (const each of tree) tx.announce(`log:${each.id}`);
+  });
+  return { id: input.id };
+}

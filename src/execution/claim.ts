@@ -1,0 +1,66 @@
+import { sql } from "drizzle-orm";
+import { anyOf, rows } from "../db/client.ts";
+import type { Tx } from "../db/engine.ts";
+import { runtimeQueue } from "../db/jobs.ts";
+import type { JsonObject } from "../lang/json.ts";
+
+/** A claimed execution, with all that running it takes. `attempt` fences its result. */
+export interface Claim {
+  id: string;
+  attempt: number;
+  actionRef: string;
+  ruleRef: string | null;
+  triggerRef: string | null;
+  runtimeRef: string;
+  config: JsonObject;
+  timeoutMs: number;
+  /** The last `seq` that an earlier attempt wrote to the log. */
+  logSeq: string;
+  /** Null when the action has been deleted since. */
+  entrypoint: string | null;
+  parameterDelivery: "stdin" | "file";
+  parameterFormat: "json" | "yaml" | "dotenv";
+  outputFormat: "text" | "json" | "yaml" | "jsonl";
+  packRef: string | null;
+  /** The release that it started with, and where it was loaded from; null for what people made by hand. */
+  release: { digest: string; path: string } | null;
+}
+
+/** Seconds for an execution that names no time-out, nor its action. */
+const defaultTimeoutSeconds = 600;
+
+/**
+ * Takes up to `limit` executions of one runtime for the worker: jobs fetched, `scheduled → running` by compare-and-set, jobs
+ * deleted, in the caller's transaction. What was cancelled meanwhile is not among them.
+ */
+export async function claimExecutions(
+  tx: Tx,
+  worker: { id: string; name: string },
+  from: { runtimeRef: string; limit: number },
+): Promise<{ claims: Claim[]; jobs: number }> {
+  const queue = runtimeQueue(from.runtimeRef);
+  const jobs = await tx.jobs.take(tx.db, queue, from.limit);
+  if (jobs.length === 0) return { claims: [], jobs: 0 };
+  const claiming = rows<Claim>(
+    tx.db,
+    sql`update attune.execution e set status = 'running', attempt = e.attempt + 1, worker = ${worker.id}::bigint,
+        worker_name = ${worker.name}, started_at = now(), reason = null,
+        deadline = now() + make_interval(secs => coalesce(e.timeout_seconds, ${defaultTimeoutSeconds}::int))
+      from (select x.id, a.entrypoint, a.parameter_delivery, a.parameter_format, a.output_format, a.pack_ref,
+            case when pr.id is not null then jsonb_build_object('digest', pr.digest, 'path', pr.path) end as release
+          from attune.execution x left join attune.action a on a.id = x.action
+            left join attune.pack_release pr on pr.id = x.pack_release
+          where x.id = ${anyOf(jobs.map((job) => job.entity))}
+            and x.status = 'scheduled' order by x.id for no key update of x) s
+      where e.id = s.id
+      returning e.id::text as "id", e.attempt as "attempt", e.action_ref as "actionRef", e.rule_ref as "ruleRef",
+        e.trigger_ref as "triggerRef", ${from.runtimeRef}::text as "runtimeRef", coalesce(e.config, '{}') as "config",
+        coalesce(e.timeout_seconds, ${defaultTimeoutSeconds}::int) * 1000 as "timeoutMs",
+        case when e.attempt > 1 then coalesce((select max(l.seq) from attune.execution_log l where l.execution = e.id), 0)
+          else 0 end::text as "logSeq",
+        s.entrypoint as "entrypoint", s.parameter_delivery as "parameterDelivery", s.parameter_format as "parameterFormat",
+        s.output_format as "outputFormat", s.pack_ref as "packRef", s.release as "release"`,
+  );
+  const [claims] = await Promise.all([claiming, tx.jobs.done(tx.db, queue, jobs)]);
+  return { claims, jobs: jobs.length };
+}

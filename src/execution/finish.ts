@@ -1,0 +1,57 @@
+import { sql } from "drizzle-orm";
+import { rows } from "../db/client.ts";
+import type { Tx } from "../db/engine.ts";
+import type { Json } from "../lang/json.ts";
+
+/** Error of an execution: a stable code, a sentence, and what more there is to say. */
+export interface ExecutionError {
+  code: string;
+  message: string;
+  detail?: Json;
+}
+
+/** How one attempt ended. */
+export interface Outcome {
+  id: string;
+  attempt: number;
+  status: "completed" | "failed" | "timeout" | "cancelled";
+  result: Json;
+  error: ExecutionError | null;
+  reason: string | null;
+}
+
+/**
+ * Ends executions with what their workers report, in one statement; an execution that was being cancelled ends as cancelled,
+ * and how it ended stands in its timeline. A result of an attempt that is no longer the execution's own changes nothing; it
+ * is noted in the timeline. Answers one boolean for each outcome: whether it was applied.
+ */
+export async function finishExecutions(tx: Tx, outcomes: readonly Outcome[]): Promise<boolean[]> {
+  const input = JSON.stringify(outcomes);
+  const applied = await rows<{ id: string; attempt: number }>(
+    tx.db,
+    sql`update attune.execution e set
+        status = case when e.status = 'canceling' then 'cancelled' else r.status::attune.execution_status end,
+        reason = case when e.status = 'canceling' then concat_ws(': ', 'cancelled while running; the action ended ' || r.status, r.reason)
+          else r.reason end,
+        result = r.result, error = r.error, finished_at = clock_timestamp()
+      from (select * from jsonb_to_recordset(${input}::text::jsonb) as r(id bigint, attempt int, status text, result jsonb,
+        error jsonb, reason text) order by id) r
+      where e.id = r.id and e.attempt = r.attempt
+        and (e.status = 'canceling' or e.status = 'running' and r.status <> 'cancelled')
+      returning e.id::text, e.attempt`,
+  );
+  for (const { id } of applied) tx.announce(`log:${id}`); // who follows its output learns that no more comes
+  const done = new Set(applied.map(({ id, attempt }) => `${id}/${attempt}`));
+  const results = outcomes.map(({ id, attempt }) => done.has(`${id}/${attempt}`));
+  const late = outcomes.filter((_, index) => !results[index]);
+  if (late.length > 0) {
+    await tx.db.execute(
+      sql`insert into attune.execution_transition (execution, from_status, to_status, at, attempt, worker, reason)
+        select e.id, e.status, e.status, clock_timestamp(), r.attempt, null,
+          'late result of attempt ' || r.attempt || ' ignored: ' || r.status
+        from jsonb_to_recordset(${JSON.stringify(late)}::text::jsonb) as r(id bigint, attempt int, status text)
+          join attune.execution e on e.id = r.id`,
+    );
+  }
+  return results;
+}

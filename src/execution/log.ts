@@ -1,0 +1,67 @@
+import { sql } from "drizzle-orm";
+import { rows } from "../db/client.ts";
+import type { Engine } from "../db/engine.ts";
+import { NotFoundError } from "../errors.ts";
+import { createRest } from "../lib/loop.ts";
+
+/** A stored piece of an execution's output. */
+export interface StoredLog {
+  seq: bigint;
+  stream: "stdout" | "stderr" | "system";
+  at: Date;
+  text: string;
+}
+
+const pageSize = 100;
+const pollMs = 5000;
+
+/**
+ * What an execution wrote behind `after` (0: all of it), then what it writes, until it has ended and all is delivered, or
+ * the signal fires. Throws NotFoundError.
+ */
+export async function* followLog(
+  engine: Engine,
+  executionId: bigint,
+  after: bigint,
+  signal: AbortSignal,
+): AsyncGenerator<StoredLog, void> {
+  const rest = createRest();
+  const silence = engine.wake.on(`log:${executionId}`, rest.end);
+  signal.addEventListener("abort", rest.end, { once: true });
+  try {
+    for (let seq = after; !signal.aborted; ) {
+      rest.arm();
+      const { entries, ended } = await readLog(engine, executionId, seq);
+      for (const entry of entries) {
+        seq = entry.seq;
+        yield entry;
+      }
+      if (entries.length === pageSize) continue;
+      if (ended) return;
+      await rest.sleep(pollMs);
+    }
+  } finally {
+    signal.removeEventListener("abort", rest.end);
+    silence();
+  }
+}
+
+/** One page, and whether the execution has ended: in one statement, so that nothing can be written in between. */
+async function readLog(engine: Engine, executionId: bigint, after: bigint) {
+  type Row = { ended: boolean; seq: string | null; stream: StoredLog["stream"]; at: string; text: string };
+  const found = await rows<Row>(
+    engine.db,
+    sql`select attune.is_terminal(e.status) as ended, l.seq::text as seq, l.stream::text as stream,
+        to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at, l.text as text
+      from attune.execution e left join lateral (
+        select * from attune.execution_log l where l.execution = e.id and l.seq > ${String(after)}::bigint
+        order by l.seq limit ${sql.raw(String(pageSize))}) l on true
+      where e.id = ${String(executionId)}::bigint order by l.seq`,
+  );
+  const [first] = found;
+  if (!first) throw new NotFoundError("execution", String(executionId));
+  const entries = found.flatMap(({ seq, stream, at, text }) =>
+    seq === null ? [] : [{ seq: BigInt(seq), stream, at: new Date(at), text }],
+  );
+  return { entries, ended: first.ended };
+}

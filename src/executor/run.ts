@@ -1,0 +1,26 @@
+import type { Engine } from "../db/engine.ts";
+import { enforceEvents } from "../event/enforce.ts";
+import { createRuleSets } from "../event/ruleset.ts";
+import { startLoop } from "../lib/loop.ts";
+import { startSweep } from "./sweep.ts";
+
+const batchSize = 100;
+/** Behind the wake-ups: finds what a killed process did not announce. */
+const pollMs = 2000;
+
+/** Starts the executor role: evaluates events as they come and sweeps. Resolves with the way to stop it. */
+export function startExecutor(engine: Engine, sweepMs: number): { stop(): Promise<void> } {
+  const ruleSets = createRuleSets();
+  const events = startLoop({
+    pass: async () => ((await enforceEvents(engine, ruleSets, batchSize)) === batchSize ? 0 : pollMs),
+    failed: (error) => engine.log.error({ err: error }, "evaluating events"),
+  });
+  const unsubscribe = engine.wake.on("event", () => events.wake());
+  const sweep = startSweep(engine, sweepMs);
+  return {
+    stop: async () => {
+      unsubscribe();
+      await Promise.all([events.stop(), sweep.stop()]);
+    },
+  };
+}

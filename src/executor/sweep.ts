@@ -1,0 +1,120 @@
+import { sql } from "drizzle-orm";
+import { anyOf, rows } from "../db/client.ts";
+import { type Engine, write } from "../db/engine.ts";
+import { eventQueue, hasJob } from "../db/jobs.ts";
+import { loseExecutions } from "../execution/lose.ts";
+import { enqueue } from "../execution/request.ts";
+import { startLoop } from "../lib/loop.ts";
+import { createVacuum, pruneNotifications } from "./retention.ts";
+import { findDeadWorkers } from "./workers.ts";
+
+/** Rows put right in one transaction; more follow in the next pass, at once. */
+const batch = 500;
+
+/** What one pass found to put right. */
+export interface SweepReport {
+  events: number;
+  executions: number;
+  lost: number;
+  timedOut: number;
+  unschedulable: number;
+}
+
+/** Starts the sweep: every `everyMs` it makes the invariants true, whatever the job queue, a worker or a process did. */
+export function startSweep(engine: Engine, everyMs: number): { stop(): Promise<void> } {
+  const vacuum = createVacuum(engine);
+  return startLoop({
+    pass: async () => {
+      const report = await sweep(engine);
+      if (Object.values(report).some((count) => count > 0)) engine.log.info(report, "sweep");
+      await pruneNotifications(engine);
+      await vacuum();
+      return Math.max(report.events, report.executions) >= batch ? 0 : everyMs;
+    },
+    failed: (error) => engine.log.error({ err: error }, "sweep"),
+  });
+}
+
+/** One pass; any number of processes may run it at the same time. */
+export async function sweep(engine: Engine): Promise<SweepReport> {
+  return {
+    lost: await reapWorkers(engine),
+    timedOut: await endOverdue(engine),
+    events: await requeueEvents(engine),
+    executions: await requeueExecutions(engine),
+    unschedulable: await failUnschedulable(engine),
+  };
+}
+
+/** Accepted events that nobody evaluated and that have no job: their jobs are made again. */
+async function requeueEvents(engine: Engine): Promise<number> {
+  return await write(engine, async (tx) => {
+    const left = await rows<{ id: string }>(
+      tx.db,
+      sql`select e.id::text from attune.event e where e.evaluated_at is null and e.created < now() - interval '10 seconds'
+        and not ${hasJob(sql`${eventQueue}`, sql`e.id`)} order by e.id limit ${sql.raw(String(batch))}`,
+    );
+    await tx.jobs.add(tx.db, eventQueue, left);
+    if (left.length > 0) tx.announce("event");
+    return left.length;
+  });
+}
+
+async function requeueExecutions(engine: Engine): Promise<number> {
+  return await write(engine, async (tx) => {
+    const left = await rows<{ id: string; runtimeRef: string; priority: number }>(
+      tx.db,
+      sql`select e.id::text, rt.ref as "runtimeRef", e.priority from attune.execution e join attune.action a on a.id = e.action
+          join attune.runtime rt on rt.id = a.runtime
+        where e.status = 'scheduled' and e.updated < now() - interval '10 seconds'
+          and not ${hasJob(sql`'execution/' || rt.ref`, sql`e.id`)} order by e.id limit ${sql.raw(String(batch))}`,
+    );
+    await enqueue(tx, left);
+    return left.length;
+  });
+}
+
+/** Executions whose worker is gone, silent or null: given to another worker or ended, as their actions say. */
+async function reapWorkers(engine: Engine): Promise<number> {
+  const dead = anyOf(await findDeadWorkers(engine.db));
+  return await write(engine, async (tx) => {
+    await tx.db.execute(sql`update attune.worker set status = 'error' where id = ${dead} and status <> 'error'`);
+    return await loseExecutions(tx, sql`e.worker is null or e.worker = ${dead}`, "the worker was lost");
+  });
+}
+
+/** A worker enforces its deadlines itself; this ends what a worker could not, half a minute later. */
+async function endOverdue(engine: Engine): Promise<number> {
+  return await write(engine, async (tx) => {
+    const ended = await rows<{ id: string }>(
+      tx.db,
+      sql`update attune.execution set
+          status = case status when 'canceling' then 'cancelled' else 'timeout' end::attune.execution_status,
+          finished_at = clock_timestamp(), reason = 'the deadline passed and the worker did not end it',
+          error = jsonb_build_object('code', 'TIMEOUT', 'message', 'the deadline passed and the worker did not end it')
+        where id in (select id from attune.execution where status in ('running', 'canceling')
+          and deadline < now() - interval '30 seconds' for no key update skip locked)
+        returning id::text`,
+    );
+    return ended.length;
+  });
+}
+
+/** What no worker could take for five minutes fails, and says what is missing. */
+async function failUnschedulable(engine: Engine): Promise<number> {
+  return await write(engine, async (tx) => {
+    const failed = await rows<{ id: string }>(
+      tx.db,
+      sql`update attune.execution e set status = 'failed', finished_at = clock_timestamp(),
+          reason = s.reason, error = jsonb_build_object('code', 'UNSCHEDULABLE', 'message', s.reason)
+        from (select x.id, case when rt.ref is null then 'its action is gone: no runtime to run it in'
+              else 'no worker with the runtime ' || rt.ref end as reason
+            from attune.execution x left join attune.action a on a.id = x.action left join attune.runtime rt on rt.id = a.runtime
+            where x.status = 'scheduled' and x.scheduled_at < now() - interval '5 minutes'
+              and not exists (select from attune.healthy_worker w where not w.cordoned and w.capabilities -> 'runtimes' ? rt.ref)
+            for no key update of x skip locked) s
+        where e.id = s.id returning e.id::text`,
+    );
+    return failed.length;
+  });
+}

@@ -1,0 +1,105 @@
+/** An operation that GraphiQL opens with. */
+export interface Example {
+  name: string;
+  query: string;
+  variables: Readonly<Record<string, unknown>> | null;
+}
+
+/** Operations ready to run on a fresh server, in the order of a first tour. */
+export const examples: readonly Example[] = [
+  {
+    name: "Packs",
+    variables: null,
+    query: `# Every pack with its actions.
+query Packs {
+  packs {
+    totalCount
+    nodes {
+      ref
+      label
+      version
+      actions {
+        totalCount
+        nodes { ref label description paramSchema }
+      }
+    }
+  }
+}
+`,
+  },
+  {
+    name: "ExecuteAction",
+    variables: { message: "hello" },
+    query: `# Run an action; it answers at once, while the execution is on its way.
+mutation ExecuteAction($message: String!) {
+  executeAction(input: {action: "core.echo", parameters: {message: $message}}) {
+    __typename
+    ... on ExecuteActionPayload { execution { id status } }
+    ... on Error { code message }
+    ... on InvalidInputError { issues { path message } }
+  }
+}
+`,
+  },
+  {
+    name: "ExecutionStatus",
+    variables: null,
+    query: `# Leave this running, execute an action in another tab.
+# The pane shows the newest message only.
+subscription ExecutionStatus {
+  executionStatus {
+    occurredAt
+    executionId
+    actionRef
+    fromStatus
+    toStatus
+    reason
+    cursor
+  }
+}
+`,
+  },
+  {
+    name: "CreateRule",
+    variables: { ref: "default.every_minute" },
+    query: `# A rule on a timer: core.echo once a minute. Its ref may exist once: delete it with deleteRule, or take another.
+mutation CreateRule($ref: String!) {
+  createRule(input: {
+    ref: $ref
+    label: "Say hello every minute"
+    trigger: "core.intervaltimer"
+    triggerParams: {unit: "minutes", interval: 1}
+    action: "core.echo"
+    actionParams: {message: "Tick number {{ event.payload.fire_count }}"}
+  }) {
+    __typename
+    ... on CreateRulePayload { rule { id ref enabled timer { nextFireAt } } }
+    ... on Error { code message }
+    ... on InvalidInputError { issues { path message } }
+  }
+}
+`,
+  },
+  {
+    name: "Executions",
+    variables: null,
+    query: `# The latest executions, each with its way from status to status.
+query Executions {
+  executions(first: 20, orderBy: {field: CREATED, direction: DESC}) {
+    totalCount
+    nodes {
+      id
+      status
+      actionRef
+      ruleRef
+      parameters
+      result
+      startedAt
+      finishedAt
+      transitions { nodes { fromStatus toStatus at reason } }
+    }
+  }
+}
+`,
+  },
+];

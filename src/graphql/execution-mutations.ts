@@ -1,0 +1,57 @@
+import { cancelExecution } from "../execution/cancel.ts";
+import { executeAction } from "../execution/request.ts";
+import { builder } from "./builder.ts";
+import { Execution } from "./execution.ts";
+import { readId } from "./ids.ts";
+import { refusable } from "./refusals.ts";
+
+const ExecuteActionInput = builder.inputType("ExecuteActionInput", {
+  description: "An action to run.",
+  fields: (t) => ({
+    action: t.string({ required: true, description: "The action's ref." }),
+    parameters: t.field({ type: "JSONObject", description: "Its parameters; defaults are filled in." }),
+    timeoutSeconds: t.int({
+      description: "How long it may run, in seconds, at most 30 days; the action's own when left out.",
+    }),
+    priority: t.int({ description: "Higher ones are run first; 0 unless said otherwise." }),
+  }),
+});
+
+const CancelExecutionInput = builder.inputType("CancelExecutionInput", {
+  description: "An execution to cancel.",
+  fields: (t) => ({
+    id: t.id({ required: true, description: "The execution's id." }),
+    reason: t.string({ description: "Why; who cancelled it when left out." }),
+  }),
+});
+
+builder.mutationField("executeAction", (t) =>
+  t.withAuth({ signedIn: true }).drizzleField({
+    type: Execution,
+    nullable: true,
+    description: "Runs an action: answers at once, with the execution on its way.",
+    args: { input: t.arg({ type: ExecuteActionInput, required: true, description: "The action and its parameters." }) },
+    errors: refusable("execution", "The new execution."),
+    resolve: async (query, _root, { input }, ctx) => {
+      const { action, parameters = null, timeoutSeconds = null, priority = null } = input;
+      const { id } = await executeAction(ctx.engine, ctx.session, { action, parameters, timeoutSeconds, priority });
+      return await ctx.db.query.executions.findFirst(query({ where: { id } }));
+    },
+  }),
+);
+
+builder.mutationField("cancelExecution", (t) =>
+  t.withAuth({ signedIn: true }).drizzleField({
+    type: Execution,
+    nullable: true,
+    description:
+      "Cancels an execution and its parts: what waits ends at once, what runs is asked to stop and is CANCELING until it has.",
+    args: { input: t.arg({ type: CancelExecutionInput, required: true, description: "The execution." }) },
+    errors: refusable("execution", "The execution as it is now."),
+    resolve: async (query, _root, { input }, ctx) => {
+      const id = readId("Execution", input.id, "id");
+      await cancelExecution(ctx.engine, ctx.session, { id, reason: input.reason ?? null });
+      return await ctx.db.query.executions.findFirst(query({ where: { id } }));
+    },
+  }),
+);

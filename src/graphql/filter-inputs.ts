@@ -1,0 +1,72 @@
+import { builder } from "./builder.ts";
+import { EnforcementStatus, ExecutionStatus, LogStream, RuntimeType, WorkerStatus } from "./enums.ts";
+
+/** What a client gave to filter one field by: values by operator. */
+export type Operators = Readonly<Record<string, unknown>>;
+
+const meanings = {
+  eq: "Is this value.",
+  in: "Is one of these, at most 100.",
+  notIn: "Is none of these, at most 100.",
+  gt: "Is greater, or later.",
+  gte: "Is greater or equal, or not earlier.",
+  lt: "Is less, or earlier.",
+  lte: "Is less or equal, or not later.",
+  contains: "Contains this text, whatever the case.",
+  startsWith: "Begins with this text, whatever the case.",
+  isNull: "True: has no value. False: has one.",
+} as const;
+
+type Operator = keyof typeof meanings;
+type Comparable = "String" | "ID" | "DateTime" | "Int" | "BigInt" | "Boolean" | typeof ExecutionStatus;
+
+function operatorsInput(name: string, description: string, of: { type: Comparable; operators: readonly Operator[] }) {
+  return builder.inputRef<Operators>(name).implement({
+    description: `${description} Of several operators all must hold.`,
+    fields: (t) =>
+      Object.fromEntries(
+        of.operators.map((operator) => {
+          const options = { description: meanings[operator], required: false } as const;
+          if (operator === "isNull") return [operator, t.boolean(options)];
+          if (operator === "in" || operator === "notIn") return [operator, t.field({ ...options, type: [of.type] })];
+          return [operator, t.field({ ...options, type: of.type })];
+        }),
+      ),
+  });
+}
+
+const choice: readonly Operator[] = ["eq", "in", "notIn", "isNull"];
+const ordered: readonly Operator[] = ["eq", "gt", "gte", "lt", "lte", "isNull"];
+
+function enumFilter(name: string, type: unknown) {
+  // The builder's types tell enums apart by their values; here they are all alike.
+  const comparable = type as typeof ExecutionStatus;
+  return operatorsInput(`${name}Filter`, `Filters by ${name}.`, { type: comparable, operators: choice });
+}
+
+export const StringFilter = operatorsInput("StringFilter", "Filters by a text.", {
+  type: "String",
+  operators: ["eq", "in", "notIn", "contains", "startsWith", "isNull"],
+});
+export const IDFilter = operatorsInput("IDFilter", "Filters by an object's id.", { type: "ID", operators: choice });
+export const DateTimeFilter = operatorsInput("DateTimeFilter", "Filters by a point in time.", {
+  type: "DateTime",
+  operators: ordered,
+});
+export const IntFilter = operatorsInput("IntFilter", "Filters by a number.", {
+  type: "Int",
+  operators: ["in", ...ordered],
+});
+export const BigIntFilter = operatorsInput("BigIntFilter", "Filters by a large number.", {
+  type: "BigInt",
+  operators: ordered,
+});
+export const BooleanFilter = operatorsInput("BooleanFilter", "Filters by yes or no.", {
+  type: "Boolean",
+  operators: ["eq"],
+});
+export const ExecutionStatusFilter = enumFilter("ExecutionStatus", ExecutionStatus);
+export const EnforcementStatusFilter = enumFilter("EnforcementStatus", EnforcementStatus);
+export const RuntimeTypeFilter = enumFilter("RuntimeType", RuntimeType);
+export const WorkerStatusFilter = enumFilter("WorkerStatus", WorkerStatus);
+export const LogStreamFilter = enumFilter("LogStream", LogStream);

@@ -1,0 +1,63 @@
+import { actions } from "./action.ts";
+import { builder } from "./builder.ts";
+import { RuntimeType } from "./enums.ts";
+import { byEnum, byId, byText, byTime } from "./filter.ts";
+import { RuntimeTypeFilter } from "./filter-inputs.ts";
+import { defineList } from "./list.ts";
+import { addRootFields } from "./root.ts";
+import { workers } from "./worker.ts";
+
+const Runtime = builder.drizzleNode("runtimes", {
+  name: "Runtime",
+  description: "An interpreter that actions or sensors run in.",
+  id: { column: (runtime) => runtime.id },
+  select: { columns: { id: true } },
+  fields: (t) => ({
+    ref: t.exposeString("ref", {
+      description: "Its name in the whole system: `pack.action.name` or `pack.sensor.name`.",
+    }),
+    packRef: t.exposeString("packRef", { nullable: true, description: "The ref of the pack that describes it." }),
+    name: t.exposeString("name", { description: "Its name for people." }),
+    description: t.exposeString("description", { nullable: true, description: "What it is." }),
+    runtimeType: t.expose("runtimeType", { type: RuntimeType, description: "What runs in it." }),
+    distributions: t.expose("distributions", {
+      type: "JSONObject",
+      description: "How a worker finds out whether it has the interpreter.",
+    }),
+    installation: t.expose("installation", {
+      type: "JSONObject",
+      nullable: true,
+      description: "How an environment for a pack is built.",
+    }),
+    created: t.expose("created", { type: "DateTime", description: "When it was made." }),
+    updated: t.expose("updated", { type: "DateTime", description: "When it last changed." }),
+    pack: t.relation("pack", { nullable: true, description: "The pack that describes it." }),
+    actions: t.relatedConnection("actions", actions.related("The actions that run in it."), actions.connection),
+    workers: t.relatedConnection("workers", workers.related("The workers that are for it alone."), workers.connection),
+  }),
+});
+
+/** Runtimes, wherever they are listed. */
+export const runtimes = defineList("Runtime", "runtimes", {
+  ref: Runtime,
+  where: {
+    id: byId("Runtime", "id", "The runtime itself."),
+    ref: byText("ref", "Its ref."),
+    pack: byText("packRef", "The ref of the pack that describes it."),
+    name: byText("name", "Its name."),
+    runtimeType: byEnum(RuntimeTypeFilter, "runtimeType", "What runs in it."),
+    created: byTime("created", "When it was made."),
+  },
+  order: { ref: "Its ref.", name: "Its name.", created: "When it was made." },
+  defaultOrder: ["ref", "asc"],
+});
+
+addRootFields({
+  table: "runtimes",
+  name: "Runtime",
+  one: "runtime",
+  many: "runtimes",
+  ref: Runtime,
+  list: runtimes,
+  hasRef: true,
+});

@@ -1,0 +1,85 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { sql } from "drizzle-orm";
+import type { KeyedEngine } from "../access/key.ts";
+import { StartError } from "../errors.ts";
+import { answer } from "./respond.ts";
+import { handleSignIn } from "./sign-in.ts";
+import { handleWebhook } from "./webhook.ts";
+
+export interface ApiOptions {
+  engine: KeyedEngine;
+  host: string;
+  port: number;
+  /** Answers everything under `/graphql`. */
+  graphql: (request: IncomingMessage, response: ServerResponse) => unknown;
+  /** Takes the sockets of the server; answers the way to close them. */
+  attachSockets: (server: Server) => () => Promise<void>;
+}
+
+export interface Api {
+  url: string;
+  close(): Promise<void>;
+}
+
+/** Listens for everything that comes over HTTP. Throws StartError when the address cannot be listened on. */
+export async function startApi(options: ApiOptions): Promise<Api> {
+  const { engine, host, port } = options;
+  const server = createServer((request, response) => {
+    route(options, request, response).catch((error: unknown) => {
+      engine.log.error({ err: error, method: request.method }, "request failed");
+      if (response.headersSent) response.destroy();
+      else answer(response, 500, { error: "internal error" });
+    });
+  });
+  const closeSockets = options.attachSockets(server);
+  const url = await listen(server, host, port);
+  return {
+    url,
+    close: async () => {
+      await closeSockets();
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+function listen(server: Server, host: string, port: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (cause: NodeJS.ErrnoException) => {
+      const taken = cause.code === "EADDRINUSE";
+      const cure = taken
+        ? `Port ${port} on ${host} is taken: stop what uses it, or set ATTUNE__SERVER__PORT to another (0: any free one).`
+        : `attune cannot listen on ${host}:${port} (${cause.code}): check ATTUNE__SERVER__HOST and ATTUNE__SERVER__PORT.`;
+      reject(new StartError(cure, { cause }));
+    });
+    server.listen(port, host, () => {
+      const address = server.address();
+      const bound = typeof address === "object" && address ? address.port : port;
+      resolve(`http://${host.includes(":") ? `[${host}]` : host}:${bound}`);
+    });
+  });
+}
+
+async function route(options: ApiOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { engine } = options;
+  const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
+  if (path === "/graphql") {
+    await options.graphql(request, response);
+    return;
+  }
+  if (path.startsWith("/webhooks/")) return await handleWebhook(engine, request, response);
+  switch (path) {
+    case "/sign-in":
+      return await handleSignIn(engine, request, response);
+    case "/healthz":
+      return answer(response, 200, { status: "ok" });
+    case "/readyz":
+      await engine.db.execute(sql`select 1`);
+      return answer(response, 200, { status: "ready" });
+    case "/":
+      return answer(response, 302, "GraphiQL is at /graphql\n", { location: "/graphql" });
+    default:
+      return answer(response, 404, { error: "not found" });
+  }
+}

@@ -1,0 +1,69 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { signIn } from "../access/token.ts";
+import type { Engine } from "../db/engine.ts";
+import { UnauthenticatedError } from "../errors.ts";
+import { answer, readBody } from "./respond.ts";
+
+/** The name of the session cookie. */
+export const sessionCookie = "attune_session";
+
+// The token stands behind the `#`: no log, Referer or link preview ever sees it. The page takes it from there and posts it.
+const script = `
+const token = location.hash.slice(1);
+history.replaceState(null, "", location.pathname);
+const say = (text) => { document.querySelector("p").textContent = text; };
+if (!token) say("This link has no token: use the one that the server printed when it started.");
+else fetch("/sign-in", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ token }) })
+  .then(async (response) => { if (response.ok) location.replace("/graphql"); else say((await response.json()).error); })
+  .catch(() => say("The server cannot be reached."));
+`;
+
+const page = `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Sign in to Attune</title>
+<link rel="icon" href="data:,">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:32rem;margin:20vh auto;padding:0 1rem}</style></head>
+<body><h1>Attune</h1><p role="status">Signing in…</p><script>${script}</script></body></html>`;
+
+/** GET: the page that posts the link's token. POST: exchanges the token for a session cookie. */
+export async function handleSignIn(engine: Engine, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  if (request.method === "GET") {
+    answer(response, 200, page, { "content-type": "text/html; charset=utf-8", "referrer-policy": "no-referrer" });
+    return;
+  }
+  if (request.method !== "POST") return answer(response, 405, { error: "GET or POST" }, { allow: "GET, POST" });
+  if (!request.headers["content-type"]?.startsWith("application/json")) {
+    return answer(response, 415, { error: "send application/json" });
+  }
+  const body = await readBody(request, 10_000);
+  const token = body === null ? null : tokenOf(body);
+  if (token === null) return answer(response, 400, { error: 'send {"token": "…"}' });
+  try {
+    const { session, maxAgeSeconds } = await signIn(engine, token);
+    const cookie = `${sessionCookie}=${session}; Path=/; HttpOnly; SameSite=Strict; Max-Age=${maxAgeSeconds}`;
+    answer(response, 200, { ok: true }, { "set-cookie": cookie });
+  } catch (error) {
+    if (!(error instanceof UnauthenticatedError)) throw error;
+    answer(response, 401, { error: error.message });
+  }
+}
+
+function tokenOf(body: Buffer): string | null {
+  try {
+    const { token } = JSON.parse(body.toString("utf8")) as { token?: unknown };
+    return typeof token === "string" ? token : null;
+  } catch {
+    return null;
+  }
+}
+
+/** The credential of a request: the bearer token, else the session cookie's value; null without either. */
+export function credentialOf(headers: { authorization: string | null; cookie: string | null }): string | null {
+  const bearer = /^Bearer\s+(\S+)$/i.exec(headers.authorization ?? "")?.[1];
+  if (bearer) return bearer;
+  for (const part of (headers.cookie ?? "").split(";")) {
+    const [name, value] = part.trim().split("=");
+    if (name === sessionCookie && value) return value;
+  }
+  return null;
+}

@@ -1,0 +1,76 @@
+import type { ASTNode } from "@marcbachmann/cel-js";
+
+const comprehensions = new Set(["all", "exists", "exists_one", "map", "filter"]);
+
+/** Why an expression is refused although it parses, and the index in its text where the refused part begins. */
+interface Refused {
+  message: string;
+  at: number;
+}
+
+/** Finds what must not run: time or memory that grows faster than the data, and ways to a prototype. Null when nothing is. */
+export function findRefused(node: ASTNode, inside = 0): Refused | null {
+  const refused = refuse(node, inside);
+  if (refused) return { message: refused, at: node.range.start };
+  if (node.op === "rcall" && comprehensions.has(node.args[0])) {
+    // A chain (`list.filter(…).map(…)`) is linear; only what stands in the arguments runs once per item.
+    const [, receiver, args] = node.args;
+    return findRefused(receiver, inside) ?? first(args, inside + 1);
+  }
+  return first(operands(node), inside);
+}
+
+/** Adds the name of every variable that the expression mentions. */
+export function collectVariables(node: ASTNode, names: Set<string>): void {
+  if (node.op === "id") names.add(node.args);
+  for (const operand of operands(node)) collectVariables(operand, names);
+}
+
+function first(nodes: readonly ASTNode[], inside: number): Refused | null {
+  for (const node of nodes) {
+    const refused = findRefused(node, inside);
+    if (refused) return refused;
+  }
+  return null;
+}
+
+function refuse(node: ASTNode, inside: number): string | null {
+  if (namesPrototype(node)) return 'there is no field "__proto__"';
+  if (node.op !== "rcall") return null;
+  const [method, receiver] = node.args;
+  // It runs JavaScript's backtracking RegExp.
+  if (method === "matches") return 'matches() is not available; use regex(), as in text.regex("^a+$")';
+  // Thirty of them, each doubling a list, would fill the memory.
+  if (method === "bind" && receiver.op === "id" && receiver.args === "cel") return "cel.bind() is not available";
+  if (comprehensions.has(method) && inside > 0)
+    return `${method}() may not stand inside another all, exists, map or filter`;
+  return null;
+}
+
+// Of a timestamp or duration the library would hand it out: an empty map, as no function of it can be read, but nobody's business.
+function namesPrototype(node: ASTNode): boolean {
+  if (node.op === ".") return node.args[1] === "__proto__";
+  return node.op === "[]" && node.args[1].op === "value" && node.args[1].args === "__proto__";
+}
+
+function operands(node: ASTNode): readonly ASTNode[] {
+  switch (node.op) {
+    case "value":
+    case "id":
+      return [];
+    case ".":
+    case ".?":
+      return [node.args[0]];
+    case "call":
+      return node.args[1];
+    case "rcall":
+      return [node.args[1], ...node.args[2]];
+    case "map":
+      return node.args.flat();
+    case "!_":
+    case "-_":
+      return [node.args];
+    default:
+      return node.args;
+  }
+}

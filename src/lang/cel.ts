@@ -1,0 +1,191 @@
+import {
+  type ASTNode,
+  TypeError as CelTypeError,
+  Environment,
+  EvaluationError,
+  ParseError,
+  type ParseResult,
+} from "@marcbachmann/cel-js";
+import { invalid, Refusal } from "../errors.ts";
+import { collectVariables, findRefused } from "./cel-ast.ts";
+import type { Json, JsonObject } from "./json.ts";
+import { didYouMean } from "./nearest.ts";
+import { compileRegex } from "./regex.ts";
+
+/** What an expression may name: variables, and functions of one text argument. Values of both come with the context. */
+export interface CelScope {
+  readonly variables: readonly string[];
+  readonly functions: readonly string[];
+}
+
+/** What the expressions of a rule's action parameters may name. */
+export const ruleScope: CelScope = { variables: ["event", "rule", "trigger", "pack", "now"], functions: ["key"] };
+
+/** An expression failed while it ran; the message says why and where. */
+export class ExpressionError extends Error {
+  override readonly name = "ExpressionError";
+}
+
+const maxLength = 10_000;
+const maxResultValues = 1_000_000;
+const environments = new WeakMap<CelScope, Environment>();
+
+/**
+ * Compiles a CEL expression. The function returned takes the values of the scope's variables (a Date is a timestamp) and of its
+ * functions (`{key: (ref) => …}`), gives JSON (a timestamp as ISO text, a duration as "3600s"), and throws ExpressionError.
+ * Throws InvalidInputError at `path`, naming the position, for what cannot be compiled.
+ */
+export function compileCel(source: string, path = "", scope = ruleScope): (context: Record<string, unknown>) => Json {
+  const program = parse(source, path, scope);
+  return (context) => {
+    try {
+      return toJson(program(context), { left: maxResultValues });
+    } catch (error) {
+      throw new ExpressionError(reason(error), { cause: error });
+    }
+  };
+}
+
+/** The names of the variables that an expression mentions. Throws InvalidInputError like compileCel. */
+export function celVariables(source: string, path = "", scope = ruleScope): Set<string> {
+  const names = new Set<string>();
+  collectVariables(parse(source, path, scope).ast, names);
+  return names;
+}
+
+function parse(source: string, path: string, scope: CelScope): ParseResult {
+  if (source.length > maxLength) throw invalid(path, `an expression may have at most ${maxLength} characters`);
+  try {
+    const program = environment(scope).parse(source);
+    const refused = findRefused(program.ast);
+    if (refused) throw invalid(path, located(refused.message, refused.at));
+    const checked = program.check();
+    if (checked.error) throw checked.error;
+    return program;
+  } catch (error) {
+    if (error instanceof Refusal) throw error;
+    throw invalid(path, `${reason(error)}${suggestion(error, scope)}`);
+  }
+}
+
+function suggestion(error: unknown, scope: CelScope): string {
+  if (!(error instanceof CelTypeError) || error.code !== "unknown_variable") return "";
+  const name = /^Unknown variable: (\w+)$/.exec(error.summary)?.[1] ?? "";
+  return didYouMean(name, scope.variables) || `; known are ${scope.variables.join(", ")}`;
+}
+
+function reason(error: unknown): string {
+  if (error instanceof ParseError || error instanceof EvaluationError || error instanceof CelTypeError) {
+    const summary = error.summary.replaceAll(/\bdyn<(\w+)>/g, "$1");
+    return error.range ? located(summary, error.range.start) : summary;
+  }
+  return error instanceof Error ? error.message : String(error);
+}
+
+function located(message: string, at: number): string {
+  return `${message} (at character ${at + 1})`;
+}
+
+function environment(scope: CelScope): Environment {
+  const known = environments.get(scope);
+  if (known) return known;
+  const made = new Environment({ homogeneousAggregateLiterals: false, limits: { maxAstNodes: 500, maxDepth: 30 } });
+  for (const name of scope.variables) made.registerVariable(name, "dyn");
+  for (const name of scope.functions) registerBound(made, name);
+  registerMixedNumbers(made);
+  made.registerFunction("string.regex(string): bool", (text: string, pattern: string) =>
+    compileRegex(pattern).test(text),
+  );
+  environments.set(scope, made);
+  return made;
+}
+
+// A macro, because only a macro is handed the context: the function that is called comes with each evaluation, like a variable.
+function registerBound(to: Environment, name: string): void {
+  to.registerFunction(`${name}(ast): dyn`, ({ args: [argument] }: { args: [ASTNode] }) => ({
+    async: false,
+    typeCheck: (checker: MacroChecker, _macro: unknown, context: MacroContext) => {
+      checker.check(argument, context);
+      return checker.getType("dyn");
+    },
+    evaluate: (evaluator: MacroEvaluator, _macro: unknown, context: MacroContext) => {
+      const bound = context.getValue(name);
+      if (typeof bound !== "function") throw new ExpressionError(`${name}() cannot be used here`);
+      const value = evaluator.run(argument, context);
+      if (typeof value !== "string") throw new ExpressionError(`${name}() takes a text`);
+      return bound(value);
+    },
+  }));
+}
+
+// The part of the library's macro interface that is used here; its own declarations leave it untyped.
+interface MacroContext {
+  getValue(name: string): unknown;
+}
+interface MacroChecker {
+  check(node: ASTNode, context: MacroContext): unknown;
+  getType(name: string): unknown;
+}
+interface MacroEvaluator {
+  run(node: ASTNode, context: MacroContext): unknown;
+}
+
+// Every number of JSON is a double and every whole number written in an expression an int.
+function registerMixedNumbers(to: Environment): void {
+  const arithmetic: Record<string, (a: number, b: number) => number> = {
+    "+": (a, b) => a + b,
+    "-": (a, b) => a - b,
+    "*": (a, b) => a * b,
+    "/": (a, b) => a / b,
+    "%": (a, b) => a % b,
+  };
+  for (const [operator, compute] of Object.entries(arithmetic)) {
+    const mixed = (a: number | bigint, b: number | bigint) => compute(Number(a), Number(b));
+    to.registerOperator(`int ${operator} double: double`, mixed);
+    to.registerOperator(`double ${operator} int: double`, mixed);
+  }
+  to.registerOperator("double % double: double", (a: number, b: number) => a % b);
+  // Loose on purpose: between a bigint and a number it compares the exact values.
+  // biome-ignore lint/suspicious/noDoubleEquals: see above
+  to.registerOperator("int == double: bool", (a: bigint, b: number) => a == (b as unknown));
+}
+
+function toJson(value: unknown, budget: { left: number }): Json {
+  if (budget.left-- <= 0) throw new ExpressionError(`the result has more than ${maxResultValues} values`);
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+      return value;
+    case "number":
+      if (Number.isFinite(value)) return value;
+      throw new ExpressionError(`the result ${value} is not a JSON number; was something divided by zero?`);
+    case "bigint":
+      return exactNumber(value);
+    case "object":
+      return value === null ? null : structureToJson(value, budget);
+    default:
+      throw new ExpressionError(`the result is a ${typeof value}, which JSON cannot hold`);
+  }
+}
+
+function structureToJson(value: object, budget: { left: number }): Json {
+  if (Array.isArray(value)) return value.map((item) => toJson(item, budget));
+  if (value instanceof Date) return value.toISOString();
+  if (value instanceof Uint8Array) return Buffer.from(value).toString("base64");
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype === Object.prototype || prototype === null) {
+    const entries: [string, Json][] = Object.entries(value).map(([key, item]) => [key, toJson(item, budget)]);
+    return Object.fromEntries(entries) satisfies JsonObject;
+  }
+  const primitive: unknown = value.valueOf();
+  if (typeof primitive === "bigint") return exactNumber(primitive);
+  // What is left of CEL's own types: a duration writes itself as seconds, a type has no JSON form.
+  if (typeof primitive === "number") return String(value);
+  throw new ExpressionError("the result is a type, which JSON cannot hold");
+}
+
+function exactNumber(value: bigint): number {
+  const number = Number(value);
+  if (Number.isSafeInteger(number)) return number;
+  throw new ExpressionError(`the whole number ${value} is too large for JSON to hold exactly`);
+}

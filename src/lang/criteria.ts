@@ -1,0 +1,243 @@
+import { InvalidInputError, type Issue, invalid } from "../errors.ts";
+import { type CelScope, compileCel } from "./cel.ts";
+import { ABSENT, type Json, type JsonObject, jsonType, lookup, parsePath } from "./json.ts";
+import { didYouMean } from "./nearest.ts";
+import { operators, synonyms } from "./operators.ts";
+
+/** How one criterion came out. `actual` is left out when the field is absent; `error` says why the criterion could not be asked. */
+export interface CriterionOutcome {
+  path: string;
+  operator: string;
+  expected: Json;
+  actual?: Json;
+  result: boolean;
+  error: string | null;
+}
+
+/** Whether the conditions hold, and each criterion's part in it, in the order written; all are evaluated. */
+export interface Outcome {
+  matched: boolean;
+  criteria: CriterionOutcome[];
+}
+
+// Null: it could not be asked. It stays that under `not`, so that an error never makes a rule fire.
+type Verdict = boolean | null;
+type Evaluate = (payload: Json, criteria: CriterionOutcome[]) => Verdict;
+
+interface Compiled {
+  canonical: JsonObject;
+  evaluate: Evaluate;
+}
+
+interface Reading {
+  issues: Issue[];
+  count: number;
+}
+
+const maxDepth = 10;
+const maxCriteria = 200;
+const payloadPrefix = "event.payload.";
+const eventScope: CelScope = { variables: ["event"], functions: [] };
+const forms = "{field, operator, value}, {any: […]}, {all: […]}, {not: …} or {expression}";
+
+/**
+ * Checks a rule's conditions as written: a list of criteria, groups and expressions, or one of them, or nothing. Gives the canonical list:
+ * operators by their canonical names, `field` relative to the payload. Throws InvalidInputError with every fault, each at its own path below `path`.
+ */
+export function normaliseConditions(conditions: unknown, path: string): Json {
+  return read(conditions, path).map(({ canonical }) => canonical);
+}
+
+/**
+ * Compiles a rule's conditions, joined by `condition`. The function returned decides about one payload (null counts as `{}`) and
+ * never throws; no conditions match everything. Throws InvalidInputError like normaliseConditions.
+ */
+export function compileCriteria(condition: "any" | "all", conditions: Json): (payload: Json) => Outcome {
+  const parts = read(conditions, "conditions").map(({ evaluate }) => evaluate);
+  const evaluate = parts.length === 0 ? () => true : join(condition, parts);
+  return (payload) => {
+    const criteria: CriterionOutcome[] = [];
+    return { matched: evaluate(payload ?? {}, criteria) === true, criteria };
+  };
+}
+
+function read(conditions: unknown, path: string): Compiled[] {
+  if (conditions === undefined || conditions === null) return [];
+  const place: Place = { reading: { issues: [], count: 0 }, depth: 0 };
+  const compiled = Array.isArray(conditions)
+    ? readList(conditions, path, place)
+    : [readOne(conditions, path, place)].filter((part) => part !== null);
+  if (place.reading.issues.length > 0) throw new InvalidInputError(place.reading.issues);
+  return compiled;
+}
+
+interface Place {
+  reading: Reading;
+  depth: number;
+}
+
+function readList(list: unknown[], path: string, place: Place): Compiled[] {
+  return list.slice(0, maxCriteria + 1).flatMap((item, i) => readOne(item, `${path}.${i}`, place) ?? []);
+}
+
+// Faults are collected, so that one answer names them all.
+function readOne(item: unknown, path: string, place: Place): Compiled | null {
+  const { reading, depth } = place;
+  if (++reading.count > maxCriteria) {
+    if (reading.count === maxCriteria + 1)
+      reading.issues.push({ path, message: `at most ${maxCriteria} criteria and groups` });
+    return null;
+  }
+  try {
+    if (depth > maxDepth) throw invalid(path, `groups may be nested at most ${maxDepth} deep`);
+    if (!isRecord(item)) throw invalid(path, `must be ${forms}`);
+    if ("any" in item) return readGroup(item, path, { ...place, kind: "any" });
+    if ("all" in item) return readGroup(item, path, { ...place, kind: "all" });
+    if ("not" in item) return readNot(item, path, place);
+    if ("expression" in item) return readExpression(item, path);
+    return readCriterion(item, path);
+  } catch (error) {
+    if (!(error instanceof InvalidInputError)) throw error;
+    reading.issues.push(...error.issues);
+    return null;
+  }
+}
+
+function readGroup(item: Record<string, unknown>, path: string, place: Place & { kind: "any" | "all" }): Compiled {
+  const { kind, reading, depth } = place;
+  refuseOthers(item, [kind], path);
+  const list = item[kind];
+  if (!Array.isArray(list) || list.length === 0)
+    throw invalid(`${path}.${kind}`, "must be a list of at least one criterion");
+  const parts = readList(list, `${path}.${kind}`, { reading, depth: depth + 1 });
+  return {
+    canonical: { [kind]: parts.map(({ canonical }) => canonical) },
+    evaluate: join(
+      kind,
+      parts.map(({ evaluate }) => evaluate),
+    ),
+  };
+}
+
+function readNot(item: Record<string, unknown>, path: string, { reading, depth }: Place): Compiled | null {
+  refuseOthers(item, ["not"], path);
+  const part = readOne(item["not"], `${path}.not`, { reading, depth: depth + 1 });
+  if (part === null) return null;
+  return {
+    canonical: { not: part.canonical },
+    evaluate: (payload, criteria) => {
+      const verdict = part.evaluate(payload, criteria);
+      return verdict === null ? null : !verdict;
+    },
+  };
+}
+
+function readExpression(item: Record<string, unknown>, path: string): Compiled {
+  refuseOthers(item, ["expression"], path);
+  const { expression } = item;
+  if (typeof expression !== "string") throw invalid(`${path}.expression`, "must be a CEL expression as text");
+  const run = compileCel(expression, `${path}.expression`, eventScope);
+  return {
+    canonical: { expression },
+    evaluate: (payload, criteria) => {
+      const outcome: CriterionOutcome = {
+        path: "",
+        operator: "expression",
+        expected: expression,
+        result: false,
+        error: null,
+      };
+      criteria.push(outcome);
+      try {
+        const value = run({ event: { payload } });
+        outcome.actual = value;
+        if (typeof value !== "boolean") outcome.error = `must give true or false, but gave ${jsonType(value)}`;
+        else outcome.result = value;
+      } catch (error) {
+        outcome.error = error instanceof Error ? error.message : String(error);
+      }
+      return outcome.error === null ? outcome.result : null;
+    },
+  };
+}
+
+function readCriterion(item: Record<string, unknown>, path: string): Compiled {
+  refuseOthers(item, ["field", "operator", "value"], path);
+  const field = readField(item["field"], `${path}.field`);
+  const written = readOperatorName(item["operator"], `${path}.operator`);
+  const name = synonyms[written] ?? written;
+  const operator = operators[name];
+  if (!operator) throw unknownOperator(name, `${path}.operator`);
+  if (operator.takesValue && item["value"] === undefined) {
+    throw invalid(`${path}.value`, `is missing; "${name}" compares with it`);
+  }
+  // The boundary: what stands here came out of JSON or YAML.
+  const given = (operator.takesValue ? item["value"] : null) as Json;
+  // StackStorm's matchregex is anchored at the beginning, and its dot matches line ends.
+  const expected = written === "matchregex" && typeof given === "string" ? `(?s)^(?:${given})` : given;
+  const test = operator.compile(expected, `${path}.value`);
+  const keys = parsePath(field);
+  return {
+    canonical: { field, operator: name, ...(operator.takesValue ? { value: expected } : {}) },
+    evaluate: (payload, criteria) => {
+      const actual = lookup(payload, keys);
+      const verdict = actual === ABSENT ? operator.onAbsent : test(actual);
+      const result = verdict === true;
+      const error = typeof verdict === "string" ? verdict : null;
+      const common = { path: field, operator: name, expected, result, error };
+      criteria.push(actual === ABSENT ? common : { ...common, actual });
+      return error === null ? result : null;
+    },
+  };
+}
+
+function readField(field: unknown, path: string): string {
+  if (typeof field !== "string" || field === "") {
+    throw invalid(path, 'must be a path below event.payload, like "body.action" or "/headers/x-name"');
+  }
+  const below = field.startsWith(payloadPrefix) ? field.slice(payloadPrefix.length) : field;
+  if (!below.startsWith("/") && below.split(".").includes("")) {
+    throw invalid(path, `has an empty part between dots; write awkward names as a JSON pointer, like "/headers/x.y"`);
+  }
+  return below;
+}
+
+function readOperatorName(operator: unknown, path: string): string {
+  if (typeof operator !== "string" || operator === "") throw invalid(path, 'must name an operator, like "equals"');
+  const name = operator.toLowerCase();
+  if (Object.hasOwn(operators, name) || Object.hasOwn(synonyms, name)) return name;
+  throw unknownOperator(operator, path);
+}
+
+function unknownOperator(name: string, path: string): InvalidInputError {
+  const known = Object.keys(operators);
+  return invalid(path, `there is no operator "${name}"${didYouMean(name, known) || `; known are ${known.join(", ")}`}`);
+}
+
+function refuseOthers(item: Record<string, unknown>, known: string[], path: string): void {
+  const issues = Object.keys(item)
+    .filter((key) => !known.includes(key))
+    .map((key) => ({
+      path: `${path}.${key}`,
+      message: `is not known beside ${known.join(", ")}${didYouMean(key, known)}`,
+    }));
+  if (issues.length > 0) throw new InvalidInputError(issues);
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+// One side decides (true for any, false for all); else an error anywhere leaves the question open.
+function join(kind: "any" | "all", parts: Evaluate[]): Evaluate {
+  const deciding = kind === "any";
+  return (payload, criteria) => {
+    let verdict: Verdict = !deciding;
+    for (const part of parts) {
+      const one = part(payload, criteria);
+      if (one === deciding) verdict = deciding;
+      else if (one === null && verdict !== deciding) verdict = null;
+    }
+    return verdict;
+  };
+}

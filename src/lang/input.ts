@@ -1,0 +1,23 @@
+import { z } from "zod";
+import { InvalidInputError } from "../errors.ts";
+
+/** `pack.name`, lower case, exactly one dot: actions, triggers, rules. */
+export const componentRef = z
+  .string()
+  .max(200)
+  .regex(
+    /^[a-z][a-z0-9_-]+\.[a-z0-9][a-z0-9_-]*$/,
+    'must be a ref such as "my_pack.my_name": lower case, exactly one dot',
+  );
+
+/** The value as the schema gives it; InvalidInputError with every fault, each at its path below `path`. */
+export function checkInput<T>(schema: z.ZodType<T>, value: unknown, path = ""): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new InvalidInputError(
+    parsed.error.issues.map((issue) => ({
+      path: [path, ...issue.path.map(String)].filter((part) => part !== "").join("."),
+      message: issue.message,
+    })),
+  );
+}

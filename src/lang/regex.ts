@@ -1,0 +1,40 @@
+import { RE2JS } from "re2js";
+import { invalid } from "../errors.ts";
+import { createCache } from "./cache.ts";
+
+/** A user's pattern, ready to search a text in time linear in its length. */
+interface Pattern {
+  test(text: string): boolean;
+}
+
+// Time is text × program: counted repetitions make a short pattern a long program.
+const maxProgramSize = 2000;
+const maxLength = 2000;
+const compiled = createCache<Pattern>(500);
+
+/**
+ * Compiles a user's regular expression (found anywhere in the text unless anchored), ECMAScript syntax without look-around and
+ * back-references. Compiled patterns are kept, at most 500. Throws InvalidInputError at `path` when it cannot be used.
+ */
+export function compileRegex(pattern: string, path = "", options: { ignoreCase?: boolean } = {}): Pattern {
+  const flags = options.ignoreCase ? RE2JS.CASE_INSENSITIVE : 0;
+  return compiled(`${flags}/${pattern}`, () => compile(pattern, flags, path));
+}
+
+function compile(pattern: string, flags: number, path: string): Pattern {
+  if (pattern.length > maxLength) throw invalid(path, `a pattern may have at most ${maxLength} characters`);
+  const program = translate(pattern, flags, path);
+  if (program.programSize() > maxProgramSize) {
+    throw invalid(path, "the pattern is too large; use fewer or smaller counted repetitions");
+  }
+  return { test: (text) => program.test(text) };
+}
+
+function translate(pattern: string, flags: number, path: string): RE2JS {
+  try {
+    return RE2JS.compile(RE2JS.translateRegExp(pattern), flags);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.replace("error parsing regexp: ", "") : String(error);
+    throw invalid(path, `the pattern cannot be compiled: ${reason}`);
+  }
+}

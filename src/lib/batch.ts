@@ -1,0 +1,40 @@
+/**
+ * Joins concurrent calls into shared ones: a lone item is handed to `run` at once, those that come while calls are in
+ * flight go together into the next, up to `size` items and `lanes` calls at a time. `run` answers one result for each item, in
+ * order; when it throws, each item of that call rejects.
+ */
+export function createBatch<Item, Result>(options: {
+  run: (items: Item[]) => Promise<Result[]>;
+  size: number;
+  lanes: number;
+}): (item: Item) => Promise<Result> {
+  interface Waiting {
+    item: Item;
+    resolve: (result: Result) => void;
+    reject: (error: unknown) => void;
+  }
+  const waiting: Waiting[] = [];
+  let busy = 0;
+  async function flush(): Promise<void> {
+    busy += 1;
+    while (waiting.length > 0) {
+      const taken = waiting.splice(0, options.size);
+      try {
+        const results = await options.run(taken.map(({ item }) => item));
+        for (const [index, { resolve, reject }] of taken.entries()) {
+          const result = results[index];
+          if (result === undefined) reject(new Error("the batch answered fewer results than it had items"));
+          else resolve(result);
+        }
+      } catch (error) {
+        for (const { reject } of taken) reject(error);
+      }
+    }
+    busy -= 1;
+  }
+  return (item) =>
+    new Promise((resolve, reject) => {
+      waiting.push({ item, resolve, reject });
+      if (busy < options.lanes) void flush();
+    });
+}

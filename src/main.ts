@@ -1,0 +1,49 @@
+import { parseArgs } from "node:util";
+import { readConfig } from "./config.ts";
+import { StartError } from "./errors.ts";
+import { createLog } from "./log.ts";
+
+const usage = `Usage: attune serve [--roles api,executor,worker,sensor]
+
+Starts the server. Settings come from the environment: see the README.
+`;
+
+/** Runs the program with the process's arguments; ends the process with 0, 1 (it failed) or 2 (it was called wrongly). */
+export async function main(): Promise<void> {
+  try {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: { roles: { type: "string" }, help: { type: "boolean" } },
+    });
+    if (values.help) return void process.stdout.write(usage);
+    if (positionals.length !== 1 || positionals[0] !== "serve") {
+      process.stderr.write(usage);
+      process.exit(2);
+    }
+    if (values.roles) process.env["ATTUNE__ROLES"] = values.roles;
+    await serve();
+  } catch (error) {
+    if (error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS")) {
+      process.stderr.write(`${error.message}\n${usage}`);
+      process.exit(2);
+    }
+    if (!(error instanceof StartError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exit(1);
+  }
+}
+
+async function serve(): Promise<void> {
+  const config = readConfig(process.env, process.stdout.isTTY === true);
+  const log = createLog(config.log);
+  const { startServer } = await import("./server.ts");
+  const server = await startServer(config, log);
+  process.stdout.write(server.greeting);
+  const stop = async (signal: string) => {
+    process.once(signal, () => process.exit(1)); // asked twice: at once
+    log.info({ signal }, "stopping");
+    await server.close();
+    process.exit(0);
+  };
+  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => void stop(signal));
+}

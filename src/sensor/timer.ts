@@ -1,0 +1,88 @@
+import { sql } from "drizzle-orm";
+import { rows } from "../db/client.ts";
+import { type Engine, write } from "../db/engine.ts";
+import { type EventTrigger, emitEvents } from "../event/record.ts";
+import { intervalSeconds } from "../event/timer.ts";
+import type { JsonObject } from "../lang/json.ts";
+import { startLoop } from "../lib/loop.ts";
+
+const batch = 100;
+/** Behind the wake-ups; also bounds how long a clock that jumped can mislead the wait. */
+const pollMs = 5000;
+
+/** Starts the timers: any number of processes may run them, each tick happens once. */
+export function startTimers(engine: Engine): { stop(): Promise<void> } {
+  const loop = startLoop({
+    pass: async () => ((await fireDue(engine)) === batch ? 0 : await untilNext(engine)),
+    failed: (error) => engine.log.error({ err: error }, "timers"),
+  });
+  const unsubscribe = engine.wake.on("timer", () => loop.wake());
+  return {
+    stop: async () => {
+      unsubscribe();
+      await loop.stop();
+    },
+  };
+}
+
+interface DueTimer {
+  id: string;
+  rule: string;
+  params: JsonObject;
+  trigger: EventTrigger;
+  due: string;
+  fireCount: number;
+}
+
+/**
+ * Claims due timers and emits their events in one transaction. The next tick is anchored to the last; ticks that were missed
+ * meanwhile are skipped. Answers how many fired.
+ */
+async function fireDue(engine: Engine): Promise<number> {
+  return await write(engine, async (tx) => {
+    const due = await rows<DueTimer & { now: string }>(
+      tx.db,
+      sql`select t.id::text as "id", t.rule::text as "rule", r.trigger_params as "params", t.fire_count::int as "fireCount",
+          to_jsonb(t.next_fire_at) #>> '{}' as "due", to_jsonb(now()) #>> '{}' as "now",
+          jsonb_build_object('id', g.id::text, 'ref', g.ref, 'enabled', g.enabled, 'outSchema', g.out_schema) as "trigger"
+        from attune.timer t join attune.rule r on r.id = t.rule join attune.trigger g on g.id = r.trigger
+        where t.next_fire_at <= now() and r.enabled and g.enabled
+        order by t.next_fire_at limit ${sql.raw(String(batch))} for no key update of t skip locked`,
+    );
+    if (due.length === 0) return 0;
+    const next = due.map(({ id, params }) => ({ id, seconds: intervalSeconds(params) }));
+    await tx.db.execute(
+      sql`update attune.timer t set last_fired_at = now(), fire_count = t.fire_count + 1,
+          next_fire_at = t.next_fire_at + make_interval(secs => n.seconds
+            * (1 + floor(extract(epoch from now() - t.next_fire_at) / n.seconds)))
+        from jsonb_to_recordset(${JSON.stringify(next)}::text::jsonb) as n(id bigint, seconds int) where t.id = n.id`,
+    );
+    await emitEvents(
+      tx,
+      due.map((timer) => ({
+        trigger: timer.trigger,
+        payload: {
+          scheduled_at: new Date(timer.due).toISOString(),
+          fired_at: new Date(timer.now).toISOString(),
+          fire_count: timer.fireCount + 1,
+        },
+        config: timer.params,
+        rule: timer.rule,
+        traceTag: null,
+        cause: null,
+        generation: 0,
+      })),
+    );
+    return due.length;
+  });
+}
+
+async function untilNext(engine: Engine): Promise<number> {
+  const [next] = await rows<{ ms: number | null }>(
+    engine.db,
+    sql`select (extract(epoch from min(t.next_fire_at) - clock_timestamp()) * 1000)::float8 as ms
+      from attune.timer t join attune.rule r on r.id = t.rule join attune.trigger g on g.id = r.trigger
+      where t.next_fire_at is not null and r.enabled and g.enabled`,
+  );
+  return Math.min(pollMs, Math.max(1, Math.ceil(next?.ms ?? pollMs)));
+}

@@ -1,0 +1,225 @@
+import { randomBytes } from "node:crypto";
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { sql } from "drizzle-orm";
+import { createKeyring, type KeyedEngine, type Keyring } from "./access/key.ts";
+import type { Session } from "./access/session.ts";
+import { createApiToken, createSignInToken, ensureAdmin, findSession } from "./access/token.ts";
+import { ensureDefaultPack, loadPack } from "./catalog/load.ts";
+import { type CheckedPack, readPack } from "./catalog/read.ts";
+import type { Config } from "./config.ts";
+import { type Database, openDatabase, rows } from "./db/client.ts";
+import { write } from "./db/engine.ts";
+import { eventQueue, type Jobs, runtimeQueue, startJobs } from "./db/jobs.ts";
+import { migrate } from "./db/migrate.ts";
+import { createWake } from "./db/wake.ts";
+import { InvalidInputError, StartError } from "./errors.ts";
+import { syncTimer } from "./event/timer.ts";
+import { startExecutor } from "./executor/run.ts";
+import type { Credentials } from "./graphql/credentials.ts";
+import { createGraphQL } from "./graphql/server.ts";
+import { attachSockets } from "./graphql/sockets.ts";
+import { type Api, startApi } from "./http/api.ts";
+import { credentialOf } from "./http/sign-in.ts";
+import { armFault } from "./lib/fault.ts";
+import type { Log } from "./log.ts";
+import { createFeed } from "./notifier/feed.ts";
+import { startTimers } from "./sensor/timer.ts";
+import { findRuntimes } from "./worker/registry.ts";
+import { startWorker } from "./worker/run.ts";
+
+const corePack = fileURLToPath(new URL("../packs/core", import.meta.url));
+const sweepMs = 15_000;
+
+export interface Server {
+  /** What to print on the terminal: where it listens and the way in. Never to be logged: it holds a credential. */
+  greeting: string;
+  /** Null without the role `api`. */
+  url: string | null;
+  close(): Promise<void>;
+}
+
+/** Parts to stop, in the reverse order of their start. */
+type Stop = () => Promise<void>;
+
+/**
+ * Starts the process with the roles that the configuration names, over one database. Throws StartError, naming the cure, for
+ * whatever its user can mend; then nothing is left running.
+ */
+export async function startServer(config: Config, log: Log): Promise<Server> {
+  const stops: Stop[] = [];
+  const close = async () => {
+    for (const stop of stops.splice(0).reverse()) {
+      await stop().catch((error: unknown) => log.error({ err: error }, "stopping"));
+    }
+  };
+  try {
+    return { ...(await start(config, log, stops)), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function start(config: Config, log: Log, stops: Stop[]): Promise<Omit<Server, "close">> {
+  armFault(config.testFault);
+  const sources = await readPacks(config);
+  const database = await openDatabase({
+    url: config.databaseUrl,
+    dataDir: config.dataDir,
+    maxConnections: config.maxConnections,
+    fsync: config.fsync,
+    ...(config.logStatements ? { onStatement: (text: string) => log.info({ sql: text }, "statement") } : {}),
+  });
+  stops.push(() => database.close());
+  const engine = await startEngine(config, database, log, stops);
+  const admin = await loadAll(engine, sources);
+  await openQueues(engine);
+
+  let api: Api | null = null;
+  if (config.roles.has("api")) {
+    const feed = await createFeed(engine);
+    stops.push(() => feed.close());
+    const graphql = createGraphQL({ engine, feed, authenticate: authenticator(config, engine, admin) });
+    api = await startApi({
+      engine,
+      host: config.host,
+      port: config.port,
+      graphql: (request, response) => graphql(request, response),
+      attachSockets: (server) => attachSockets(server, graphql),
+    });
+    stops.push(api.close);
+  }
+  if (config.roles.has("executor")) stops.push(startExecutor(engine, sweepMs).stop);
+  if (config.roles.has("worker")) {
+    const worker = await startWorker(engine, {
+      runtimes: await findRuntimes(engine, config.actionBase["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"),
+      slots: config.workerSlots,
+      stopMs: config.workerStopMs,
+      surroundings: {
+        base: config.actionBase,
+        apiUrl: api?.url ?? "",
+        releases: new Map(sources.map(({ digest, path }) => [digest, path])),
+      },
+    });
+    stops.push(worker.stop);
+  }
+  if (config.roles.has("sensor")) stops.push(startTimers(engine).stop);
+  return { url: api?.url ?? null, greeting: await greet(config, engine, { admin, url: api?.url ?? null }) };
+}
+
+async function readPacks(config: Config): Promise<CheckedPack[]> {
+  const sources: CheckedPack[] = [];
+  for (const directory of [corePack, ...config.packDirs]) {
+    try {
+      sources.push(await readPack(directory));
+    } catch (cause) {
+      if (!(cause instanceof InvalidInputError)) throw cause;
+      const faults = cause.issues.map(({ path, message }) => `  ${path && `${path}: `}${message}`).join("\n");
+      throw new StartError(`The pack in ${directory} cannot be loaded; mend these and start again:\n${faults}`, {
+        cause,
+      });
+    }
+  }
+  return sources;
+}
+
+async function startEngine(config: Config, database: Database, log: Log, stops: Stop[]): Promise<KeyedEngine> {
+  const keyring = openKeyring(config);
+  const started = Promise.withResolvers<Jobs>();
+  await migrate(database, async () => {
+    const jobs = await startJobs(database, log);
+    stops.push(() => jobs.stop());
+    started.resolve(jobs);
+  });
+  const jobs = await started.promise;
+  const wake = await createWake(database, log);
+  stops.push(() => wake.close());
+  return { kind: database.kind, db: database.db, jobs, wake, log, keyring };
+}
+
+/** The key of all secrets: as configured, or, embedded, generated into the data directory (mode 0600). */
+function openKeyring(config: Config): Keyring {
+  if (config.encryptionKey) return createKeyring(config.encryptionKey);
+  if (config.databaseUrl) {
+    throw new StartError(
+      "Secrets need a key: set ATTUNE__SECURITY__ENCRYPTION_KEY (64 hexadecimal digits, for example of `openssl rand -hex 32`) or ATTUNE__SECURITY__ENCRYPTION_KEY_FILE.",
+    );
+  }
+  const file = join(config.dataDir, "encryption.key");
+  if (!existsSync(file)) writeFileSync(file, `${randomBytes(32).toString("hex")}\n`, { mode: 0o600 });
+  chmodSync(file, 0o600);
+  const digits = readFileSync(file, "utf8").trim();
+  if (!/^[0-9a-fA-F]{64}$/.test(digits)) {
+    throw new StartError(
+      `${file} does not hold 64 hexadecimal digits: put back the file that the secrets were stored with, or delete it and store them again.`,
+    );
+  }
+  return createKeyring(Buffer.from(digits, "hex"));
+}
+
+async function loadAll(engine: KeyedEngine, sources: readonly CheckedPack[]): Promise<string> {
+  for (const source of sources) {
+    try {
+      await loadPack(engine, source, syncTimer);
+    } catch (cause) {
+      if (!(cause instanceof InvalidInputError)) throw cause;
+      throw new StartError(`The pack ${source.pack.ref} cannot be loaded: ${cause.message}`, { cause });
+    }
+  }
+  return await write(engine, async (tx) => {
+    await ensureDefaultPack(tx);
+    return await ensureAdmin(tx);
+  });
+}
+
+/** Every queue is made known before the first transaction that uses it. */
+async function openQueues({ db, jobs }: KeyedEngine): Promise<void> {
+  await jobs.open(eventQueue);
+  const runtimes = await rows<{ ref: string }>(db, sql`select ref from attune.runtime where runtime_type = 'action'`);
+  for (const { ref } of runtimes) await jobs.open(runtimeQueue(ref));
+}
+
+function authenticator(config: Config, { db }: KeyedEngine, admin: string) {
+  const everyone: Session = { identityId: BigInt(admin), login: "admin", tokenId: 0n, kind: "api", expiresAt: null };
+  return async (credentials: Credentials): Promise<Session | null> => {
+    if (!config.enableAuth) return credentials.local ? everyone : null;
+    const credential = credentialOf(credentials);
+    return credential === null ? null : await findSession(db, credential);
+  };
+}
+
+async function greet(config: Config, engine: KeyedEngine, at: { admin: string; url: string | null }): Promise<string> {
+  const { admin, url } = at;
+  if (url === null) return `attune runs as ${[...config.roles].join(", ")}.\n`;
+  if (config.databaseUrl === null) await writeCredentials(config, engine, { admin, url });
+  if (!config.enableAuth)
+    return `attune listens on ${url}\nAuthentication is off: whoever reaches this address may do everything.\n`;
+  const token = await write(engine, (tx) => createSignInToken(tx, admin));
+  return `attune listens on ${url}\nSign in (once, within 15 minutes): ${url}/sign-in#${token}\n`;
+}
+
+/** The local CLI's way in: an API token made once and used while it is valid. */
+async function writeCredentials(
+  config: Config,
+  engine: KeyedEngine,
+  at: { admin: string; url: string },
+): Promise<void> {
+  const file = join(config.dataDir, "credentials.json");
+  mkdirSync(config.dataDir, { recursive: true });
+  const kept = readCredentials(file);
+  const valid = kept !== null && (await findSession(engine.db, kept)) !== null;
+  const token = valid ? kept : await write(engine, (tx) => createApiToken(tx, at.admin, "local cli"));
+  writeFileSync(file, `${JSON.stringify({ url: at.url, token })}\n`, { mode: 0o600 });
+  chmodSync(file, 0o600);
+}
+
+function readCredentials(file: string): string | null {
+  try {
+    const { token } = JSON.parse(readFileSync(file, "utf8")) as { token?: unknown };
+    return typeof token === "string" ? token : null;
+  } catch {
+    return null; // missing or damaged: a new one is made
+  }
+}

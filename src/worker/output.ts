@@ -1,0 +1,213 @@
+import { StringDecoder } from "node:string_decoder";
+import { parseDocument, visit } from "yaml";
+
+type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+
+/** What is kept and passed on of each of stdout and stderr, in bytes of UTF-8. */
+const outputLimit = 10 * 1024 * 1024;
+const truncationMarker = "[output truncated: the limit of 10 MiB was reached]\n";
+/** Text is handed on at least this often, in milliseconds, and in pieces of about this many characters. */
+const flushMs = 100;
+const flushLength = 64 * 1024;
+/**
+ * The longest output of each format, in characters. Parsing holds up the whole process: hostile output of this length takes less than a
+ * second, ten times as much JSON took 4 s. YAML takes about ten times as long as JSON.
+ */
+const lengthLimits = { json: 1024 * 1024, jsonl: 1024 * 1024, yaml: 128 * 1024 };
+/** Each alias is looked up among all anchors. */
+const aliasLimit = 1_000;
+/** What a value may weigh with its aliases written out, in characters and values; without aliases it is never more than the output. */
+const weightLimit = 1024 * 1024;
+const depthLimit = 200;
+
+/**
+ * Reads an action's stdout as a value that a jsonb column can hold, or says in one sentence why it is none. text: the string without its last
+ * line break (one, as in StackStorm); json and yaml: one document; jsonl: the list of its non-empty lines. Empty stdout is null (jsonl: []).
+ * json and jsonl are limited to 1 MiB, yaml to 128 KiB and 1,000 aliases. NUL and lone surrogates, which PostgreSQL refuses, become U+FFFD.
+ */
+export function parseOutput(
+  format: "text" | "json" | "yaml" | "jsonl",
+  stdout: string,
+): { data: Json } | { error: string } {
+  if (format === "text") return { data: stdout === "" ? null : storableText(stdout.replace(/\r?\n$/, "")) };
+  const limit = lengthLimits[format];
+  if (stdout.length > limit) {
+    return {
+      error: `The output is longer than the ${limit / 1024} KiB that are read as ${format}; write large results to a file.`,
+    };
+  }
+  const source = stdout.startsWith("\ufeff") ? stdout.slice(1) : stdout;
+  try {
+    return { data: storable(parse(format, source)) };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return { error: storableText(`The output is not valid ${format}: ${reason}`) };
+  }
+}
+
+function parse(format: "json" | "yaml" | "jsonl", source: string): Json {
+  switch (format) {
+    case "json":
+      return source.trim() === "" ? null : JSON.parse(source);
+    case "jsonl":
+      return parseLines(source);
+    case "yaml":
+      return parseYaml(source);
+    default:
+      throw new Error(format satisfies never);
+  }
+}
+
+function parseLines(source: string): Json[] {
+  return source.split("\n").flatMap((line, index) => {
+    if (line.trim() === "") return [];
+    try {
+      return [JSON.parse(line)];
+    } catch (error) {
+      throw new Error(`line ${index + 1}: ${error instanceof Error ? error.message : error}`);
+    }
+  });
+}
+
+function parseYaml(source: string): Json {
+  // The check for duplicate keys compares each key with all before it: 256 KiB of keys took half a minute.
+  const document = parseDocument(source, { uniqueKeys: false, resolveKnownTags: false, logLevel: "error" });
+  const [fault] = document.errors;
+  // The lines after the first show the place in the source.
+  if (fault !== undefined) throw new Error(fault.message.split("\n", 1).join("").replace(/:$/, ""));
+  let aliases = 0;
+  visit(document, {
+    Alias() {
+      aliases += 1;
+    },
+  });
+  if (aliases > aliasLimit) throw new Error("it has more than 1,000 aliases");
+  return document.toJS();
+}
+
+/** Makes a freshly parsed value fit for jsonb, in place, and refuses what cannot be made so. */
+function storable(value: Json): Json {
+  let size = 0;
+
+  function weigh(weight: number) {
+    size += weight;
+    if (size > weightLimit) throw new Error("it is larger than 1 MiB with its aliases written out");
+  }
+  function visitValue(item: Json, depth: number): Json {
+    weigh(typeof item === "string" ? item.length : 1);
+    if (typeof item === "string") return storableText(item);
+    if (typeof item === "number" && !Number.isFinite(item)) throw new Error(`${item} is not a JSON number`);
+    if (item === null || typeof item !== "object") return item;
+    if (depth > depthLimit) throw new Error(`it is nested deeper than ${depthLimit} levels`);
+    if (!Array.isArray(item)) return visitObject(item, depth);
+    for (const [index, child] of item.entries()) item[index] = visitValue(child, depth + 1);
+    return item;
+  }
+  function visitObject(item: { [name: string]: Json }, depth: number): Json {
+    for (const [name, child] of Object.entries(item)) {
+      weigh(name.length);
+      const cleanName = storableText(name);
+      const cleanChild = visitValue(child, depth + 1);
+      if (cleanName === name && cleanChild === child) continue;
+      delete item[name];
+      // Not by assignment: that of "__proto__" would set the prototype.
+      Object.defineProperty(item, cleanName, {
+        value: cleanChild,
+        configurable: true,
+        enumerable: true,
+        writable: true,
+      });
+    }
+    return item;
+  }
+  return visitValue(value, 1);
+}
+
+function storableText(text: string): string {
+  return text.isWellFormed() && !text.includes("\0") ? text : text.toWellFormed().replaceAll("\0", "\ufffd");
+}
+
+/**
+ * Turns one pipe's bytes into text and hands it to `emit` in few, bounded pieces: at once after 100 ms of silence, else every 100 ms or 64 Ki
+ * characters. The first 10 MiB (as UTF-8), then a marker, once; `keep` gets the same without the marker. What is not UTF-8, and NUL, becomes
+ * U+FFFD. `end` hands on the rest; `received` counts all bytes, also those dropped.
+ */
+export function createCapture(emit: (text: string) => void, keep: (text: string) => void = () => {}) {
+  const decoder = new StringDecoder("utf8");
+  let pending = "";
+  let room = outputLimit;
+  let received = 0;
+  let truncated = false;
+  let lastFlush = Number.NEGATIVE_INFINITY;
+  let lineOpen = false;
+  let timer: NodeJS.Timeout | null = null;
+
+  function flush() {
+    if (timer !== null) clearTimeout(timer);
+    timer = null;
+    if (pending === "") return;
+    const text = pending;
+    pending = "";
+    lastFlush = performance.now();
+    lineOpen = !text.endsWith("\n");
+    keep(text);
+    emit(text);
+  }
+  function take(raw: string) {
+    const text = raw.replaceAll("\0", "\ufffd");
+    const size = Buffer.byteLength(text);
+    if (size > room) return truncate(text);
+    room -= size;
+    pending += text;
+    const wait = lastFlush + flushMs - performance.now();
+    if (wait <= 0 || pending.length >= flushLength) flush();
+    else timer ??= setTimeout(flush, wait);
+  }
+  function truncate(text: string) {
+    truncated = true;
+    pending += text.slice(0, new TextEncoder().encodeInto(text, new Uint8Array(room)).read);
+    flush();
+    emit(lineOpen ? `\n${truncationMarker}` : truncationMarker);
+  }
+  return {
+    flush,
+    write(chunk: Buffer) {
+      received += chunk.length;
+      if (!truncated) take(decoder.write(chunk));
+      release(chunk);
+    },
+    end() {
+      if (!truncated) take(decoder.end());
+      flush();
+    },
+    received: () => received,
+    truncated: () => truncated,
+  };
+}
+
+/** Keeps the text of one capture in one growing buffer: a list of many small strings would weigh a multiple of their length. */
+export function createStore() {
+  let memory = new ArrayBuffer(0);
+  let length = 0;
+  return {
+    append(text: string) {
+      const needed = length + Buffer.byteLength(text);
+      if (needed > memory.byteLength) {
+        memory = memory.transfer(Math.max(needed, Math.min(outputLimit, memory.byteLength * 2)));
+      }
+      length += Buffer.from(memory).write(text, length);
+    },
+    /** The whole text, once: the buffer is given back at the same time. */
+    take() {
+      const text = Buffer.from(memory, 0, length).toString();
+      memory = memory.transfer(0);
+      return text;
+    },
+  };
+}
+
+/** Gives a chunk's memory back at once: the garbage collector lets more than 64 MiB of read buffers gather before it looks at them. */
+function release(chunk: Buffer): void {
+  const memory = chunk.buffer;
+  if (memory instanceof ArrayBuffer && memory.byteLength === chunk.length) memory.transfer(0);
+}

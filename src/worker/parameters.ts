@@ -1,0 +1,84 @@
+import { stringify } from "yaml";
+import { InvalidInputError } from "../errors.ts";
+import { globalId } from "../lib/global-id.ts";
+
+/**
+ * Writes parameters as the action reads them, with a line break at the end. dotenv is lines of NAME='value' that a POSIX shell can source, names as
+ * they are, null as '', lists and objects as JSON; a list of scalars besides as NAME_count and NAME_0, NAME_1, …, for shells have no lists; a name that is no shell variable's is refused with InvalidInputError. YAML is quoted so
+ * that readers of YAML 1.1 (PyYAML) see the same values, and has no aliases.
+ */
+export function formatParameters(values: Record<string, unknown>, format: "json" | "yaml" | "dotenv"): string {
+  switch (format) {
+    case "json":
+      return `${JSON.stringify(values)}\n`;
+    case "yaml":
+      return stringify(values, { aliasDuplicateObjects: false, compat: "yaml-1.1", lineWidth: 0 });
+    case "dotenv":
+      return dotenv(values);
+    default:
+      throw new Error(format satisfies never);
+  }
+}
+
+function dotenv(values: Record<string, unknown>): string {
+  const issues = Object.keys(values)
+    .filter((name) => !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
+    .map((name) => ({ path: name, message: "must be letters, digits and underscores to be passed as dotenv" }));
+  if (issues.length > 0) throw new InvalidInputError(issues);
+  return Object.entries(values)
+    .flatMap(([name, value]) => [[name, value] as const, ...numbered(name, value)])
+    .map(([name, value]) => `${name}='${plain(value).replaceAll("'", "'\\''")}'\n`)
+    .join("");
+}
+
+function numbered(name: string, value: unknown): (readonly [string, unknown])[] {
+  if (!Array.isArray(value) || value.some((item) => typeof item === "object" && item !== null)) return [];
+  return [[`${name}_count`, value.length], ...value.map((item, index) => [`${name}_${index}`, item] as const)];
+}
+
+function plain(value: unknown): string {
+  if (value === null || value === undefined) return "";
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+interface ActionContext {
+  /** The server's environment, of which five names are passed on. */
+  base: Record<string, string | undefined>;
+  executionId: bigint;
+  action: string;
+  packRef: string;
+  apiUrl: string;
+  /** Paths of files and directories made for this execution; null where there is none. */
+  parameterFile: string | null;
+  tokenFile: string | null;
+  artifactsDir: string | null;
+  /** Refs of what caused the execution; null if no rule did. */
+  rule: string | null;
+  trigger: string | null;
+}
+
+/**
+ * Builds an action's whole environment from nothing: PATH, HOME, LANG, TZ and TMPDIR of the base, and the ATTUNE_ names that actions are
+ * promised. What is null or missing is left out, except PATH, which falls back to the system's directories.
+ */
+export function actionEnvironment(context: ActionContext): Record<string, string> {
+  const { base } = context;
+  const all = {
+    PATH: base["PATH"] ?? "/usr/local/bin:/usr/bin:/bin",
+    HOME: base["HOME"],
+    LANG: base["LANG"],
+    TZ: base["TZ"],
+    TMPDIR: base["TMPDIR"],
+    ATTUNE_EXEC_ID: globalId("Execution", context.executionId),
+    ATTUNE_ACTION: context.action,
+    ATTUNE_PACK_REF: context.packRef,
+    ATTUNE_API_URL: context.apiUrl,
+    ATTUNE_PARAMETER_FILE: context.parameterFile,
+    ATTUNE_TOKEN_FILE: context.tokenFile,
+    ATTUNE_ARTIFACTS_DIR: context.artifactsDir,
+    ATTUNE_RULE: context.rule,
+    ATTUNE_TRIGGER: context.trigger,
+  };
+  const given = Object.entries(all).filter((entry): entry is [string, string] => typeof entry[1] === "string");
+  return Object.fromEntries(given);
+}

@@ -1,0 +1,230 @@
+import { type SQL, sql } from "drizzle-orm";
+import { getTableConfig } from "drizzle-orm/pg-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { rows } from "../../src/db/client.ts";
+import { write } from "../../src/db/engine.ts";
+import { tables } from "../../src/db/tables.ts";
+import { createEngine, type TestEngine } from "../support/database.ts";
+
+let engine: TestEngine;
+beforeAll(async () => {
+  engine = await createEngine();
+});
+afterAll(() => engine[Symbol.asyncDispose]());
+
+const select = <T extends object>(query: SQL) => rows<T>(engine.db, query);
+const foreignKeys = sql`select c.conname as name, c.conrelid as child, c.confrelid as parent, c.confdeltype as rule,
+    a.attname as column, a.attnum as number, array_length(c.conkey, 1) as width
+  from pg_constraint c join pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
+  where c.contype = 'f' and c.connamespace = 'attune'::regnamespace`;
+const ownTables = sql`select c.oid, c.relname as name from pg_class c
+  where c.relnamespace = 'attune'::regnamespace and c.relkind in ('r', 'p')`;
+
+describe("the catalog", () => {
+  test("every foreign key column leads an index that covers all its references", async () => {
+    const bare = await select<{ place: string }>(
+      sql`select f.child::regclass || '.' || f.column as place from (${foreignKeys}) f where f.width <> 1 or not exists (
+        select from pg_index i where i.indrelid = f.child and i.indkey[0] = f.number and i.indisvalid and i.indisready
+          and (i.indpred is null or pg_get_expr(i.indpred, i.indrelid) = format('(%I IS NOT NULL)', f.column)))
+        order by 1`,
+    );
+    expect(bare).toEqual([]);
+    const [all] = await select<{ count: number }>(sql`select count(*)::int as count from (${foreignKeys}) f`);
+    expect(all?.count).toBeGreaterThan(30);
+  });
+
+  test("every table has an identity id as its key, and when it was created", async () => {
+    const lacking = await select<{ name: string }>(
+      sql`select t.name from (${ownTables}) t where not exists (
+          select from pg_constraint c join pg_attribute a on a.attrelid = c.conrelid and c.conkey = array[a.attnum]
+          where c.conrelid = t.oid and c.contype = 'p' and a.attname = 'id' and a.attidentity = 'a' and a.atttypid = 'bigint'::regtype)
+        or not exists (select from pg_attribute a where a.attrelid = t.oid and a.attname = 'created' and a.attnotnull
+          and format_type(a.atttypid, a.atttypmod) = 'timestamp(3) with time zone')`,
+    );
+    expect(lacking).toEqual([]);
+  });
+
+  test("every function finds its tables whatever the caller's search path is", async () => {
+    const loose = await select<{ name: string }>(
+      sql`select p.oid::regprocedure::text as name from pg_proc p where p.pronamespace = 'attune'::regnamespace
+        and p.prosqlbody is null
+        and not coalesce(p.proconfig, '{}') && array['search_path=attune, pg_temp']`,
+    );
+    expect(loose).toEqual([]);
+  });
+
+  test("what the code says of tables is what the database has", async () => {
+    const stored = await select<{ column: string; type: string; required: boolean }>(
+      sql`select t.name || '.' || a.attname as column, a.attnotnull as required,
+          replace(format_type(a.atttypid, a.atttypmod), 'attune.', '') as type
+        from (${ownTables}) t join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped`,
+    );
+    const coded = Object.values(tables).flatMap((table) => {
+      const { name, columns } = getTableConfig(table);
+      return columns.map((column) => ({
+        column: `${name}.${column.name}`,
+        type: `${column.getSQLType().replace("timestamp (3)", "timestamp(3)")}${"[]".repeat(column.dimensions)}`,
+        required: column.notNull || column.primary,
+      }));
+    });
+    const byName = (a: { column: string }, b: { column: string }) => (a.column < b.column ? -1 : 1);
+    expect(coded.sort(byName)).toEqual(stored.sort(byName));
+  });
+
+  test("what deleting does", async () => {
+    const found = await select<{ line: string }>(
+      sql`select * from (select format('%s | %s.%s | %s', p.relname, c.relname, f.column,
+          case f.rule when 'c' then 'cascade' when 'n' then 'set null' when 'r' then 'restrict' else f.rule::text end) as line
+        from (${foreignKeys}) f join pg_class p on p.oid = f.parent join pg_class c on c.oid = f.child) x
+        order by line collate "C"`,
+    );
+    expect(`\n${found.map(({ line }) => line).join("\n")}\n`).toMatchInlineSnapshot(`
+      "
+      action | execution.action | set null
+      action | key.owner_action | cascade
+      action | rule.action | set null
+      enforcement | execution.enforcement | set null
+      event | enforcement.event | set null
+      event | rule_evaluation.event | cascade
+      execution | execution.parent | set null
+      execution | execution.rerun_of | set null
+      execution | execution.retry_of | set null
+      execution | execution_log.execution | cascade
+      execution | execution_transition.execution | cascade
+      execution | token.execution | cascade
+      identity | execution.cancel_requested_by | set null
+      identity | execution.executor | set null
+      identity | key.owner_identity | restrict
+      identity | pack.installed_by | set null
+      identity | permission_assignment.identity | cascade
+      identity | rule.owner | set null
+      identity | token.identity | cascade
+      identity | token.revoked_by | set null
+      pack | action.pack | cascade
+      pack | key.owner_pack | restrict
+      pack | pack_release.pack | cascade
+      pack | permission_set.pack | cascade
+      pack | rule.pack | cascade
+      pack | runtime.pack | cascade
+      pack | trigger.pack | cascade
+      pack_release | execution.pack_release | set null
+      pack_release | pack.active_release | set null
+      permission_set | permission_assignment.permission_set | cascade
+      rule | enforcement.rule | set null
+      rule | event.rule | set null
+      rule | rule_evaluation.rule | cascade
+      rule | timer.rule | cascade
+      runtime | action.runtime | restrict
+      runtime | worker.runtime | set null
+      trigger | event.trigger | set null
+      trigger | rule.trigger | set null
+      trigger | webhook_delivery.trigger | cascade
+      worker | execution.worker | set null
+      "
+    `);
+  });
+});
+
+test("a pack goes with its own runtimes and actions, but not from under another pack's action", async () => {
+  await engine.db.execute(
+    sql`with p as (insert into attune.pack (ref, label, version) values ('gone', 'g', '1.0.0'), ('kept', 'k', '1.0.0') returning id, ref),
+      r as (insert into attune.runtime (ref, pack, runtime_type, name, distributions)
+        select 'gone.action.x', id, 'action', 'x', '{}' from p where ref = 'gone' returning id)
+      insert into attune.action (ref, pack, label, entrypoint, runtime)
+      select p.ref || '.a', p.id, 'a', 'a', r.id from p, r`,
+  );
+  const remove = () => write(engine, (tx) => tx.db.execute(sql`delete from attune.pack where ref = 'gone'`));
+  await expect(remove()).rejects.toMatchObject({ code: "CONFLICT" });
+  await select(sql`delete from attune.action where ref = 'kept.a'`);
+  await remove();
+  expect(await select(sql`select from attune.action where ref = 'gone.a'`)).toEqual([]);
+});
+
+describe("versions", () => {
+  /** One row in each table whose rows change. */
+  beforeAll(async () => {
+    await engine.db.execute(
+      sql`with p as (insert into attune.pack (ref, label, version) values ('sample', 's', '1.0.0') returning id),
+        t as (insert into attune.trigger (ref, label) values ('sample.t', 't') returning id),
+        r as (insert into attune.rule (ref, pack, pack_ref, label, action_ref, trigger_ref, trigger)
+          select 'sample.r', p.id, 'sample', 'r', 'core.noop', 'sample.t', t.id from p, t returning id),
+        n as (insert into attune.timer (rule, kind) select id, 'interval:1' from r),
+        u as (insert into attune.runtime (ref, runtime_type, name, distributions) values ('sample.action.x', 'action', 'x', '{}')),
+        a as (insert into attune.action (ref, label, entrypoint) values ('sample.a', 'a', 'a')),
+        i as (insert into attune.identity (login) values ('sample')),
+        s as (insert into attune.permission_set (ref) values ('sample.s')),
+        w as (insert into attune.worker (name, worker_type) values ('w', 'local')),
+        k as (insert into attune.key (ref, owner_type, owner, name, encrypted, value) values ('', 'system', '', 'k', false, 'v')),
+        f as (insert into attune.enforcement (rule_ref, trigger_ref) values ('sample.r', 'sample.t'))
+        insert into attune.execution (action_ref, on_worker_loss, trace_tag) values ('sample.a', 'abandon', 't')`,
+    );
+  });
+
+  test("`updated` grows strictly with every update, also twice in one transaction, whatever the update says", async () => {
+    const versioned = await select<{ name: string }>(
+      sql`select t.name from (${ownTables}) t join pg_attribute a on a.attrelid = t.oid and a.attname = 'updated' order by 1`,
+    );
+    expect(versioned.length).toBeGreaterThanOrEqual(11);
+    for (const { name } of versioned) {
+      const table = sql.raw(`attune.${name}`);
+      const seen = await write(engine, async (tx) => {
+        const id = sql`(select min(id) from ${table})`;
+        const read = await rows<{ at: string }>(tx.db, sql`select updated::text as at from ${table} where id = ${id}`);
+        const changes = ["created = created", "updated = 'epoch'", "updated = default"];
+        for (const change of changes) {
+          read.push(
+            ...(await rows<{ at: string }>(
+              tx.db,
+              sql`update ${table} set ${sql.raw(change)} where id = ${id} returning updated::text as at`,
+            )),
+          );
+        }
+        return read.map(({ at }) => Date.parse(at));
+      });
+      expect(seen, name).toHaveLength(4);
+      expect(
+        seen.every((at, index) => index === 0 || at > (seen[index - 1] ?? Number.NaN)),
+        `${name}: ${seen}`,
+      ).toBe(true);
+    }
+  });
+
+  test("every table with a label renews it by a trigger on every update", async () => {
+    const bare = await select<{ name: string }>(
+      sql`select t.name from (${ownTables}) t join pg_attribute a on a.attrelid = t.oid and a.attname = 'changed'
+        where not exists (select from pg_trigger g join pg_proc p on p.oid = g.tgfoid where g.tgrelid = t.oid
+          and not g.tgisinternal and g.tgtype & 19 = 19 and p.prosrc like '%new.changed := greatest(pg_current_xact_id(), old.changed)%')`,
+    );
+    expect(bare).toEqual([]);
+  });
+
+  test("a rule's revision counts what changes its behaviour, and its trigger's set of rules hears of it", async () => {
+    const change = async (set: string) => {
+      const read = sql`select r.revision, t.rules_revision::int as set from attune.rule r join attune.trigger t on t.id = r.trigger where r.ref = 'sample.r'`;
+      const [before] = await select<{ revision: number; set: number }>(read);
+      await select(sql`update attune.rule set ${sql.raw(set)} where ref = 'sample.r'`);
+      const [after] = await select<{ revision: number; set: number }>(read);
+      return [(after?.revision ?? 0) - (before?.revision ?? 0), (after?.set ?? 0) - (before?.set ?? 0)];
+    };
+    expect(await change("label = 'other', description = 'd'")).toEqual([0, 0]);
+    expect(await change("enabled = enabled")).toEqual([0, 0]);
+    expect(await change("enabled = not enabled")).toEqual([1, 1]);
+    expect(await change(`action_params = '{"a": 1}'`)).toEqual([1, 1]);
+    expect(await change("action = (select id from attune.action where ref = 'sample.a')")).toEqual([1, 1]);
+    const set = async () =>
+      (
+        await select<{ set: number }>(sql`select rules_revision::int as set from attune.trigger where ref = 'sample.t'`)
+      )[0]?.set ?? 0;
+    const start = await set();
+    await select(sql`update attune.action set label = 'other' where ref = 'sample.a'`);
+    expect(await set()).toBe(start);
+    await select(sql`update attune.action set enabled = false where ref = 'sample.a'`);
+    expect(await set()).toBe(start + 1);
+    await select(sql`update attune.pack set config = '{"a": 1}' where ref = 'sample'`);
+    expect(await set()).toBe(start + 2);
+    await select(sql`delete from attune.action where ref = 'sample.a'`);
+    expect(await set()).toBe(start + 3);
+    await select(sql`delete from attune.rule where ref = 'sample.r'`);
+    expect(await set()).toBe(start + 4);
+  });
+});

@@ -1,0 +1,59 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { eventQueue } from "../../src/db/jobs.ts";
+import { createEvent } from "../../src/event/record.ts";
+import type { Json } from "../../src/lang/json.ts";
+import { createEvaluator, type Evaluator } from "../support/evaluator.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+let world: World;
+let look: Evaluator;
+beforeAll(async () => {
+  world = await createWorld();
+  look = createEvaluator(world);
+});
+afterAll(() => world[Symbol.asyncDispose]());
+
+describe("an event that is refused", () => {
+  const outSchema = { title: { type: "string", required: true }, level: { type: "integer" } };
+  const create = (trigger: string, payload: Json) =>
+    createEvent(world.engine, world.session, { trigger, payload, traceTag: null });
+
+  test.each<[string, Json, string]>([
+    ["without a required field", {}, "payload.title"],
+    ["with a field of another type", { title: "t", level: "high" }, "payload.level"],
+    ["that is no object", ["t"], "payload"],
+  ])("%s names the path, and nothing is stored", async (_name, payload, path) => {
+    const trigger = await world.trigger({ outSchema });
+    await expect(create(trigger, payload)).rejects.toMatchObject({
+      code: "BAD_USER_INPUT",
+      issues: [{ path, message: expect.any(String) }],
+    });
+    expect(await world.all(sql`select from attune.event where trigger_ref = ${trigger}`)).toEqual([]);
+    expect(await look.jobs(eventQueue)).toEqual([]);
+  });
+
+  test.each([
+    ["U+0000", "a\u0000b"],
+    ["half of a surrogate pair", "a\ud800b"],
+  ])("with %s, which no database can hold", async (_name, text) => {
+    const trigger = await world.trigger();
+    for (const payload of [{ deep: [{ text }] }, { [text]: 1 }]) {
+      await expect(create(trigger, payload)).rejects.toMatchObject({
+        code: "BAD_USER_INPUT",
+        issues: [{ path: "payload", message: expect.any(String) }],
+      });
+    }
+    const escaped = { text: "a\\u0000b\\ud800" };
+    const { id } = await create(trigger, escaped);
+    await look.evaluate();
+    expect((await look.event(String(id))).payload).toEqual(escaped);
+  });
+
+  test("by a disabled trigger, or by none", async () => {
+    const trigger = await world.trigger({ enabled: false });
+    await expect(create(trigger, {})).rejects.toMatchObject({ code: "CONFLICT" });
+    await expect(create("default.nowhere", {})).rejects.toMatchObject({ code: "NOT_FOUND", kind: "trigger" });
+    expect(await world.all(sql`select from attune.event where trigger_ref = ${trigger}`)).toEqual([]);
+  });
+});

@@ -1,0 +1,134 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { loadPack } from "../../src/catalog/load.ts";
+import { readPack } from "../../src/catalog/read.ts";
+import { cancelExecution } from "../../src/execution/cancel.ts";
+import { processesWith } from "../support/processes.ts";
+import { until } from "../support/until.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+const mib = 1024 * 1024;
+const marker = "[output truncated: the limit of 10 MiB was reached]\n";
+const directory = mkdtempSync(join(tmpdir(), "attune-hostile-"));
+
+/** Actions that get their parameters by stdin, and what they make of it. */
+const scripts = {
+  deaf: "exit 3",
+  closing: "exec <&-; sleep 0.2; exit 3",
+  nibbling: "head -c 10 >/dev/null; exit 3",
+};
+
+let world: World;
+beforeAll(async () => {
+  world = await createWorld();
+  mkdirSync(join(directory, "actions"));
+  writeFileSync(join(directory, "pack.yaml"), "ref: hostile\nlabel: Hostile\nversion: 1.0.0\n");
+  for (const [name, script] of Object.entries(scripts)) {
+    writeFileSync(join(directory, `actions/${name}.sh`), `${script}\n`);
+    writeFileSync(
+      join(directory, `actions/${name}.yaml`),
+      `ref: hostile.${name}\nlabel: x\nrunner_type: shell\nentry_point: actions/${name}.sh\nparameter_delivery: stdin\nparameters:\n  padding:\n    type: string\n`,
+    );
+  }
+  await loadPack(world.engine, await readPack(directory), async () => {});
+  await world.startWorker();
+  // What a server has after its first minute: compiled code and a heap that ordinary work has filled once.
+  for (let n = 0; n < 50; n += 1) await next();
+  await world.ended(await world.execute("core.shell", { command: `yes ordinary | head -c ${2 * mib}` }));
+}, 90_000);
+afterAll(async () => {
+  await world[Symbol.asyncDispose]();
+  rmSync(directory, { recursive: true });
+});
+
+/** The next core.noop, from its request to its end, in milliseconds. */
+async function next(): Promise<number> {
+  const from = performance.now();
+  const row = await world.ended(await world.execute("core.noop"));
+  expect(row.status).toBe("completed");
+  return performance.now() - from;
+}
+
+let count = 0;
+/** A duration for `sleep` that nobody else uses: how its processes are found again. */
+function uniqueSeconds(): string {
+  count += 1;
+  return `9${process.pid}.${count}`;
+}
+
+/** Waits for the execution's end; meanwhile and afterwards a core.noop completes within a second. */
+async function survive(id: string) {
+  let slowest = 0;
+  do slowest = Math.max(slowest, await next());
+  while (["scheduled", "running", "canceling"].includes((await world.execution(id)).status));
+  slowest = Math.max(slowest, await next());
+  expect(slowest).toBeLessThan(1000);
+  return await world.execution(id);
+}
+
+describe("a hostile action", () => {
+  test.each(Object.keys(scripts))("that is %s to its input ends in its own way", async (name) => {
+    const id = await world.execute(`hostile.${name}`, { padding: "x".repeat(900_000) });
+    expect(await survive(id)).toMatchObject({ status: "failed", result: { exit_code: 3 } });
+  });
+
+  test("that leaves grandchildren behind has ended when its own process has; they are gone", async () => {
+    const seconds = uniqueSeconds();
+    const command = `(trap '' TERM; sleep ${seconds}) & sleep ${seconds} & (sleep ${seconds} >/dev/null 2>&1 &) ; echo $!`;
+    const id = await world.execute("core.shell", { command });
+    expect(await survive(id)).toMatchObject({ status: "completed" });
+    expect(processesWith(seconds)).toEqual([]);
+    expect(await world.log(id, "system")).toContain("left behind");
+  });
+});
+
+// Together, for each takes the whole grace of SIGTERM.
+describe.concurrent("a hostile action that ignores SIGTERM", () => {
+  test("is killed after its time-out, with its children", async () => {
+    const seconds = uniqueSeconds();
+    const command = `trap '' TERM; sleep ${seconds} & while :; do sleep 0.1; done`;
+    const id = await world.execute("core.shell", { command }, 1);
+    await until(() => processesWith(seconds).length === 1, "its child");
+    expect(await survive(id)).toMatchObject({ status: "timeout", error: { code: "TIMEOUT" } });
+    expect(processesWith(seconds)).toEqual([]);
+    expect(await world.log(id, "system")).toMatch(/SIGTERM was sent[\s\S]*SIGKILL was sent/);
+  });
+
+  test("is killed after a cancel, with its children", async () => {
+    const seconds = uniqueSeconds();
+    const command = `trap '' TERM; sleep ${seconds} & while :; do sleep 0.1; done`;
+    const id = await world.execute("core.shell", { command });
+    await until(() => processesWith(seconds).length === 1, "its child");
+    await cancelExecution(world.engine, world.session, { id: BigInt(id), reason: null });
+    expect(await survive(id)).toMatchObject({ status: "cancelled" });
+    expect(processesWith(seconds)).toEqual([]);
+  });
+});
+
+test("an action that floods its output costs neither memory nor time; its log holds 10 MiB and the marker", async () => {
+  const before = process.memoryUsage.rss();
+  let peak = before;
+  const watch = setInterval(() => {
+    peak = Math.max(peak, process.memoryUsage.rss());
+  }, 5);
+  const command = `yes 0123456789abcde | head -c ${50 * mib}; echo end >&2`;
+  const id = await world.execute("core.shell", { command });
+  const row = await survive(id);
+  clearInterval(watch);
+  expect(row.status).toBe("completed");
+  // Too long for a result: the row says so, and points to the log.
+  expect(row.result).toMatchObject({ exit_code: 0, data: null, data_omitted: expect.stringContaining("the log") });
+  const { kept, last } = await world.one<{ kept: number; last: string }>(
+    sql`select (sum(octet_length(text)) - ${marker.length}::int)::int as kept,
+        (select right(text, ${marker.length}::int) from attune.execution_log
+          where execution = ${id}::bigint and stream = 'stdout' order by seq desc limit 1) as last
+      from attune.execution_log where execution = ${id}::bigint and stream = 'stdout'`,
+  );
+  expect({ kept, last }).toEqual({ kept: 10 * mib, last: marker });
+  // What it said on the other stream is whole: each has its own limit.
+  expect(await world.log(id, "stderr")).toBe("end\n");
+  expect(peak - before).toBeLessThan(64 * mib);
+});

@@ -1,0 +1,176 @@
+import { sql } from "drizzle-orm";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { write } from "../../src/db/engine.ts";
+import { claimExecutions } from "../../src/execution/claim.ts";
+import { pruneNotifications } from "../../src/executor/retention.ts";
+import { sweep } from "../../src/executor/sweep.ts";
+import { type ProcessIdentity, thisProcess } from "../../src/lib/process-identity.ts";
+import { until } from "../support/until.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+const nothing = { lost: 0, timedOut: 0, events: 0, executions: 0, unschedulable: 0 };
+/** Above the highest id that Linux gives to a process. */
+const noSuchPid = 4_194_305;
+
+let world: World;
+beforeAll(async () => {
+  world = await createWorld();
+});
+afterAll(() => world[Symbol.asyncDispose]());
+afterEach(async () => {
+  for (const table of ["attune_jobs.job", "attune.execution", "attune.event", "attune.worker"]) {
+    await world.all(sql`delete from ${sql.raw(table)}`);
+  }
+});
+
+/** Changes executions as if it had been so all along: no trigger stamps or forbids it. */
+async function rewrite(set: string): Promise<void> {
+  await write(world.engine, async (tx) => {
+    await tx.db.execute(sql`set local session_replication_role = replica`);
+    await tx.db.execute(sql.raw(`update attune.execution set ${set}`));
+  });
+}
+
+async function register(process: ProcessIdentity | null, beat = "0 seconds"): Promise<{ id: string; name: string }> {
+  return await world.one(
+    sql`insert into attune.worker (name, worker_type, status, last_heartbeat, meta, capabilities)
+      values ('w', 'local', 'active', now() - ${beat}::interval, ${JSON.stringify({ process })}::text::jsonb,
+        '{"runtimes": {"core.action.builtin": {}}}') returning id::text, name`,
+  );
+}
+
+/** An execution of core.noop that the worker runs, as far as the rows say. */
+async function running(worker: { id: string; name: string }): Promise<string> {
+  const id = await world.execute("core.noop");
+  await write(world.engine, (tx) => claimExecutions(tx, worker, { runtimeRef: "core.action.builtin", limit: 1 }));
+  expect((await world.execution(id)).status).toBe("running");
+  return id;
+}
+
+const statusOf = async (worker: { id: string }) =>
+  (await world.one<{ status: string }>(sql`select status from attune.worker where id = ${worker.id}::bigint`)).status;
+
+describe("the sweep", () => {
+  test("finds nothing to do where all is well", async () => {
+    await running(await register(thisProcess()));
+    await world.execute("core.noop");
+    await world.event(await world.trigger());
+    expect(await sweep(world.engine)).toEqual(nothing);
+  });
+
+  test("takes executions from workers that are gone or silent, and leaves those of the living", async () => {
+    const self = thisProcess();
+    const killed = await register({ ...self, pid: noSuchPid });
+    const reborn = await register({ ...self, started: "1" });
+    const silent = await register(self, "31 seconds");
+    const remote = await register({ ...self, host: "elsewhere", pid: noSuchPid });
+    const alive = await register(self, "29 seconds");
+    const held = new Map<string, string>();
+    for (const worker of [killed, reborn, silent, remote, alive]) held.set(worker.id, await running(worker));
+    expect(await sweep(world.engine)).toEqual({ ...nothing, lost: 3 });
+    const outcome = async (worker: { id: string }) =>
+      [(await world.execution(held.get(worker.id) ?? "")).status, await statusOf(worker)].join();
+    for (const worker of [killed, reborn, silent]) expect(await outcome(worker)).toBe("scheduled,error");
+    for (const worker of [remote, alive]) expect(await outcome(worker)).toBe("running,active");
+    expect(await sweep(world.engine)).toEqual(nothing);
+  });
+
+  test("takes executions from workers whose row was deleted", async () => {
+    const worker = await register(thisProcess());
+    const id = await running(worker);
+    await world.all(sql`delete from attune.worker where id = ${worker.id}::bigint`);
+    expect(await sweep(world.engine)).toEqual({ ...nothing, lost: 1 });
+    expect((await world.execution(id)).status).toBe("scheduled");
+  });
+
+  test("makes the jobs again when all were deleted: everything finishes, once", async () => {
+    const trigger = await world.trigger();
+    await world.rule(trigger);
+    const events = [await world.event(trigger), await world.event(trigger)];
+    const byHand = [await world.execute("core.noop"), await world.execute("core.echo", { message: "x" })];
+    await world.all(sql`delete from attune_jobs.job`);
+    // What is younger than ten seconds may be about to get its job: it is left alone.
+    expect(await sweep(world.engine)).toEqual(nothing);
+    await world.all(sql`update attune.event set created = created - interval '11 seconds'`);
+    await rewrite("updated = updated - interval '11 seconds'");
+    expect(await sweep(world.engine)).toEqual({ ...nothing, events: 2, executions: 2 });
+    expect(await sweep(world.engine)).toEqual(nothing);
+    const parts = [world.startExecutor(), await world.startWorker()];
+    for (const id of byHand) expect((await world.ended(id)).status).toBe("completed");
+    const count = sql`select count(distinct e.id)::int as events, count(f.id)::int as enforcements,
+      count(x.id) filter (where x.status = 'completed')::int as completed from attune.event e
+      join attune.enforcement f on f.event = e.id join attune.execution x on x.enforcement = f.id`;
+    await until(async () => (await world.one<{ completed: number }>(count)).completed === events.length, "both events");
+    expect(await world.one(count)).toEqual({ events: 2, enforcements: 2, completed: 2 });
+    for (const part of parts) await part.stop();
+  });
+
+  test("ends what passed its deadline half a minute ago and its worker did not end", async () => {
+    const worker = await register(thisProcess());
+    const [late, cancelled, due] = [await running(worker), await running(worker), await running(worker)];
+    await world.all(sql`update attune.execution set status = 'canceling' where id = ${cancelled}::bigint`);
+    await rewrite(`deadline = now() - interval '31 seconds' where id <> ${due}`);
+    await rewrite(`deadline = now() - interval '29 seconds' where id = ${due}`);
+    expect(await sweep(world.engine)).toEqual({ ...nothing, timedOut: 2 });
+    expect(await world.execution(late)).toMatchObject({ status: "timeout", error: { code: "TIMEOUT" } });
+    expect(await world.execution(cancelled)).toMatchObject({ status: "cancelled" });
+    expect(await world.execution(due)).toMatchObject({ status: "running" });
+  });
+
+  test("fails what no worker can take for five minutes, naming what is missing", async () => {
+    await register(thisProcess());
+    const [python, takeable] = [await pythonExecution(), await world.execute("core.noop")];
+    await rewrite("scheduled_at = now() - interval '4 minutes 50 seconds'");
+    expect(await sweep(world.engine)).toEqual(nothing);
+    await rewrite("scheduled_at = now() - interval '5 minutes 1 second'");
+    expect(await sweep(world.engine)).toEqual({ ...nothing, unschedulable: 1 });
+    const missing = "no worker with the runtime core.action.python";
+    expect(await world.execution(python)).toMatchObject({
+      status: "failed",
+      reason: missing,
+      error: { code: "UNSCHEDULABLE", message: missing },
+    });
+    expect((await world.timeline(python)).at(-1)).toBe("scheduled>failed");
+    expect((await world.execution(takeable)).status).toBe("scheduled");
+  });
+
+  test("fails what waits for an action that is gone", async () => {
+    await register(thisProcess());
+    const id = await pythonExecution();
+    await world.all(sql`delete from attune.action where ref = 'default.python'`);
+    await rewrite("scheduled_at = now() - interval '5 minutes 1 second'");
+    expect(await sweep(world.engine)).toMatchObject({ unschedulable: 1 });
+    expect((await world.execution(id)).reason).toBe("its action is gone: no runtime to run it in");
+  });
+
+  test("by several executors at once puts each thing right once", async () => {
+    const worker = await register({ ...thisProcess(), pid: noSuchPid });
+    const ids = [await running(worker), await running(worker)];
+    const reports = await Promise.all([1, 2, 3].map(() => sweep(world.engine)));
+    expect(reports.reduce((sum, { lost }) => sum + lost, 0)).toBe(2);
+    for (const id of ids)
+      expect((await world.timeline(id)).filter((step) => step === "running>scheduled")).toHaveLength(1);
+  });
+});
+
+async function pythonExecution(): Promise<string> {
+  await world.all(
+    sql`insert into attune.action (ref, label, entrypoint, is_adhoc, runtime)
+      select 'default.python', 'p', 'p.py', true, id from attune.runtime where ref = 'core.action.python'
+      on conflict do nothing`,
+  );
+  return await world.execute("default.python");
+}
+
+test("notifications older than seven days go, and the epoch's row says up to where", async () => {
+  await world.rule(await world.trigger());
+  await world.all(sql`update attune.notification set created = now() - interval '8 days' where id <= 3`);
+  const last = await world.one(sql`select xid::text, id::text from attune.notification where id = 3`);
+  await pruneNotifications(world.engine);
+  expect(await world.all(sql`select id from attune.notification where id <= 3`)).toEqual([]);
+  expect(await world.one(sql`select count(*)::int > 0 as kept from attune.notification`)).toEqual({ kept: true });
+  const pruned = sql`select pruned_xid::text as xid, pruned_id::text as id from attune.notification_epoch`;
+  expect(await world.one(pruned)).toEqual(last);
+  await pruneNotifications(world.engine);
+  expect(await world.one(pruned)).toEqual(last);
+});

@@ -1,0 +1,124 @@
+import { once } from "node:events";
+import { beforeAll, describe, expect, test } from "vitest";
+import { cloneDatabase, type Location } from "../support/database.ts";
+import { request, serverEnvironment, spawnServer, startProcess } from "../support/server.ts";
+import { until } from "../support/until.ts";
+
+/** Every place in the flow between two arrows where a process can die. */
+const faultPoints = [
+  "event.before_commit",
+  "enforcement.before_commit",
+  "enforcement.after_commit",
+  "claim.after_commit",
+  "finish.before",
+  "finish.after_commit",
+];
+
+const createEvent = `mutation { createEvent(input: {trigger: "default.kill", payload: {a: 1}}) {
+  ... on CreateEventPayload { event { id } } ... on Error { message } } }`;
+const everything = `{ events(first: 100, where: {trigger: {eq: "default.kill"}}) { totalCount nodes {
+  id evaluatedAt skipped
+  enforcements(first: 4) { nodes { ruleRef status executions(first: 3) { nodes { status } } } } } } }`;
+
+interface StoredEvent {
+  id: string;
+  evaluatedAt: string | null;
+  skipped: string | null;
+  enforcements: { nodes: { ruleRef: string; status: string; executions: { nodes: { status: string }[] } }[] };
+}
+
+let location: Location;
+const accepted = new Set<string>();
+
+/** Posts events until told to stop or the server is gone; what the server accepted must never be lost. */
+async function post(server: { url: string; token: string }, count: number): Promise<void> {
+  await Promise.all(
+    Array.from({ length: count }, async () => {
+      const answer = await request<{ createEvent: { event: { id: string } } }>(server, createEvent).catch(() => null);
+      if (answer) accepted.add(answer.createEvent.event.id);
+    }),
+  );
+}
+
+/** After a clean start: every accepted event is there, evaluated, with one enforcement and one ended execution for each rule. */
+async function expectEverythingComplete(): Promise<void> {
+  await using server = await startProcess(location);
+  const started = Date.now();
+  const events = await until(
+    async () => {
+      const { events: found } = await request<{ events: { nodes: StoredEvent[] } }>(server, everything);
+      const executions = found.nodes.flatMap((event) =>
+        event.enforcements.nodes.flatMap((each) => each.executions.nodes),
+      );
+      const done = found.nodes.every((event) => event.evaluatedAt !== null && event.enforcements.nodes.length === 2);
+      return done && executions.every(({ status }) => status === "COMPLETED") && found.nodes;
+    },
+    "every execution to complete",
+    20_000,
+  );
+  expect(Date.now() - started).toBeLessThan(20_000);
+  for (const event of events || []) {
+    expect(event.enforcements.nodes.map(({ ruleRef }) => ruleRef).sort()).toEqual([
+      "default.kill_echo",
+      "default.kill_noop",
+    ]);
+    for (const { executions } of event.enforcements.nodes) expect(executions.nodes).toHaveLength(1);
+  }
+  const stored = new Set((events || []).map(({ id }) => id));
+  expect([...accepted].filter((id) => !stored.has(id))).toEqual([]);
+}
+
+beforeAll(async () => {
+  location = await cloneDatabase();
+  await using server = await startProcess(location);
+  await request(server, `mutation { createTrigger(input: {ref: "default.kill"}) { __typename } }`);
+  await request(
+    server,
+    `mutation {
+    a: createRule(input: {ref: "default.kill_noop", trigger: "default.kill", action: "core.noop"}) { __typename }
+    b: createRule(input: {ref: "default.kill_echo", trigger: "default.kill", action: "core.echo",
+      actionParams: {message: "{{ event.id }}"}}) { __typename } }`,
+  );
+});
+
+describe("kill -9", () => {
+  test("at each arrow of the flow, one after the other: nothing is lost, nothing happens twice", async () => {
+    for (const point of faultPoints) {
+      const { child, output } = spawnServer(serverEnvironment(location, { ATTUNE__TEST__FAULT: point }));
+      const exited = once(child, "exit");
+      // What an earlier death left over may trigger this one before the server has said where it listens.
+      const url = await until(
+        () => /listens on (\S+)\n.*#(\S+)\n/.exec(output())?.slice(1) ?? (child.signalCode ? [] : null),
+        `the server with the fault ${point}`,
+        20_000,
+      );
+      const [address, signIn] = url;
+      if (address && signIn) await post({ url: address, token: await signedIn(address, signIn) }, 3);
+      const [, signal] = await exited;
+      expect({ point, signal }).toEqual({ point, signal: "SIGKILL" });
+    }
+    await expectEverythingComplete();
+  }, 120_000);
+
+  test("at four random times under load", async () => {
+    for (let round = 0; round < 4; round += 1) {
+      const server = await startProcess(location);
+      const before = accepted.size;
+      const posting = post(server, 8);
+      await until(() => accepted.size > before, "an accepted event");
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 200)); // the moment is the point
+      await server.kill();
+      await posting;
+    }
+    await expectEverythingComplete();
+  }, 120_000);
+});
+
+async function signedIn(url: string, token: string): Promise<string> {
+  const response = await fetch(`${url}/sign-in`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ token }),
+  }).catch(() => null);
+  return /attune_session=([^;]+)/.exec(response?.headers.get("set-cookie") ?? "")?.[1] ?? "";
+}

@@ -1,0 +1,105 @@
+import { describe, expect, test } from "vitest";
+import { InvalidInputError } from "../../src/errors.ts";
+import type { Json } from "../../src/lang/json.ts";
+import { compileTemplates, TemplateError, usesVariable } from "../../src/lang/template.ts";
+
+const context = {
+  event: { payload: { n: 2, s: "abc", list: [1, "x"], o: { a: null }, yes: true, none: null } },
+  rule: { ref: "default.r" },
+  now: new Date("2024-05-01T12:00:00Z"),
+  key: (ref: string) => `<${ref}>`,
+};
+
+function render(value: Json): Json {
+  return compileTemplates(value, "action_params")(context);
+}
+
+describe("rendering", () => {
+  test.each<[string, Json]>([
+    ["{{ event.payload.n }}", 2],
+    ["{{event.payload.n + 1}}", 3],
+    ["{{ event.payload.yes }}", true],
+    ["{{ event.payload.none }}", null],
+    ["{{ event.payload.list }}", [1, "x"]],
+    ["{{ event.payload.o }}", { a: null }],
+    ["{{ now }}", "2024-05-01T12:00:00.000Z"],
+    ['{{ key("a.b") }}', "<a.b>"],
+    ["no {{ event.payload.n }} {{ event.payload.s }}!", "no 2 abc!"],
+    [" {{ event.payload.n }}", " 2"],
+    ["{{ event.payload.n }}{{ event.payload.n }}", "22"],
+    ["o={{ event.payload.o }} l={{ event.payload.list }} z={{ event.payload.none }}", 'o={"a":null} l=[1,"x"] z=null'],
+    ["{{ '}}' }}", "}}"],
+    ['{{ "a}}\\"}}" }}', 'a}}"}}'],
+    ["{{ r'\\d}}' }}", "\\d}}"],
+    ["{{ '''it's }}''' }}", "it's }}"],
+    ["{{ '{{' }}", "{{"],
+    ["{{ {'a': {'b': 1}} }}", { a: { b: 1 } }],
+    ["{{{'a': {'b': 1}}}}", { a: { b: 1 } }],
+    ["x }} y", "x }} y"],
+    ["{ {x} }", "{ {x} }"],
+    ["", ""],
+  ])("%s", (template, result) => {
+    expect(render(template)).toEqual(result);
+  });
+
+  test("walks lists and objects, leaves keys and other values alone", () => {
+    const value = { "{{ k }}": 1, a: ["{{ event.payload.n }}", 2, null], b: { c: "{{ rule.ref }}" }, d: true };
+    expect(render(value)).toEqual({ "{{ k }}": 1, a: [2, 2, null], b: { c: "default.r" }, d: true });
+  });
+
+  test("a value without templates is given as it is", () => {
+    const value = { a: [1, { b: "text" }] };
+    expect(render(value)).toBe(value);
+  });
+
+  test("a key named __proto__ stays a key", () => {
+    const rendered = render(JSON.parse('{"__proto__": "{{ event.payload.n }}"}'));
+    expect(JSON.stringify(rendered)).toBe('{"__proto__":2}');
+  });
+});
+
+describe("faults", () => {
+  test.each([
+    ["{{ event", 'action_params.m: the "{{" at character 1 is not closed'],
+    ["a {{ 'x }}", 'the "{{" at character 3 is not closed'],
+    ["{{ }}", "Unexpected token"],
+    ["{{ event. }}", "action_params.m: "],
+    ["{{ evnt.payload }}", 'did you mean "event"'],
+  ])("%s is refused", (template, message) => {
+    expect(() => render({ m: template })).toThrow(InvalidInputError);
+    expect(() => render({ m: template })).toThrow(message);
+  });
+
+  test("all are listed, each at its path", () => {
+    const value = { a: "{{ x }}", b: [1, { c: "{{ 1 + }}" }], d: "{{ rule.ref }}" };
+    try {
+      render(value);
+      expect.unreachable();
+    } catch (error) {
+      expect(error).toBeInstanceOf(InvalidInputError);
+      expect(error instanceof InvalidInputError && error.issues.map(({ path }) => path)).toEqual([
+        "action_params.a",
+        "action_params.b.1.c",
+      ]);
+    }
+  });
+
+  test("an evaluation's error names the path and the reason", () => {
+    const value = { message: ["x {{ event.payload.missing }}"] };
+    expect(() => render(value)).toThrow(TemplateError);
+    expect(() => render(value)).toThrow(/^action_params\.message\.0: No such key: missing/);
+  });
+});
+
+test.each<[Json, boolean]>([
+  ["echo {{ event.payload.x }}", true],
+  ["echo {{ rule.ref + event.payload.x }}", true],
+  [{ a: ["{{ [1].map(x, event.payload) }}"] }, true],
+  ["echo event", false],
+  ["echo {{ 'event' }}", false],
+  ["echo {{ rule.event }}", false],
+  [{ event: 1 }, false],
+  [null, false],
+])("usesVariable(%j, event) is %s", (value, uses) => {
+  expect(usesVariable(value, "event")).toBe(uses);
+});

@@ -1,0 +1,115 @@
+import {
+  type GraphQLNamedType,
+  isEnumType,
+  isInputObjectType,
+  isInterfaceType,
+  isIntrospectionType,
+  isListType,
+  isNullableType,
+  isObjectType,
+  lexicographicSortSchema,
+  printSchema,
+} from "graphql";
+import { describe, expect, test } from "vitest";
+import { schema } from "../src/graphql/schema.ts";
+
+const printed = `${printSchema(lexicographicSortSchema(schema))}\n`;
+const types = Object.values(schema.getTypeMap()).filter((type) => !isIntrospectionType(type));
+const builtIn = new Set(["String", "Int", "Float", "Boolean", "ID"]);
+
+/** Everything that can be described, by its coordinate. */
+function* describable(type: GraphQLNamedType): Generator<[string, string | null | undefined]> {
+  yield [type.name, type.description];
+  if (isEnumType(type)) {
+    for (const value of type.getValues()) yield [`${type.name}.${value.name}`, value.description];
+  }
+  if (isInputObjectType(type)) {
+    for (const field of Object.values(type.getFields())) yield [`${type.name}.${field.name}`, field.description];
+  }
+  if (isObjectType(type) || isInterfaceType(type)) {
+    for (const field of Object.values(type.getFields())) {
+      yield [`${type.name}.${field.name}`, field.description];
+      for (const arg of field.args) yield [`${type.name}.${field.name}(${arg.name}:)`, arg.description];
+    }
+  }
+}
+
+function fieldsOf(type: GraphQLNamedType) {
+  return isObjectType(type) ? Object.values(type.getFields()).map((field) => ({ type, field })) : [];
+}
+
+describe("the schema", () => {
+  test("is the one printed in schema.graphql", async () => {
+    await expect(printed).toMatchFileSnapshot("../schema.graphql");
+  });
+
+  test("describes every type, field, argument and enum value", () => {
+    const described = types.filter(({ name }) => !builtIn.has(name)).flatMap((type) => [...describable(type)]);
+    expect(described.length).toBeGreaterThan(500);
+    expect(described.filter(([, description]) => !description?.trim()).map(([coordinate]) => coordinate)).toEqual([]);
+  });
+
+  test("has no field that shows a secret", () => {
+    const secret = /hash|password|webhook_?config|webhook_?key|token|secret|env_?vars|attributes/i;
+    const shown = types.flatMap(fieldsOf).map(({ type, field }) => `${type.name}.${field.name}`);
+    expect(shown.filter((name) => secret.test(name))).toEqual([]);
+  });
+
+  test("pages every list of objects", () => {
+    const unpaged = types
+      .flatMap(fieldsOf)
+      .filter(({ field }) => {
+        const type = isNullableType(field.type) ? field.type : field.type.ofType;
+        if (!isListType(type)) return false;
+        const item = isNullableType(type.ofType) ? type.ofType : type.ofType.ofType;
+        return isObjectType(item) || isInterfaceType(item);
+      })
+      .map(({ type, field }) => `${type.name}.${field.name}`)
+      .filter((name) => !/^\w+Connection\.(edges|nodes)$/.test(name));
+    // Bounded otherwise: by `first`, by the ids given, by the input that was refused.
+    expect(unpaged.sort()).toEqual([
+      "InvalidInputError.issues",
+      "Query.executionStatusChanges",
+      "Query.nodes",
+      "Query.notificationMessages",
+    ]);
+  });
+
+  test("lets every root field be null, so that one refusal leaves the others", () => {
+    const roots = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()];
+    const fields = roots.flatMap((root) => (root ? fieldsOf(root) : []));
+    expect(fields.length).toBeGreaterThan(40);
+    expect(fields.filter(({ field }) => !isNullableType(field.type)).map(({ field }) => field.name)).toEqual([]);
+  });
+
+  test("answers every mutation with a result that holds its payload or one of the refusals", () => {
+    const mutations = Object.values(schema.getMutationType()?.getFields() ?? {});
+    expect(mutations.map(({ name }) => name).sort()).toEqual([
+      "cancelExecution",
+      "createEvent",
+      "createRule",
+      "createTrigger",
+      "deleteRule",
+      "disableRule",
+      "enableRule",
+      "enableWebhook",
+      "executeAction",
+      "updateRule",
+    ]);
+    for (const { name, type, args } of mutations) {
+      const upper = name.charAt(0).toUpperCase() + name.slice(1);
+      expect(String(type)).toBe(`${upper}Result`);
+      expect(args.map((arg) => `${arg.name}: ${arg.type}`)).toEqual([`input: ${upper}Input!`]);
+      expect(printed).toMatch(new RegExp(`union ${upper}Result =[^}]*\\b${upper}Payload\\b`));
+    }
+    const refusals = types.filter(
+      (type) => isObjectType(type) && type.getInterfaces().some((each) => each.name === "Error"),
+    );
+    expect(refusals.map(({ name }) => name).sort()).toEqual([
+      "ConflictError",
+      "ForbiddenError",
+      "InvalidInputError",
+      "NotFoundError",
+    ]);
+  });
+});

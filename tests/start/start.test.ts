@@ -1,0 +1,271 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cpSync, existsSync, mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { text } from "node:stream/consumers";
+import { createClient } from "graphql-ws";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import WebSocket from "ws";
+import { readConfig } from "../../src/config.ts";
+import { cloneDatabase, type Location, onPostgres } from "../support/database.ts";
+import { processesWith } from "../support/processes.ts";
+import { request, type ServerProcess, serverEnvironment, startProcess } from "../support/server.ts";
+import { until } from "../support/until.ts";
+
+const scratch = mkdtempSync(join(tmpdir(), "attune-start-"));
+const viewer = "{ viewer { identity { login } } }";
+const nowhere: Location = { url: null, dataDir: join(scratch, "never-made") };
+
+/** What a start that must fail leaves: its exit code, what it printed, whether any process of its group is alive. */
+async function failedStart(env: Record<string, string>, program = process.execPath) {
+  const child = spawn(program, ["src/attune.js", "serve"], { env, stdio: ["ignore", "pipe", "pipe"], detached: true });
+  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
+  return { code: child.exitCode, stdout, stderr, alive: isAlive(child) };
+}
+
+/** Whether the process group that the child leads has a member. */
+function isAlive({ pid }: ChildProcess): boolean {
+  try {
+    return process.kill(-(pid ?? 0), 0);
+  } catch {
+    return false;
+  }
+}
+
+/** One sentence on one line, no stack, exit code 1, nothing left running. */
+function expectSentence(failed: Awaited<ReturnType<typeof failedStart>>, sentence: RegExp): void {
+  expect(failed).toEqual({ code: 1, stdout: "", stderr: expect.stringMatching(sentence), alive: false });
+  expect(failed.stderr).toMatch(/^[^\n]+\.\n$/);
+}
+
+/** The first Node on the PATH that is too old; null when there is none. */
+function olderNode(): string | null {
+  const programs = (process.env["PATH"] ?? "").split(delimiter).map((directory) => join(directory, "node"));
+  const isOlder = (program: string) =>
+    Number(execFileSync(program, ["--print", "process.versions.node.split('.')[0]"], { encoding: "utf8" })) < 24;
+  return programs.find((program) => existsSync(program) && isOlder(program)) ?? null;
+}
+
+/** What is refused by the settings alone: a sentence that names the variable and what would be right. */
+const wrongSettings: [name: string, extra: Record<string, string>, sentence: RegExp][] = [
+  ["an unknown name", { ATTUNE__SERVER__PROT: "1" }, /ATTUNE__SERVER__PROT.*README/],
+  ["a port that is no number", { ATTUNE__SERVER__PORT: "http" }, /ATTUNE__SERVER__PORT is wrong: .*number/],
+  ["a port out of range", { ATTUNE__SERVER__PORT: "65536" }, /ATTUNE__SERVER__PORT is wrong: .*65535/],
+  ["an unknown role", { ATTUNE__ROLES: "api,cook" }, /ATTUNE__ROLES is wrong: .*"api".*"executor".*"worker".*"sensor"/],
+  ["a flag that is none", { ATTUNE__DATABASE__FSYNC: "maybe" }, /ATTUNE__DATABASE__FSYNC is wrong: .*"true".*"false"/],
+  [
+    "a short key",
+    { ATTUNE__SECURITY__ENCRYPTION_KEY: "4242" },
+    /ENCRYPTION_KEY is wrong: must be 64 hexadecimal digits/,
+  ],
+  [
+    "a missing key file",
+    { ATTUNE__SECURITY__ENCRYPTION_KEY: "", ATTUNE__SECURITY__ENCRYPTION_KEY_FILE: join(scratch, "no.key") },
+    /ENCRYPTION_KEY_FILE: .*no\.key cannot be read; it must hold 64 hexadecimal digits/,
+  ],
+  [
+    "another kind of database",
+    { ATTUNE__DATABASE__URL: "mysql://db/x" },
+    /DATABASE__URL is wrong: must be a URL such as postgres:/,
+  ],
+  [
+    "a database URL that is none",
+    { DATABASE_URL: "postgres://a b:99999999/x" },
+    /DATABASE_URL is wrong: must be a URL/,
+  ],
+  [
+    "no authentication on an open address",
+    { ATTUNE__SECURITY__ENABLE_AUTH: "false", ATTUNE__SERVER__HOST: "0.0.0.0" },
+    /ENABLE_AUTH=false is refused on 0\.0\.0\.0: set ATTUNE__SERVER__HOST to 127\.0\.0\.1/,
+  ],
+  [
+    "a fault point outside of tests",
+    { ATTUNE__TEST__FAULT: "finish.before", NODE_ENV: "production" },
+    /ATTUNE__TEST__FAULT .*for tests: unset it/,
+  ],
+];
+
+describe("a start that its user can mend says how", () => {
+  const older = olderNode();
+  if (older === null) console.warn("no Node older than 24 on the PATH: the start by one is not tested");
+
+  // Needs an older Node on the PATH to be started by.
+  test.skipIf(older === null)("started by an older Node", async () => {
+    const failed = await failedStart({ PATH: process.env["PATH"] ?? "" }, older ?? "");
+    expectSentence(failed, /^attune needs Node\.js 24 or newer, this is \d+\.\d+\.\d+: .*npm start/);
+  });
+
+  test.each(wrongSettings)("a wrong setting: %s", (_name, extra, sentence) => {
+    expect(() => readConfig(serverEnvironment(nowhere, extra), false)).toThrow(
+      expect.objectContaining({ name: "StartError", message: expect.stringMatching(sentence) }),
+    );
+  });
+
+  test("a wrong setting, as a process", async () => {
+    const failed = await failedStart(serverEnvironment(nowhere, { ATTUNE__SERVER__PORT: "http" }));
+    expectSentence(failed, /^ATTUNE__SERVER__PORT is wrong: /);
+    expect(existsSync(nowhere.dataDir)).toBe(false);
+  });
+
+  test("a broken pack: each fault with file, line and column", async () => {
+    const pack = join(scratch, "broken");
+    cpSync("packs/core", pack, { recursive: true });
+    writeFileSync(join(pack, "actions/noop.yaml"), "ref: core.noop\nlabel: Nothing\nrunner_typ: native\n");
+    const failed = await failedStart(serverEnvironment(nowhere, { ATTUNE__PACKS__DIRS: pack }));
+    expect(failed).toMatchObject({ code: 1, stdout: "", alive: false });
+    expect(failed.stderr).toMatch(/^The pack in .*broken cannot be loaded; mend these and start again:\n/);
+    expect(failed.stderr).toMatch(/^ {2}actions\/noop\.yaml:3:1 .*runner_typ.*runner_type/m);
+    expect(failed.stderr).not.toMatch(/^\s+at /m);
+  });
+
+  test("an unreachable database, without showing its password", async () => {
+    const url = "postgres://someone:secret@127.0.0.1:1/attune";
+    const failed = await failedStart(serverEnvironment({ ...nowhere, url }));
+    expectSentence(failed, /^The database at 127\.0\.0\.1:1\/attune cannot be reached \(.*check ATTUNE__DATABASE__URL/);
+    expect(failed.stderr).not.toContain("secret");
+  });
+
+  // On PostgreSQL the key is the operator's, named by a setting.
+  test.skipIf(onPostgres())("a damaged key file of its own", async () => {
+    const location = await cloneDatabase();
+    writeFileSync(join(location.dataDir, "encryption.key"), "4242\n");
+    const failed = await failedStart(serverEnvironment(location, { ATTUNE__SECURITY__ENCRYPTION_KEY: "" }));
+    expectSentence(failed, /encryption\.key does not hold 64 hexadecimal digits: put back the file/);
+  });
+
+  // Embedded, the server makes a key of its own.
+  test.runIf(onPostgres())("PostgreSQL without an encryption key", async () => {
+    const env = serverEnvironment(await cloneDatabase(), { ATTUNE__SECURITY__ENCRYPTION_KEY: "" });
+    expectSentence(await failedStart(env), /^Secrets need a key: set ATTUNE__SECURITY__ENCRYPTION_KEY/);
+  });
+});
+
+describe("a running server", () => {
+  let server: ServerProcess;
+
+  beforeAll(async () => {
+    // Embedded, it makes a key of its own.
+    server = await startProcess(undefined, onPostgres() ? {} : { ATTUNE__SECURITY__ENCRYPTION_KEY: "" });
+  });
+  afterAll(async () => {
+    await server[Symbol.asyncDispose]();
+  });
+
+  test("answers /healthz and /readyz to anybody", async () => {
+    for (const [path, status] of [
+      ["healthz", "ok"],
+      ["readyz", "ready"],
+    ]) {
+      const response = await fetch(`${server.url}/${path}`);
+      expect([response.status, await response.json()]).toEqual([200, { status }]);
+    }
+  });
+
+  test("has its port taken from a second one", async () => {
+    const env = serverEnvironment(await cloneDatabase(), { ATTUNE__SERVER__PORT: new URL(server.url).port });
+    expectSentence(await failedStart(env), /^Port \d+ on 127\.0\.0\.1 is taken: .*ATTUNE__SERVER__PORT/);
+  });
+
+  // PostgreSQL has no data directory of ours.
+  test.skipIf(onPostgres())("has its directory taken from a second one", async () => {
+    const failed = await failedStart(serverEnvironment(server.location));
+    expectSentence(failed, /^Another attune process is using the data directory .*ATTUNE__DATA_DIR/);
+  });
+
+  // PostgreSQL has no data directory of ours.
+  test.skipIf(onPostgres())("keeps its files to its user", () => {
+    const mode = (name: string) => (statSync(join(server.location.dataDir, name)).mode & 0o777).toString(8);
+    expect(["", "credentials.json", "encryption.key"].map(mode)).toEqual(["700", "600", "600"]);
+  });
+
+  test("lets one in by the printed link, once", async () => {
+    const printed = /Sign in .*: (http\S+)#/.exec(server.output())?.[1];
+    expect(printed).toBe(`${server.url}/sign-in`);
+    const first = await signIn(server.signIn);
+    expect(first.status).toBe(200);
+    expect(first.headers.get("set-cookie")).toMatch(
+      /^attune_session=\S+; Path=\/; HttpOnly; SameSite=Strict; Max-Age=2592000$/,
+    );
+    const second = await signIn(server.signIn);
+    expect(second.status).toBe(401);
+    expect(second.headers.get("set-cookie")).toBeNull();
+    expect(await second.json()).toEqual({ error: expect.stringContaining("used already") });
+    expect((await signIn("att_signin_guessed")).status).toBe(401);
+  });
+
+  function signIn(token: string): Promise<Response> {
+    const headers = { "content-type": "application/json" };
+    return fetch(`${server.url}/sign-in`, { method: "POST", headers, body: JSON.stringify({ token }) });
+  }
+
+  test("refuses whoever brings no credential", async () => {
+    await expect(request({ ...server, token: "att_api_guessed" }, viewer)).rejects.toThrow("UNAUTHENTICATED");
+    expect(await request(server, viewer)).toEqual({ viewer: { identity: { login: "admin" } } });
+  });
+
+  test("ends with 0 within the grace on SIGTERM, and what ran with it", async () => {
+    const marker = `60.${process.pid}${Date.now()}`; // seconds, and the process's mark
+    await request(
+      server,
+      `mutation ($command: String!) { executeAction(input: {action: "core.shell", parameters: {command: $command}}) { __typename } }`,
+      { command: `sleep ${marker}` },
+    );
+    await until(() => processesWith(marker).length > 0, "the action's process");
+    const began = Date.now();
+    server.child.kill("SIGTERM");
+    expect(await server.exited).toBe(0);
+    expect(Date.now() - began).toBeLessThan(5000); // the grace is one second
+    await until(() => processesWith(marker).length === 0, "the end of the action's process", 1000);
+  });
+
+  test("started again, it keeps its credentials; without authentication it says so and lets everybody in", async () => {
+    const kept = () =>
+      onPostgres()
+        ? null
+        : [
+            JSON.parse(readFileSync(join(server.location.dataDir, "credentials.json"), "utf8")).token,
+            readFileSync(join(server.location.dataDir, "encryption.key"), "utf8"),
+          ];
+    const before = kept();
+    const extra = {
+      ATTUNE__SECURITY__ENABLE_AUTH: "false",
+      ...(onPostgres() ? {} : { ATTUNE__SECURITY__ENCRYPTION_KEY: "" }),
+    };
+    await using open = await startProcess(server.location, extra);
+    expect(kept()).toEqual(before);
+    expect(open.output()).toMatch(/Authentication is off: whoever reaches this address may do everything\.\n/);
+    expect(await request({ ...open, token: "" }, viewer)).toEqual({ viewer: { identity: { login: "admin" } } });
+    await expectOtherSitesRefused(open);
+  });
+
+  /** A page of another site, open in a browser on this machine, can send forms and open sockets. */
+  async function expectOtherSitesRefused({ url }: ServerProcess): Promise<void> {
+    const refusal = { errors: [{ extensions: { code: "UNAUTHENTICATED" } }] };
+    const form = new URLSearchParams({ query: viewer });
+    for (const origin of ["https://elsewhere.example", "null"]) {
+      const posted = await fetch(`${url}/graphql`, { method: "POST", headers: { origin }, body: form });
+      expect(await posted.json()).toMatchObject(refusal);
+    }
+    const { port } = new URL(url);
+    expect(await overSocketOf(port, "https://elsewhere.example", `127.0.0.1:${port}`)).toMatchObject(refusal);
+    // A name of theirs that was made to lead here.
+    expect(await overSocketOf(port, "http://elsewhere.example", "elsewhere.example")).toMatchObject(refusal);
+    expect(await overSocketOf(port, url, `127.0.0.1:${port}`)).toEqual({
+      data: { viewer: { identity: { login: "admin" } } },
+    });
+  }
+
+  function overSocketOf(port: string, origin: string, host: string): Promise<unknown> {
+    class Browser extends WebSocket {
+      constructor(url: string, protocols: string) {
+        super(url, protocols, { origin, headers: { host } });
+      }
+    }
+    const client = createClient({ url: `ws://127.0.0.1:${port}/graphql`, webSocketImpl: Browser, retryAttempts: 0 });
+    const answer = new Promise((next, error) => {
+      client.subscribe({ query: viewer }, { next, error, complete() {} });
+    });
+    return answer.finally(() => client.dispose());
+  }
+});

@@ -1,0 +1,74 @@
+import { randomUUID } from "node:crypto";
+import { join } from "node:path";
+import postgres from "postgres";
+import { inject } from "vitest";
+import { type Database, openDatabase } from "../../src/db/client.ts";
+import type { Engine } from "../../src/db/engine.ts";
+import { eventQueue, startJobs } from "../../src/db/jobs.ts";
+import { createWake } from "../../src/db/wake.ts";
+import { createLog } from "../../src/log.ts";
+import { copyDirectory, databaseUrl } from "./template.ts";
+
+/** Where a test's own copy of the migrated database is. */
+export interface Location {
+  url: string | null;
+  dataDir: string;
+}
+
+/** Whether this run is on PostgreSQL (else embedded). */
+export const onPostgres = () => inject("serverUrl") !== null;
+
+/** Clones the template: a database of the caller's own, dropped after the run. */
+export async function cloneDatabase(): Promise<Location> {
+  const serverUrl = inject("serverUrl");
+  const template = inject("template");
+  const name = randomUUID().slice(0, 8);
+  const dataDir = join(inject("scratch"), name);
+  if (!serverUrl) {
+    copyDirectory(template, dataDir);
+    return { url: null, dataDir };
+  }
+  const database = `${template}_${name}`;
+  const admin = postgres(serverUrl, { max: 1, onnotice: () => {} });
+  await admin`create database ${admin(database)} template ${admin(template)}`;
+  await admin.end();
+  return { url: databaseUrl(serverUrl, database), dataDir };
+}
+
+export interface TestEngine extends Engine, AsyncDisposable {
+  database: Database;
+  location: Location;
+  /** The statements run so far. */
+  statements: string[];
+}
+
+/** An engine over a clone of its own (or over `at`): no roles running, nothing loaded. */
+export async function createEngine(at?: Location): Promise<TestEngine> {
+  const location = at ?? (await cloneDatabase());
+  const statements: string[] = [];
+  const database = await openDatabase({
+    ...location,
+    maxConnections: 20,
+    fsync: false,
+    onStatement: (sql) => statements.push(sql),
+  });
+  const log = createLog({ level: "error", format: "json" });
+  const jobs = await startJobs(database, log);
+  await jobs.open(eventQueue);
+  const wake = await createWake(database, log);
+  return {
+    kind: database.kind,
+    db: database.db,
+    database,
+    location,
+    statements,
+    jobs,
+    wake,
+    log,
+    [Symbol.asyncDispose]: async () => {
+      await wake.close();
+      await jobs.stop();
+      await database.close();
+    },
+  };
+}

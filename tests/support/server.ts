@@ -1,0 +1,120 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import postgres from "postgres";
+import { cloneDatabase, type Location } from "./database.ts";
+import { until } from "./until.ts";
+
+/** A server as its user starts it: a process of its own. */
+export interface ServerProcess extends AsyncDisposable {
+  url: string;
+  /** An API token of the identity `admin`. */
+  token: string;
+  /** The one-time token of the printed sign-in link. */
+  signIn: string;
+  location: Location;
+  child: ChildProcess;
+  output(): string;
+  /** Ends the process as kill -9 does, and waits until it is gone. */
+  kill(): Promise<void>;
+  /** Resolves with the exit code. */
+  exited: Promise<number | null>;
+}
+
+const encryptionKey = "42".repeat(32);
+
+/** The environment of a server on that database. */
+export function serverEnvironment(location: Location, extra: Record<string, string> = {}): Record<string, string> {
+  return {
+    PATH: process.env["PATH"] ?? "",
+    HOME: process.env["HOME"] ?? "",
+    NODE_ENV: "test",
+    // kill -9 loses nothing that a commit handed to the operating system; the suite does not pull the plug.
+    ATTUNE__DATABASE__FSYNC: "false",
+    ATTUNE__DATA_DIR: location.dataDir,
+    ATTUNE__SERVER__PORT: "0",
+    ATTUNE__LOG__LEVEL: "warn",
+    ATTUNE__SECURITY__ENCRYPTION_KEY: encryptionKey,
+    ATTUNE__WORKER__STOP_SECONDS: "1",
+    ...(location.url ? { ATTUNE__DATABASE__URL: location.url } : {}),
+    ...extra,
+  };
+}
+
+/** Starts `attune serve` and collects what it prints; does not wait. */
+export function spawnServer(env: Record<string, string>): { child: ChildProcess; output: () => string } {
+  const child = spawn(process.execPath, ["src/attune.js", "serve"], { env, stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding("utf8");
+    stream?.on("data", (text: string) => {
+      output += text;
+    });
+  }
+  return { child, output: () => output };
+}
+
+/** Starts a server on a clone of its own (or on `at`), and resolves when it has printed its address. */
+export async function startProcess(at?: Location, extra: Record<string, string> = {}): Promise<ServerProcess> {
+  const location = at ?? (await cloneDatabase());
+  const { child, output } = spawnServer(serverEnvironment(location, extra));
+  const exited = once(child, "exit").then(([code]) => code as number | null);
+  const [, url = ""] = await until(
+    () => {
+      if (child.exitCode !== null) throw new Error(`the server ended: ${output()}`);
+      return /listens on (\S+)\n.*\n/.exec(output());
+    },
+    "the server's address",
+    30_000,
+  );
+  const signIn = /sign-in#(\S+)/.exec(output())?.[1] ?? "";
+  return {
+    url,
+    signIn,
+    token: location.url ? await insertToken(location.url) : tokenOf(location),
+    location,
+    child,
+    output,
+    exited,
+    kill: async () => {
+      child.kill("SIGKILL");
+      await exited;
+    },
+    [Symbol.asyncDispose]: async () => {
+      if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");
+      await exited;
+    },
+  };
+}
+
+function tokenOf(location: Location): string {
+  return JSON.parse(readFileSync(join(location.dataDir, "credentials.json"), "utf8")).token;
+}
+
+/** On PostgreSQL there is no credentials file: a token is put where the server looks for it. The printed link stays unused. */
+async function insertToken(url: string): Promise<string> {
+  const token = `att_api_${randomBytes(32).toString("base64url")}`;
+  const hash = createHash("sha256").update(token).digest("hex");
+  const sql = postgres(url, { max: 1 });
+  await sql`insert into attune.token (kind, token_hash, identity) select 'api', ${hash}, id from attune.identity where login = 'admin'`;
+  await sql.end();
+  return token;
+}
+
+/** Sends one document over HTTP; throws with the errors when there are any. */
+export async function request<T>(
+  server: { url: string; token: string },
+  query: string,
+  variables: Record<string, unknown> = {},
+): Promise<T> {
+  const response = await fetch(`${server.url}/graphql`, {
+    method: "POST",
+    headers: { "content-type": "application/json", authorization: `Bearer ${server.token}` },
+    body: JSON.stringify({ query, variables }),
+  });
+  const { data, errors } = (await response.json()) as { data: T; errors?: unknown[] };
+  if (errors) throw new Error(JSON.stringify(errors));
+  return data;
+}

@@ -1,0 +1,10 @@
+/** Polls until `read` answers something true, and returns that; fails with the last answer after `ms` milliseconds. */
+export async function until<T>(read: () => T | Promise<T>, what: string, ms = 10_000): Promise<NonNullable<T>> {
+  const deadline = Date.now() + ms;
+  for (;;) {
+    const value = await read();
+    if (value) return value;
+    if (Date.now() > deadline) throw new Error(`waited ${ms} ms for ${what}; last: ${JSON.stringify(value)}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}

@@ -1,0 +1,184 @@
+import { fileURLToPath } from "node:url";
+import { type SQL, sql } from "drizzle-orm";
+import type { Session } from "../../src/access/session.ts";
+import { ensureAdmin } from "../../src/access/token.ts";
+import { ensureDefaultPack, loadPack } from "../../src/catalog/load.ts";
+import { readPack } from "../../src/catalog/read.ts";
+import { rows } from "../../src/db/client.ts";
+import { write } from "../../src/db/engine.ts";
+import { runtimeQueue } from "../../src/db/jobs.ts";
+import { createEvent } from "../../src/event/record.ts";
+import { createRule, type RuleFields } from "../../src/event/rule.ts";
+import { syncTimer } from "../../src/event/timer.ts";
+import { createTrigger } from "../../src/event/trigger.ts";
+import { executeAction } from "../../src/execution/request.ts";
+import { startExecutor } from "../../src/executor/run.ts";
+import type { JsonObject } from "../../src/lang/json.ts";
+import { startTimers } from "../../src/sensor/timer.ts";
+import { findRuntimes } from "../../src/worker/registry.ts";
+import { startWorker } from "../../src/worker/run.ts";
+import { createEngine, type TestEngine } from "./database.ts";
+import { until } from "./until.ts";
+
+const corePack = fileURLToPath(new URL("../../packs/core", import.meta.url));
+const path = process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin";
+const never = 24 * 3600 * 1000;
+
+/** An execution's row as tests look at it. */
+export interface ExecutionRow {
+  id: string;
+  status: string;
+  attempt: number;
+  action: string | null;
+  worker: string | null;
+  reason: string | null;
+  config: JsonObject;
+  result: JsonObject | null;
+  error: { code: string; message: string } | null;
+}
+
+/** A part that was started; `stop` may be called early and is called at the end in any case. */
+export interface Part {
+  stop(): Promise<void>;
+}
+
+export interface World extends AsyncDisposable {
+  engine: TestEngine;
+  session: Session;
+  /** Makes a trigger of its own and answers its ref. */
+  trigger(fields?: { outSchema?: JsonObject; paramSchema?: JsonObject; enabled?: boolean }): Promise<string>;
+  /** Makes a rule of its own (action core.noop unless it says otherwise) and answers its ref. */
+  rule(trigger: string, fields?: RuleFields): Promise<string>;
+  /** Stores an event and answers its id. */
+  event(trigger: string, payload?: JsonObject): Promise<string>;
+  /** Starts an action by hand and answers the execution's id. */
+  execute(action: string, parameters?: JsonObject, timeoutSeconds?: number): Promise<string>;
+  /** Evaluates events as they come; sweeps once at its start, then every `sweepMs`. */
+  startExecutor(sweepMs?: number): Part;
+  startWorker(slots?: number): Promise<Part>;
+  startTimers(): Part;
+  /** The rows of a hand-written query. */
+  all<T extends object>(query: SQL): Promise<T[]>;
+  /** Its only row. */
+  one<T extends object>(query: SQL): Promise<T>;
+  execution(id: string): Promise<ExecutionRow>;
+  /** Waits until the execution has ended. */
+  ended(id: string, ms?: number): Promise<ExecutionRow>;
+  /** Its timeline, such as `requested>scheduling`; an insert comes from `-`. */
+  timeline(id: string): Promise<string[]>;
+  /** What it wrote to one stream. */
+  log(id: string, stream: "stdout" | "stderr" | "system"): Promise<string>;
+}
+
+/** An engine over a clone of its own with the core pack loaded; what is started through it stops at its end. */
+export async function createWorld(): Promise<World> {
+  const engine = await createEngine();
+  await loadPack(engine, await readPack(corePack), syncTimer);
+  const admin = await write(engine, async (tx) => {
+    await ensureDefaultPack(tx);
+    return await ensureAdmin(tx);
+  });
+  const runtimes = await rows<{ ref: string }>(engine.db, sql`select ref from attune.runtime`);
+  for (const { ref } of runtimes) await engine.jobs.open(runtimeQueue(ref));
+  const session: Session = { identityId: BigInt(admin), login: "admin", tokenId: 0n, kind: "api", expiresAt: null };
+  return { engine, session, ...makers(engine, session), ...looks(engine), ...roles(engine) };
+}
+
+function makers(engine: TestEngine, session: Session): Pick<World, "trigger" | "rule" | "event" | "execute"> {
+  let count = 0;
+  const next = (kind: string) => {
+    count += 1;
+    return `default.${kind}_${count}`;
+  };
+  return {
+    trigger: async (fields = {}) => {
+      const ref = next("trigger");
+      await createTrigger(engine, session, { ref, ...fields });
+      return ref;
+    },
+    rule: async (trigger, fields = {}) => {
+      const ref = next("rule");
+      await createRule(engine, session, { ...fields, ref, trigger, action: fields.action ?? "core.noop" });
+      return ref;
+    },
+    event: async (trigger, payload = {}) =>
+      String((await createEvent(engine, session, { trigger, payload, traceTag: null })).id),
+    execute: async (action, parameters = {}, timeoutSeconds) => {
+      const input = { action, parameters, timeoutSeconds: timeoutSeconds ?? null, priority: null };
+      return String((await executeAction(engine, session, input)).id);
+    },
+  };
+}
+
+function roles(
+  engine: TestEngine,
+): Pick<World, "startExecutor" | "startWorker" | "startTimers" | typeof Symbol.asyncDispose> {
+  const parts = new Set<Part>();
+  const keep = (part: Part): Part => {
+    parts.add(part);
+    return {
+      stop: async () => {
+        if (parts.delete(part)) await part.stop();
+      },
+    };
+  };
+  return {
+    startExecutor: (sweepMs = never) => keep(startExecutor(engine, sweepMs)),
+    startWorker: async (slots = 10) =>
+      keep(
+        await startWorker(engine, {
+          runtimes: await findRuntimes(engine, path),
+          slots,
+          stopMs: 5000,
+          surroundings: { base: { PATH: path }, apiUrl: "", releases: new Map() },
+        }),
+      ),
+    startTimers: () => keep(startTimers(engine)),
+    [Symbol.asyncDispose]: async () => {
+      for (const part of parts) await part.stop();
+      await engine[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function looks(engine: TestEngine): Pick<World, "all" | "one" | "execution" | "ended" | "timeline" | "log"> {
+  const all = <T extends object>(query: SQL) => rows<T>(engine.db, query);
+  const one = async <T extends object>(query: SQL) => {
+    const [row, ...more] = await all<T>(query);
+    if (!row || more.length > 0) throw new Error(`expected one row, found ${row ? more.length + 1 : 0}`);
+    return row;
+  };
+  const execution = (id: string) =>
+    one<ExecutionRow>(
+      sql`select id::text, status, attempt, action::text, worker::text, reason, config, result, error
+        from attune.execution where id = ${id}::bigint`,
+    );
+  return {
+    all,
+    one,
+    execution,
+    ended: (id, ms) =>
+      until(
+        async () => {
+          const row = await execution(id);
+          return ["completed", "failed", "cancelled", "timeout", "abandoned"].includes(row.status) && row;
+        },
+        `the end of execution ${id}`,
+        ms,
+      ) as Promise<ExecutionRow>, // `until` answers the last value only when it is true
+    timeline: async (id) =>
+      (
+        await all<{ step: string }>(
+          sql`select coalesce(from_status::text, '-') || '>' || to_status as step from attune.execution_transition
+            where execution = ${id}::bigint order by id`,
+        )
+      ).map(({ step }) => step),
+    log: async (id, stream) =>
+      (
+        await one<{ text: string }>(
+          sql`select coalesce(string_agg(text, '' order by seq), '') as text from attune.execution_log
+            where execution = ${id}::bigint and stream = ${stream}::attune.log_stream`,
+        )
+      ).text,
+  };
+}

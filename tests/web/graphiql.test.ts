@@ -1,0 +1,92 @@
+import { existsSync, mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Browser, chromium, type Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { request, type ServerProcess, startProcess } from "../support/server.ts";
+import { until } from "../support/until.ts";
+
+const executablePath = "/usr/bin/chromium";
+const missing = !existsSync(executablePath);
+if (missing) console.warn(`${executablePath} is not there: GraphiQL is not tested in a browser`);
+
+const switches = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+// There is nothing to look with where Debian's Chromium is not installed.
+describe.skipIf(missing)("GraphiQL in Chromium", () => {
+  let server: ServerProcess;
+  let browser: Browser;
+  let page: Page;
+  /** Every address that the page asked for, sockets included. */
+  const asked: string[] = [];
+  const complaints: string[] = [];
+
+  beforeAll(async () => {
+    [server, browser] = await Promise.all([startProcess(), chromium.launch({ executablePath, args: switches })]);
+    page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+    page.on("request", (sent) => asked.push(sent.url()));
+    page.on("websocket", (socket) => asked.push(socket.url()));
+    page.on("pageerror", (error) => complaints.push(String(error)));
+    page.on("console", (message) => {
+      if (message.type() === "error") complaints.push(message.text());
+    });
+  }, 60_000);
+
+  afterAll(async () => {
+    await browser?.close();
+    await server?.[Symbol.asyncDispose]();
+  });
+
+  const response = () => page.locator(".result-window").textContent();
+  const runOperation = () => page.locator(".graphiql-execute-button").click();
+  /** Opens a tab, and waits until the editor shows its operation: what is run is what is shown. */
+  const openTab = async (name: string) => {
+    await page.getByRole("tab").getByTitle(name, { exact: true }).click();
+    const editor = page.locator(".graphiql-query-editor");
+    await until(
+      async () => new RegExp(`\\b${name}\\b`).test((await editor.innerText()) ?? ""),
+      `the operation ${name}`,
+    );
+  };
+
+  test("the sign-in link leads to GraphiQL, with five operations ready", async () => {
+    await page.goto(`${server.url}/sign-in#${server.signIn}`);
+    await page.waitForURL(`${server.url}/graphql`);
+    await page.waitForSelector(".graphiql-query-editor .view-line");
+    const tabs = await page.getByRole("tab").allInnerTexts();
+    expect(tabs).toEqual(["Packs", "ExecuteAction", "ExecutionStatus", "CreateRule", "Executions"]);
+  });
+
+  test("a query shows its data", async () => {
+    await openTab("Packs");
+    await runOperation();
+    await until(async () => (await response())?.includes("core.echo"), "the packs");
+  });
+
+  test("a subscription shows a message when an action runs", async () => {
+    await openTab("ExecutionStatus");
+    await runOperation();
+    const shown = await until(async () => {
+      // Again and again: nothing says when the subscription stands.
+      await request(server, `mutation { executeAction(input: {action: "core.noop"}) { __typename } }`);
+      const text = await response();
+      return text?.includes("executionStatus") && text;
+    }, "a message");
+    expect(shown).toContain("core.noop");
+    await page.screenshot({ path: join(mkdtempSync(join(tmpdir(), "attune-web-")), "graphiql.png") });
+  });
+
+  test("nothing was asked of anybody else, and nothing was complained about", () => {
+    const { host } = new URL(server.url);
+    expect(asked.filter((url) => !/^(data|blob):/.test(url) && new URL(url).host !== host)).toEqual([]);
+    expect(asked).toContain(`${server.url.replace("http", "ws")}/graphql`);
+    expect(complaints).toEqual([]);
+  });
+});

@@ -1,0 +1,100 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { examples } from "../../src/graphql/examples.ts";
+import { openEvents } from "../support/events.ts";
+import { request, type ServerProcess, startProcess } from "../support/server.ts";
+import { until } from "../support/until.ts";
+
+let server: ServerProcess;
+
+beforeAll(async () => {
+  server = await startProcess();
+});
+
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+});
+
+function example(name: string) {
+  const found = examples.find((each) => each.name === name);
+  if (!found) throw new Error(`there is no example ${name}`);
+  return { query: found.query, variables: { ...found.variables } };
+}
+
+function run(name: string): Promise<unknown> {
+  const { query, variables } = example(name);
+  return request(server, query, variables);
+}
+
+describe("the operations that GraphiQL opens with, on a fresh server, in their order", () => {
+  test("are these five", () => {
+    expect(examples.map(({ name }) => name)).toEqual([
+      "Packs",
+      "ExecuteAction",
+      "ExecutionStatus",
+      "CreateRule",
+      "Executions",
+    ]);
+    for (const { name, query } of examples)
+      expect(query).toMatch(new RegExp(`^(# [^\\n]+\\n)+(query|mutation|subscription) ${name}\\b`));
+  });
+
+  test("Packs lists the core pack and its actions", async () => {
+    const { packs } = (await run("Packs")) as {
+      packs: { totalCount: number; nodes: { ref: string; actions: { nodes: { ref: string }[] } }[] };
+    };
+    expect(packs.nodes.map(({ ref }) => ref)).toEqual(["core", "default"]);
+    expect(packs.nodes[0]?.actions.nodes.map(({ ref }) => ref)).toContain("core.echo");
+  });
+
+  test("ExecuteAction runs one, and ExecutionStatus tells each of its steps", async () => {
+    const stream = await openEvents(server, example("ExecutionStatus"));
+    const { executeAction } = (await run("ExecuteAction")) as { executeAction: { execution: { id: string } } };
+    expect(executeAction).toEqual({
+      __typename: "ExecuteActionPayload",
+      execution: { id: expect.any(String), status: expect.any(String) },
+    });
+    await until(() => stream.seen.length >= 5, "five messages");
+    stream.abort();
+    const messages = stream.seen.map(({ data }) => JSON.parse(data).data.executionStatus);
+    expect(messages).toMatchObject(
+      ["REQUESTED", "SCHEDULING", "SCHEDULED", "RUNNING", "COMPLETED"].map((toStatus) => ({
+        executionId: executeAction.execution.id,
+        actionRef: "core.echo",
+        toStatus,
+      })),
+    );
+  });
+
+  test("CreateRule makes a rule that waits for its first minute; a second time it says so", async () => {
+    expect(await run("CreateRule")).toEqual({
+      createRule: {
+        __typename: "CreateRulePayload",
+        rule: {
+          id: expect.any(String),
+          ref: "default.every_minute",
+          enabled: true,
+          timer: { nextFireAt: expect.any(String) },
+        },
+      },
+    });
+    expect(await run("CreateRule")).toMatchObject({ createRule: { __typename: "ConflictError", code: "CONFLICT" } });
+  });
+
+  test("Executions shows what was run, with its result", async () => {
+    expect(await run("Executions")).toMatchObject({
+      executions: {
+        totalCount: 1,
+        nodes: [
+          {
+            status: "COMPLETED",
+            actionRef: "core.echo",
+            ruleRef: null,
+            parameters: { message: "hello" },
+            finishedAt: expect.any(String),
+            transitions: { nodes: { length: 5 } },
+          },
+        ],
+      },
+    });
+  });
+});

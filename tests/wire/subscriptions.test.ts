@@ -1,0 +1,299 @@
+import { randomUUID } from "node:crypto";
+import { createClient } from "graphql-ws";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import WebSocket from "ws";
+import { overEvents, overSocket, type Stream } from "../support/client.ts";
+import { openEvents } from "../support/events.ts";
+import { request, type ServerProcess, startProcess } from "../support/server.ts";
+import { until } from "../support/until.ts";
+
+const transports = [
+  ["graphql-ws", overSocket],
+  ["server-sent events", overEvents],
+] as const;
+
+const execute = `mutation ($action: String!, $parameters: JSONObject) {
+  executeAction(input: {action: $action, parameters: $parameters}) {
+    ... on ExecuteActionPayload { execution { id } } ... on Error { message } } }`;
+const logs = `subscription ($id: ID!, $after: Cursor) { executionLog(id: $id, after: $after) { cursor seq stream text } }`;
+const statuses = `subscription ($after: Cursor) { executionStatus(after: $after) { cursor executionId toStatus } }`;
+const changes = `subscription ($after: Cursor) {
+  notifications(where: {channel: {eq: "rule"}}, after: $after) { cursor occurredAt channel entityType activity content packRef } }`;
+const viewer = "{ viewer { identity { login } } }";
+
+interface Output {
+  cursor: string;
+  seq: string;
+  stream: string;
+  text: string;
+}
+
+interface Errors {
+  message: string;
+  extensions: { code: string; oldestCursor?: string };
+}
+
+let server: ServerProcess;
+
+beforeAll(async () => {
+  server = await startProcess(undefined, {
+    ATTUNE__DATABASE__LOG_STATEMENTS: "true",
+    ATTUNE__LOG__LEVEL: "info",
+    ATTUNE__LOG__FORMAT: "json",
+  });
+});
+
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+});
+
+async function run(action: string, parameters: object = {}): Promise<string> {
+  const answer = await request<{ executeAction: { execution: { id: string } } }>(server, execute, {
+    action,
+    parameters,
+  });
+  return answer.executeAction.execution.id;
+}
+
+/** The cursor behind all that was said so far. */
+async function lastCursor(): Promise<string> {
+  const id = await run("core.noop");
+  const last = `query ($id: ID!) { executionStatusChanges(where: {id: {eq: $id}}, first: 100) { cursor toStatus } }`;
+  const found = await until(async () => {
+    const answer = await request<{ executionStatusChanges: { cursor: string; toStatus: string }[] }>(server, last, {
+      id,
+    });
+    return answer.executionStatusChanges.find(({ toStatus }) => toStatus === "COMPLETED");
+  }, "the end of core.noop");
+  return found.cursor;
+}
+
+/** The one error that a stream ends with. */
+async function errorOf(stream: Stream<unknown>): Promise<Errors> {
+  await stream.ended;
+  const errors = stream.error();
+  expect(errors).toEqual([expect.anything()]);
+  return (errors as [Errors])[0];
+}
+
+describe.each(transports)("over %s", (_name, subscribe) => {
+  test("notifications tells each change of a rule once, in order", async () => {
+    const after = await lastCursor();
+    const stream = subscribe<{ cursor: string; activity: string }>(server, { query: changes, variables: { after } });
+    const ref = `default.told_${randomUUID().slice(0, 8)}`;
+    await request(
+      server,
+      `mutation ($ref: String!) {
+        createRule(input: {ref: $ref, trigger: "core.intervaltimer", action: "core.noop", triggerParams: {unit: "hours", interval: 1}}) {
+          __typename ... on Error { message } }
+        disableRule(input: {ref: $ref}) { __typename }
+        deleteRule(input: {ref: $ref}) { __typename } }`,
+      { ref },
+    );
+    await until(() => stream.seen.length >= 3, "three messages");
+    stream.drop();
+    expect(stream.seen.map(({ activity }) => activity)).toEqual(["created", "updated", "deleted"]);
+    expect(stream.seen[0]).toMatchObject({
+      channel: "rule",
+      entityType: "rule",
+      packRef: "default",
+      content: { ref },
+      occurredAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
+    });
+  });
+
+  test("executionLog brings each line while the action runs, resumes behind a cursor, and completes with it", async () => {
+    const id = await run("core.shell", { command: "for i in 1 2 3; do echo $i; sleep 0.4; done" });
+    const stream = subscribe<Output>(server, { query: logs, variables: { id } });
+    await until(() => stream.seen.length > 0, "the first line");
+    expect(stream.seen.map(({ text }) => text).join("")).not.toContain("3");
+    stream.drop();
+    await stream.ended;
+    const before = stream.seen.slice();
+    const rest = subscribe<Output>(server, { query: logs, variables: { id, after: before.at(-1)?.cursor } });
+    await rest.ended; // by itself
+    expect(rest.error()).toBeNull();
+    const all = [...before, ...rest.seen].filter(({ stream: name }) => name === "STDOUT");
+    expect(all.map(({ text }) => text).join("")).toBe("1\n2\n3\n");
+    expect(all.length).toBeGreaterThan(1);
+    const numbers = [...before, ...rest.seen].map(({ seq }) => Number(seq));
+    expect(numbers).toEqual(numbers.map((_, index) => index + 1));
+  });
+
+  test("executionLog of what has ended long ago is told whole, and completes", async () => {
+    const id = await run("core.echo", { message: "told late" });
+    await subscribe(server, { query: logs, variables: { id } }).ended;
+    const stream = subscribe<Output>(server, { query: logs, variables: { id } });
+    await stream.ended;
+    expect(stream.error()).toBeNull();
+    expect(stream.seen.map(({ text }) => text).join("")).toContain("told late");
+  });
+
+  test.each([
+    ["executionStatus", statuses, {}],
+    ["executionLog", logs, { id: "RXhlY3V0aW9uOjE=" }],
+    ["notifications", changes, {}],
+  ])("%s without a credential ends with UNAUTHENTICATED", async (_field, query, variables) => {
+    const stream = subscribe({ ...server, token: "att_api_guessed" }, { query, variables });
+    expect(await errorOf(stream)).toMatchObject({ extensions: { code: "UNAUTHENTICATED" } });
+    expect(stream.seen.filter((message) => message !== null)).toEqual([]);
+  });
+
+  test("a cursor that is none gets BAD_USER_INPUT, an execution that is none NOT_FOUND", async () => {
+    for (const query of [statuses, changes]) {
+      const error = await errorOf(subscribe(server, { query, variables: { after: "yesterday" } }));
+      expect(error).toMatchObject({
+        message: expect.stringContaining("yesterday"),
+        extensions: { code: "BAD_USER_INPUT" },
+      });
+    }
+    const variables = { id: await run("core.noop"), after: "-1" };
+    expect(await errorOf(subscribe(server, { query: logs, variables }))).toMatchObject({
+      extensions: { code: "BAD_USER_INPUT" },
+    });
+    const unknown = { id: Buffer.from("Execution:999999999").toString("base64") };
+    expect(await errorOf(subscribe(server, { query: logs, variables: unknown }))).toMatchObject({
+      extensions: { code: "NOT_FOUND" },
+    });
+  });
+
+  test("a cursor from before a restore gets CURSOR_EXPIRED, and goes on with the one told", async () => {
+    const error = await errorOf(subscribe(server, { query: statuses, variables: { after: `9${await lastCursor()}` } }));
+    expect(error.extensions).toMatchObject({ code: "CURSOR_EXPIRED", oldestCursor: expect.any(String) });
+    const after = error.extensions.oldestCursor;
+    const stream = subscribe<{ toStatus: string }>(server, { query: statuses, variables: { after } });
+    await until(() => stream.seen.length > 0, "a message");
+    stream.drop();
+    expect(stream.seen[0]).toMatchObject({ toStatus: "REQUESTED" });
+  });
+});
+
+test("an event stream has each message's cursor as its id, and goes on behind Last-Event-ID", async () => {
+  const query = statuses;
+  const first = await openEvents(server, { query, variables: { after: await lastCursor() } });
+  const id = await run("core.noop");
+  await until(() => first.seen.length >= 2, "two messages");
+  first.abort();
+  await first.ended;
+  const cursorOf = ({ data }: { data: string }) => JSON.parse(data).data.executionStatus;
+  expect(first.seen[0]).toMatchObject({ event: "next", id: cursorOf(first.seen[0] ?? { data: "" }).cursor });
+  // The variables are those of the first request, as a browser repeats them: the header wins.
+  const resumed = await openEvents(
+    server,
+    { query, variables: { after: "1.2.3" } },
+    { "last-event-id": first.seen[0]?.id ?? "" },
+  );
+  await until(() => resumed.seen.length >= 4, "the other messages");
+  resumed.abort();
+  expect([first.seen[0], ...resumed.seen].map((each) => each && cursorOf(each))).toMatchObject(
+    ["REQUESTED", "SCHEDULING", "SCHEDULED", "RUNNING", "COMPLETED"].map((toStatus) => ({ executionId: id, toStatus })),
+  );
+});
+
+test("nothing goes on reading for a subscriber who completed, was cut off or went away", async () => {
+  // A follower of a log that grows reads it at each step: its statement shows it.
+  const steps = () => server.output().split("from attune.execution e left join lateral").length - 1;
+  const id = await run("core.shell", { command: "while sleep 0.05; do echo again; done" });
+  const operation = { query: logs, variables: { id } };
+  const client = createClient({
+    url: `${server.url.replace("http", "ws")}/graphql`,
+    webSocketImpl: WebSocket,
+    connectionParams: { authorization: `Bearer ${server.token}` },
+    lazy: false,
+  });
+  const completed: unknown[] = [];
+  const complete = client.subscribe(operation, {
+    next: (message) => completed.push(message),
+    error() {},
+    complete() {},
+  });
+  const cut = overSocket<Output>(server, operation);
+  const aborted = await openEvents(server, operation);
+  await until(
+    () => completed.length > 3 && cut.seen.length > 3 && aborted.seen.length > 3,
+    "every subscriber's messages",
+  );
+  expect(steps()).toBeGreaterThan(9);
+  complete(); // the socket stays
+  cut.drop();
+  aborted.abort();
+  const written = async () => {
+    const query = `query ($id: ID!) { execution(id: $id) { logs { totalCount } } }`;
+    return (await request<{ execution: { logs: { totalCount: number } } }>(server, query, { id })).execution.logs
+      .totalCount;
+  };
+  await until(
+    async () => {
+      const [read, count] = [steps(), await written()];
+      await until(async () => (await written()) > count + 2, "more output");
+      return steps() === read;
+    },
+    "the end of reading",
+    1500,
+  );
+  await client.dispose();
+  await request(server, `mutation ($id: ID!) { cancelExecution(input: {id: $id}) { __typename } }`, { id });
+  const end = overEvents(server, operation);
+  await end.ended;
+});
+
+describe("a page on another site", () => {
+  const cookie = () => `attune_session=${server.token}`;
+
+  const post = (headers: Record<string, string>) =>
+    fetch(`${server.url}/graphql`, {
+      method: "POST",
+      headers: { cookie: cookie(), "content-type": "application/json", ...headers },
+      body: JSON.stringify({ query: viewer }),
+    });
+
+  test("cannot use the cookie to ask", async () => {
+    const codeOf = async (response: Response) =>
+      ((await response.json()) as { errors?: [Errors] }).errors?.[0].extensions.code;
+    for (const origin of ["https://elsewhere.example", server.url.replace("127.0.0.1", "localhost"), "null"]) {
+      expect([origin, await codeOf(await post({ origin }))]).toEqual([origin, "UNAUTHENTICATED"]);
+    }
+    expect(await codeOf(await post({}))).toBe("UNAUTHENTICATED"); // nothing says whose page it was
+    expect(await codeOf(await post({ origin: server.url }))).toBeUndefined();
+  });
+
+  test("cannot send what a browser sends without asking first", async () => {
+    const form = new URLSearchParams({ query: viewer });
+    const response = await fetch(`${server.url}/graphql`, {
+      method: "POST",
+      headers: { cookie: cookie(), origin: server.url },
+      body: form,
+    });
+    expect(await response.json()).toMatchObject({ errors: [{ extensions: { code: "UNAUTHENTICATED" } }] });
+  });
+
+  test("cannot use the cookie on a socket", async () => {
+    const open = (origin: string) => {
+      class Browser extends WebSocket {
+        constructor(url: string, protocols: string) {
+          super(url, protocols, { origin, headers: { cookie: cookie() } });
+        }
+      }
+      const client = createClient({
+        url: `${server.url.replace("http", "ws")}/graphql`,
+        webSocketImpl: Browser,
+        retryAttempts: 0,
+      });
+      return new Promise((resolve, reject) => {
+        client.subscribe({ query: viewer }, { next: resolve, error: reject, complete() {} });
+      }).finally(() => client.dispose());
+    };
+    expect(await open("https://elsewhere.example")).toMatchObject({
+      errors: [{ extensions: { code: "UNAUTHENTICATED" } }],
+    });
+    expect(await open(server.url)).toEqual({ data: { viewer: { identity: { login: "admin" } } } });
+  });
+
+  test("cannot change anything with a link", async () => {
+    const address = new URL("/graphql", server.url);
+    address.searchParams.set("query", `mutation { deleteRule(input: {ref: "default.none"}) { __typename } }`);
+    const response = await fetch(address, { headers: { cookie: cookie(), accept: "application/json" } });
+    expect(response.status).toBe(405);
+    expect(await response.json()).toMatchObject({ errors: [{ message: expect.stringContaining("POST") }] });
+  });
+});

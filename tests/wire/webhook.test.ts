@@ -1,0 +1,151 @@
+import { createHmac } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createEngine } from "../support/database.ts";
+import { request, type ServerProcess, startProcess } from "../support/server.ts";
+
+const secret = "a secret of the hook";
+let server: ServerProcess;
+/** Paths by the trigger's name. */
+const hooks: Record<string, string> = {};
+
+beforeAll(async () => {
+  server = await startProcess();
+  for (const [name, enabled, hmac] of [
+    ["open", true, null],
+    ["signed", true, { secret, algorithm: "SHA512", header: "X-Signature", prefix: "" }],
+    ["off", false, null],
+  ] as const) {
+    const made = await request<{ enableWebhook: { path: string } }>(
+      server,
+      `mutation ($ref: String!, $enabled: Boolean!, $hmac: WebhookHmacInput) {
+        createTrigger(input: {ref: $ref, enabled: $enabled}) { __typename }
+        enableWebhook(input: {trigger: $ref, hmac: $hmac, maxBytes: 1000, deliveryHeader: "X-Delivery"}) {
+          ... on EnableWebhookPayload { path } ... on Error { message } } }`,
+      { ref: `default.${name}`, enabled, hmac },
+    );
+    hooks[name] = made.enableWebhook.path;
+  }
+});
+
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+});
+
+interface Payload {
+  body: unknown;
+  headers: Record<string, string>;
+  query: Record<string, string>;
+}
+
+async function post(name: string, init: RequestInit, query = "") {
+  const response = await fetch(`${server.url}${hooks[name]}${query}`, { method: "POST", ...init });
+  return { status: response.status, ...((await response.json()) as { event?: string; error?: string }) };
+}
+
+/** The payload of the event that the request made. */
+async function payloadOf(init: RequestInit, query = ""): Promise<Payload> {
+  expect(await post("open", init, query)).toEqual({ status: 202, event: expect.any(String) });
+  const { events } = await request<{ events: { nodes: { payload: Payload }[] } }>(
+    server,
+    `{ events(first: 1, where: {trigger: {eq: "default.open"}}, orderBy: {field: CREATED, direction: DESC}) { nodes { payload } } }`,
+  );
+  return events.nodes[0]?.payload ?? { body: null, headers: {}, query: {} };
+}
+
+describe("what a request becomes", () => {
+  test("a form is read as its fields", async () => {
+    const { body } = await payloadOf({ body: new URLSearchParams({ name: "Bolt & Co", city: "Zürich" }) });
+    expect(body).toEqual({ name: "Bolt & Co", city: "Zürich" });
+  });
+
+  test.each([
+    ["text", "text/plain", "build 7 is done", "build 7 is done"],
+    ["JSON by any name", "application/vnd.github+json", '{"a": [1, null]}', { a: [1, null] }],
+    ["broken JSON, as text", "application/json", '{"a": ', '{"a": '],
+    ["nothing", "application/json", "", null],
+  ])("%s", async (_name, type, sent, body) => {
+    expect((await payloadOf({ body: sent, headers: { "content-type": type } })).body).toEqual(body);
+  });
+
+  test("headers in lower case without the sender's credentials, and the query", async () => {
+    const headers = {
+      Authorization: "Bearer of-the-sender",
+      Cookie: "session=of-the-sender",
+      "X-Api-Key": "of-the-sender",
+      "X-Auth-Token": "of-the-sender",
+      "X-Event": "push",
+    };
+    const payload = await payloadOf({ body: "{}", headers }, "?branch=main&tag=a%20b");
+    expect(payload.query).toEqual({ branch: "main", tag: "a b" });
+    expect(payload.headers).toMatchObject({ "x-event": "push" });
+    expect(JSON.stringify(payload)).not.toContain("of-the-sender");
+  });
+});
+
+describe("what is taken", () => {
+  const signed = (body: string, given: string) => ({ body, headers: { "x-signature": given } });
+  const hash = (body: string) => createHmac("sha512", secret).update(body).digest("hex");
+
+  test("sha512 in a header of one's own choice, and nothing else", async () => {
+    expect(await post("signed", signed("{}", hash("{}")))).toMatchObject({ status: 202 });
+    for (const wrong of [
+      hash("{} "),
+      createHmac("sha256", secret).update("{}").digest("hex"),
+      `sha512=${hash("{}")}`,
+      "",
+    ]) {
+      expect(await post("signed", signed("{}", wrong))).toEqual({
+        status: 401,
+        error: expect.stringContaining("signature"),
+      });
+    }
+  });
+
+  test("the delivery header of one's own choice names a delivery", async () => {
+    const once = await post("open", { body: "{}", headers: { "x-delivery": "7" } });
+    expect(await post("open", { body: "{}", headers: { "x-delivery": "7" } })).toEqual({
+      status: 200,
+      event: once.event,
+    });
+    // The same id at another trigger is another delivery.
+    const other = await post("signed", { body: "{}", headers: { "x-delivery": "7", "x-signature": hash("{}") } });
+    expect(other.status).toBe(202);
+  });
+
+  test("nothing while the trigger is disabled: 409", async () => {
+    expect(await post("off", { body: "{}" })).toEqual({ status: 409, error: expect.stringContaining("default.off") });
+  });
+
+  test("POST only", async () => {
+    for (const method of ["GET", "PUT", "DELETE"]) {
+      const response = await fetch(`${server.url}${hooks["open"]}`, { method });
+      expect([response.status, response.headers.get("allow")]).toEqual([405, "POST"]);
+    }
+  });
+});
+
+test("every refusal is stored with why, and without the sender's credentials", async () => {
+  const long = { body: "x".repeat(1001), headers: { authorization: "Bearer of-the-sender" } };
+  expect(await post("open", long)).toEqual({ status: 413, error: expect.stringContaining("1000 bytes") });
+  await server[Symbol.asyncDispose](); // the embedded database is one process's
+  await using engine = await createEngine(server.location);
+  const deliveries = await engine.db.query.webhookDeliveries.findMany({
+    with: { trigger: true },
+    orderBy: { id: "asc" },
+  });
+  expect(JSON.stringify(deliveries.map(({ headers }) => headers))).not.toContain("of-the-sender");
+  const refused = deliveries.filter(({ error }) => error !== null);
+  expect(refused.every(({ eventId, sourceIp }) => eventId === null && sourceIp === "127.0.0.1")).toBe(true);
+  const reasons = refused.map(({ trigger, statusCode, hmacVerified, size, error }) => [
+    trigger?.ref,
+    statusCode,
+    hmacVerified,
+    size,
+    error,
+  ]);
+  expect(reasons).toEqual([
+    ...Array.from({ length: 4 }, () => ["default.signed", 401, false, 2, expect.stringContaining("signature")]),
+    ["default.off", 409, null, 2, expect.stringContaining("disabled")],
+    ["default.open", 413, null, 0, expect.stringContaining("longer than 1000 bytes")],
+  ]);
+});
