@@ -172,9 +172,11 @@ export async function measureFeed(
   const writer = createWriter(stage, action, worker);
   const subscribers = Array.from({ length: load.subscribers }, () => subscribe(server.url, token));
   try {
-    // Nothing tells a client that its subscription has begun, but its first message.
+    // Nothing tells a client that its subscription has begun, but its first message. At the pace of the measurement: as fast
+    // as it can, the writer would take the cores from the sockets that are still being opened.
     await until(async () => {
       await writer.runOne();
+      await pause(1000 / load.perSecond);
       return subscribers.every(({ received }) => received.length > 0);
     }, subscribers);
     await allReceived(writer.committed.at(-1)?.key ?? "", subscribers);
