@@ -12,7 +12,7 @@ export default defineConfig({
     include: ["tests/**/*.test.ts"],
     globalSetup: ["tests/support/template.ts"],
     isolate: false,
-    maxWorkers: 2,
+    maxWorkers: 3, // on two cores: much of the time of a test that runs processes is waiting
     pool: "forks",
     testTimeout: 30_000,
     hookTimeout: 30_000,

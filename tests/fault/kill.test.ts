@@ -1,8 +1,11 @@
 import { once } from "node:events";
 import { beforeAll, describe, expect, test } from "vitest";
-import { cloneDatabase, type Location } from "../support/database.ts";
+import { createRule } from "../../src/event/rule.ts";
+import { createTrigger } from "../../src/event/trigger.ts";
+import type { Location } from "../support/database.ts";
 import { request, serverEnvironment, spawnServer, startProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
+import { createWorld } from "../support/world.ts";
 
 /** Every place in the flow between two arrows where a process can die. */
 const faultPoints = [
@@ -69,16 +72,17 @@ async function expectEverythingComplete(): Promise<void> {
 }
 
 beforeAll(async () => {
-  location = await cloneDatabase();
-  await using server = await startProcess(location);
-  await request(server, `mutation { createTrigger(input: {ref: "default.kill"}) { __typename } }`);
-  await request(
-    server,
-    `mutation {
-    a: createRule(input: {ref: "default.kill_noop", trigger: "default.kill", action: "core.noop"}) { __typename }
-    b: createRule(input: {ref: "default.kill_echo", trigger: "default.kill", action: "core.echo",
-      actionParams: {message: "{{ event.id }}"}}) { __typename } }`,
-  );
+  await using world = await createWorld();
+  const { engine, session } = world;
+  location = engine.location;
+  await createTrigger(engine, session, { ref: "default.kill" });
+  await createRule(engine, session, { ref: "default.kill_noop", trigger: "default.kill", action: "core.noop" });
+  await createRule(engine, session, {
+    ref: "default.kill_echo",
+    trigger: "default.kill",
+    action: "core.echo",
+    actionParams: { message: "{{ event.id }}" },
+  });
 });
 
 describe("kill -9", () => {
