@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { sql } from "drizzle-orm";
-import type { Session } from "../src/access/session.ts";
+import { openSession, type Session } from "../src/access/session.ts";
 import { ensureAdmin } from "../src/access/token.ts";
 import { ensureDefaultPack, loadPack } from "../src/catalog/load.ts";
 import { readPack } from "../src/catalog/read.ts";
@@ -50,7 +50,7 @@ export async function openStage(place: Place): Promise<Stage> {
     sql`select ref from attune.runtime where runtime_type = 'action'`,
   );
   for (const { ref } of runtimes) await jobs.open(runtimeQueue(ref));
-  const session: Session = { identityId: BigInt(admin), login: "admin", tokenId: 0n, kind: "api", expiresAt: null };
+  const session = openSession(admin);
   await createTrigger(engine, session, { ref: "default.bench" });
   await createRule(engine, session, { ref: "default.bench", trigger: "default.bench", action: "core.noop" });
   const trigger = await findTrigger(engine.db, "default.bench");

@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { sql } from "drizzle-orm";
 import { createKeyring, type KeyedEngine, type Keyring } from "./access/key.ts";
-import type { Session } from "./access/session.ts";
-import { createApiToken, createSignInToken, ensureAdmin, findSession } from "./access/token.ts";
+import { openSession, type Session } from "./access/session.ts";
+import { createSessions, findSession, type Sessions } from "./access/sessions.ts";
+import { createApiToken, createSignInToken, ensureAdmin } from "./access/token.ts";
 import { ensureDefaultPack, loadPack } from "./catalog/load.ts";
 import { type CheckedPack, readPack } from "./catalog/read.ts";
 import type { Config } from "./config.ts";
@@ -24,7 +25,7 @@ import { type Api, startApi } from "./http/api.ts";
 import { credentialOf } from "./http/sign-in.ts";
 import { armFault } from "./lib/fault.ts";
 import type { Log } from "./log.ts";
-import { createFeed } from "./notifier/feed.ts";
+import { createFeed, type Feed } from "./notifier/feed.ts";
 import { startTimers } from "./sensor/timer.ts";
 import { findRuntimes } from "./worker/registry.ts";
 import { startWorker } from "./worker/run.ts";
@@ -81,7 +82,9 @@ async function start(config: Config, log: Log, stops: Stop[]): Promise<Omit<Serv
   if (config.roles.has("api")) {
     const feed = await createFeed(engine);
     stops.push(() => feed.close());
-    const graphql = createGraphQL({ engine, feed, authenticate: authenticator(config, engine, admin) });
+    const sessions = createSessions(engine.db, log);
+    stops.push(() => sessions.close(), followAccess(feed, sessions, log));
+    const graphql = createGraphQL({ engine, feed, sessions, authenticate: authenticator(config, sessions, admin) });
     api = await startApi({
       engine,
       host: config.host,
@@ -107,6 +110,26 @@ async function start(config: Config, log: Log, stops: Stop[]): Promise<Omit<Serv
   }
   if (config.roles.has("sensor")) stops.push(startTimers(engine).stop);
   return { url: api?.url ?? null, greeting: await greet(config, engine, { admin, url: api?.url ?? null }) };
+}
+
+/** Whatever changes what somebody may do is felt by every open session, in every process. Answers the way to stop. */
+function followAccess(feed: Feed, sessions: Sessions, log: Log): () => Promise<void> {
+  const stopping = new AbortController();
+  const filter = { channel: "access", entityId: null, matches: () => true };
+  const following = (async () => {
+    while (!stopping.signal.aborted) {
+      try {
+        for await (const _change of feed.follow(filter, null, stopping.signal)) sessions.refresh();
+      } catch (error) {
+        log.warn({ err: error }, "following the changes of access began anew");
+        sessions.refresh();
+      }
+    }
+  })();
+  return async () => {
+    stopping.abort();
+    await following;
+  };
 }
 
 async function readPacks(config: Config): Promise<CheckedPack[]> {
@@ -181,12 +204,12 @@ async function openQueues({ db, jobs }: KeyedEngine): Promise<void> {
   for (const { ref } of runtimes) await jobs.open(runtimeQueue(ref));
 }
 
-function authenticator(config: Config, { db }: KeyedEngine, admin: string) {
-  const everyone: Session = { identityId: BigInt(admin), login: "admin", tokenId: 0n, kind: "api", expiresAt: null };
+function authenticator(config: Config, sessions: Sessions, admin: string) {
+  const everyone = openSession(admin);
   return async (credentials: Credentials): Promise<Session | null> => {
     if (!config.enableAuth) return credentials.local ? everyone : null;
     const credential = credentialOf(credentials);
-    return credential === null ? null : await findSession(db, credential);
+    return credential === null ? null : await sessions.find(credential);
   };
 }
 

@@ -1,9 +1,9 @@
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { sql } from "drizzle-orm";
-import { type Db, rows } from "../db/client.ts";
+import { rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
 import { UnauthenticatedError } from "../errors.ts";
-import type { Session } from "./session.ts";
+import { hashOf } from "./sessions.ts";
 
 const sessionDays = 30;
 const signInMinutes = 15;
@@ -12,10 +12,6 @@ const signInMinutes = 15;
 function newValue(kind: "signin" | "session" | "api"): { value: string; hash: string } {
   const value = `att_${kind}_${randomBytes(32).toString("base64url")}`;
   return { value, hash: hashOf(value) };
-}
-
-function hashOf(value: string): string {
-  return createHash("sha256").update(value).digest("hex");
 }
 
 /** Makes the identity `admin` (without a password) and gives it `core.admin`, unless it is there. Answers its id. */
@@ -72,30 +68,4 @@ export async function signIn(engine: Engine, value: string): Promise<{ session: 
     );
     return { session: session.value, maxAgeSeconds: sessionDays * 86_400 };
   });
-}
-
-/** Who a credential belongs to; null when it is unknown, revoked or expired, or its identity is frozen. */
-export async function findSession(db: Db, value: string): Promise<Session | null> {
-  const [found] = await rows<{
-    token: string;
-    identity: string;
-    login: string;
-    kind: "session" | "api";
-    expires: string | null;
-  }>(
-    db,
-    sql`select t.id::text as "token", i.id::text as "identity", i.login as "login", t.kind as "kind",
-        to_jsonb(t.expires_at) #>> '{}' as "expires"
-      from attune.token t join attune.identity i on i.id = t.identity
-      where t.token_hash = ${hashOf(value)} and t.kind in ('session', 'api') and t.revoked_at is null
-        and (t.expires_at is null or t.expires_at > now()) and not i.frozen`,
-  );
-  if (!found) return null;
-  return {
-    identityId: BigInt(found.identity),
-    login: found.login,
-    tokenId: BigInt(found.token),
-    kind: found.kind,
-    expiresAt: found.expires === null ? null : new Date(found.expires),
-  };
 }

@@ -12,6 +12,16 @@ export interface Engine {
   jobs: Jobs;
   wake: Wake;
   log: Log;
+  /** The request on whose behalf this works; null: none. */
+  request?: RequestScope | null;
+}
+
+/** What a request adds to the first transaction that is written on its behalf. */
+export interface RequestScope {
+  /** Before the work: what a replay of the request made already, or null to go on. */
+  begin(tx: Tx): Promise<{ id: bigint } | null>;
+  /** After the work, before the commit. */
+  end(tx: Tx, result: unknown): Promise<void>;
 }
 
 /** A transaction, with the topics to announce once it has committed. */
@@ -28,9 +38,15 @@ export interface Tx {
 export async function write<T>(engine: Engine, work: (tx: Tx) => Promise<T>): Promise<T> {
   const topics = new Set(["feed"]);
   try {
-    const result = await engine.db.transaction((db) =>
-      work({ db, jobs: engine.jobs, announce: (topic) => topics.add(topic) }),
-    );
+    const result = await engine.db.transaction(async (db) => {
+      const tx: Tx = { db, jobs: engine.jobs, announce: (topic) => topics.add(topic) };
+      const { request } = engine;
+      if (!request) return await work(tx);
+      // A verb that makes something answers its id, also when a replay finds it made.
+      const done = ((await request.begin(tx)) as T | null) ?? (await work(tx));
+      await request.end(tx, done);
+      return done;
+    });
     engine.wake.announce(topics);
     return result;
   } catch (error) {

@@ -24,6 +24,20 @@ export const executionStatus = attune.enum("execution_status", [
 ]);
 export const notificationState = attune.enum("notification_state", ["created", "queued", "processing", "error"]);
 export const ownerType = attune.enum("owner_type", ["system", "identity", "pack", "action", "sensor"]);
+export const inquiryStatus = attune.enum("inquiry_status", ["pending", "responded", "timeout", "cancelled"]);
+export const policyMethod = attune.enum("policy_method", ["cancel", "enqueue"]);
+export const artifactType = attune.enum("artifact_type", [
+  "file_binary",
+  "file_datatable",
+  "file_image",
+  "file_text",
+  "other",
+  "progress",
+  "url",
+]);
+export const artifactRetention = attune.enum("artifact_retention", ["versions", "days", "hours", "minutes"]);
+export const visibility = attune.enum("visibility", ["public", "private"]);
+export const auditOutcome = attune.enum("audit_outcome", ["success", "failure", "denied"]);
 export const logStream = attune.enum("log_stream", ["stdout", "stderr", "system"]);
 
 /** A transaction id of the cluster (64 bits, never wraps); read as decimal text. */

@@ -1,17 +1,24 @@
 import { action } from "./tables/action.ts";
+import { artifact, artifactVersion } from "./tables/artifact.ts";
+import { auditEvent } from "./tables/audit.ts";
 import { enforcement } from "./tables/enforcement.ts";
 import { event, ruleEvaluation } from "./tables/event.ts";
-import { execution, executionLog, executionMove, executionTransition } from "./tables/execution.ts";
+import { execution, executionLog, executionMove, executionSecret, executionTransition } from "./tables/execution.ts";
+import { idempotencyKey } from "./tables/idempotency.ts";
 import { identity } from "./tables/identity.ts";
+import { inquiry } from "./tables/inquiry.ts";
 import { key } from "./tables/key.ts";
 import { notification, notificationEpoch } from "./tables/notification.ts";
 import { pack, packRelease } from "./tables/pack.ts";
-import { permissionAssignment, permissionSet } from "./tables/permission.ts";
+import { identityRole, permissionAssignment, permissionSet, permissionSetRole } from "./tables/permission.ts";
+import { policy } from "./tables/policy.ts";
 import { rule, timer } from "./tables/rule.ts";
 import { runtime } from "./tables/runtime.ts";
+import { sensor } from "./tables/sensor.ts";
 import { token } from "./tables/token.ts";
 import { trigger, webhookDelivery } from "./tables/trigger.ts";
 import { worker } from "./tables/worker.ts";
+import { workflowDefinition } from "./tables/workflow.ts";
 
 /** Every table, under the plural name by which relational queries and the API's types know it. */
 export const tables = {
@@ -19,10 +26,15 @@ export const tables = {
   packReleases: packRelease,
   runtimes: runtime,
   identities: identity,
+  identityRoles: identityRole,
   permissionSets: permissionSet,
   permissionAssignments: permissionAssignment,
+  permissionSetRoles: permissionSetRole,
   tokens: token,
+  auditEvents: auditEvent,
+  idempotencyKeys: idempotencyKey,
   keys: key,
+  sensors: sensor,
   triggers: trigger,
   webhookDeliveries: webhookDelivery,
   rules: rule,
@@ -30,11 +42,17 @@ export const tables = {
   events: event,
   ruleEvaluations: ruleEvaluation,
   enforcements: enforcement,
+  workflowDefinitions: workflowDefinition,
   actions: action,
   executions: execution,
   executionMoves: executionMove,
   executionTransitions: executionTransition,
   executionLogs: executionLog,
+  executionSecrets: executionSecret,
+  inquiries: inquiry,
+  policies: policy,
+  artifacts: artifact,
+  artifactVersions: artifactVersion,
   notifications: notification,
   notificationEpochs: notificationEpoch,
   workers: worker,

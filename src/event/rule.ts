@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { z } from "zod";
-import type { Session } from "../access/session.ts";
+import { identityOf, type Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
 import { ConflictError, InvalidInputError, type Issue, invalid, NotFoundError } from "../errors.ts";
@@ -78,7 +78,7 @@ export async function createRule(
       tx.db,
       sql`insert into attune.rule (ref, pack, pack_ref, is_adhoc, owner, label, description, action, action_ref, trigger,
           trigger_ref, condition, conditions, action_params, trigger_params, enabled, record_evaluations)
-        values (${ref}, ${pack.id}::bigint, ${packRef}, true, ${String(session.identityId)}::bigint, ${checked.label},
+        values (${ref}, ${pack.id}::bigint, ${packRef}, true, ${identityOf(session)}::bigint, ${checked.label},
           ${checked.description}, ${checked.action}::bigint, ${checked.actionRef}, ${checked.trigger}::bigint,
           ${checked.triggerRef}, ${checked.condition}, ${checked.conditions}::text::jsonb,
           ${checked.actionParams}::text::jsonb, ${checked.triggerParams}::text::jsonb, ${checked.enabled},

@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import type { Session } from "../access/session.ts";
+import { identityOf, type Session } from "../access/session.ts";
 import { anyOf, rows } from "../db/client.ts";
 import { type Engine, write } from "../db/engine.ts";
 import { ConflictError, NotFoundError } from "../errors.ts";
@@ -32,7 +32,7 @@ export async function cancelExecution(
       sql`update attune.execution set
           status = case when status = 'running' then 'canceling' else 'cancelled' end::attune.execution_status,
           finished_at = case when status = 'running' then null else clock_timestamp() end,
-          reason = ${reason}, cancel_requested_at = now(), cancel_requested_by = ${String(session.identityId)}::bigint
+          reason = ${reason}, cancel_requested_at = now(), cancel_requested_by = ${identityOf(session)}::bigint
         where status in ('requested', 'scheduling', 'scheduled', 'running')
           and id = ${anyOf(tree.map((each) => each.id))}`,
     );

@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import type { Session } from "../access/session.ts";
+import { identityOf, type Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
 import { runtimeQueue } from "../db/jobs.ts";
@@ -133,13 +133,13 @@ export async function executeAction(
   }
   const config = checkParameters(action, input.parameters ?? {}, "parameters");
   storableJson(config, "parameters");
-  const [id] = await write(engine, (tx) =>
-    requestExecutions(tx, [
+  return await write(engine, async (tx) => {
+    const [id] = await requestExecutions(tx, [
       {
         action,
         config,
         enforcement: null,
-        executor: String(session.identityId),
+        executor: identityOf(session),
         ruleRef: null,
         triggerRef: null,
         traceTag: null,
@@ -147,7 +147,7 @@ export async function executeAction(
         timeoutSeconds,
         priority: input.priority ?? 0,
       },
-    ]),
-  );
-  return { id: BigInt(id ?? 0) };
+    ]);
+    return { id: BigInt(id ?? 0) };
+  });
 }

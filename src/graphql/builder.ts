@@ -5,14 +5,23 @@ import ErrorsPlugin from "@pothos/plugin-errors";
 import RelayPlugin from "@pothos/plugin-relay";
 import ScopeAuthPlugin from "@pothos/plugin-scope-auth";
 import { getTableConfig } from "drizzle-orm/pg-core";
+import { may, type Resource } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { relations } from "../db/relations.ts";
-import { UnauthenticatedError } from "../errors.ts";
+import { ForbiddenError, UnauthenticatedError } from "../errors.ts";
 import type { Context } from "./context.ts";
 import { type Scalars, scalarOptions } from "./scalars.ts";
 
 export const defaultPageSize = 50;
 export const maxPageSize = 100;
+
+/** A resource and an action, such as `rule:create`. */
+export type Permission = `${Resource}:${string}`;
+
+export function readPermission(permission: Permission): [Resource, string] {
+  const [resource, action = ""] = permission.split(":");
+  return [resource as Resource, action]; // by its type
+}
 
 const upperFirst = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 
@@ -24,8 +33,8 @@ export const builder = new SchemaBuilder<{
   DefaultEdgesNullability: false;
   DefaultNodeNullability: false;
   DefaultAuthStrategy: "all";
-  AuthScopes: { signedIn: boolean };
-  AuthContexts: { signedIn: Context & { session: Session } };
+  AuthScopes: { signedIn: boolean; may: Permission };
+  AuthContexts: { signedIn: Context & { session: Session }; may: Context & { session: Session } };
   Scalars: Scalars;
 }>({
   // Errors before authorisation: a refusal by the latter could become a typed result.
@@ -40,8 +49,18 @@ export const builder = new SchemaBuilder<{
   scopeAuth: {
     defaultStrategy: "all",
     authorizeOnSubscribe: true,
-    authScopes: (ctx) => ({ signedIn: ctx.session !== null }),
-    unauthorizedError: () => new UnauthenticatedError(),
+    authScopes: ({ session }) => ({
+      signedIn: session !== null,
+      // Whether to anything at all: which rows and targets, the queries and the verbs decide.
+      may: (permission) => {
+        const [resource, action] = readPermission(permission);
+        return session !== null && may(session, resource, action);
+      },
+    }),
+    unauthorizedError: (_parent, { session }) =>
+      session === null
+        ? new UnauthenticatedError()
+        : new ForbiddenError("You may not do this: it takes a grant that you do not hold."),
   },
   relay: {
     clientMutationId: "omit",

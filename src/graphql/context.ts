@@ -1,5 +1,6 @@
 import type { KeyedEngine } from "../access/key.ts";
 import type { Session } from "../access/session.ts";
+import type { Sessions } from "../access/sessions.ts";
 import type { Db } from "../db/client.ts";
 import type { Feed } from "../notifier/feed.ts";
 
@@ -9,9 +10,15 @@ import type { Feed } from "../notifier/feed.ts";
  */
 export interface Context {
   engine: KeyedEngine;
+  /** What the session may read. */
   db: Db;
+  /** The same, but the topmost rows are found in any case: for answering what a mutation has just written. */
+  written: Db;
+  sessions: Sessions;
   feed: Feed;
   session: Session | null;
   requestId: string;
+  /** The address that the request came from; null where none is known. */
+  ip: string | null;
   lastEventId: string | null;
 }

@@ -130,7 +130,7 @@ builder.mutationField("createEvent", (t) =>
       const { trigger, traceTag = null } = input;
       const payload = (input.payload ?? null) as Json; // the scalar JSON takes nothing else
       const { id } = await createEvent(ctx.engine, ctx.session, { trigger, payload, traceTag });
-      return await ctx.db.query.events.findFirst(query({ where: { id } }));
+      return await ctx.written.query.events.findFirst(query({ where: { id } }));
     },
   }),
 );

@@ -1,6 +1,7 @@
-import { invalid } from "../errors.ts";
+import { invalid, NotFoundError } from "../errors.ts";
 import { followLog, type StoredLog } from "../execution/log.ts";
 import { builder } from "./builder.ts";
+import type { Context } from "./context.ts";
 import { LogStream } from "./enums.ts";
 import { readId } from "./ids.ts";
 import { parseBigInt } from "./scalars.ts";
@@ -28,6 +29,11 @@ function readCursor(after: string | null | undefined): bigint {
   return seq;
 }
 
+async function requireReadable(ctx: Context, id: bigint): Promise<void> {
+  const found = await ctx.db.query.executions.findFirst({ columns: { id: true }, where: { id } });
+  if (!found) throw new NotFoundError("execution", String(id));
+}
+
 builder.subscriptionField("executionLog", (t) =>
   t.field({
     type: ExecutionLogMessage,
@@ -39,9 +45,18 @@ builder.subscriptionField("executionLog", (t) =>
       after: t.arg({ type: "Cursor", description: "Begin right behind this cursor; left out: with the first piece." }),
     },
     subscribe: (_root, { id, after }, ctx) =>
-      messages(async function* (signal) {
+      messages(ctx, async function* (signal, session) {
         const from = readCursor(ctx.lastEventId ?? after);
-        yield* followLog(ctx.engine, readId("Execution", id, "id"), from, signal);
+        const execution = readId("Execution", id, "id");
+        let checked = session();
+        await requireReadable(ctx, execution);
+        for await (const piece of followLog(ctx.engine, execution, from, signal)) {
+          if (session() !== checked) {
+            checked = session();
+            await requireReadable(ctx, execution);
+          }
+          yield piece;
+        }
       }),
     resolve: (message) => unwrap(message),
   }),

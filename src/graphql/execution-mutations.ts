@@ -35,7 +35,7 @@ builder.mutationField("executeAction", (t) =>
     resolve: async (query, _root, { input }, ctx) => {
       const { action, parameters = null, timeoutSeconds = null, priority = null } = input;
       const { id } = await executeAction(ctx.engine, ctx.session, { action, parameters, timeoutSeconds, priority });
-      return await ctx.db.query.executions.findFirst(query({ where: { id } }));
+      return await ctx.written.query.executions.findFirst(query({ where: { id } }));
     },
   }),
 );
@@ -51,7 +51,7 @@ builder.mutationField("cancelExecution", (t) =>
     resolve: async (query, _root, { input }, ctx) => {
       const id = readId("Execution", input.id, "id");
       await cancelExecution(ctx.engine, ctx.session, { id, reason: input.reason ?? null });
-      return await ctx.db.query.executions.findFirst(query({ where: { id } }));
+      return await ctx.written.query.executions.findFirst(query({ where: { id } }));
     },
   }),
 );

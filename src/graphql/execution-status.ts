@@ -8,7 +8,7 @@ import { Execution } from "./execution.ts";
 import { ExecutionStatusFilter, IDFilter, StringFilter } from "./filter-inputs.ts";
 import { loadNode } from "./node.ts";
 import { checkPage } from "./page.ts";
-import { messages, unwrap } from "./stream.ts";
+import { followChanges, replayChanges, unwrap } from "./stream.ts";
 
 /** What the database writes into `content` for each step of an execution (the function `execution_content`). */
 interface ExecutionContent {
@@ -115,9 +115,7 @@ builder.subscriptionField("executionStatus", (t) =>
       }),
     },
     subscribe: (_root, { where, after }, ctx) =>
-      messages((signal) =>
-        ctx.feed.follow(changeFilter("execution", liveFields, where), ctx.lastEventId ?? after ?? null, signal),
-      ),
+      followChanges(ctx, changeFilter("execution", liveFields, where), after),
     resolve: (message) => unwrap(message),
   }),
 );
@@ -138,7 +136,7 @@ builder.queryField("executionStatusChanges", (t) =>
     complexity: ({ first }) => ({ field: 1, multiplier: Math.max(1, first ?? defaultPageSize) }),
     resolve: (_root, { where, after, first }, ctx) => {
       checkPage({ first }, []);
-      return ctx.feed.replay(changeFilter("execution", liveFields, where), after ?? null, first ?? defaultPageSize);
+      return replayChanges(ctx, changeFilter("execution", liveFields, where), after, first ?? defaultPageSize);
     },
   }),
 );

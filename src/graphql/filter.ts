@@ -14,7 +14,7 @@ import {
   type SQLWrapper,
   sql,
 } from "drizzle-orm";
-import type { PgColumn } from "drizzle-orm/pg-core";
+import type { Columns } from "../access/resource.ts";
 import { invalid } from "../errors.ts";
 import { builder } from "./builder.ts";
 import {
@@ -33,8 +33,6 @@ const maxItems = 100;
 /** How deep `and`, `or` and `not` may be nested. */
 const maxDepth = 5;
 
-/** A table as a query sees it, under whatever alias. */
-export type Columns = Readonly<Record<string, PgColumn>>;
 /** What a filter compares: a column by its name, or an expression over the table. */
 type Target = string | ((table: Columns) => SQL);
 type Condition = (table: Columns) => SQL;

@@ -1,9 +1,12 @@
 import type { DrizzleRef } from "@pothos/plugin-drizzle";
 import type { PgColumn } from "drizzle-orm/pg-core";
+import type { Columns } from "../access/resource.ts";
 import { tables } from "../db/tables.ts";
 import { builder, defaultPageSize, maxPageSize } from "./builder.ts";
-import { type Columns, defineWhere, type FilterField, type Where, type WhereInput } from "./filter.ts";
+import type { Context } from "./context.ts";
+import { defineWhere, type FilterField, type Where, type WhereInput } from "./filter.ts";
 import { checkPage, type PageArgs } from "./page.ts";
+import { onlyReadable } from "./secured.ts";
 
 type TableName = keyof typeof tables;
 type Direction = "asc" | "desc";
@@ -85,14 +88,14 @@ export function defineList(name: string, table: TableName, options: ListOptions 
   const columns = tables[table] as unknown as Columns; // a table has its columns as properties
   const [defaultColumn, defaultDirection] = options.defaultOrder;
 
-  function query(args: ListArgs) {
+  function query(args: ListArgs, ctx: Context) {
     const { field, direction } = args.orderBy ?? { field: defaultColumn, direction: defaultDirection };
     const order = field === "id" ? ["id"] : [field, "id"];
     checkPage(
       args,
       order.map((key) => columns[key]).filter((column): column is PgColumn => column !== undefined),
     );
-    const condition = where.toSql(args.where);
+    const condition = onlyReadable(ctx.session, table, where.toSql(args.where));
     return {
       // Drizzle hands over the table under the alias that it has in the query.
       where: { RAW: (aliased: unknown) => condition(aliased as Columns) },

@@ -8,7 +8,7 @@ import { defineList } from "./list.ts";
 import { loadNode } from "./node.ts";
 import { checkPage } from "./page.ts";
 import { addRootFields } from "./root.ts";
-import { messages, unwrap } from "./stream.ts";
+import { followChanges, replayChanges, unwrap } from "./stream.ts";
 
 /** The types that can be looked up, by what the log calls them. */
 const typenames: Readonly<Record<string, string>> = {
@@ -135,10 +135,7 @@ builder.subscriptionField("notifications", (t) =>
           "Begin right behind this cursor, with what is stored, then live; left out: begin with what comes next.",
       }),
     },
-    subscribe: (_root, { where, after }, ctx) =>
-      messages((signal) =>
-        ctx.feed.follow(changeFilter(null, liveFields, where), ctx.lastEventId ?? after ?? null, signal),
-      ),
+    subscribe: (_root, { where, after }, ctx) => followChanges(ctx, changeFilter(null, liveFields, where), after),
     resolve: (message) => unwrap(message),
   }),
 );
@@ -156,7 +153,7 @@ builder.queryField("notificationMessages", (t) =>
     complexity: ({ first }) => ({ field: 1, multiplier: Math.max(1, first ?? defaultPageSize) }),
     resolve: (_root, { where, after, first }, ctx) => {
       checkPage({ first }, []);
-      return ctx.feed.replay(changeFilter(null, liveFields, where), after ?? null, first ?? defaultPageSize);
+      return replayChanges(ctx, changeFilter(null, liveFields, where), after, first ?? defaultPageSize);
     },
   }),
 );

@@ -1,3 +1,4 @@
+import { resourceOfTable } from "../access/resource.ts";
 import { tables } from "../db/tables.ts";
 import { builder } from "./builder.ts";
 import { readId } from "./ids.ts";
@@ -22,11 +23,15 @@ export function addRootFields({ name, one, many, list, hasRef, ...options }: Roo
   const table = options.table as "packs";
   const ref = options.ref as typeof table;
   const counted = tables[table];
+  const resource = resourceOfTable[options.table];
+  if (!resource) throw new Error(`${options.table} are no resource that can be granted on`);
+  const authScopes = { may: `${resource}:read` } as const;
 
   builder.queryField(one, (t) =>
     t.drizzleField({
       type: ref,
       nullable: true,
+      authScopes,
       description: `The ${name} with that id; null when there is none.`,
       args: { id: t.arg.id({ required: true, description: `The id of a ${name}.` }) },
       resolve: (query, _root, { id }, ctx) =>
@@ -38,6 +43,7 @@ export function addRootFields({ name, one, many, list, hasRef, ...options }: Roo
       t.drizzleField({
         type: ref,
         nullable: true,
+        authScopes,
         description: `The ${name} with that ref; null when there is none.`,
         args: { ref: t.arg.string({ required: true, description: `The ref of a ${name}.` }) },
         resolve: (query, _root, args, ctx) => ctx.db.query[table].findFirst(query({ where: { ref: args.ref } })),
@@ -49,11 +55,12 @@ export function addRootFields({ name, one, many, list, hasRef, ...options }: Roo
       {
         type: ref,
         nullable: true,
+        authScopes,
         description: `Every ${name}, page by page.`,
         args: list.args,
         complexity: pageCost,
-        totalCount: (_root, args, ctx) => ctx.db.$count(counted, list.query(args).where.RAW(counted)),
-        resolve: (query, _root, args, ctx) => ctx.db.query[table].findMany(query(list.query(args))),
+        totalCount: (_root, args, ctx) => ctx.db.$count(counted, list.query(args, ctx).where.RAW(counted)),
+        resolve: (query, _root, args, ctx) => ctx.db.query[table].findMany(query(list.query(args, ctx))),
       },
       list.connection,
     ),

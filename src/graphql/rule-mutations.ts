@@ -73,7 +73,7 @@ builder.mutationField("createRule", (t) =>
     resolve: async (query, _root, { input }, ctx) => {
       const conditions = readConditions(input.conditions);
       const { id } = await createRule(ctx.engine, ctx.session, { ...input, conditions });
-      return await ctx.db.query.rules.findFirst(query({ where: { id } }));
+      return await ctx.written.query.rules.findFirst(query({ where: { id } }));
     },
   }),
 );
@@ -91,7 +91,7 @@ builder.mutationField("updateRule", (t) =>
       const { ref, expectedUpdated = null, ...given } = input;
       const patch = { ...given, conditions: readConditions(input.conditions) };
       const { id } = await updateRule(ctx.engine, ctx.session, { ref, expectedUpdated, patch });
-      return await ctx.db.query.rules.findFirst(query({ where: { id } }));
+      return await ctx.written.query.rules.findFirst(query({ where: { id } }));
     },
   }),
 );
@@ -105,7 +105,7 @@ builder.mutationField("enableRule", (t) =>
     errors: refusable("rule", "The rule as it is now."),
     resolve: async (query, _root, { input }, ctx) => {
       const { id } = await setRuleEnabled(ctx.engine, ctx.session, { ref: input.ref, enabled: true });
-      return await ctx.db.query.rules.findFirst(query({ where: { id } }));
+      return await ctx.written.query.rules.findFirst(query({ where: { id } }));
     },
   }),
 );
@@ -119,7 +119,7 @@ builder.mutationField("disableRule", (t) =>
     errors: refusable("rule", "The rule as it is now."),
     resolve: async (query, _root, { input }, ctx) => {
       const { id } = await setRuleEnabled(ctx.engine, ctx.session, { ref: input.ref, enabled: false });
-      return await ctx.db.query.rules.findFirst(query({ where: { id } }));
+      return await ctx.written.query.rules.findFirst(query({ where: { id } }));
     },
   }),
 );

@@ -1,4 +1,5 @@
 import { builder } from "./builder.ts";
+import { scopeMutations } from "./mutations.ts";
 import "./action.ts";
 import "./enforcement.ts";
 import "./event.ts";
@@ -17,4 +18,4 @@ import "./viewer.ts";
 import "./worker.ts";
 
 /** The API's schema; each file of a subject adds its part to the builder. */
-export const schema = builder.toSchema();
+export const schema = scopeMutations(builder.toSchema());

@@ -24,6 +24,7 @@ export function attachSockets(server: Server, yoga: GraphQLServer): () => Promis
         const credentials = socketCredentials(extra.request, connectionParams);
         const { schema, execute, subscribe, contextFactory, parse, validate } = yoga.getEnveloped({
           credentials,
+          ip: extra.request.socket.remoteAddress ?? null,
           params,
         });
         try {

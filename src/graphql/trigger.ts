@@ -109,7 +109,7 @@ builder.mutationField("createTrigger", (t) =>
     errors: refusable("trigger", "The new trigger."),
     resolve: async (query, _root, { input }, ctx) => {
       const { id } = await createTrigger(ctx.engine, ctx.session, input);
-      return await ctx.db.query.triggers.findFirst(query({ where: { id } }));
+      return await ctx.written.query.triggers.findFirst(query({ where: { id } }));
     },
   }),
 );

@@ -1,3 +1,4 @@
+import type { Session } from "../access/session.ts";
 import { builder } from "./builder.ts";
 
 const Identity = builder.drizzleNode("identities", {
@@ -11,7 +12,7 @@ const Identity = builder.drizzleNode("identities", {
   }),
 });
 
-const Viewer = builder.objectRef<{ identityId: bigint }>("Viewer").implement({
+const Viewer = builder.objectRef<Session>("Viewer").implement({
   description: "Whoever asks.",
   fields: (t) => ({
     identity: t.drizzleField({
@@ -19,7 +20,7 @@ const Viewer = builder.objectRef<{ identityId: bigint }>("Viewer").implement({
       nullable: true,
       description: "Who you are.",
       resolve: (query, { identityId }, _args, ctx) =>
-        ctx.db.query.identities.findFirst(query({ where: { id: identityId } })),
+        identityId === null ? null : ctx.db.query.identities.findFirst(query({ where: { id: identityId } })),
     }),
   }),
 });
@@ -29,6 +30,6 @@ builder.queryField("viewer", (t) =>
     type: Viewer,
     nullable: true,
     description: "You.",
-    resolve: (_root, _args, ctx) => ({ identityId: ctx.session.identityId }),
+    resolve: (_root, _args, ctx) => ctx.session,
   }),
 );

@@ -2,18 +2,20 @@ import { sql } from "drizzle-orm";
 import { isNonNullType } from "graphql";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createKeyring } from "../../src/access/key.ts";
-import type { Session } from "../../src/access/session.ts";
+import { openSession } from "../../src/access/session.ts";
+import { createSessions, type Sessions } from "../../src/access/sessions.ts";
 import { schema } from "../../src/graphql/schema.ts";
 import { createGraphQL } from "../../src/graphql/server.ts";
 import { createLog } from "../../src/log.ts";
 import { createFeed, type Feed } from "../../src/notifier/feed.ts";
 import { createEngine, type TestEngine } from "../support/database.ts";
 
-const session: Session = { identityId: 1n, login: "reader", tokenId: 1n, kind: "api", expiresAt: null };
+const session = openSession("1");
 const globalId = (typename: string, id: number) => btoa(`${typename}:${id}`);
 
 let engine: TestEngine;
 let feed: Feed;
+let sessions: Sessions;
 let yoga: ReturnType<typeof createGraphQL>;
 let signedIn = true;
 
@@ -69,10 +71,12 @@ beforeAll(async () => {
   feed = await createFeed(engine);
   const log = createLog({ level: "silent", format: "json" }); // one failure is on purpose
   const keyed = { ...engine, log, keyring: createKeyring(Buffer.alloc(32, 1)) };
-  yoga = createGraphQL({ engine: keyed, feed, authenticate: async () => (signedIn ? session : null) });
+  sessions = createSessions(engine.db, log);
+  yoga = createGraphQL({ engine: keyed, feed, sessions, authenticate: async () => (signedIn ? session : null) });
 });
 
 afterAll(async () => {
+  await sessions.close();
   await feed.close();
   await engine[Symbol.asyncDispose]();
 });

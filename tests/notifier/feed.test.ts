@@ -87,7 +87,10 @@ describe("the feed", () => {
   test("an idle follower costs no statement of its own; a filter by entity gets that entity only", async () => {
     await using engine = await createEngine();
     const feed = await createFeed(engine);
+    const first = collect(feed, feed.position());
     await insertPack(engine, "one");
+    await until(() => first.seen.length > 0, "the feed to have passed what was made before the others follow it");
+    await first.stop();
     const [{ id } = { id: "0" }] = await rows<{ id: string }>(
       engine.db,
       sql`select id::text from attune.pack where ref = 'one'`,

@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { type SQL, sql } from "drizzle-orm";
-import type { Session } from "../../src/access/session.ts";
+import { openSession, type Session } from "../../src/access/session.ts";
 import { ensureAdmin } from "../../src/access/token.ts";
 import { ensureDefaultPack, loadPack } from "../../src/catalog/load.ts";
 import { readPack } from "../../src/catalog/read.ts";
@@ -80,7 +80,7 @@ export async function createWorld(): Promise<World> {
   });
   const runtimes = await rows<{ ref: string }>(engine.db, sql`select ref from attune.runtime`);
   for (const { ref } of runtimes) await engine.jobs.open(runtimeQueue(ref));
-  const session: Session = { identityId: BigInt(admin), login: "admin", tokenId: 0n, kind: "api", expiresAt: null };
+  const session = openSession(admin);
   return { engine, session, ...makers(engine, session), ...looks(engine), ...roles(engine) };
 }
 

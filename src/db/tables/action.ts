@@ -3,6 +3,7 @@ import { boolean, check, index, integer, text } from "drizzle-orm/pg-core";
 import { attune, changed, dotted, jsonObject, reference, textList, versioned } from "../schema.ts";
 import { pack } from "./pack.ts";
 import { runtime } from "./runtime.ts";
+import { workflowDefinition } from "./workflow.ts";
 
 /** Something that can be run. */
 export const action = attune.table(
@@ -35,6 +36,7 @@ export const action = attune.table(
     onWorkerLoss: text({ enum: ["abandon", "requeue"] })
       .notNull()
       .default("abandon"),
+    workflowId: reference("workflow").references(() => workflowDefinition.id, { onDelete: "set null" }),
     permissionSetRefs: textList(),
     workerSelector: jsonObject().notNull().default({}),
   },
@@ -47,5 +49,6 @@ export const action = attune.table(
     check("action_on_worker_loss_check", sql`${t.onWorkerLoss} in ('abandon', 'requeue')`),
     index("action_pack_idx").on(t.packId),
     index("action_runtime_idx").on(t.runtimeId),
+    index("action_workflow_idx").on(t.workflowId).where(sql`${t.workflowId} is not null`),
   ],
 );

@@ -3,6 +3,7 @@ import { boolean, index, integer, jsonb, text } from "drizzle-orm/pg-core";
 import type { Json } from "../../lang/json.ts";
 import { attune, base, changed, instant, json, jsonObject, reference } from "../schema.ts";
 import { rule } from "./rule.ts";
+import { sensor } from "./sensor.ts";
 import { trigger } from "./trigger.ts";
 
 /** Something that happened: stored first, then evaluated against every enabled rule of its trigger. */
@@ -15,6 +16,7 @@ export const event = attune.table(
     triggerRef: text().notNull(),
     config: jsonObject(),
     payload: json(),
+    sourceId: reference("source").references(() => sensor.id, { onDelete: "set null" }),
     sourceRef: text(),
     ruleId: reference("rule").references(() => rule.id, { onDelete: "set null" }),
     traceTag: text().notNull(),
@@ -28,6 +30,7 @@ export const event = attune.table(
     index("event_created_idx").on(t.created.desc(), t.id.desc()),
     index("event_trigger_idx").on(t.triggerId),
     index("event_trigger_ref_idx").on(t.triggerRef),
+    index("event_source_idx").on(t.sourceId).where(sql`${t.sourceId} is not null`),
     index("event_rule_idx").on(t.ruleId).where(sql`${t.ruleId} is not null`),
     index("event_cause_execution_idx").on(t.causeExecutionId).where(sql`${t.causeExecutionId} is not null`),
     index("event_trace_tag_idx").on(t.traceTag),

@@ -136,3 +136,18 @@ export const executionLog = attune.table(
   },
   (t) => [unique("execution_log_execution_seq_key").on(t.executionId, t.seq)],
 );
+
+/** A secret that an execution was given: where in its parameters, from which key or rule, and its encrypted value. */
+export const executionSecret = attune.table(
+  "execution_secret",
+  {
+    ...base(),
+    executionId: reference("execution")
+      .notNull()
+      .references(() => execution.id, { onDelete: "cascade" }),
+    path: text().notNull(),
+    source: text().notNull(),
+    encrypted: text().notNull(),
+  },
+  (t) => [unique("execution_secret_execution_path_key").on(t.executionId, t.path)],
+);

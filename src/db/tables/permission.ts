@@ -1,3 +1,4 @@
+import { sql } from "drizzle-orm";
 import { check, index, jsonb, text, unique } from "drizzle-orm/pg-core";
 import type { Json } from "../../lang/json.ts";
 import { attune, base, dotted, reference, versioned } from "../schema.ts";
@@ -17,6 +18,40 @@ export const permissionSet = attune.table(
     grants: jsonb().$type<Json[]>().notNull().default([]),
   },
   (t) => [check("permission_set_ref_check", dotted(t.ref)), index("permission_set_pack_idx").on(t.packId)],
+);
+
+/** The roles of an identity; a role brings permission sets and may be assigned inquiries. */
+export const identityRole = attune.table(
+  "identity_role",
+  {
+    ...base(),
+    identityId: reference("identity")
+      .notNull()
+      .references(() => identity.id, { onDelete: "cascade" }),
+    role: text().notNull(),
+  },
+  (t) => [
+    check("identity_role_role_check", sql`${t.role} ~ '^[a-z][a-z0-9_-]{0,62}$'`),
+    unique("identity_role_identity_role_key").on(t.identityId, t.role),
+    index("identity_role_role_idx").on(t.role),
+  ],
+);
+
+/** Which permission sets a role brings. */
+export const permissionSetRole = attune.table(
+  "permission_set_role",
+  {
+    ...base(),
+    permissionSetId: reference("permission_set")
+      .notNull()
+      .references(() => permissionSet.id, { onDelete: "cascade" }),
+    role: text().notNull(),
+  },
+  (t) => [
+    check("permission_set_role_role_check", sql`${t.role} ~ '^[a-z][a-z0-9_-]{0,62}$'`),
+    unique("permission_set_role_permission_set_role_key").on(t.permissionSetId, t.role),
+    index("permission_set_role_role_idx").on(t.role),
+  ],
 );
 
 /** Which identity holds which permission set. */

@@ -3,6 +3,7 @@ import { type AnyPgColumn, check, index, text } from "drizzle-orm/pg-core";
 import { attune, base, changed, instant, reference } from "../schema.ts";
 import { execution } from "./execution.ts";
 import { identity } from "./identity.ts";
+import { sensor } from "./sensor.ts";
 
 /** Every credential: opaque, stored as the sha-256 of 32 random bytes; the value itself is shown once. */
 export const token = attune.table(
@@ -14,6 +15,7 @@ export const token = attune.table(
     tokenHash: text().notNull().unique(),
     identityId: reference("identity").references(() => identity.id, { onDelete: "cascade" }),
     executionId: reference("execution").references((): AnyPgColumn => execution.id, { onDelete: "cascade" }),
+    sensorId: reference("sensor").references((): AnyPgColumn => sensor.id, { onDelete: "cascade" }),
     label: text(),
     prefix: text(),
     permissionSetRefs: text().array(),
@@ -26,6 +28,7 @@ export const token = attune.table(
     check("token_kind_check", sql`${t.kind} in ('signin', 'session', 'api', 'execution', 'sensor')`),
     index("token_identity_idx").on(t.identityId),
     index("token_execution_idx").on(t.executionId).where(sql`${t.executionId} is not null`),
+    index("token_sensor_idx").on(t.sensorId).where(sql`${t.sensorId} is not null`),
     index("token_revoked_by_idx").on(t.revokedById).where(sql`${t.revokedById} is not null`),
   ],
 );

@@ -2,6 +2,7 @@ import { sql } from "drizzle-orm";
 import { bigint, boolean, check, index, inet, integer, text, unique } from "drizzle-orm/pg-core";
 import { attune, base, changed, dotted, jsonObject, reference, versioned } from "../schema.ts";
 import { pack } from "./pack.ts";
+import { sensor } from "./sensor.ts";
 
 /** A kind of event: what a rule configures (`param_schema`) and what its events carry (`out_schema`). */
 export const trigger = attune.table(
@@ -18,13 +19,18 @@ export const trigger = attune.table(
     isAdhoc: boolean().notNull().default(false),
     paramSchema: jsonObject(),
     outSchema: jsonObject(),
+    sensorId: reference("sensor").references(() => sensor.id, { onDelete: "set null" }),
     sensorRef: text(),
     webhookEnabled: boolean().notNull().default(false),
     webhookKey: text().unique(),
     webhookConfig: jsonObject().notNull().default({}),
     rulesRevision: bigint({ mode: "bigint" }).notNull().default(sql`0`),
   },
-  (t) => [check("trigger_ref_check", dotted(t.ref)), index("trigger_pack_idx").on(t.packId)],
+  (t) => [
+    check("trigger_ref_check", dotted(t.ref)),
+    index("trigger_pack_idx").on(t.packId),
+    index("trigger_sensor_idx").on(t.sensorId).where(sql`${t.sensorId} is not null`),
+  ],
 );
 
 /** Every request to a webhook, taken or refused, and why. */

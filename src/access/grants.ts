@@ -1,0 +1,134 @@
+import { z } from "zod";
+import { ForbiddenError } from "../errors.ts";
+import type { Session } from "./session.ts";
+
+/** What can be granted on: the tables that have rows of their own in the API. */
+export const resources = [
+  "pack",
+  "runtime",
+  "action",
+  "trigger",
+  "sensor",
+  "rule",
+  "event",
+  "enforcement",
+  "execution",
+  "inquiry",
+  "identity",
+  "permission_set",
+  "token",
+  "key",
+  "artifact",
+  "notification",
+  "worker",
+  "policy",
+  "workflow_definition",
+  "audit_event",
+] as const;
+export type Resource = (typeof resources)[number];
+
+/** Which rows a grant is about; all that is given must hold. A row that cannot say so (an event has no owner) is not meant. */
+export interface Constraints {
+  pack_refs?: string[] | undefined;
+  refs?: string[] | undefined;
+  except_refs?: string[] | undefined;
+  /** Only rows that belong to whoever holds the grant. */
+  owner?: "self" | undefined;
+}
+
+/** May do those actions with that resource; `*` is every resource, or every action. There is nothing that forbids. */
+export interface Grant {
+  resource: string;
+  actions: string[];
+  constraints?: Constraints | undefined;
+}
+
+const refs = z.array(z.string().min(1).max(200)).min(1).max(100).optional();
+
+/** A permission set's grants, as in YAML and in the API. */
+export const grantList = z
+  .array(
+    z.strictObject({
+      resource: z.enum([...resources, "*"]),
+      actions: z
+        .array(z.string().regex(/^([a-z][a-z_]*|\*)$/))
+        .min(1)
+        .max(20),
+      constraints: z
+        .strictObject({ pack_refs: refs, refs, except_refs: refs, owner: z.literal("self").optional() })
+        .optional(),
+    }),
+  )
+  .max(200);
+
+/** What a row says to a grant's constraints. */
+export interface Target {
+  ref?: string | null;
+  packRef?: string | null;
+  ownerId?: bigint | null;
+}
+
+/** Everything, without a constraint. */
+export const everyGrant: readonly Grant[] = [{ resource: "*", actions: ["*"] }];
+
+/** The target of something known by a ref `pack.name`. */
+export function targetOf(ref: string, ownerId: bigint | null = null): Target {
+  return { ref, packRef: ref.split(".", 1)[0] ?? "", ownerId };
+}
+
+const covers = (grant: Grant, resource: string, action: string) =>
+  (grant.resource === "*" || grant.resource === resource) &&
+  (grant.actions.includes("*") || grant.actions.includes(action));
+
+/** The grants that speak of the resource and action, whatever their constraints. */
+export function grantsFor({ grants }: Session, resource: Resource, action: string): Grant[] {
+  return grants.filter((grant) => covers(grant, resource, action));
+}
+
+/** Whether the session may do that to the target; without a target: to anything at all. */
+export function may(session: Session, resource: Resource, action: string, target?: Target): boolean {
+  return grantsFor(session, resource, action).some(({ constraints }) => !target || fits(constraints, target, session));
+}
+
+/** Throws ForbiddenError unless the session may do that to the target. */
+export function authorize(session: Session, resource: Resource, action: string, target: Target): void {
+  if (may(session, resource, action, target)) return;
+  const what = target.ref ? `${resource} "${target.ref}"` : `this ${resource}`;
+  throw new ForbiddenError(`You may not ${action} the ${what}: it takes a grant of ${resource}:${action}.`);
+}
+
+function fits(constraints: Constraints | undefined, { ref, packRef, ownerId }: Target, session: Session): boolean {
+  if (!constraints) return true;
+  const { pack_refs, refs, except_refs, owner } = constraints;
+  if (pack_refs && !(packRef && pack_refs.includes(packRef))) return false;
+  if (refs && !(ref && refs.includes(ref))) return false;
+  if (except_refs && ref && except_refs.includes(ref)) return false;
+  return owner === undefined || (ownerId !== null && ownerId !== undefined && ownerId === session.identityId);
+}
+
+/** Whether whoever holds `held` holds all of `wanted` too: nobody grants what they do not hold. */
+export function holds(held: readonly Grant[], wanted: Grant): boolean {
+  return wanted.actions.every((action) =>
+    held.some((own) => covers(own, wanted.resource, action) && widerOrEqual(own.constraints, wanted.constraints ?? {})),
+  );
+}
+
+/** Those grants of `wanted` that `held` holds. */
+export function narrow(held: readonly Grant[], wanted: readonly Grant[]): Grant[] {
+  return wanted.filter((grant) => holds(held, grant));
+}
+
+function widerOrEqual(own: Constraints | undefined, wanted: Constraints): boolean {
+  if (!own) return true;
+  const within = (mine: string[] | undefined, theirs: string[] | undefined) =>
+    !mine || theirs?.every((ref) => mine.includes(ref)) === true;
+  const spared = (own.except_refs ?? []).every(
+    (ref) => wanted.except_refs?.includes(ref) || (wanted.refs !== undefined && !wanted.refs.includes(ref)),
+  );
+  return (
+    within(own.pack_refs, wanted.pack_refs) &&
+    within(own.refs, wanted.refs) &&
+    spared &&
+    (own.owner === undefined || wanted.owner === own.owner)
+  );
+}

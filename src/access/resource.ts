@@ -1,0 +1,194 @@
+import { and, inArray, not, or, type SQL, sql } from "drizzle-orm";
+import type { PgColumn } from "drizzle-orm/pg-core";
+import { type Constraints, grantsFor, type Resource } from "./grants.ts";
+import type { Session } from "./session.ts";
+
+/** A table as a query sees it, under whatever alias. */
+export type Columns = Readonly<Record<string, PgColumn>>;
+type Expression = (table: Columns) => SQL;
+
+/** How a resource's rows answer a grant's constraints in SQL; what is missing, no row of it can answer. */
+interface Answers {
+  ref?: Expression;
+  pack?: Expression;
+  owner?: Expression;
+  /** Rows that may be read without a grant. */
+  always?: (session: Session) => Expression | null;
+}
+
+const column =
+  (name: string): Expression =>
+  (table) =>
+    sql`${table[name]}`;
+const packOf =
+  (name: string): Expression =>
+  (table) =>
+    sql`split_part(${table[name]}, '.', 1)`;
+const dotted = (name = "ref"): Answers => ({ ref: column(name), pack: packOf(name) });
+const own =
+  (name: string) =>
+  ({ identityId }: Session): Expression | null =>
+    identityId === null ? null : (table) => sql`${table[name]} = ${String(identityId)}::bigint`;
+
+const answers: Readonly<Record<Resource, Answers>> = {
+  pack: { ref: column("ref"), pack: column("ref") },
+  runtime: dotted(),
+  action: dotted(),
+  trigger: dotted(),
+  sensor: dotted(),
+  rule: { ...dotted(), owner: column("ownerId") },
+  event: dotted("triggerRef"),
+  enforcement: dotted("ruleRef"),
+  execution: { ...dotted("actionRef"), owner: column("executorId") },
+  inquiry: {
+    owner: column("assignedToId"),
+    always: ({ identityId, roles }) =>
+      identityId === null
+        ? null
+        : (table) =>
+            or(
+              sql`${table["assignedToId"]} = ${String(identityId)}::bigint`,
+              roles.length > 0 ? sql`${table["assignedRole"]} in ${roles}` : undefined,
+            ) ?? sql`false`,
+  },
+  identity: { ref: column("login"), owner: column("id"), always: own("id") },
+  permission_set: dotted(),
+  token: { owner: column("identityId"), always: own("identityId") },
+  key: { ref: column("ref"), owner: column("ownerIdentityId"), always: own("ownerIdentityId") },
+  artifact: {
+    ref: column("ref"),
+    owner: (table) =>
+      sql`case when ${table["scope"]} = 'identity' then (select i.id from attune.identity i where i.login = ${table["owner"]}) end`,
+  },
+  notification: {},
+  worker: { ref: column("name") },
+  policy: dotted(),
+  workflow_definition: dotted(),
+  audit_event: { owner: column("actorId") },
+};
+
+/** The resource that the rows of a table are, by the table's plural name; others are parts of what they are reached from. */
+export const resourceOfTable: Readonly<Record<string, Resource>> = {
+  packs: "pack",
+  runtimes: "runtime",
+  actions: "action",
+  triggers: "trigger",
+  sensors: "sensor",
+  rules: "rule",
+  events: "event",
+  enforcements: "enforcement",
+  executions: "execution",
+  inquiries: "inquiry",
+  identities: "identity",
+  permissionSets: "permission_set",
+  tokens: "token",
+  keys: "key",
+  artifacts: "artifact",
+  notifications: "notification",
+  workers: "worker",
+  policies: "policy",
+  workflowDefinitions: "workflow_definition",
+  auditEvents: "audit_event",
+};
+
+/** Which rows of the resource the session may read, as a condition; null: all of them. */
+export function readable(session: Session, resource: Resource): Expression | null {
+  if (resource === "notification") return readableNotifications(session);
+  return condition(session, resource, answers[resource]);
+}
+
+function condition(session: Session, resource: Resource, { always, ...answer }: Answers): Expression | null {
+  const grants = grantsFor(session, resource, "read");
+  if (grants.some(({ constraints }) => !constraints)) return null;
+  const own = always?.(session);
+  return (table) =>
+    or(
+      ...grants.map(({ constraints }) => constrained(constraints ?? {}, answer, session, table)),
+      own ? own(table) : undefined,
+    ) ?? sql`false`;
+}
+
+function constrained(constraints: Constraints, answer: Answers, session: Session, table: Columns): SQL {
+  const { pack_refs, refs, except_refs, owner } = constraints;
+  const asked = (expression: Expression | undefined, test: (value: SQL) => SQL) =>
+    expression ? test(expression(table)) : sql`false`;
+  return (
+    and(
+      pack_refs ? asked(answer.pack, (value) => inArray(value, pack_refs)) : undefined,
+      refs ? asked(answer.ref, (value) => inArray(value, refs)) : undefined,
+      except_refs && answer.ref ? not(inArray(answer.ref(table), except_refs)) : undefined,
+      owner
+        ? asked(answer.owner, (value) =>
+            session.identityId === null ? sql`false` : sql`${value} = ${String(session.identityId)}::bigint`,
+          )
+        : undefined,
+    ) ?? sql`true`
+  );
+}
+
+/** What a change in the notification log says of its entity, by channel; the others are told by their ref. */
+const contentRef: Readonly<Record<string, string>> = {
+  execution: "actionRef",
+  inquiry: "actionRef",
+  event: "triggerRef",
+  enforcement: "ruleRef",
+  worker: "name",
+};
+/** The channels of the log, each about the resource of its name. Those not listed are told to nobody but who may read all. */
+export const channels = [
+  "execution",
+  "event",
+  "enforcement",
+  "inquiry",
+  "worker",
+  "rule",
+  "pack",
+  "key",
+  "artifact",
+  "token",
+] as const satisfies readonly Resource[];
+
+const contentOwner: Readonly<Record<string, string>> = { execution: "executor", inquiry: "assignedTo" };
+
+/** A notification is readable where its entity is: decided by what the entry itself holds. */
+function readableNotifications(session: Session): Expression | null {
+  const text =
+    (key: string): Expression =>
+    (table) =>
+      sql`${table["content"]} ->> ${key}`;
+  const parts = channels.map((channel) => {
+    const ownerKey = contentOwner[channel];
+    const readable = condition(session, channel, {
+      ref: text(contentRef[channel] ?? "ref"),
+      pack: column("packRef"),
+      ...(ownerKey ? { owner: (table) => sql`(${text(ownerKey)(table)})::bigint` } : {}),
+    });
+    return { channel, readable };
+  });
+  const everything = grantsFor(session, "notification", "read").some(({ constraints }) => !constraints);
+  if (everything && parts.every(({ readable }) => readable === null)) return null;
+  return (table) =>
+    or(
+      ...parts.map(({ channel, readable }) =>
+        and(sql`${table["channel"]} = ${channel}`, readable === null ? undefined : readable(table)),
+      ),
+    ) ?? sql`false`;
+}
+
+/** Of a change in the log: the resource that it is about and what it says to constraints; null: told to nobody. */
+export function changeTarget(change: {
+  channel: string;
+  packRef: string | null;
+  content: Readonly<Record<string, unknown>> | null;
+}): { resource: Resource; ref: string | null; packRef: string | null; ownerId: bigint | null } | null {
+  const resource = channels.find((channel) => channel === change.channel);
+  if (!resource) return null;
+  const ref = change.content?.[contentRef[resource] ?? "ref"];
+  const owner = change.content?.[contentOwner[resource] ?? ""];
+  return {
+    resource,
+    ref: typeof ref === "string" ? ref : null,
+    packRef: change.packRef,
+    ownerId: typeof owner === "string" ? BigInt(owner) : null,
+  };
+}

@@ -1,0 +1,162 @@
+import { createHash } from "node:crypto";
+import { sql } from "drizzle-orm";
+import { type Db, rows } from "../db/client.ts";
+import { startLoop } from "../lib/loop.ts";
+import type { Log } from "../log.ts";
+import { type Grant, narrow } from "./grants.ts";
+import type { Session } from "./session.ts";
+
+/** What is stored of a credential is its sha-256. */
+export function hashOf(value: string): string {
+  return createHash("sha256").update(value).digest("hex");
+}
+
+interface Found {
+  token: string;
+  hash: string;
+  identity: string | null;
+  login: string | null;
+  kind: Session["kind"];
+  expires: string | null;
+  execution: string | null;
+  /** What the identity holds; null without one. */
+  held: Grant[] | null;
+  /** What the token was narrowed to; null: it was not. */
+  asked: Grant[] | null;
+  roles: string[] | null;
+}
+
+/** The grants of an identity, by its sets and its roles' sets: a subquery over `i`. */
+const heldGrants =
+  sql.raw(`(select coalesce(jsonb_agg(g.value), '[]'::jsonb) from attune.permission_set s, jsonb_array_elements(s.grants) g
+  where s.id in (select a.permission_set from attune.permission_assignment a where a.identity = i.id
+    union all select p.permission_set from attune.permission_set_role p join attune.identity_role r on r.role = p.role
+      where r.identity = i.id))`);
+
+/** Loads the sessions of valid credentials, by hash or by token id, in one statement. */
+async function load(db: Db, by: "token_hash" | "id", values: readonly string[]): Promise<Map<string, Session>> {
+  const found = await rows<Found>(
+    db,
+    sql`select t.id::text as "token", t.token_hash as "hash", i.id::text as "identity", i.login as "login", t.kind as "kind",
+        to_jsonb(t.expires_at) #>> '{}' as "expires", t.execution::text as "execution",
+        case when i.id is not null then ${heldGrants} end as "held",
+        case when t.kind = 'sensor' then (select jsonb_build_array(jsonb_build_object('resource', 'event', 'actions',
+            jsonb_build_array('create'), 'constraints', jsonb_build_object('refs', coalesce(jsonb_agg(g.ref), '[]'::jsonb))))
+            from attune.trigger g where g.sensor = t.sensor)
+          when t.permission_set_refs is not null then (select coalesce(jsonb_agg(g.value), '[]'::jsonb)
+            from attune.permission_set s, jsonb_array_elements(s.grants) g where s.ref = any(t.permission_set_refs))
+        end as "asked",
+        (select array_agg(r.role order by r.role) from attune.identity_role r where r.identity = i.id) as "roles"
+      from attune.token t left join attune.identity i on i.id = t.identity
+      where ${by === "id" ? sql`t.id::text` : sql`t.token_hash`} in ${values}
+        and t.kind <> 'signin' and t.revoked_at is null and (t.expires_at is null or t.expires_at > now())
+        and (i.id is null or not i.frozen) and (i.id is not null or t.kind in ('execution', 'sensor'))`,
+  );
+  return new Map(found.map((row) => [by === "id" ? row.token : row.hash, toSession(row)]));
+}
+
+function toSession(row: Found): Session {
+  const held = row.held ?? null;
+  // A token never gives more than its identity holds now; where no identity stands behind it, its sets are all it has.
+  const asked = row.asked ?? (row.kind === "execution" ? [] : null);
+  const grants = asked === null ? (held ?? []) : held === null || row.kind === "sensor" ? asked : narrow(held, asked);
+  return {
+    identityId: row.identity === null ? null : BigInt(row.identity),
+    login: row.login ?? row.kind,
+    tokenId: BigInt(row.token),
+    kind: row.kind,
+    expiresAt: row.expires === null ? null : new Date(row.expires),
+    grants,
+    roles: row.roles ?? [],
+    executionId: row.execution === null ? null : BigInt(row.execution),
+  };
+}
+
+/** What an identity may do now; nothing when it is frozen or gone. */
+export async function findGrants(db: Db, identity: string): Promise<Grant[]> {
+  const [found] = await rows<{ held: Grant[] }>(
+    db,
+    sql`select ${heldGrants} as "held" from attune.identity i where i.id = ${identity}::bigint and not i.frozen`,
+  );
+  return found?.held ?? [];
+}
+
+/** The session of a credential; null when it is unknown, revoked or expired, or its identity is frozen. Not cached. */
+export async function findSession(db: Db, value: string): Promise<Session | null> {
+  const hash = hashOf(value);
+  return (await load(db, "token_hash", [hash])).get(hash) ?? null;
+}
+
+/** This process's sessions: looked up once a second at most, and at once when something about access has changed. */
+export interface Sessions {
+  find(value: string): Promise<Session | null>;
+  /** Calls back with the session as it has become, once: null when it is over. Returns the way to stop watching. */
+  watch(session: Session, changed: (session: Session | null) => void): () => void;
+  /** Forgets what is cached and looks every watched session up again. */
+  refresh(): void;
+  close(): Promise<void>;
+}
+
+const cacheMs = 1000;
+const cacheSize = 10_000;
+const neverMs = 24 * 3600 * 1000;
+
+interface Watched {
+  session: Session;
+  changed: (session: Session | null) => void;
+}
+
+/** Sessions over a database. */
+export function createSessions(db: Db, log: Log): Sessions {
+  const cache = new Map<string, { at: number; session: Promise<Session | null> }>();
+  const watched = new Set<Watched>();
+
+  async function pass(): Promise<number> {
+    const due = [...watched].filter(({ session }) => session.tokenId !== 0n);
+    const ids = [...new Set(due.map(({ session }) => String(session.tokenId)))];
+    for (let start = 0; start < ids.length; start += 1000) {
+      const chunk = ids.slice(start, start + 1000);
+      const found = await load(db, "id", chunk);
+      for (const each of due) {
+        const id = String(each.session.tokenId);
+        if (!chunk.includes(id) || !watched.has(each)) continue;
+        const now = found.get(id) ?? null;
+        if (now === null || !same(now, each.session)) each.changed(now);
+      }
+    }
+    const ends = due.flatMap(({ session }) => (session.expiresAt ? [session.expiresAt.getTime() - Date.now()] : []));
+    return Math.min(neverMs, ...ends.map((ms) => Math.max(ms, 50)));
+  }
+  const loop = startLoop({ pass, failed: (error) => log.error({ err: error }, "looking up the open sessions") });
+
+  return {
+    find: async (value) => {
+      const hash = hashOf(value);
+      const known = cache.get(hash);
+      if (known && Date.now() - known.at < cacheMs) return await known.session;
+      if (cache.size >= cacheSize) cache.clear();
+      const session = load(db, "token_hash", [hash]).then((found) => found.get(hash) ?? null);
+      cache.set(hash, { at: Date.now(), session });
+      session.catch(() => cache.delete(hash)); // a failure is told to who asked, and not kept
+      return await session;
+    },
+    watch: (session, changed) => {
+      const entry = { session, changed };
+      watched.add(entry);
+      loop.wake();
+      return () => watched.delete(entry);
+    },
+    refresh: () => {
+      cache.clear();
+      loop.wake();
+    },
+    close: () => loop.stop(),
+  };
+}
+
+function same(a: Session, b: Session): boolean {
+  return (
+    JSON.stringify([a.grants, a.roles, a.login, a.expiresAt]) ===
+    JSON.stringify([b.grants, b.roles, b.login, b.expiresAt])
+  );
+}

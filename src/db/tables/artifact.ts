@@ -1,0 +1,69 @@
+import { sql } from "drizzle-orm";
+import { bigint, check, customType, index, integer, jsonb, text, unique } from "drizzle-orm/pg-core";
+import type { Json } from "../../lang/json.ts";
+import {
+  artifactRetention,
+  artifactType,
+  attune,
+  base,
+  changed,
+  ownerType,
+  reference,
+  versioned,
+  visibility,
+} from "../schema.ts";
+import { execution } from "./execution.ts";
+
+const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => "bytea" });
+
+/** A named thing that actions or people keep: a file in versions, a table, a link, a progress. */
+export const artifact = attune.table(
+  "artifact",
+  {
+    ...versioned(),
+    ...changed(),
+    ref: text().notNull(),
+    scope: ownerType().notNull().default("system"),
+    owner: text().notNull().default(""),
+    type: artifactType().notNull(),
+    visibility: visibility().notNull().default("private"),
+    name: text(),
+    description: text(),
+    contentType: text(),
+    size: bigint({ mode: "bigint" }),
+    data: jsonb().$type<Json>(),
+    retention: artifactRetention().notNull().default("versions"),
+    retentionLimit: integer().notNull().default(1),
+  },
+  (t) => [
+    check("artifact_retention_limit_check", sql`${t.retentionLimit} > 0`),
+    unique("artifact_scope_owner_ref_key").on(t.scope, t.owner, t.ref),
+    index("artifact_created_idx").on(t.created.desc(), t.id.desc()),
+  ],
+);
+
+/** One content of an artifact; never changed. Its bytes are in the row, or in a file named by `storage_key`. */
+export const artifactVersion = attune.table(
+  "artifact_version",
+  {
+    ...base(),
+    artifactId: reference("artifact")
+      .notNull()
+      .references(() => artifact.id, { onDelete: "cascade" }),
+    version: integer().notNull(),
+    executionId: reference("execution").references(() => execution.id, { onDelete: "set null" }),
+    contentType: text(),
+    size: bigint({ mode: "bigint" }).notNull(),
+    sha256: text().notNull(),
+    content: bytea(),
+    storageKey: text(),
+  },
+  (t) => [
+    check("artifact_version_version_check", sql`${t.version} > 0`),
+    check("artifact_version_size_check", sql`${t.size} >= 0`),
+    check("artifact_version_sha256_check", sql`${t.sha256} ~ '^[0-9a-f]{64}$'`),
+    check("artifact_version_content_check", sql`(${t.content} is null) <> (${t.storageKey} is null)`),
+    unique("artifact_version_artifact_version_key").on(t.artifactId, t.version),
+    index("artifact_version_execution_idx").on(t.executionId).where(sql`${t.executionId} is not null`),
+  ],
+);

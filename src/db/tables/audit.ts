@@ -1,0 +1,29 @@
+import { sql } from "drizzle-orm";
+import { index, inet, text } from "drizzle-orm/pg-core";
+import { attune, auditOutcome, base, jsonObject, reference } from "../schema.ts";
+import { identity } from "./identity.ts";
+
+/** Who did what, or tried to. Append-only; retention alone removes rows. */
+export const auditEvent = attune.table(
+  "audit_event",
+  {
+    ...base(),
+    category: text().notNull(),
+    eventType: text().notNull(),
+    outcome: auditOutcome().notNull(),
+    actorId: reference("actor").references(() => identity.id, { onDelete: "set null" }),
+    actorLogin: text(),
+    actorKind: text(),
+    ip: inet(),
+    requestId: text(),
+    resourceType: text(),
+    resourceRef: text(),
+    details: jsonObject(),
+  },
+  (t) => [
+    index("audit_event_created_idx").on(t.created.desc(), t.id.desc()),
+    index("audit_event_actor_idx").on(t.actorId).where(sql`${t.actorId} is not null`),
+    index("audit_event_resource_idx").on(t.resourceType, t.resourceRef),
+    index("audit_event_request_id_idx").on(t.requestId),
+  ],
+);

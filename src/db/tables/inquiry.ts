@@ -1,0 +1,34 @@
+import { sql } from "drizzle-orm";
+import { check, index, text } from "drizzle-orm/pg-core";
+import { attune, changed, inquiryStatus, instant, json, jsonObject, reference, versioned } from "../schema.ts";
+import { execution } from "./execution.ts";
+import { identity } from "./identity.ts";
+
+/** A question to a person, asked by an execution that waits for its answer, or by itself. */
+export const inquiry = attune.table(
+  "inquiry",
+  {
+    ...versioned(),
+    ...changed(),
+    executionId: reference("execution").references(() => execution.id, { onDelete: "cascade" }),
+    prompt: text().notNull(),
+    responseSchema: jsonObject(),
+    assignedToId: reference("assigned_to").references(() => identity.id, { onDelete: "set null" }),
+    assignedRole: text(),
+    status: inquiryStatus().notNull().default("pending"),
+    response: json(),
+    timeoutAt: instant(),
+    defaultResponse: json(),
+    respondedById: reference("responded_by").references(() => identity.id, { onDelete: "set null" }),
+    respondedAt: instant(),
+  },
+  (t) => [
+    check("inquiry_responded_at_check", sql`(${t.status} = 'responded') = (${t.respondedAt} is not null)`),
+    index("inquiry_execution_idx").on(t.executionId).where(sql`${t.executionId} is not null`),
+    index("inquiry_assigned_to_idx").on(t.assignedToId).where(sql`${t.assignedToId} is not null`),
+    index("inquiry_assigned_role_idx").on(t.assignedRole).where(sql`${t.assignedRole} is not null`),
+    index("inquiry_responded_by_idx").on(t.respondedById).where(sql`${t.respondedById} is not null`),
+    index("inquiry_timeout_at_idx").on(t.timeoutAt).where(sql`${t.status} = 'pending' and ${t.timeoutAt} is not null`),
+    index("inquiry_created_idx").on(t.created.desc(), t.id.desc()),
+  ],
+);

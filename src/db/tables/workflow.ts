@@ -1,0 +1,25 @@
+import { check, index, text } from "drizzle-orm/pg-core";
+import { attune, changed, dotted, jsonObject, reference, textList, versioned } from "../schema.ts";
+import { pack } from "./pack.ts";
+
+/** A graph of tasks; an action names it to be a workflow. */
+export const workflowDefinition = attune.table(
+  "workflow_definition",
+  {
+    ...versioned(),
+    ...changed(),
+    ref: text().notNull().unique(),
+    packId: reference("pack")
+      .notNull()
+      .references(() => pack.id, { onDelete: "cascade" }),
+    packRef: text().notNull(),
+    label: text().notNull(),
+    description: text(),
+    version: text().notNull(),
+    definition: jsonObject().notNull(),
+    paramSchema: jsonObject(),
+    outSchema: jsonObject(),
+    tags: textList(),
+  },
+  (t) => [check("workflow_definition_ref_check", dotted(t.ref)), index("workflow_definition_pack_idx").on(t.packId)],
+);
