@@ -1,4 +1,5 @@
 import { sql } from "drizzle-orm";
+import { authorize, targetOf } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
@@ -99,14 +100,16 @@ function checkEvent(trigger: EventTrigger, payload: Json): void {
 /** Stores one event by hand. Throws NotFoundError (no such trigger) and what `emitEvents` throws. */
 export async function createEvent(
   engine: Engine,
-  _session: Session,
+  session: Session,
   input: { trigger: string; payload: Json; traceTag: string | null },
 ): Promise<{ id: bigint }> {
-  const [id] = await write(engine, async (tx) => {
+  authorize(session, "event", "create", targetOf(input.trigger));
+  return await write(engine, async (tx) => {
     const trigger = await findTrigger(tx.db, input.trigger);
     if (!trigger) throw new NotFoundError("trigger", input.trigger);
     const { payload, traceTag } = input;
-    return await emitEvents(tx, [{ trigger, payload, config: null, rule: null, traceTag, cause: null, generation: 0 }]);
+    const event = { trigger, payload, config: null, rule: null, traceTag, cause: null, generation: 0 };
+    const [id] = await emitEvents(tx, [event]);
+    return { id: BigInt(id ?? 0) };
   });
-  return { id: BigInt(id ?? 0) };
 }

@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import { z } from "zod";
+import { authorize, may, targetOf } from "../access/grants.ts";
 import { identityOf, type Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
@@ -55,6 +56,7 @@ export async function createRule(
 ): Promise<{ id: bigint }> {
   const ref = checkInput(componentRef, input.ref, "ref");
   const packRef = ref.slice(0, ref.indexOf("."));
+  authorize(session, "rule", "create", targetOf(ref, session.identityId));
   return await write(engine, async (tx) => {
     const [pack] = await rows<{ id: string }>(tx.db, sql`select id::text from attune.pack where ref = ${packRef}`);
     if (!pack) throw new NotFoundError("pack", packRef);
@@ -73,6 +75,7 @@ export async function createRule(
       },
       input,
     );
+    requireReach(session, definition);
     const checked = await checkRule(tx.db, definition);
     const [rule] = await rows<{ id: string }>(
       tx.db,
@@ -92,24 +95,27 @@ export async function createRule(
 }
 
 /**
- * Changes what the patch names and leaves the rest. Throws NotFoundError, InvalidInputError, and ConflictError when
+ * Changes what the patch names and leaves the rest; whoever changes a rule owns it from then on, for it runs with its owner's
+ * grants. Throws NotFoundError, InvalidInputError, and ConflictError when
  * `expectedUpdated` is given and the rule has changed since.
  */
 export async function updateRule(
   engine: Engine,
-  _session: Session,
+  session: Session,
   input: { ref: string; expectedUpdated: Date | null; patch: RuleFields },
 ): Promise<{ id: bigint }> {
   return await write(engine, async (tx) => {
-    const stored = await lockRule(tx, input.ref);
+    const stored = await lockRule(tx, session, { ref: input.ref, action: "update" });
     if (input.expectedUpdated && input.expectedUpdated.getTime() !== new Date(stored.updated).getTime()) {
       throw new ConflictError(`The rule "${input.ref}" was changed at ${stored.updated}: read it again.`);
     }
     const given = Object.values(input.patch).filter((value) => value !== null && value !== undefined);
     if (given.length === 0) return { id: BigInt(stored.id) };
-    const checked = await checkRule(tx.db, merge(stored.definition, input.patch));
+    const definition = merge(stored.definition, input.patch);
+    requireReach(session, definition);
+    const checked = await checkRule(tx.db, definition);
     await tx.db.execute(
-      sql`update attune.rule set label = ${checked.label}, description = ${checked.description},
+      sql`update attune.rule set owner = ${identityOf(session)}::bigint, label = ${checked.label}, description = ${checked.description},
           action = ${checked.action}::bigint, action_ref = ${checked.actionRef}, trigger = ${checked.trigger}::bigint,
           trigger_ref = ${checked.triggerRef}, condition = ${checked.condition},
           conditions = ${checked.conditions}::text::jsonb, action_params = ${checked.actionParams}::text::jsonb,
@@ -125,12 +131,13 @@ export async function updateRule(
 /** Switches a rule on or off; one that is in that state already stays as it is. Throws NotFoundError. */
 export async function setRuleEnabled(
   engine: Engine,
-  _session: Session,
+  session: Session,
   input: { ref: string; enabled: boolean },
 ): Promise<{ id: bigint }> {
   return await write(engine, async (tx) => {
-    const stored = await lockRule(tx, input.ref);
+    const stored = await lockRule(tx, session, { ref: input.ref, action: "update" });
     if (stored.definition.enabled !== input.enabled) {
+      if (input.enabled) requireReach(session, stored.definition);
       await tx.db.execute(sql`update attune.rule set enabled = ${input.enabled} where id = ${stored.id}::bigint`);
       await syncTimer(tx, stored);
     }
@@ -141,26 +148,47 @@ export async function setRuleEnabled(
 /** Deletes a rule; what it did keeps the ref's text. Throws NotFoundError. */
 export async function deleteRule(
   engine: Engine,
-  _session: Session,
+  session: Session,
   input: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
   return await write(engine, async (tx) => {
-    const stored = await lockRule(tx, input.ref);
+    const stored = await lockRule(tx, session, { ref: input.ref, action: "delete" });
     await tx.db.execute(sql`delete from attune.rule where id = ${stored.id}::bigint`);
     return { id: BigInt(stored.id), ref: input.ref };
   });
 }
 
-async function lockRule(tx: Tx, ref: string): Promise<{ id: string; updated: string; definition: RuleDefinition }> {
-  const [rule] = await rows<{ id: string; updated: string; definition: RuleDefinition }>(
+/** What a rule connects must be within its author's reach: a rule shows its trigger's events to its action, and runs it. */
+function requireReach(session: Session, { actionRef, triggerRef }: RuleDefinition): void {
+  if (!may(session, "trigger", "read", targetOf(triggerRef))) throw new NotFoundError("trigger", triggerRef);
+  authorize(session, "action", "execute", targetOf(actionRef));
+}
+
+interface StoredRule {
+  id: string;
+  updated: string;
+  definition: RuleDefinition;
+}
+
+/** The rule, locked. Throws NotFoundError also where the session may not know of it, ForbiddenError. */
+async function lockRule(
+  tx: Tx,
+  session: Session,
+  { ref, action }: { ref: string; action: "update" | "delete" },
+): Promise<StoredRule> {
+  const [rule] = await rows<StoredRule & { owner: string | null }>(
     tx.db,
-    sql`select id::text, to_char(updated at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as updated,
+    sql`select id::text, owner::text, to_char(updated at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as updated,
         jsonb_build_object('label', label, 'description', description, 'actionRef', action_ref, 'triggerRef', trigger_ref,
           'condition', condition, 'conditions', conditions, 'actionParams', action_params, 'triggerParams', trigger_params,
           'enabled', enabled, 'recordEvaluations', record_evaluations) as definition
       from attune.rule where ref = ${ref} for update`,
   );
-  if (!rule) throw new NotFoundError("rule", ref);
+  const target = targetOf(ref, rule?.owner ? BigInt(rule.owner) : null);
+  if (!rule || !(may(session, "rule", "read", target) || may(session, "rule", action, target))) {
+    throw new NotFoundError("rule", ref);
+  }
+  authorize(session, "rule", action, target);
   return rule;
 }
 

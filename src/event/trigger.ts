@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { sql } from "drizzle-orm";
 import { z } from "zod";
+import { authorize, targetOf } from "../access/grants.ts";
 import { type KeyedEngine, storePackSecret } from "../access/key.ts";
 import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
@@ -22,7 +23,7 @@ const triggerInput = z.object({
 /** Makes a trigger in the pack that its ref names. Throws InvalidInputError, NotFoundError (pack), ConflictError (taken). */
 export async function createTrigger(
   engine: Engine,
-  _session: Session,
+  session: Session,
   input: {
     ref: string;
     label?: string | null;
@@ -34,6 +35,7 @@ export async function createTrigger(
 ): Promise<{ id: bigint }> {
   const checked = checkInput(triggerInput, input);
   const packRef = checked.ref.slice(0, checked.ref.indexOf("."));
+  authorize(session, "trigger", "create", targetOf(checked.ref));
   return await write(engine, async (tx) => {
     const [pack] = await rows<{ id: string }>(tx.db, sql`select id::text from attune.pack where ref = ${packRef}`);
     if (!pack) throw new NotFoundError("pack", packRef);
@@ -88,10 +90,11 @@ export interface WebhookConfig {
  */
 export async function enableWebhook(
   engine: KeyedEngine,
-  _session: Session,
+  session: Session,
   input: { trigger: string; hmac?: unknown; maxBytes?: number | null; deliveryHeader?: string | null },
 ): Promise<{ id: bigint }> {
   const { hmac, maxBytes, deliveryHeader } = checkInput(webhookInput, input);
+  authorize(session, "trigger", "update", targetOf(input.trigger));
   return await write(engine, async (tx) => {
     const [trigger] = await rows<{ id: string; ref: string; pack: string; packRef: string }>(
       tx.db,

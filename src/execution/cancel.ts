@@ -1,4 +1,5 @@
 import { sql } from "drizzle-orm";
+import { authorize, may, targetOf } from "../access/grants.ts";
 import { identityOf, type Session } from "../access/session.ts";
 import { anyOf, rows } from "../db/client.ts";
 import { type Engine, write } from "../db/engine.ts";
@@ -17,16 +18,26 @@ export async function cancelExecution(
   const id = String(input.id);
   const reason = input.reason ?? `cancelled by ${session.login}`;
   await write(engine, async (tx) => {
-    const tree = await rows<{ id: string; status: ExecutionStatus; ended: boolean }>(
+    const tree = await rows<{
+      id: string;
+      status: ExecutionStatus;
+      ended: boolean;
+      ref: string;
+      executor: string | null;
+    }>(
       tx.db,
       sql`with recursive tree as (
           select id from attune.execution where id = ${id}::bigint
           union all select c.id from attune.execution c join tree t on c.parent = t.id)
-        select e.id::text, e.status, attune.is_terminal(e.status) as ended from attune.execution e
+        select e.id::text, e.status, attune.is_terminal(e.status) as ended, e.action_ref as ref, e.executor::text from attune.execution e
           where e.id in (select id from tree) order by e.id for no key update`,
     );
     const own = tree.find((execution) => execution.id === id);
-    if (!own) throw new NotFoundError("execution", id);
+    const target = targetOf(own?.ref ?? "", own?.executor ? BigInt(own.executor) : null);
+    if (!own || !(may(session, "execution", "read", target) || may(session, "execution", "cancel", target))) {
+      throw new NotFoundError("execution", id);
+    }
+    authorize(session, "execution", "cancel", target);
     if (own.ended) throw new ConflictError(`The execution has ended already (${own.status}).`);
     await tx.db.execute(
       sql`update attune.execution set

@@ -1,4 +1,5 @@
 import { sql } from "drizzle-orm";
+import { authorize, targetOf } from "../access/grants.ts";
 import { identityOf, type Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
@@ -123,6 +124,7 @@ export async function executeAction(
   session: Session,
   input: ExecuteActionInput,
 ): Promise<{ id: bigint }> {
+  authorize(session, "action", "execute", targetOf(input.action));
   const action = await findAction(engine.db, input.action);
   if (!action) throw new NotFoundError("action", input.action);
   const reason = unrunnable(action);

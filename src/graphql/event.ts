@@ -120,7 +120,7 @@ const CreateEventInput = builder.inputType("CreateEventInput", {
 });
 
 builder.mutationField("createEvent", (t) =>
-  t.withAuth({ signedIn: true }).drizzleField({
+  t.withAuth({ may: "event:create" }).drizzleField({
     type: Event,
     nullable: true,
     description: "Stores an event by hand; the rules of its trigger judge it as any other.",

@@ -26,7 +26,7 @@ const CancelExecutionInput = builder.inputType("CancelExecutionInput", {
 });
 
 builder.mutationField("executeAction", (t) =>
-  t.withAuth({ signedIn: true }).drizzleField({
+  t.withAuth({ may: "action:execute" }).drizzleField({
     type: Execution,
     nullable: true,
     description: "Runs an action: answers at once, with the execution on its way.",
@@ -41,7 +41,7 @@ builder.mutationField("executeAction", (t) =>
 );
 
 builder.mutationField("cancelExecution", (t) =>
-  t.withAuth({ signedIn: true }).drizzleField({
+  t.withAuth({ may: "execution:cancel" }).drizzleField({
     type: Execution,
     nullable: true,
     description:

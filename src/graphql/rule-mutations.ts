@@ -64,7 +64,7 @@ const EnableRuleInput = refInput("EnableRuleInput", "The rule to switch on.");
 const DisableRuleInput = refInput("DisableRuleInput", "The rule to switch off.");
 
 builder.mutationField("createRule", (t) =>
-  t.withAuth({ signedIn: true }).drizzleField({
+  t.withAuth({ may: "rule:create" }).drizzleField({
     type: Rule,
     nullable: true,
     description: "Makes a rule; every event stored after this is judged by it.",
@@ -79,7 +79,7 @@ builder.mutationField("createRule", (t) =>
 );
 
 builder.mutationField("updateRule", (t) =>
-  t.withAuth({ signedIn: true }).drizzleField({
+  t.withAuth({ may: "rule:update" }).drizzleField({
     type: Rule,
     nullable: true,
     description: "Changes a rule; every event stored after this is judged by it as changed.",
@@ -97,7 +97,7 @@ builder.mutationField("updateRule", (t) =>
 );
 
 builder.mutationField("enableRule", (t) =>
-  t.withAuth({ signedIn: true }).drizzleField({
+  t.withAuth({ may: "rule:update" }).drizzleField({
     type: Rule,
     nullable: true,
     description: "Switches a rule on; one that is on already stays so.",
@@ -111,7 +111,7 @@ builder.mutationField("enableRule", (t) =>
 );
 
 builder.mutationField("disableRule", (t) =>
-  t.withAuth({ signedIn: true }).drizzleField({
+  t.withAuth({ may: "rule:update" }).drizzleField({
     type: Rule,
     nullable: true,
     description: "Switches a rule off; one that is off already stays so.",
@@ -133,7 +133,7 @@ const DeletedRule = builder.objectRef<{ id: bigint; ref: string }>("DeletedRule"
 });
 
 builder.mutationField("deleteRule", (t) =>
-  t.withAuth({ signedIn: true }).field({
+  t.withAuth({ may: "rule:delete" }).field({
     type: DeletedRule,
     nullable: true,
     description: "Deletes a rule. What it did stays and keeps its ref.",

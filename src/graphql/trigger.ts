@@ -101,7 +101,7 @@ const CreateTriggerInput = builder.inputType("CreateTriggerInput", {
 });
 
 builder.mutationField("createTrigger", (t) =>
-  t.withAuth({ signedIn: true }).drizzleField({
+  t.withAuth({ may: "trigger:create" }).drizzleField({
     type: Trigger,
     nullable: true,
     description: "Makes a trigger.",
@@ -161,7 +161,7 @@ const EnableWebhookPayload = builder.objectRef<{ id: bigint; path: string }>("En
 });
 
 builder.mutationField("enableWebhook", (t) =>
-  t.withAuth({ signedIn: true }).field({
+  t.withAuth({ may: "trigger:update" }).field({
     type: EnableWebhookPayload,
     nullable: true,
     description: "Gives a trigger a webhook, or changes the one it has, whose path stays.",
