@@ -1,0 +1,113 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { everyGrant, type Grant, holds } from "../../src/access/grants.ts";
+import { createKeyring } from "../../src/access/key.ts";
+import { openSession, type Session } from "../../src/access/session.ts";
+import { createEvent } from "../../src/event/record.ts";
+import { createRule, deleteRule, setRuleEnabled, updateRule } from "../../src/event/rule.ts";
+import { createTrigger, enableWebhook } from "../../src/event/trigger.ts";
+import { cancelExecution } from "../../src/execution/cancel.ts";
+import { executeAction } from "../../src/execution/request.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+let world: World;
+let limited: Session;
+
+const sessionWith = (grants: readonly Grant[]): Session => ({
+  ...openSession(String(world.session.identityId)),
+  grants,
+});
+const forbidden = { code: "FORBIDDEN" };
+const notFound = { code: "NOT_FOUND" };
+
+beforeAll(async () => {
+  world = await createWorld();
+  limited = sessionWith([
+    { resource: "action", actions: ["execute"], constraints: { except_refs: ["core.shell"] } },
+    { resource: "rule", actions: ["create", "update", "delete", "read"] },
+    { resource: "trigger", actions: ["read"], constraints: { refs: ["default.seen"] } },
+  ]);
+  const { engine, session } = world;
+  await createTrigger(engine, session, { ref: "default.seen" });
+  await createTrigger(engine, session, { ref: "default.hidden" });
+  await createRule(engine, session, {
+    ref: "default.shell_rule",
+    trigger: "default.seen",
+    action: "core.shell",
+    actionParams: { command: "true" },
+    enabled: false,
+  });
+});
+afterAll(() => world[Symbol.asyncDispose]());
+
+describe("nobody reaches further than their grants", () => {
+  test("an action that may not be run is not run: not by hand, not by a rule, not by somebody else's rule", async () => {
+    const { engine } = world;
+    const run = { action: "core.shell", parameters: { command: "true" }, timeoutSeconds: null, priority: null };
+    await expect(executeAction(engine, limited, run)).rejects.toMatchObject(forbidden);
+    const rule = { ref: "default.own", trigger: "default.seen", action: "core.shell", actionParams: { command: "id" } };
+    await expect(createRule(engine, limited, rule)).rejects.toMatchObject(forbidden);
+    await createRule(engine, limited, { ...rule, action: "core.noop", actionParams: {} });
+    const change = (ref: string, patch: object) => updateRule(engine, limited, { ref, expectedUpdated: null, patch });
+    const shell = { action: "core.shell", actionParams: { command: "id" } };
+    await expect(change("default.own", shell)).rejects.toMatchObject(forbidden);
+    await expect(change("default.shell_rule", { actionParams: { command: "id" } })).rejects.toMatchObject(forbidden);
+    const enabling = setRuleEnabled(engine, limited, { ref: "default.shell_rule", enabled: true });
+    await expect(enabling).rejects.toMatchObject(forbidden);
+  });
+
+  test("a rule shows no events of a trigger that may not be read", async () => {
+    const rule = { ref: "default.spy", trigger: "default.hidden", action: "core.echo" };
+    await expect(createRule(world.engine, limited, rule)).rejects.toMatchObject(notFound);
+  });
+
+  test("without the grant every verb refuses, and what may not be read is not found", async () => {
+    const { engine } = world;
+    const nobody = sessionWith([]);
+    const keyed = { ...engine, keyring: createKeyring(Buffer.alloc(32, 7)) };
+    const event = { trigger: "default.seen", payload: {}, traceTag: null };
+    await expect(createEvent(engine, nobody, event)).rejects.toMatchObject(forbidden);
+    await expect(createTrigger(engine, nobody, { ref: "default.mine" })).rejects.toMatchObject(forbidden);
+    await expect(enableWebhook(keyed, nobody, { trigger: "default.seen" })).rejects.toMatchObject(forbidden);
+    await expect(deleteRule(engine, nobody, { ref: "default.shell_rule" })).rejects.toMatchObject(notFound);
+    const id = BigInt(await world.execute("core.noop"));
+    const cancel = (session: Session) => cancelExecution(engine, session, { id, reason: null });
+    await expect(cancel(nobody)).rejects.toMatchObject(notFound);
+    await expect(cancel(sessionWith([{ resource: "execution", actions: ["read"] }]))).rejects.toMatchObject(forbidden);
+    const own: Grant = { resource: "execution", actions: ["cancel"], constraints: { owner: "self" } };
+    await expect(cancel(sessionWith([own]))).resolves.toEqual({ id });
+  });
+
+  test("whoever changes a rule owns it from then on", async () => {
+    const { engine, session } = world;
+    await createRule(engine, session, { ref: "default.owned", trigger: "default.seen", action: "core.noop" });
+    const other = { ...limited, identityId: null };
+    await updateRule(engine, other, { ref: "default.owned", expectedUpdated: null, patch: { label: "Mine" } });
+    const { owner } = await world.one<{ owner: string | null }>(
+      sql`select owner::text from attune.rule where ref = 'default.owned'`,
+    );
+    expect(owner).toBeNull();
+  });
+});
+
+describe("holding a grant", () => {
+  const grant = (constraints?: Grant["constraints"]): Grant => ({ resource: "rule", actions: ["update"], constraints });
+  test.each<[string, Grant, Grant, boolean]>([
+    ["the same", grant(), grant(), true],
+    ["narrower by packs", grant(), grant({ pack_refs: ["a"] }), true],
+    ["wider by packs", grant({ pack_refs: ["a"] }), grant(), false],
+    ["some of the packs", grant({ pack_refs: ["a", "b"] }), grant({ pack_refs: ["b"] }), true],
+    ["another pack", grant({ pack_refs: ["a"] }), grant({ pack_refs: ["b"] }), false],
+    ["without the exception", grant({ except_refs: ["core.shell"] }), grant(), false],
+    ["with the exception and more", grant({ except_refs: ["a.x"] }), grant({ except_refs: ["a.x", "a.y"] }), true],
+    ["refs that the exception spares", grant({ except_refs: ["a.x"] }), grant({ refs: ["a.y"] }), true],
+    ["refs that the exception names", grant({ except_refs: ["a.x"] }), grant({ refs: ["a.x"] }), false],
+    ["own of all", grant(), grant({ owner: "self" }), true],
+    ["all of own", grant({ owner: "self" }), grant(), false],
+    ["another action", grant(), { resource: "rule", actions: ["update", "delete"] }, false],
+    ["every resource", grant(), { resource: "*", actions: ["update"] }, false],
+  ])("%s", (_name, own, wanted, expected) => {
+    expect(holds([own], wanted)).toBe(expected);
+    expect(holds(everyGrant, wanted)).toBe(true);
+  });
+});
