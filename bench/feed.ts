@@ -1,17 +1,13 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
-import { once } from "node:events";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { createClient } from "graphql-ws";
 import { WebSocket } from "ws";
-import { createApiToken } from "../src/access/token.ts";
+import { issueApiToken } from "../src/access/token.ts";
 import { write } from "../src/db/engine.ts";
 import { findAction, type RunnableAction } from "../src/execution/action.ts";
 import { claimExecutions } from "../src/execution/claim.ts";
 import { finishExecutions } from "../src/execution/finish.ts";
 import { requestExecutions } from "../src/execution/request.ts";
 import { type Registration, registerWorker } from "../src/worker/registry.ts";
+import { startApiProcess } from "./api.ts";
 import type { Place } from "./place.ts";
 import type { Stage } from "./stage.ts";
 import { percentile } from "./statistics.ts";
@@ -28,53 +24,11 @@ export interface FeedResult {
   max: number;
   /** Statements that the server ran while the changes were made and delivered. */
   statements: number;
+  /** The server's memory at the end, in MiB. */
+  rss: number;
 }
 
-const program = fileURLToPath(new URL("../src/attune.js", import.meta.url));
-const deadlineMs = 30_000;
-
-/** The server's `api` role, alone in a process of its own, with every statement logged and counted. */
-interface ApiProcess extends AsyncDisposable {
-  url: string;
-  statements(): number;
-}
-
-async function startApiProcess(place: Place): Promise<ApiProcess> {
-  const child = spawn(process.execPath, [program, "serve", "--roles", "api"], {
-    stdio: ["ignore", "pipe", "inherit"],
-    env: {
-      PATH: process.env["PATH"],
-      ATTUNE__DATABASE__URL: place.url ?? "",
-      ATTUNE__DATABASE__LOG_STATEMENTS: "true",
-      ATTUNE__LOG__FORMAT: "json",
-      ATTUNE__SECURITY__ENCRYPTION_KEY: randomBytes(32).toString("hex"),
-      ATTUNE__SERVER__PORT: "0",
-    },
-  });
-  const kill = () => child.kill("SIGKILL"); // a run that ends with an error leaves nothing behind
-  process.once("exit", kill);
-  child.once("exit", () => process.off("exit", kill));
-  let statements = 0;
-  const listening = Promise.withResolvers<string>();
-  child.once("exit", (code) => listening.reject(new Error(`the server ended with code ${code}`)));
-  createInterface({ input: child.stdout }).on("line", (line) => {
-    if (line.includes('"msg":"statement"')) statements += 1;
-    const url = /^attune listens on (\S+)/.exec(line)?.[1];
-    if (url) listening.resolve(url);
-  });
-  return {
-    url: await listening.promise,
-    statements: () => statements,
-    [Symbol.asyncDispose]: () => stop(child),
-  };
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = once(child, "exit");
-  child.kill("SIGTERM");
-  await ended;
-}
+const deadlineMs = 60_000;
 
 /** One socket with one subscription: what it received, and when. */
 interface Subscriber {
@@ -164,11 +118,11 @@ export async function measureFeed(
   load: { subscribers: number; perSecond: number; seconds: number },
 ): Promise<FeedResult> {
   const { engine, session } = stage;
-  const token = await write(engine, (tx) => createApiToken(tx, String(session.identityId), "bench"));
+  const token = await write(engine, (tx) => issueApiToken(tx, String(session.identityId), "bench"));
   const action = await findAction(engine.db, "core.noop");
   if (!action) throw new Error("there is no action core.noop");
   const worker = await registerWorker(engine, { runtimes: [], slots: 1, labels: {} });
-  await using server = await startApiProcess(place);
+  await using server = await startApiProcess(place, { logStatements: true });
   const writer = createWriter(stage, action, worker);
   const subscribers = Array.from({ length: load.subscribers }, () => subscribe(server.url, token));
   try {
@@ -193,7 +147,7 @@ export async function measureFeed(
     await allReceived(writer.committed.at(-1)?.key ?? "", subscribers);
     await pause(200); // the log of the last statements is on its way
     const statements = server.statements() - before;
-    return { ...compare(writer.committed, subscribers), perSecond: load.perSecond, statements };
+    return { ...compare(writer.committed, subscribers), perSecond: load.perSecond, statements, rss: server.rss() };
   } finally {
     for (const { close } of subscribers) await close();
   }
@@ -202,7 +156,7 @@ export async function measureFeed(
 function compare(
   committed: readonly { key: string; at: number }[],
   subscribers: readonly Subscriber[],
-): Omit<FeedResult, "statements" | "perSecond"> {
+): Omit<FeedResult, "statements" | "perSecond" | "rss"> {
   const expected = committed.map(({ key }) => key).join("\n");
   const latencies: number[] = [];
   for (const [number, { received }] of subscribers.entries()) {

@@ -118,8 +118,19 @@ function latencyTable(places: readonly PlaceResult[]): string {
 
 function feedTable(feed: readonly FeedResult[]): string {
   return table(
-    ["subscribers", "changes/s", "changes", "messages", "lost or twice", "p50", "p99", "longest", "SQL statements"],
-    feed.map(({ subscribers, perSecond, changes, messages, p50, p99, max, statements }) => [
+    [
+      "subscribers",
+      "changes/s",
+      "changes",
+      "messages",
+      "lost or twice",
+      "p50",
+      "p99",
+      "longest",
+      "SQL statements",
+      "server's memory",
+    ],
+    feed.map(({ subscribers, perSecond, changes, messages, p50, p99, max, statements, rss }) => [
       whole(subscribers),
       whole(perSecond * 5),
       whole(changes),
@@ -129,6 +140,7 @@ function feedTable(feed: readonly FeedResult[]): string {
       `**${ms(p99)}**`,
       ms(max),
       `**${whole(statements)}**`,
+      `${whole(rss)} MiB`,
     ]),
   );
 }

@@ -79,11 +79,12 @@ async function measurePlace(place: Place, plan: Plan): Promise<PlaceResult> {
   return { name: place.name, version: stage.version, throughputs, latency };
 }
 
-/** The first two differ in nothing but the subscribers; the third is twice as busy. */
+/** The first two differ in nothing but the subscribers; the third is twice as busy; the last are many, of whom each gets little. */
 const feedLoads = [
   { subscribers: 1, perSecond: 5 },
   { subscribers: 200, perSecond: 5 },
   { subscribers: 200, perSecond: 10 },
+  { subscribers: 1000, perSecond: 1 },
 ];
 
 async function measureSubscribers(): Promise<FeedResult[]> {

@@ -1,11 +1,12 @@
 import { fileURLToPath } from "node:url";
 import { sql } from "drizzle-orm";
+import { createKeyring, type KeyedEngine } from "../src/access/keyring.ts";
 import { openSession, type Session } from "../src/access/session.ts";
 import { ensureAdmin } from "../src/access/token.ts";
 import { ensureDefaultPack, loadPack } from "../src/catalog/load.ts";
 import { readPack } from "../src/catalog/read.ts";
 import { type Database, openDatabase, rows } from "../src/db/client.ts";
-import { type Engine, write } from "../src/db/engine.ts";
+import { write } from "../src/db/engine.ts";
 import { eventQueue, type Jobs, runtimeQueue, startJobs } from "../src/db/jobs.ts";
 import { migrate } from "../src/db/migrate.ts";
 import { createWake } from "../src/db/wake.ts";
@@ -22,7 +23,7 @@ const maxConnections = 10;
 
 /** An engine over a migrated database with the core pack and one rule, `core.noop` on the trigger; no role runs yet. */
 export interface Stage extends AsyncDisposable {
-  engine: Engine;
+  engine: KeyedEngine;
   database: Database;
   session: Session;
   trigger: EventTrigger;
@@ -38,7 +39,8 @@ export async function openStage(place: Place): Promise<Stage> {
   await migrate(database, async () => started.resolve(await startJobs(database, log)));
   const jobs = await started.promise;
   const wake = await createWake(database, log);
-  const engine: Engine = { kind: database.kind, db: database.db, jobs, wake, log };
+  const keyring = createKeyring(Buffer.alloc(32, 1));
+  const engine: KeyedEngine = { kind: database.kind, db: database.db, jobs, wake, log, keyring, artifactsDir: null };
   await loadPack(engine, await readPack(corePack), syncTimer);
   const admin = await write(engine, async (tx) => {
     await ensureDefaultPack(tx);

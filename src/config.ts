@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { z } from "zod";
 import { StartError } from "./errors.ts";
 
@@ -23,10 +24,29 @@ const list = z.string().transform((text) =>
     .filter((part) => part !== ""),
 );
 
+const hostNames = list.pipe(
+  z.array(
+    z
+      .string()
+      .toLowerCase()
+      .regex(/^(\[[\da-f:.]+\]|[\w.-]+)(:\d{1,5})?$/, "must be names such as attune.example.org, separated by commas"),
+  ),
+);
+const origins = list.pipe(
+  z.array(
+    z.string().refine((text) => /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text, {
+      message: "must be origins such as https://app.example.org, exactly as browsers write them, separated by commas",
+    }),
+  ),
+);
+
 /** Every setting: its variable, how it is read, and what it is for (the README's table is compared with this). */
 export const settings = {
   ATTUNE__SERVER__HOST: z.string().min(1).default("127.0.0.1"),
   ATTUNE__SERVER__PORT: whole(0, 65_535).default(8080),
+  ATTUNE__SERVER__HOSTS: hostNames.default([]),
+  ATTUNE__SERVER__CORS_ORIGINS: origins.default([]),
+  ATTUNE__GRAPHQL__INTROSPECTION: flag.default(true),
   ATTUNE__DATABASE__URL: databaseUrl.optional(),
   ATTUNE__DATABASE__MAX_CONNECTIONS: whole(2, 500).default(10),
   ATTUNE__DATABASE__FSYNC: flag.default(true),
@@ -36,6 +56,7 @@ export const settings = {
   ATTUNE__LOG__LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace"]).default("info"),
   ATTUNE__LOG__FORMAT: z.enum(["pretty", "json"]).optional(),
   ATTUNE__PACKS__DIRS: list.default([]),
+  ATTUNE__ARTIFACTS__DIR: z.string().min(1).optional(),
   ATTUNE__WORKER__SLOTS: whole(1, 1000).default(10),
   ATTUNE__WORKER__STOP_SECONDS: whole(0, 3600).default(30),
   ATTUNE__SECURITY__ENABLE_AUTH: flag.default(true),
@@ -44,12 +65,21 @@ export const settings = {
     .regex(/^[0-9a-fA-F]{64}$/, "must be 64 hexadecimal digits")
     .optional(),
   ATTUNE__SECURITY__ENCRYPTION_KEY_FILE: z.string().min(1).optional(),
+  ATTUNE__SECURITY__PREVIOUS_ENCRYPTION_KEYS: list
+    .pipe(z.array(z.string().regex(/^[0-9a-fA-F]{64}$/, "must be keys of 64 hexadecimal digits, separated by commas")))
+    .default([]),
   ATTUNE__TEST__FAULT: z.string().min(1).optional(),
 } as const;
 
 export interface Config {
   host: string;
   port: number;
+  /** The names that requests may address it by, beside the machine's own. */
+  hosts: string[];
+  /** The origins of other pages that act for whoever has them open. */
+  corsOrigins: string[];
+  /** Whether the API tells its schema. */
+  introspection: boolean;
   databaseUrl: string | null;
   maxConnections: number;
   fsync: boolean;
@@ -58,16 +88,27 @@ export interface Config {
   roles: ReadonlySet<Role>;
   log: { level: string; format: "pretty" | "json" };
   packDirs: string[];
+  /** Null: on PostgreSQL, unless all processes are said to share one. */
+  artifactsDir: string | null;
   workerSlots: number;
   workerStopMs: number;
   enableAuth: boolean;
   /** Null: the embedded default makes one; otherwise the start is refused. */
   encryptionKey: Uint8Array | null;
+  /** Older keys, whose secrets can still be read. */
+  previousKeys: Uint8Array[];
   testFault: string | null;
   /** The names of the environment that actions see. */
   actionBase: Record<string, string | undefined>;
 }
 
+/** They are read once and then are nobody's to read. */
+const secrets = [
+  "ATTUNE__SECURITY__ENCRYPTION_KEY",
+  "ATTUNE__SECURITY__PREVIOUS_ENCRYPTION_KEYS",
+  "ATTUNE__DATABASE__URL",
+  "DATABASE_URL",
+];
 const loopback = new Set(["127.0.0.1", "localhost", "::1"]);
 
 /**
@@ -94,12 +135,15 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
     throw new StartError("ATTUNE__TEST__FAULT kills the process on purpose and is for tests: unset it.");
   }
   const encryptionKey = readKey(values.ATTUNE__SECURITY__ENCRYPTION_KEY, values.ATTUNE__SECURITY__ENCRYPTION_KEY_FILE);
-  for (const secret of ["ATTUNE__SECURITY__ENCRYPTION_KEY", "ATTUNE__DATABASE__URL", "DATABASE_URL"])
-    delete env[secret];
+  for (const secret of secrets) delete env[secret];
+  const url = values.ATTUNE__DATABASE__URL ?? DATABASE_URL ?? null;
   return {
     host,
     port: values.ATTUNE__SERVER__PORT,
-    databaseUrl: values.ATTUNE__DATABASE__URL ?? DATABASE_URL ?? null,
+    hosts: values.ATTUNE__SERVER__HOSTS,
+    corsOrigins: values.ATTUNE__SERVER__CORS_ORIGINS,
+    introspection: values.ATTUNE__GRAPHQL__INTROSPECTION,
+    databaseUrl: url,
     maxConnections: values.ATTUNE__DATABASE__MAX_CONNECTIONS,
     fsync: values.ATTUNE__DATABASE__FSYNC,
     logStatements: values.ATTUNE__DATABASE__LOG_STATEMENTS,
@@ -107,10 +151,12 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
     roles: new Set(values.ATTUNE__ROLES),
     log: { level: values.ATTUNE__LOG__LEVEL, format: values.ATTUNE__LOG__FORMAT ?? (terminal ? "pretty" : "json") },
     packDirs: values.ATTUNE__PACKS__DIRS,
+    artifactsDir: values.ATTUNE__ARTIFACTS__DIR ?? (url === null ? join(values.ATTUNE__DATA_DIR, "artifacts") : null),
     workerSlots: values.ATTUNE__WORKER__SLOTS,
     workerStopMs: values.ATTUNE__WORKER__STOP_SECONDS * 1000,
     enableAuth: values.ATTUNE__SECURITY__ENABLE_AUTH,
     encryptionKey,
+    previousKeys: values.ATTUNE__SECURITY__PREVIOUS_ENCRYPTION_KEYS.map((key) => Buffer.from(key, "hex")),
     testFault: values.ATTUNE__TEST__FAULT ?? null,
     actionBase: { PATH: env["PATH"], HOME: env["HOME"], LANG: env["LANG"], TZ: env["TZ"], TMPDIR: env["TMPDIR"] },
   };

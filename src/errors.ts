@@ -59,6 +59,17 @@ export class UnauthenticatedError extends Refusal {
   }
 }
 
+/** Too many attempts have failed; the next is looked at after `retryAfterSeconds`. */
+export class RateLimitedError extends Refusal {
+  override readonly name = "RateLimitedError";
+  readonly code = "RATE_LIMITED";
+  readonly retryAfterSeconds: number;
+  constructor(retryAfterSeconds: number) {
+    super(`Too many attempts have failed: try again in ${retryAfterSeconds} seconds.`);
+    this.retryAfterSeconds = retryAfterSeconds;
+  }
+}
+
 /** A subscription's message could not be handed over in time; resume at `resumeCursor`. */
 export class LaggedError extends Refusal {
   override readonly name = "LaggedError";

@@ -3,10 +3,14 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "n
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { sql } from "drizzle-orm";
-import { createKeyring, type KeyedEngine, type Keyring } from "./access/key.ts";
+import { createAttempts } from "./access/attempts.ts";
+import { credentialOf } from "./access/cookie.ts";
+import { createKeyring, type KeyedEngine, type Keyring } from "./access/keyring.ts";
+import { createOrigins } from "./access/origin.ts";
+import { requireKeyring } from "./access/rotate.ts";
 import { openSession, type Session } from "./access/session.ts";
 import { createSessions, findSession, type Sessions } from "./access/sessions.ts";
-import { createApiToken, createSignInToken, ensureAdmin } from "./access/token.ts";
+import { createSignInToken, ensureAdmin, issueApiToken } from "./access/token.ts";
 import { ensureDefaultPack, loadPack } from "./catalog/load.ts";
 import { type CheckedPack, readPack } from "./catalog/read.ts";
 import type { Config } from "./config.ts";
@@ -22,7 +26,6 @@ import type { Credentials } from "./graphql/credentials.ts";
 import { createGraphQL } from "./graphql/server.ts";
 import { attachSockets } from "./graphql/sockets.ts";
 import { type Api, startApi } from "./http/api.ts";
-import { credentialOf } from "./http/sign-in.ts";
 import { armFault } from "./lib/fault.ts";
 import type { Log } from "./log.ts";
 import { createFeed, type Feed } from "./notifier/feed.ts";
@@ -84,13 +87,26 @@ async function start(config: Config, log: Log, stops: Stop[]): Promise<Omit<Serv
     stops.push(() => feed.close());
     const sessions = createSessions(engine.db, log);
     stops.push(() => sessions.close(), followAccess(feed, sessions, log));
-    const graphql = createGraphQL({ engine, feed, sessions, authenticate: authenticator(config, sessions, admin) });
+    const origins = createOrigins(config);
+    const attempts = createAttempts();
+    const graphql = createGraphQL({
+      engine,
+      feed,
+      sessions,
+      authenticate: authenticator(config, sessions, admin),
+      attempts,
+      origins,
+      introspection: config.introspection,
+    });
     api = await startApi({
       engine,
       host: config.host,
       port: config.port,
-      graphql: (request, response) => graphql(request, response),
-      attachSockets: (server) => attachSockets(server, graphql),
+      origins,
+      attempts,
+      graphql: (request, response, context) => graphql(request, response, context),
+      attachSockets: (server) =>
+        attachSockets(server, { yoga: graphql, origins, log, hideSuggestions: !config.introspection }),
     });
     stops.push(api.close);
   }
@@ -156,15 +172,16 @@ async function startEngine(config: Config, database: Database, log: Log, stops: 
     stops.push(() => jobs.stop());
     started.resolve(jobs);
   });
+  await requireKeyring(database.db, keyring);
   const jobs = await started.promise;
   const wake = await createWake(database, log);
   stops.push(() => wake.close());
-  return { kind: database.kind, db: database.db, jobs, wake, log, keyring };
+  return { kind: database.kind, db: database.db, jobs, wake, log, keyring, artifactsDir: config.artifactsDir };
 }
 
 /** The key of all secrets: as configured, or, embedded, generated into the data directory (mode 0600). */
 function openKeyring(config: Config): Keyring {
-  if (config.encryptionKey) return createKeyring(config.encryptionKey);
+  if (config.encryptionKey) return createKeyring(config.encryptionKey, config.previousKeys);
   if (config.databaseUrl) {
     throw new StartError(
       "Secrets need a key: set ATTUNE__SECURITY__ENCRYPTION_KEY (64 hexadecimal digits, for example of `openssl rand -hex 32`) or ATTUNE__SECURITY__ENCRYPTION_KEY_FILE.",
@@ -179,7 +196,7 @@ function openKeyring(config: Config): Keyring {
       `${file} does not hold 64 hexadecimal digits: put back the file that the secrets were stored with, or delete it and store them again.`,
     );
   }
-  return createKeyring(Buffer.from(digits, "hex"));
+  return createKeyring(Buffer.from(digits, "hex"), config.previousKeys);
 }
 
 async function loadAll(engine: KeyedEngine, sources: readonly CheckedPack[]): Promise<string> {
@@ -233,7 +250,7 @@ async function writeCredentials(
   mkdirSync(config.dataDir, { recursive: true });
   const kept = readCredentials(file);
   const valid = kept !== null && (await findSession(engine.db, kept)) !== null;
-  const token = valid ? kept : await write(engine, (tx) => createApiToken(tx, at.admin, "local cli"));
+  const token = valid ? kept : await write(engine, (tx) => issueApiToken(tx, at.admin, "local cli"));
   writeFileSync(file, `${JSON.stringify({ url: at.url, token })}\n`, { mode: 0o600 });
   chmodSync(file, 0o600);
 }

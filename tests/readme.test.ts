@@ -257,7 +257,9 @@ describe("the documents", () => {
   });
 
   test("ARCHITECTURE.md lists the fault points of the code", () => {
-    const sources = ["src/event/record.ts", "src/event/enforce.ts", "src/worker/run.ts", "src/worker/runner.ts"];
+    const sources = readdirSync("src", { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts"))
+      .map((file) => `src/${file}`);
     const coded = sources.flatMap((file) =>
       [...read(file).matchAll(/faultPoint\("([^"]+)"\)/g)].map(([, name]) => name),
     );
@@ -272,16 +274,5 @@ describe("the documents", () => {
     );
     expect(conditional.length).toBeGreaterThan(3);
     expect(listed.sort()).toEqual(conditional.sort());
-  });
-
-  test("docs/deletes.md lists what the database's test holds", () => {
-    const listed = rowsOf(read("docs/deletes.md"), "| deleted | referenced by | then |").map((cells) =>
-      cells.map(unquoted).join(" | "),
-    );
-    const held = [
-      ...read("tests/db/catalog.test.ts").matchAll(/^ +(\w+ \| \w+\.\w+ \| (?:set null|cascade|restrict))$/gm),
-    ];
-    expect(held.length).toBeGreaterThan(20);
-    expect(listed.sort()).toEqual(held.map(([, line]) => line).sort());
   });
 });

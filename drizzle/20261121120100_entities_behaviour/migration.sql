@@ -123,3 +123,23 @@ BEGIN
 END $$;
 --> statement-breakpoint
 CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON attune.audit_event FOR EACH STATEMENT EXECUTE FUNCTION attune.audit_no_truncate();
+
+--> statement-breakpoint
+
+-- What an attempt at an execution leaves behind ends with it, whoever ended it: its questions, as soon as it is asked to stop,
+-- and its tokens.
+CREATE FUNCTION attune.execution_over() RETURNS trigger LANGUAGE plpgsql SET search_path = attune, pg_temp AS $$
+BEGIN
+  IF EXISTS (SELECT FROM inquiry WHERE execution = new.id AND status = 'pending') THEN
+    UPDATE inquiry SET status = 'cancelled' WHERE execution = new.id AND status = 'pending';
+  END IF;
+  IF new.status <> 'canceling' AND new.permission_set_refs <> '{}' THEN
+    UPDATE token SET revoked_at = now() WHERE execution = new.id AND kind = 'execution' AND revoked_at IS NULL;
+  END IF;
+  RETURN null;
+END $$;
+--> statement-breakpoint
+CREATE TRIGGER execution_over AFTER UPDATE ON attune.execution FOR EACH ROW
+  WHEN (old.status <> new.status AND (attune.is_terminal(new.status) OR new.status = 'canceling'
+    OR (old.status = 'running' AND new.status = 'scheduled')))
+  EXECUTE FUNCTION attune.execution_over();

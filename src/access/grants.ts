@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ForbiddenError } from "../errors.ts";
+import { ForbiddenError, NotFoundError } from "../errors.ts";
 import type { Session } from "./session.ts";
 
 /** What can be granted on: the tables that have rows of their own in the API. */
@@ -97,6 +97,22 @@ export function authorize(session: Session, resource: Resource, action: string, 
   throw new ForbiddenError(`You may not ${action} the ${what}: it takes a grant of ${resource}:${action}.`);
 }
 
+/**
+ * For what was found by its id alone: throws NotFoundError where the session may not even know of it (it may neither be read nor
+ * have that done to it), ForbiddenError where it may be read and not that.
+ */
+export function authorizeFound(
+  session: Session,
+  action: string,
+  found: { resource: Resource; id: string; target: Target; known?: boolean },
+): void {
+  const { resource, id, target, known = false } = found;
+  if (!known && !may(session, resource, "read", target) && !may(session, resource, action, target)) {
+    throw new NotFoundError(resource, id);
+  }
+  authorize(session, resource, action, target);
+}
+
 function fits(constraints: Constraints | undefined, { ref, packRef, ownerId }: Target, session: Session): boolean {
   if (!constraints) return true;
   const { pack_refs, refs, except_refs, owner } = constraints;
@@ -111,6 +127,17 @@ export function holds(held: readonly Grant[], wanted: Grant): boolean {
   return wanted.actions.every((action) =>
     held.some((own) => covers(own, wanted.resource, action) && widerOrEqual(own.constraints, wanted.constraints ?? {})),
   );
+}
+
+/** Throws ForbiddenError, naming the first grant that the session does not hold itself. */
+export function requireHeld(session: Session, wanted: readonly Grant[]): void {
+  const missing = wanted.find((grant) => !holds(session.grants, grant));
+  if (missing) throw new ForbiddenError(`You may not grant ${describe(missing)}: you do not hold it yourself.`);
+}
+
+function describe({ resource, actions, constraints }: Grant): string {
+  const within = constraints && Object.keys(constraints).length > 0 ? ` within ${JSON.stringify(constraints)}` : "";
+  return `${actions.map((action) => `${resource}:${action}`).join(", ")}${within}`;
 }
 
 /** Those grants of `wanted` that `held` holds. */

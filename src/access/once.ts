@@ -1,16 +1,21 @@
-import { createHash } from "node:crypto";
+import { createHmac } from "node:crypto";
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
 import type { Tx } from "../db/engine.ts";
 import { ConflictError, invalid } from "../errors.ts";
 import { identityOf, type Session } from "./session.ts";
 
+/** What the key of the inputs' hashes is derived for. */
+export const onceSecret = "idempotency";
+
 /** A client's key for something to be made once. */
 export interface OnceRequest {
   key: string;
   operation: string;
-  /** The whole input, without the key. */
+  /** The whole input, without the key; only a keyed hash of it is stored, for it may hold a password. */
   input: unknown;
+  /** What that hash is keyed with, derived from the encryption key. */
+  secret: Uint8Array;
 }
 
 /**
@@ -23,7 +28,7 @@ export async function claimOnce(tx: Tx, session: Session, request: OnceRequest):
   if (!/^[\x21-\x7e]{1,200}$/.test(request.key)) {
     throw invalid("idempotencyKey", "must be 1 to 200 printable characters without spaces");
   }
-  const hash = createHash("sha256").update(JSON.stringify(request.input)).digest("hex");
+  const hash = createHmac("sha256", request.secret).update(canonical(request.input)).digest("hex");
   await tx.db.execute(
     sql`delete from attune.idempotency_key where identity = ${identity}::bigint and key = ${request.key}
       and created < now() - interval '24 hours'`,
@@ -44,6 +49,15 @@ export async function claimOnce(tx: Tx, session: Session, request: OnceRequest):
     throw new ConflictError(`The idempotency key "${request.key}" was used for something else: use another.`);
   }
   return { id: BigInt(made.entity) };
+}
+
+/** The input as JSON that is the same in whatever order its names were sent. */
+function canonical(input: unknown): string {
+  return JSON.stringify(input, (_key, value: unknown) =>
+    typeof value === "object" && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : value,
+  );
 }
 
 /** Says what was made under the claimed key. */

@@ -1,5 +1,6 @@
-import { and, inArray, not, or, type SQL, sql } from "drizzle-orm";
-import type { PgColumn } from "drizzle-orm/pg-core";
+import { and, getColumns, inArray, or, type SQL, sql } from "drizzle-orm";
+import { alias, type PgColumn } from "drizzle-orm/pg-core";
+import { artifact } from "../db/tables/artifact.ts";
 import { type Constraints, grantsFor, type Resource } from "./grants.ts";
 import type { Session } from "./session.ts";
 
@@ -42,23 +43,30 @@ const answers: Readonly<Record<Resource, Answers>> = {
   execution: { ...dotted("actionRef"), owner: column("executorId") },
   inquiry: {
     owner: column("assignedToId"),
-    always: ({ identityId, roles }) =>
-      identityId === null
-        ? null
-        : (table) =>
-            or(
-              sql`${table["assignedToId"]} = ${String(identityId)}::bigint`,
-              roles.length > 0 ? sql`${table["assignedRole"]} in ${roles}` : undefined,
-            ) ?? sql`false`,
+    // To whoever it is assigned to, and to the execution that asked.
+    always:
+      ({ identityId, roles, executionId }) =>
+      (table) =>
+        or(
+          identityId === null ? undefined : sql`${table["assignedToId"]} = ${String(identityId)}::bigint`,
+          roles.length > 0 ? sql`${table["assignedRole"]} in ${roles}` : undefined,
+          executionId === null ? undefined : sql`${table["executionId"]} = ${String(executionId)}::bigint`,
+        ) ?? sql`false`,
   },
   identity: { ref: column("login"), owner: column("id"), always: own("id") },
   permission_set: dotted(),
   token: { owner: column("identityId"), always: own("identityId") },
-  key: { ref: column("ref"), owner: column("ownerIdentityId"), always: own("ownerIdentityId") },
+  key: {
+    ref: column("ref"),
+    pack: (table) => sql`case when ${table["ownerType"]} = 'pack' then ${table["owner"]} end`,
+    owner: column("ownerIdentityId"),
+    always: own("ownerIdentityId"),
+  },
   artifact: {
     ref: column("ref"),
     owner: (table) =>
       sql`case when ${table["scope"]} = 'identity' then (select i.id from attune.identity i where i.login = ${table["owner"]}) end`,
+    always: () => (table) => sql`${table["visibility"]} = 'public'`,
   },
   notification: {},
   worker: { ref: column("name") },
@@ -91,6 +99,30 @@ export const resourceOfTable: Readonly<Record<string, Resource>> = {
   auditEvents: "audit_event",
 };
 
+/** Which rows of the table, by its plural name, the session may read; null: all of them, or parts of what they are reached from. */
+export function readableRows(session: Session, table: string): Expression | null {
+  if (table === "artifactVersions") return readableVersions(session);
+  if (table === "tokens") return readableTokens(session);
+  const resource = resourceOfTable[table];
+  return resource ? readable(session, resource) : null;
+}
+
+/** Of the tokens only those that people make: the others are nobody's to look at. */
+function readableTokens(session: Session): Expression {
+  const filter = readable(session, "token");
+  return (table) => and(sql`${table["kind"]} = 'api'`, filter?.(table)) ?? sql`false`;
+}
+
+/** An execution's versions may be of artifacts that not everybody who reads the execution may read. */
+function readableVersions(session: Session): Expression | null {
+  const filter = readable(session, "artifact");
+  if (!filter) return null;
+  const of = alias(artifact, "of_version");
+  const columns = getColumns(of) as Readonly<Record<string, PgColumn>>; // an alias has the columns of its table
+  return (table) =>
+    sql`exists (select from attune.artifact "of_version" where ${of.id} = ${table["artifactId"]} and ${filter(columns)})`;
+}
+
 /** Which rows of the resource the session may read, as a condition; null: all of them. */
 export function readable(session: Session, resource: Resource): Expression | null {
   if (resource === "notification") return readableNotifications(session);
@@ -116,7 +148,7 @@ function constrained(constraints: Constraints, answer: Answers, session: Session
     and(
       pack_refs ? asked(answer.pack, (value) => inArray(value, pack_refs)) : undefined,
       refs ? asked(answer.ref, (value) => inArray(value, refs)) : undefined,
-      except_refs && answer.ref ? not(inArray(answer.ref(table), except_refs)) : undefined,
+      except_refs && answer.ref ? sql`${inArray(answer.ref(table), except_refs)} is not true` : undefined,
       owner
         ? asked(answer.owner, (value) =>
             session.identityId === null ? sql`false` : sql`${value} = ${String(session.identityId)}::bigint`,

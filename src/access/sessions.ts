@@ -1,10 +1,13 @@
 import { createHash } from "node:crypto";
 import { sql } from "drizzle-orm";
-import { type Db, rows } from "../db/client.ts";
+import { anyOf, type Db, rows } from "../db/client.ts";
 import { startLoop } from "../lib/loop.ts";
 import type { Log } from "../log.ts";
 import { type Grant, narrow } from "./grants.ts";
 import type { Session } from "./session.ts";
+
+/** How long a browser's session lives after its last use. */
+export const sessionDays = 30;
 
 /** What is stored of a credential is its sha-256. */
 export function hashOf(value: string): string {
@@ -19,11 +22,18 @@ interface Found {
   kind: Session["kind"];
   expires: string | null;
   execution: string | null;
+  /** Not used in the last minute, as far as is written down. */
+  idle: boolean;
   /** What the identity holds; null without one. */
   held: Grant[] | null;
   /** What the token was narrowed to; null: it was not. */
   asked: Grant[] | null;
   roles: string[] | null;
+}
+
+interface Loaded {
+  session: Session;
+  idle: boolean;
 }
 
 /** The grants of an identity, by its sets and its roles' sets: a subquery over `i`. */
@@ -34,11 +44,12 @@ const heldGrants =
       where r.identity = i.id))`);
 
 /** Loads the sessions of valid credentials, by hash or by token id, in one statement. */
-async function load(db: Db, by: "token_hash" | "id", values: readonly string[]): Promise<Map<string, Session>> {
+async function load(db: Db, by: "token_hash" | "id", values: readonly string[]): Promise<Map<string, Loaded>> {
   const found = await rows<Found>(
     db,
     sql`select t.id::text as "token", t.token_hash as "hash", i.id::text as "identity", i.login as "login", t.kind as "kind",
         to_jsonb(t.expires_at) #>> '{}' as "expires", t.execution::text as "execution",
+        coalesce(t.last_used_at < now() - interval '1 minute', true) as "idle",
         case when i.id is not null then ${heldGrants} end as "held",
         case when t.kind = 'sensor' then (select jsonb_build_array(jsonb_build_object('resource', 'event', 'actions',
             jsonb_build_array('create'), 'constraints', jsonb_build_object('refs', coalesce(jsonb_agg(g.ref), '[]'::jsonb))))
@@ -48,11 +59,11 @@ async function load(db: Db, by: "token_hash" | "id", values: readonly string[]):
         end as "asked",
         (select array_agg(r.role order by r.role) from attune.identity_role r where r.identity = i.id) as "roles"
       from attune.token t left join attune.identity i on i.id = t.identity
-      where ${by === "id" ? sql`t.id::text` : sql`t.token_hash`} in ${values}
+      where ${by === "id" ? sql`t.id = ${anyOf(values)}` : sql`t.token_hash in ${values}`}
         and t.kind <> 'signin' and t.revoked_at is null and (t.expires_at is null or t.expires_at > now())
         and (i.id is null or not i.frozen) and (i.id is not null or t.kind in ('execution', 'sensor'))`,
   );
-  return new Map(found.map((row) => [by === "id" ? row.token : row.hash, toSession(row)]));
+  return new Map(found.map((row) => [by === "id" ? row.token : row.hash, { session: toSession(row), idle: row.idle }]));
 }
 
 function toSession(row: Found): Session {
@@ -72,25 +83,61 @@ function toSession(row: Found): Session {
   };
 }
 
-/** What an identity may do now; nothing when it is frozen or gone. */
-export async function findGrants(db: Db, identity: string): Promise<Grant[]> {
+/** What an identity holds, frozen or not: it may be thawed. */
+export async function findHeldGrants(db: Db, identity: string): Promise<Grant[]> {
   const [found] = await rows<{ held: Grant[] }>(
     db,
-    sql`select ${heldGrants} as "held" from attune.identity i where i.id = ${identity}::bigint and not i.frozen`,
+    sql`select ${heldGrants} as "held" from attune.identity i where i.id = ${identity}::bigint`,
   );
   return found?.held ?? [];
+}
+
+/** What identities may do now, in one statement; one that is frozen or gone is not among them. */
+export async function findGrants(db: Db, identities: readonly string[]): Promise<Map<string, Grant[]>> {
+  const found = await rows<{ identity: string; held: Grant[] }>(
+    db,
+    sql`select i.id::text as "identity", ${heldGrants} as "held" from attune.identity i
+      where i.id = ${anyOf(identities)} and not i.frozen`,
+  );
+  return new Map(found.map(({ identity, held }) => [identity, held]));
 }
 
 /** The session of a credential; null when it is unknown, revoked or expired, or its identity is frozen. Not cached. */
 export async function findSession(db: Db, value: string): Promise<Session | null> {
   const hash = hashOf(value);
-  return (await load(db, "token_hash", [hash])).get(hash) ?? null;
+  return (await load(db, "token_hash", [hash])).get(hash)?.session ?? null;
+}
+
+/** The session of a token by its id, as it is now: null when it is over. For what was signed for the token earlier. Not cached. */
+export async function findTokenSession(db: Db, token: bigint): Promise<Session | null> {
+  return (await load(db, "id", [String(token)])).get(String(token))?.session ?? null;
+}
+
+/**
+ * Notes that the credential is in use, once a minute at most; a browser's session then lives on, which is written once a day. Answers
+ * the new end, null where it stays.
+ */
+async function touch(db: Db, { tokenId, expiresAt }: Session): Promise<Date | null> {
+  const [touched] = await rows<{ expires: string | null }>(
+    db,
+    sql`update attune.token set last_used_at = now(),
+        expires_at = case when kind = 'session' and expires_at < now() + make_interval(days => ${sessionDays - 1}::int)
+          then now() + make_interval(days => ${sessionDays}::int) else expires_at end
+      where id = ${String(tokenId)}::bigint and revoked_at is null and (expires_at is null or expires_at > now())
+        and coalesce(last_used_at < now() - interval '1 minute', true)
+      returning to_jsonb(expires_at) #>> '{}' as "expires"`,
+  );
+  const now = touched?.expires ? new Date(touched.expires) : null;
+  return now !== null && now.getTime() !== expiresAt?.getTime() ? now : null;
 }
 
 /** This process's sessions: looked up once a second at most, and at once when something about access has changed. */
 export interface Sessions {
+  /** The session of a credential in use; null when it is over or never was. */
   find(value: string): Promise<Session | null>;
-  /** Calls back with the session as it has become, once: null when it is over. Returns the way to stop watching. */
+  /** Whether finding it has moved the session's end: then its cookie must be told. */
+  wasExtended(session: Session): boolean;
+  /** Calls back with the session each time that it has changed: null when it is over. Returns the way to stop watching. */
   watch(session: Session, changed: (session: Session | null) => void): () => void;
   /** Forgets what is cached and looks every watched session up again. */
   refresh(): void;
@@ -110,6 +157,14 @@ interface Watched {
 export function createSessions(db: Db, log: Log): Sessions {
   const cache = new Map<string, { at: number; session: Promise<Session | null> }>();
   const watched = new Set<Watched>();
+  const extended = new WeakSet<Session>();
+
+  function tell(each: Watched, now: Session | null): void {
+    if (!watched.has(each) || (now !== null && same(now, each.session))) return;
+    if (now === null) watched.delete(each);
+    else each.session = now;
+    each.changed(now);
+  }
 
   async function pass(): Promise<number> {
     const due = [...watched].filter(({ session }) => session.tokenId !== 0n);
@@ -119,9 +174,7 @@ export function createSessions(db: Db, log: Log): Sessions {
       const found = await load(db, "id", chunk);
       for (const each of due) {
         const id = String(each.session.tokenId);
-        if (!chunk.includes(id) || !watched.has(each)) continue;
-        const now = found.get(id) ?? null;
-        if (now === null || !same(now, each.session)) each.changed(now);
+        if (chunk.includes(id)) tell(each, found.get(id)?.session ?? null);
       }
     }
     const ends = due.flatMap(({ session }) => (session.expiresAt ? [session.expiresAt.getTime() - Date.now()] : []));
@@ -129,17 +182,28 @@ export function createSessions(db: Db, log: Log): Sessions {
   }
   const loop = startLoop({ pass, failed: (error) => log.error({ err: error }, "looking up the open sessions") });
 
+  async function look(hash: string): Promise<Session | null> {
+    const found = (await load(db, "token_hash", [hash])).get(hash);
+    if (!found) return null;
+    const expiresAt = found.idle ? await touch(db, found.session) : null;
+    if (expiresAt === null) return found.session;
+    const session = { ...found.session, expiresAt };
+    extended.add(session);
+    return session;
+  }
+
   return {
     find: async (value) => {
       const hash = hashOf(value);
       const known = cache.get(hash);
       if (known && Date.now() - known.at < cacheMs) return await known.session;
       if (cache.size >= cacheSize) cache.clear();
-      const session = load(db, "token_hash", [hash]).then((found) => found.get(hash) ?? null);
+      const session = look(hash);
       cache.set(hash, { at: Date.now(), session });
       session.catch(() => cache.delete(hash)); // a failure is told to who asked, and not kept
       return await session;
     },
+    wasExtended: (session) => extended.has(session),
     watch: (session, changed) => {
       const entry = { session, changed };
       watched.add(entry);

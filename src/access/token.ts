@@ -1,11 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
-import { UnauthenticatedError } from "../errors.ts";
-import { hashOf } from "./sessions.ts";
+import type { Tx } from "../db/engine.ts";
+import { hashOf, sessionDays } from "./sessions.ts";
 
-const sessionDays = 30;
 const signInMinutes = 15;
 
 /** A new credential's value: shown once; only its hash is stored. */
@@ -14,15 +12,16 @@ function newValue(kind: "signin" | "session" | "api"): { value: string; hash: st
   return { value, hash: hashOf(value) };
 }
 
-/** Makes the identity `admin` (without a password) and gives it `core.admin`, unless it is there. Answers its id. */
+/**
+ * Makes the identity `admin` (without a password) and gives it `core.admin`, unless it is there: what people then take from it
+ * stays taken. Answers its id.
+ */
 export async function ensureAdmin(tx: Tx): Promise<string> {
   await tx.db.execute(
-    sql`insert into attune.identity (login, display_name) values ('admin', 'Administrator') on conflict (login) do nothing`,
-  );
-  await tx.db.execute(
-    sql`insert into attune.permission_assignment (identity, permission_set)
-      select i.id, p.id from attune.identity i, attune.permission_set p where i.login = 'admin' and p.ref = 'core.admin'
-      on conflict do nothing`,
+    sql`with made as (insert into attune.identity (login, display_name) values ('admin', 'Administrator')
+        on conflict (login) do nothing returning id)
+      insert into attune.permission_assignment (identity, permission_set)
+      select made.id, p.id from made, attune.permission_set p where p.ref = 'core.admin'`,
   );
   const [admin] = await rows<{ id: string }>(tx.db, sql`select id::text from attune.identity where login = 'admin'`);
   if (!admin) throw new Error("the identity admin could not be made");
@@ -39,33 +38,48 @@ export async function createSignInToken(tx: Tx, identity: string): Promise<strin
   return value;
 }
 
-/** Makes an API token without an end for the identity. Answers its value, shown this once. */
-export async function createApiToken(tx: Tx, identity: string, label: string): Promise<string> {
-  const { value, hash } = newValue("api");
-  await tx.db.execute(
-    sql`insert into attune.token (kind, token_hash, identity, label, prefix)
-      values ('api', ${hash}, ${identity}::bigint, ${label}, ${value.slice(0, 12)})`,
-  );
+/** Stores a new API token that does all that its identity may do, without an end. Answers its value, shown this once. */
+export async function issueApiToken(tx: Tx, identity: string, label: string): Promise<string> {
+  const { value } = await insertApiToken(tx, identity, { label, expiresAt: null, permissionSetRefs: null });
   return value;
 }
 
-/** Exchanges a sign-in token, once, for a session of 30 days. Throws UnauthenticatedError when it is used, old or unknown. */
-export async function signIn(engine: Engine, value: string): Promise<{ session: string; maxAgeSeconds: number }> {
-  return await write(engine, async (tx) => {
-    const [used] = await rows<{ identity: string }>(
-      tx.db,
-      sql`update attune.token t set revoked_at = now(), last_used_at = now() from attune.identity i
-        where t.token_hash = ${hashOf(value)} and t.kind = 'signin' and t.revoked_at is null and t.expires_at > now()
-          and i.id = t.identity and not i.frozen returning t.identity::text as identity`,
-    );
-    if (!used) {
-      throw new UnauthenticatedError("This sign-in link was used already, is too old, or never was: make a new one.");
-    }
-    const session = newValue("session");
-    await tx.db.execute(
-      sql`insert into attune.token (kind, token_hash, identity, expires_at)
-        values ('session', ${session.hash}, ${used.identity}::bigint, now() + make_interval(days => ${sessionDays}::int))`,
-    );
-    return { session: session.value, maxAgeSeconds: sessionDays * 86_400 };
-  });
+/** What is chosen of an API token. */
+interface ApiTokenFields {
+  label: string;
+  expiresAt: Date | null;
+  permissionSetRefs: readonly string[] | null;
+}
+
+/** Stores a new API token of the identity; whether that may be is the caller's to know. Its value is answered this once. */
+export async function insertApiToken(
+  tx: Tx,
+  identity: string,
+  fields: ApiTokenFields,
+): Promise<{ id: bigint; value: string }> {
+  const { value, hash } = newValue("api");
+  const refs = fields.permissionSetRefs === null ? null : JSON.stringify(fields.permissionSetRefs);
+  const [made] = await rows<{ id: string }>(
+    tx.db,
+    sql`insert into attune.token (kind, token_hash, identity, label, prefix, expires_at, permission_set_refs)
+      values ('api', ${hash}, ${identity}::bigint, ${fields.label}, ${value.slice(0, 12)},
+        ${fields.expiresAt?.toISOString() ?? null}::timestamptz,
+        (select array_agg(r.value order by r.value) from jsonb_array_elements_text(${refs}::text::jsonb) r))
+      returning id::text`,
+  );
+  if (!made) throw new Error("an API token could not be stored");
+  return { id: BigInt(made.id), value };
+}
+
+/** Makes the token of a browser's session for the identity, as long as that is not frozen; null otherwise. */
+export async function createSessionToken(tx: Tx, identity: string): Promise<{ value: string; expiresAt: Date } | null> {
+  const { value, hash } = newValue("session");
+  const [made] = await rows<{ expires: string }>(
+    tx.db,
+    sql`insert into attune.token (kind, token_hash, identity, last_used_at, expires_at)
+      select 'session', ${hash}, i.id, now(), now() + make_interval(days => ${sessionDays}::int)
+        from attune.identity i where i.id = ${identity}::bigint and not i.frozen for share
+      returning to_jsonb(expires_at) #>> '{}' as "expires"`,
+  );
+  return made ? { value, expiresAt: new Date(made.expires) } : null;
 }

@@ -149,11 +149,12 @@ async function replace(
   );
   for (const value of values) {
     const set = Object.fromEntries(Object.entries({ ...value, ...owner }).filter(([name]) => !switched.has(name)));
-    const foreign = "isAdhoc" in table ? sql`${table.isAdhoc} = false` : sql`true`;
+    // Whoever has a row made by hand would get what the pack's file says.
+    const own = "isAdhoc" in table ? sql`not ${table.isAdhoc}` : sql`${table.packId} = ${String(owner.packId)}::bigint`;
     const done = await db
       .insert(table as PgTable)
       .values({ ...value, ...owner })
-      .onConflictDoUpdate({ target: table.ref, set, setWhere: foreign })
+      .onConflictDoUpdate({ target: table.ref, set, setWhere: own })
       .returning({ id: table.id });
     if (done.length === 0)
       throw new ConflictError(`"${value.ref}" was made by hand already: delete or rename it first.`);

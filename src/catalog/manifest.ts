@@ -10,18 +10,20 @@ const REF = {
 };
 const SEMVER =
   /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-(0|[1-9]\d*|\d*[a-zA-Z-][\da-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][\da-zA-Z-]*))*)?(\+[\da-zA-Z-]+(\.[\da-zA-Z-]+)*)?$/;
-const LONGEST_TIMEOUT = 30 * 24 * 60 * 60;
+/** Seconds. */
+export const LONGEST_TIMEOUT = 30 * 24 * 60 * 60;
 
-const packRef = z.string().max(100).regex(REF.pack, 'expected a pack ref such as "my_pack" (a-z, 0-9, _ and -)');
+export const packRef = z.string().max(100).regex(REF.pack, 'expected a pack ref such as "my_pack" (a-z, 0-9, _ and -)');
 const componentRef = z
   .string()
   .max(200)
   .regex(REF.component, 'expected a ref such as "my_pack.my_name" (lower case, exactly one dot)');
-const runtimeRefText = z
+export const runtimeRefText = z
   .string()
   .max(200)
   .regex(REF.runtime, 'expected a runtime ref such as "my_pack.action.my_name" or "my_pack.sensor.my_name"');
 
+export const semver = z.string().max(100).regex(SEMVER, 'expected a semantic version such as "1.2.3"');
 const label = z.string().min(1).max(200);
 const description = z.string().max(10_000).nullable().default(null);
 const enabled = z.boolean().default(true);
@@ -34,7 +36,7 @@ export const packManifest = z
   .strictObject({
     ref: packRef,
     label,
-    version: z.string().max(100).regex(SEMVER, 'expected a semantic version such as "1.2.3"'),
+    version: semver,
     description,
     author: z.string().max(200).nullable().default(null),
     email: z.string().max(200).nullable().default(null),
@@ -108,7 +110,7 @@ const pattern = z.string().superRefine((text, context) => {
 });
 
 /** How an interpreter is found: the first command that exits 0 is it; `pattern`'s group captures the version. */
-const distributions = z.strictObject({
+export const distributions = z.strictObject({
   commands: z
     .array(
       z.strictObject({

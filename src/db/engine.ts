@@ -1,7 +1,7 @@
 import { DrizzleQueryError } from "drizzle-orm";
-import { ConflictError, InvalidInputError, Refusal } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Database, Db } from "./client.ts";
+import { refusalOf, type Violation } from "./constraint.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Wake } from "./wake.ts";
 
@@ -12,6 +12,8 @@ export interface Engine {
   jobs: Jobs;
   wake: Wake;
   log: Log;
+  /** Where contents too large for a row are kept as files; null: the processes share no directory. */
+  artifactsDir: string | null;
   /** The request on whose behalf this works; null: none. */
   request?: RequestScope | null;
 }
@@ -54,33 +56,8 @@ export async function write<T>(engine: Engine, work: (tx: Tx) => Promise<T>): Pr
   }
 }
 
-/** The driver's fields that say which constraint was violated; both drivers name them alike but for the constraint. */
-interface Violation {
-  code?: string;
-  detail?: string;
-  message: string;
-  constraint?: string;
-  constraint_name?: string;
-}
-
 /** Turns a violated constraint into the refusal that it means; everything else is returned as it is. */
 export function asRefusal(error: unknown): unknown {
-  if (error instanceof Refusal || !(error instanceof DrizzleQueryError) || !error.cause) return error;
-  const cause = error.cause as unknown as Violation;
-  const constraint = cause.constraint_name ?? cause.constraint ?? "";
-  const detail = cause.detail ?? cause.message;
-  switch (cause.code) {
-    case "23505":
-      return new ConflictError(`Another one exists already: ${detail}`, { cause: error });
-    case "23001": // PostgreSQL 18 tells RESTRICT apart from the other rules
-    case "23503":
-      return new ConflictError(`Something else depends on it: ${detail}`, { cause: error });
-    case "23514":
-      if (constraint === "execution_move" || constraint === "execution_terminal") {
-        return new ConflictError(cause.message, { cause: error });
-      }
-      return new InvalidInputError([{ path: "", message: `${constraint}: ${cause.message}` }], { cause: error });
-    default:
-      return error;
-  }
+  if (!(error instanceof DrizzleQueryError) || !error.cause) return error;
+  return refusalOf(error.cause as Violation, { cause: error }) ?? error; // the driver's own error
 }

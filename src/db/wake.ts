@@ -4,7 +4,8 @@ import type { Database } from "./client.ts";
 
 /**
  * Topics are hints of what to look at; whoever is woken reads the rows. `feed`: the notification log; `event`: event jobs;
- * `execution:<runtime>`: scheduled executions; `cancel`: cancel requests; `timer`: timers; `log:<id>`: an execution's log.
+ * `execution:<runtime>`: scheduled executions; `cancel`: cancel requests; `timer`: timers; `inquiry`: inquiries that
+ * may expire; `log:<id>`: an execution's log.
  */
 export interface Wake {
   /** Tells this process at once and the others soon; call it after the commit, never inside a transaction. */

@@ -1,10 +1,12 @@
-import { sql } from "drizzle-orm";
+import { DrizzleQueryError, sql } from "drizzle-orm";
+import type { KeyedEngine, Keyring } from "../access/keyring.ts";
 import { anyOf, rows } from "../db/client.ts";
-import { asRefusal, type Engine, type Tx, write } from "../db/engine.ts";
+import { asRefusal, type Tx, write } from "../db/engine.ts";
 import { eventQueue, type Job } from "../db/jobs.ts";
 import { type ExecutionRequest, requestExecutions } from "../execution/request.ts";
 import { faultPoint } from "../lib/fault.ts";
-import { type Evaluation, type Match, matchEvent, type PendingEvent } from "./match.ts";
+import { loadAuthority } from "./authority.ts";
+import { type Evaluation, type Match, type Met, matchEvent, type PendingEvent, resolveMatch } from "./match.ts";
 import type { RuleSets } from "./ruleset.ts";
 
 /** After this many failed tries an event is given up, and its row says why. */
@@ -15,12 +17,13 @@ const maxTries = 5;
  * own jobs. Where the batch cannot be stored, each event is tried by itself, inside a savepoint: a bad one never stops the
  * others. Answers how many jobs there were.
  */
-export async function enforceEvents(engine: Engine, ruleSets: RuleSets, limit: number): Promise<number> {
+export async function enforceEvents(engine: KeyedEngine, ruleSets: RuleSets, limit: number): Promise<number> {
+  const judge = { ruleSets, keyring: engine.keyring };
   let taken: Job[] = [];
   try {
     await write(engine, async (tx) => {
       taken = await tx.jobs.take(tx.db, eventQueue, limit);
-      if (taken.length > 0) await evaluate(tx, ruleSets, taken);
+      if (taken.length > 0) await evaluate(tx, judge, taken);
       faultPoint("enforcement.before_commit");
     });
   } catch (error) {
@@ -28,7 +31,7 @@ export async function enforceEvents(engine: Engine, ruleSets: RuleSets, limit: n
     engine.log.warn({ err: error, events: taken.length }, "a batch of events failed; trying each by itself");
     await write(engine, async (tx) => {
       taken = await tx.jobs.take(tx.db, eventQueue, limit);
-      for (const job of taken) await evaluateAlone(tx, ruleSets, job);
+      for (const job of taken) await evaluateAlone(tx, judge, job);
     });
   }
   if (taken.length > 0) faultPoint("enforcement.after_commit");
@@ -42,12 +45,20 @@ function isConnectionLoss(error: unknown): boolean {
   return code.startsWith("CONNECTION_") || code.startsWith("08") || code.startsWith("57P") || code.startsWith("40");
 }
 
-async function evaluateAlone(tx: Tx, ruleSets: RuleSets, job: Job): Promise<void> {
+/** What evaluating takes beside the events. */
+interface Judge {
+  ruleSets: RuleSets;
+  keyring: Keyring;
+}
+
+async function evaluateAlone(tx: Tx, judge: Judge, job: Job): Promise<void> {
   try {
-    await tx.db.transaction((db) => evaluate({ ...tx, db }, ruleSets, [job]));
+    await tx.db.transaction((db) => evaluate({ ...tx, db }, judge, [job]));
   } catch (error) {
     const refusal = asRefusal(error);
-    const message = refusal instanceof Error ? refusal.message : String(refusal);
+    // The driver's own sentence: the statement's would hold the event's data.
+    const reason = refusal instanceof DrizzleQueryError ? (refusal.cause ?? refusal) : refusal;
+    const message = reason instanceof Error ? reason.message : String(reason);
     await tx.jobs.done(tx.db, eventQueue, [job]);
     const [event] = await rows<{ tries: number; given_up: boolean }>(
       tx.db,
@@ -64,20 +75,23 @@ async function evaluateAlone(tx: Tx, ruleSets: RuleSets, job: Job): Promise<void
   }
 }
 
-async function evaluate(tx: Tx, ruleSets: RuleSets, jobs: readonly Job[]): Promise<void> {
+async function evaluate(tx: Tx, { ruleSets, keyring }: Judge, jobs: readonly Job[]): Promise<void> {
   const events = await lockEvents(tx, jobs);
   const revisions = new Map<string, string>();
   for (const { trigger, rulesRevision } of events) {
     if (trigger !== null && rulesRevision !== null) revisions.set(trigger, rulesRevision);
   }
   const sets = await ruleSets.load(tx.db, revisions);
-  const matches: Match[] = [];
+  const met: Met[] = [];
   const evaluations: Evaluation[] = [];
   for (const event of events) {
     const found = matchEvent(event, sets.get(event.trigger ?? "") ?? []);
-    matches.push(...found.matches);
+    met.push(...found.met);
     evaluations.push(...found.evaluations);
   }
+  const rules = [...new Set(met.map(({ rule }) => rule))];
+  const authority = await loadAuthority(tx.db, { keyring, owners: ruleSets.owners }, rules);
+  const matches = met.map((each) => resolveMatch(each, authority, keyring));
   // Nothing here waits for another: on one connection the statements go out together.
   await Promise.all([
     insertEnforcements(tx, matches),
@@ -139,12 +153,13 @@ async function insertEnforcements(tx: Tx, matches: readonly Match[]): Promise<vo
   );
   const ids = new Map(made.map(({ id, rule, event }) => [`${rule}/${event}`, id]));
   const requests: ExecutionRequest[] = [];
-  for (const { rule, event, config } of matches) {
+  for (const { rule, event, config, secrets } of matches) {
     const enforcement = ids.get(`${rule.id}/${event.id}`);
     if (enforcement === undefined || config === null || rule.action === null) continue;
     requests.push({
       action: rule.action,
       config,
+      secrets,
       enforcement,
       executor: null,
       ruleRef: rule.ref,

@@ -1,9 +1,13 @@
+import type { Keyring } from "../access/keyring.ts";
 import type { ExecutionError } from "../execution/finish.ts";
 import { checkParameters, unrunnable } from "../execution/request.ts";
+import { concealSecrets, type StoredSecret } from "../execution/secret.ts";
 import type { CriterionOutcome } from "../lang/criteria.ts";
 import type { Json, JsonObject } from "../lang/json.ts";
+import { createMask } from "../lang/mask.ts";
 import { storableJson } from "../lang/storable.ts";
 import { globalId } from "../lib/global-id.ts";
+import type { Authority } from "./authority.ts";
 import type { CompiledRule } from "./ruleset.ts";
 
 /** An event as rules see it. */
@@ -20,13 +24,18 @@ export interface PendingEvent {
   now: string;
 }
 
-/** What one rule makes of one event. */
-export interface Match {
+/** A rule whose conditions an event meets. */
+export interface Met {
   rule: CompiledRule;
   event: PendingEvent;
+}
+
+/** What one rule makes of one event. */
+export interface Match extends Met {
   status: "processed" | "disabled";
-  /** The resolved parameters; null when there is no execution to be made. */
+  /** The resolved parameters without their secrets; null when there is no execution to be made. */
   config: JsonObject | null;
+  secrets: StoredSecret[];
   error: ExecutionError | null;
 }
 
@@ -42,16 +51,16 @@ export interface Evaluation {
 export function matchEvent(
   event: PendingEvent,
   rules: readonly CompiledRule[],
-): { matches: Match[]; evaluations: Evaluation[] } {
-  const matches: Match[] = [];
+): { met: Met[]; evaluations: Evaluation[] } {
+  const met: Met[] = [];
   const evaluations: Evaluation[] = [];
   for (const rule of rules) {
     if (event.rule !== null && event.rule !== rule.id) continue;
     const { matched, criteria } = rule.evaluate(event.payload);
     if (isRecorded(rule, matched, criteria)) evaluations.push({ rule, event, matched, detail: criteria });
-    if (matched) matches.push(resolve(rule, event));
+    if (matched) met.push({ rule, event });
   }
-  return { matches, evaluations };
+  return { met, evaluations };
 }
 
 /** `near`: a match, or a miss of which at least one criterion held, or one that could not be asked. */
@@ -61,36 +70,52 @@ function isRecorded(rule: CompiledRule, matched: boolean, criteria: CriterionOut
   return criteria.length > 0 && (matched || criteria.some(({ result }) => result));
 }
 
-function resolve(rule: CompiledRule, event: PendingEvent): Match {
-  const gone = rule.action ? unrunnable(rule.action) : `The action "${rule.actionRef}" is gone.`;
-  if (gone !== null || rule.action === null) {
-    return {
-      rule,
-      event,
-      status: "disabled",
-      config: null,
-      error: { code: "ACTION_UNAVAILABLE", message: gone ?? "" },
-    };
-  }
+/** What the rule makes of the event: the parameters of its execution, or why there is to be none. */
+export function resolveMatch({ rule, event }: Met, authority: Authority, keyring: Keyring): Match {
+  const refuse = (code: string, message: string, status: Match["status"] = "processed"): Match => ({
+    ...{ rule, event, status, config: null, secrets: [] },
+    error: { code, message },
+  });
+  const { action } = rule;
+  if (action === null) return refuse("ACTION_UNAVAILABLE", `The action "${rule.actionRef}" is gone.`, "disabled");
+  const unavailable = unrunnable(action);
+  if (unavailable !== null) return refuse("ACTION_UNAVAILABLE", unavailable, "disabled");
+  const forbidden =
+    authority.refuseAction(rule, action.ref) ??
+    rule.keys.map((key) => authority.refuseKey(rule, key)).find((reason) => reason !== null);
+  if (forbidden) return refuse("FORBIDDEN", forbidden);
+  const keys = new Map<string, string>();
   try {
-    const rendered = rule.render({
-      event: {
-        id: globalId("Event", event.id),
-        payload: event.payload,
-        trigger: event.triggerRef,
-        trace_tag: event.traceTag,
-        created: event.created,
-      },
-      rule: { ref: rule.ref, revision: rule.revision },
-      trigger: { ref: event.triggerRef },
-      pack: rule.pack,
-      now: new Date(event.now),
+    const { value, secrets } = rule.render(contextOf(rule, event), (ref) => {
+      const read = authority.readKey(ref);
+      keys.set(ref, read);
+      return read;
     });
-    const config = checkParameters(rule.action, rendered, "action_params");
+    // The parameters are an object, and rendering keeps keys.
+    const config = checkParameters(action, value as JsonObject, "action_params");
     storableJson(config, "action_params");
-    return { rule, event, status: "processed", config, error: null };
+    const concealed = concealSecrets(keyring, action.paramSchema, config, { values: secrets, keys });
+    return { rule, event, status: "processed", ...concealed, error: null };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    return { rule, event, status: "processed", config: null, error: { code: "PARAMETERS_INVALID", message } };
+    const mask = createMask([...keys].map(([name, text]) => ({ name, text })));
+    return refuse("PARAMETERS_INVALID", mask?.text(message) ?? message);
   }
+}
+
+/** What a rule's templates may name. */
+function contextOf(rule: CompiledRule, event: PendingEvent): Record<string, unknown> {
+  return {
+    event: {
+      id: globalId("Event", event.id),
+      payload: event.payload,
+      trigger: event.triggerRef,
+      trace_tag: event.traceTag,
+      created: event.created,
+    },
+    rule: { ref: rule.ref, revision: rule.revision },
+    trigger: { ref: event.triggerRef },
+    pack: rule.pack,
+    now: new Date(event.now),
+  };
 }

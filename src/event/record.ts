@@ -1,10 +1,12 @@
 import { sql } from "drizzle-orm";
 import { authorize, targetOf } from "../access/grants.ts";
+import type { KeyedEngine } from "../access/keyring.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
+import { type Tx, write } from "../db/engine.ts";
 import { eventQueue } from "../db/jobs.ts";
 import { ConflictError, invalid, NotFoundError } from "../errors.ts";
+import { findMask } from "../execution/secret.ts";
 import type { Json, JsonObject } from "../lang/json.ts";
 import { compilePayloadSchema, type ParameterMap } from "../lang/schema.ts";
 import { storableJson } from "../lang/storable.ts";
@@ -97,19 +99,36 @@ function checkEvent(trigger: EventTrigger, payload: Json): void {
   compilePayloadSchema(trigger.outSchema)(payload, "payload");
 }
 
-/** Stores one event by hand. Throws NotFoundError (no such trigger) and what `emitEvents` throws. */
+/** What an event takes from the execution whose session emits it; null: no execution does. */
+async function findCause(
+  db: Db,
+  { executionId }: Session,
+): Promise<Pick<NewEvent, "traceTag" | "cause" | "generation"> | null> {
+  if (executionId === null) return null;
+  const [cause] = await rows<{ traceTag: string; generation: number }>(
+    db,
+    sql`select trace_tag as "traceTag", generation as "generation" from attune.execution
+      where id = ${String(executionId)}::bigint`,
+  );
+  if (!cause) throw new NotFoundError("execution", String(executionId));
+  return { traceTag: cause.traceTag, cause: String(executionId), generation: cause.generation + 1 };
+}
+
+/** Stores one event, by hand or from the execution whose session asks: then that is its cause. Throws NotFoundError (no such trigger) and what `emitEvents` throws. */
 export async function createEvent(
-  engine: Engine,
+  engine: KeyedEngine,
   session: Session,
   input: { trigger: string; payload: Json; traceTag: string | null },
 ): Promise<{ id: bigint }> {
   authorize(session, "event", "create", targetOf(input.trigger));
+  const mask = await findMask(engine, session);
+  const payload = mask ? mask.json(input.payload) : input.payload;
   return await write(engine, async (tx) => {
     const trigger = await findTrigger(tx.db, input.trigger);
     if (!trigger) throw new NotFoundError("trigger", input.trigger);
-    const { payload, traceTag } = input;
-    const event = { trigger, payload, config: null, rule: null, traceTag, cause: null, generation: 0 };
-    const [id] = await emitEvents(tx, [event]);
+    const caused = await findCause(tx.db, session);
+    const origin = caused ?? { traceTag: input.traceTag, cause: null, generation: 0 };
+    const [id] = await emitEvents(tx, [{ trigger, payload, config: null, rule: null, ...origin }]);
     return { id: BigInt(id ?? 0) };
   });
 }

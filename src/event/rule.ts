@@ -4,15 +4,15 @@ import { authorize, may, targetOf } from "../access/grants.ts";
 import { identityOf, type Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
-import { ConflictError, InvalidInputError, type Issue, invalid, NotFoundError } from "../errors.ts";
+import { ConflictError, InvalidInputError, type Issue, NotFoundError } from "../errors.ts";
 import { normaliseConditions } from "../lang/criteria.ts";
 import { checkInput, componentRef } from "../lang/input.ts";
-import type { Json, JsonObject } from "../lang/json.ts";
-import { didYouMean } from "../lang/nearest.ts";
+import type { JsonObject } from "../lang/json.ts";
 import { compileParameters, type ParameterMap } from "../lang/schema.ts";
 import { storableJson } from "../lang/storable.ts";
-import { compileTemplates, usesVariable } from "../lang/template.ts";
-import { templateScope } from "./ruleset.ts";
+import { compileTemplates } from "../lang/template.ts";
+import { checkActionParams } from "./action-params.ts";
+import { requireKeys } from "./authority.ts";
 import { intervalSeconds, intervalTimer, syncTimer } from "./timer.ts";
 
 /** What people may say of a rule; null or absent leaves the default (or, in an update, what is stored). */
@@ -76,7 +76,7 @@ export async function createRule(
       input,
     );
     requireReach(session, definition);
-    const checked = await checkRule(tx.db, definition);
+    const checked = await checkRule(tx.db, session, definition);
     const [rule] = await rows<{ id: string }>(
       tx.db,
       sql`insert into attune.rule (ref, pack, pack_ref, is_adhoc, owner, label, description, action, action_ref, trigger,
@@ -111,9 +111,10 @@ export async function updateRule(
     }
     const given = Object.values(input.patch).filter((value) => value !== null && value !== undefined);
     if (given.length === 0) return { id: BigInt(stored.id) };
+    requireAdhoc(stored, "only whether it is enabled can be changed");
     const definition = merge(stored.definition, input.patch);
     requireReach(session, definition);
-    const checked = await checkRule(tx.db, definition);
+    const checked = await checkRule(tx.db, session, definition);
     await tx.db.execute(
       sql`update attune.rule set owner = ${identityOf(session)}::bigint, label = ${checked.label}, description = ${checked.description},
           action = ${checked.action}::bigint, action_ref = ${checked.actionRef}, trigger = ${checked.trigger}::bigint,
@@ -153,6 +154,7 @@ export async function deleteRule(
 ): Promise<{ id: bigint; ref: string }> {
   return await write(engine, async (tx) => {
     const stored = await lockRule(tx, session, { ref: input.ref, action: "delete" });
+    requireAdhoc(stored, "it is deleted with its pack; disable it instead");
     await tx.db.execute(sql`delete from attune.rule where id = ${stored.id}::bigint`);
     return { id: BigInt(stored.id), ref: input.ref };
   });
@@ -164,8 +166,15 @@ function requireReach(session: Session, { actionRef, triggerRef }: RuleDefinitio
   authorize(session, "action", "execute", targetOf(actionRef));
 }
 
+/** A rule of a pack's files belongs to nobody and runs with the pack's rights: what it does is not for people to change. */
+function requireAdhoc({ ref, isAdhoc }: StoredRule, instead: string): void {
+  if (!isAdhoc) throw new ConflictError(`The rule "${ref}" comes from its pack's files: ${instead}.`);
+}
+
 interface StoredRule {
   id: string;
+  ref: string;
+  isAdhoc: boolean;
   updated: string;
   definition: RuleDefinition;
 }
@@ -178,7 +187,7 @@ async function lockRule(
 ): Promise<StoredRule> {
   const [rule] = await rows<StoredRule & { owner: string | null }>(
     tx.db,
-    sql`select id::text, owner::text, to_char(updated at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as updated,
+    sql`select id::text, ref, is_adhoc as "isAdhoc", owner::text, to_char(updated at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as updated,
         jsonb_build_object('label', label, 'description', description, 'actionRef', action_ref, 'triggerRef', trigger_ref,
           'condition', condition, 'conditions', conditions, 'actionParams', action_params, 'triggerParams', trigger_params,
           'enabled', enabled, 'recordEvaluations', record_evaluations) as definition
@@ -208,7 +217,7 @@ interface CheckedRule extends Omit<RuleDefinition, "conditions" | "actionParams"
   triggerParams: string;
 }
 
-async function checkRule(db: Db, rule: RuleDefinition): Promise<CheckedRule> {
+async function checkRule(db: Db, session: Session, rule: RuleDefinition): Promise<CheckedRule> {
   const [found] = await rows<{ action: Target | null; trigger: Target | null }>(
     db,
     sql`select (select jsonb_build_object('id', id::text, 'paramSchema', param_schema) from attune.action where ref = ${rule.actionRef}) as action,
@@ -221,9 +230,9 @@ async function checkRule(db: Db, rule: RuleDefinition): Promise<CheckedRule> {
     () => checkInput(texts, { label: rule.label, description: rule.description }),
     () => storableJson(normaliseConditions(rule.conditions, "conditions"), "conditions"),
     () => {
-      compileTemplates(rule.actionParams, "actionParams", templateScope);
+      const { names } = compileTemplates(rule.actionParams, "actionParams");
       checkActionParams(rule, action.paramSchema);
-      return storableJson(rule.actionParams, "actionParams");
+      return { keys: names, json: storableJson(rule.actionParams, "actionParams") };
     },
     () => {
       const params = compileParameters(trigger.paramSchema ?? {})(rule.triggerParams, "triggerParams");
@@ -231,7 +240,15 @@ async function checkRule(db: Db, rule: RuleDefinition): Promise<CheckedRule> {
       return storableJson(params, "triggerParams");
     },
   );
-  return { ...rule, action: action.id, trigger: trigger.id, conditions, actionParams, triggerParams };
+  await requireKeys(db, session, actionParams.keys);
+  return {
+    ...rule,
+    action: action.id,
+    trigger: trigger.id,
+    conditions,
+    actionParams: actionParams.json,
+    triggerParams,
+  };
 }
 
 /** Makes every check, so that all their faults come together; the results, where there is no fault. */
@@ -253,34 +270,4 @@ function allOf<T extends readonly unknown[]>(...checks: { [K in keyof T]: () => 
 interface Target {
   id: string;
   paramSchema: ParameterMap | null;
-}
-
-/** What can be known before an event: literal parameters are checked whole, of templates only the names. */
-function checkActionParams({ actionRef, actionParams }: RuleDefinition, schema: ParameterMap | null): void {
-  if (actionRef === "core.shell" && usesVariable(actionParams["command"] ?? null, "event", templateScope)) {
-    throw invalid(
-      "actionParams.command",
-      'must not contain anything of the event: give it as `args`, where the command finds it as "$1"',
-    );
-  }
-  if (!schema) return;
-  if (!hasTemplate(actionParams)) {
-    compileParameters(schema)(actionParams, "actionParams");
-    return;
-  }
-  const known = Object.keys(schema);
-  const unknown = Object.keys(actionParams).filter((name) => !(name in schema));
-  const missing = known.filter((name) => schema[name]?.required && !(name in actionParams));
-  const issues = [
-    ...unknown.map((name) => ({
-      path: `actionParams.${name}`,
-      message: `${actionRef} has no such parameter${didYouMean(name, known)}`,
-    })),
-    ...missing.map((name) => ({ path: `actionParams.${name}`, message: "is required" })),
-  ];
-  if (issues.length > 0) throw new InvalidInputError(issues);
-}
-
-function hasTemplate(value: Json): boolean {
-  return JSON.stringify(value).includes("{{");
 }

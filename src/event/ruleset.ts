@@ -1,13 +1,10 @@
 import { sql } from "drizzle-orm";
 import { anyOf, type Db, rows } from "../db/client.ts";
 import { type RunnableAction, runnableJson } from "../execution/action.ts";
-import { type CelScope, ruleScope } from "../lang/cel.ts";
 import { compileCriteria, type Outcome } from "../lang/criteria.ts";
 import type { Json, JsonObject } from "../lang/json.ts";
-import { compileTemplates } from "../lang/template.ts";
-
-/** What templates may name. Keys are not among it: nothing in a rule can read a secret. */
-export const templateScope: CelScope = { variables: ruleScope.variables, functions: [] };
+import { compileTemplates, type Templates } from "../lang/template.ts";
+import { createOwners, type Owners } from "./authority.ts";
 
 /** A rule, ready to judge events. */
 export interface CompiledRule {
@@ -21,22 +18,23 @@ export interface CompiledRule {
   actionRef: string;
   /** Null when the action is gone. */
   action: RunnableAction | null;
+  /** Who stands behind it: null for a pack's own, and for an ad-hoc one whose owner is gone. */
+  owner: string | null;
+  isAdhoc: boolean;
   evaluate: (payload: Json) => Outcome;
-  render: (context: Record<string, unknown>) => JsonObject;
+  render: Templates["render"];
+  /** The refs of the keys that its templates name. */
+  keys: readonly string[];
 }
 
-interface StoredRule extends Omit<CompiledRule, "evaluate" | "render"> {
+interface StoredRule extends Omit<CompiledRule, "evaluate" | "render" | "keys"> {
   actionParams: JsonObject;
 }
 
 function compile(rule: StoredRule): CompiledRule {
   try {
-    const render = compileTemplates(rule.actionParams, "action_params", templateScope);
-    return {
-      ...rule,
-      evaluate: compileCriteria(rule.condition, rule.conditions),
-      render: (context) => render(context) as JsonObject, // the parameters are an object, and rendering keeps keys
-    };
+    const { render, names } = compileTemplates(rule.actionParams, "action_params");
+    return { ...rule, evaluate: compileCriteria(rule.condition, rule.conditions), render, keys: names };
   } catch (error) {
     // Saved rules compile; one that no longer does must neither fire nor stop the others.
     const message = error instanceof Error ? error.message : String(error);
@@ -47,7 +45,8 @@ function compile(rule: StoredRule): CompiledRule {
       result: false,
       error: `the rule does not compile: ${message}`,
     };
-    return { ...rule, evaluate: () => ({ matched: false, criteria: [broken] }), render: () => ({}) };
+    const render = () => ({ value: {}, secrets: [] });
+    return { ...rule, evaluate: () => ({ matched: false, criteria: [broken] }), render, keys: [] };
   }
 }
 
@@ -55,6 +54,8 @@ function compile(rule: StoredRule): CompiledRule {
 export interface RuleSets {
   /** The rules of each trigger at the revision that the caller's own snapshot showed. */
   load(db: Db, triggers: ReadonlyMap<string, string>): Promise<Map<string, CompiledRule[]>>;
+  /** What the rules' owners may do. */
+  owners: Owners;
 }
 
 const maxKept = 2000;
@@ -68,7 +69,7 @@ export function createRuleSets(): RuleSets {
       sql`select r.trigger::text as trigger, jsonb_build_object('id', r.id::text, 'ref', r.ref, 'revision', r.revision,
           'condition', r.condition, 'conditions', r.conditions, 'recordEvaluations', r.record_evaluations,
           'actionParams', r.action_params, 'actionRef', r.action_ref,
-          'pack', jsonb_build_object('ref', rp.ref, 'config', rp.config),
+          'owner', r.owner::text, 'isAdhoc', r.is_adhoc, 'pack', jsonb_build_object('ref', rp.ref, 'config', rp.config),
           'action', case when a.id is not null then ${runnableJson} end) as rule
         from attune.rule r join attune.pack rp on rp.id = r.pack
           left join attune.action a on a.id = r.action left join attune.runtime rt on rt.id = a.runtime
@@ -81,6 +82,7 @@ export function createRuleSets(): RuleSets {
     return sets;
   }
   return {
+    owners: createOwners(),
     load: async (db, triggers) => {
       const stale = [...triggers].filter(([trigger, revision]) => kept.get(trigger)?.revision !== revision);
       if (stale.length > 0) {

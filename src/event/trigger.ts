@@ -1,59 +1,113 @@
 import { randomBytes } from "node:crypto";
 import { sql } from "drizzle-orm";
 import { z } from "zod";
-import { authorize, targetOf } from "../access/grants.ts";
-import { type KeyedEngine, storePackSecret } from "../access/key.ts";
+import { authorize, may, targetOf } from "../access/grants.ts";
+import { storePackSecret } from "../access/key.ts";
+import type { KeyedEngine } from "../access/keyring.ts";
 import type { Session } from "../access/session.ts";
+import { description, kept, label, parameters } from "../catalog/fields.ts";
+import { deleteRow, findPackOf, insertNew, isEmpty, lockByRef, updateRow, type Which } from "../catalog/locked.ts";
 import { rows } from "../db/client.ts";
-import { type Engine, write } from "../db/engine.ts";
+import { type Engine, type Tx, write } from "../db/engine.ts";
+import { trigger } from "../db/tables/trigger.ts";
 import { ConflictError, NotFoundError } from "../errors.ts";
 import { checkInput, componentRef } from "../lang/input.ts";
 import type { JsonObject } from "../lang/json.ts";
-import { parameterMap } from "../lang/schema.ts";
 
-const triggerInput = z.object({
-  ref: componentRef,
-  label: z.string().min(1).max(200).nullish(),
-  description: z.string().max(10_000).nullish(),
-  enabled: z.boolean().nullish(),
-  paramSchema: parameterMap.nullish(),
-  outSchema: parameterMap.nullish(),
+/** What people may say of a trigger; what is left out has its default or, in an update, stays. Null empties what can be empty. */
+export interface TriggerFields {
+  label?: string | null;
+  description?: string | null;
+  enabled?: boolean | null;
+  paramSchema?: JsonObject | null;
+  outSchema?: JsonObject | null;
+  /** The ref of the sensor that watches for it. */
+  sensor?: string | null;
+}
+
+const triggerFields = z.object({
+  label: kept(label),
+  description: description.nullish(),
+  enabled: kept(z.boolean()),
+  paramSchema: parameters.nullish(),
+  outSchema: parameters.nullish(),
+  sensor: z.string().max(200).nullish(),
 });
 
-/** Makes a trigger in the pack that its ref names. Throws InvalidInputError, NotFoundError (pack), ConflictError (taken). */
+/** Makes a trigger in the pack that its ref names. Throws InvalidInputError, NotFoundError (pack, sensor), ConflictError (taken). */
 export async function createTrigger(
   engine: Engine,
   session: Session,
-  input: {
-    ref: string;
-    label?: string | null;
-    description?: string | null;
-    enabled?: boolean | null;
-    paramSchema?: JsonObject | null;
-    outSchema?: JsonObject | null;
-  },
+  input: TriggerFields & { ref: string },
 ): Promise<{ id: bigint }> {
-  const checked = checkInput(triggerInput, input);
-  const packRef = checked.ref.slice(0, checked.ref.indexOf("."));
-  authorize(session, "trigger", "create", targetOf(checked.ref));
+  const { sensor: sensorRef, ...fields } = checkInput(triggerFields.extend({ ref: componentRef }), input);
+  authorize(session, "trigger", "create", targetOf(fields.ref));
   return await write(engine, async (tx) => {
-    const [pack] = await rows<{ id: string }>(tx.db, sql`select id::text from attune.pack where ref = ${packRef}`);
-    if (!pack) throw new NotFoundError("pack", packRef);
-    const [trigger] = await rows<{ id: string }>(
-      tx.db,
-      sql`insert into attune.trigger (ref, pack, pack_ref, label, description, enabled, is_adhoc, param_schema, out_schema)
-        values (${checked.ref}, ${pack.id}::bigint, ${packRef}, ${checked.label ?? checked.ref}, ${checked.description ?? null},
-          ${checked.enabled ?? true}, true, ${jsonText(checked.paramSchema)}::text::jsonb, ${jsonText(checked.outSchema)}::text::jsonb)
-        on conflict (ref) do nothing returning id::text`,
-    );
-    if (!trigger) throw new ConflictError(`There is a trigger "${checked.ref}" already.`);
-    return { id: BigInt(trigger.id) };
+    const pack = await findPackOf(tx, fields.ref);
+    const watcher = sensorRef ? await findSensor(tx, session, sensorRef) : {};
+    const values = { ...fields, ...watcher, label: fields.label ?? fields.ref, isAdhoc: true };
+    return await insertNew(tx, trigger, { ...values, packId: pack.id, packRef: pack.ref });
   });
 }
 
-function jsonText(value: object | null | undefined): string | null {
-  return value ? JSON.stringify(value) : null;
+/**
+ * Changes what the patch names; of a pack's own trigger only whether it is enabled. Throws NotFoundError, InvalidInputError,
+ * ForbiddenError, ConflictError.
+ */
+export async function updateTrigger(
+  engine: Engine,
+  session: Session,
+  input: Which & { patch: TriggerFields },
+): Promise<{ id: bigint }> {
+  authorize(session, "trigger", "update", targetOf(input.ref));
+  const { sensor: sensorRef, ...fields } = checkInput(triggerFields, input.patch);
+  return await write(engine, async (tx) => {
+    const { id, isAdhoc } = await lockByRef(tx, trigger, input);
+    const { enabled: _switch, ...others } = { ...fields, sensorRef };
+    if (!isAdhoc && !isEmpty(others)) {
+      throw new ConflictError(
+        `The trigger "${input.ref}" comes from its pack's files: only whether it is enabled can be changed.`,
+      );
+    }
+    const watcher = sensorRef ? await findSensor(tx, session, sensorRef) : { sensorId: null, sensorRef: null };
+    await updateRow(tx, trigger, { id, fields: sensorRef === undefined ? fields : { ...fields, ...watcher } });
+    return { id };
+  });
 }
+
+/**
+ * Deletes a trigger that was made by hand, with the secret of its webhook; its rules and events keep its ref. Throws NotFoundError,
+ * ForbiddenError, ConflictError.
+ */
+export async function deleteTrigger(
+  engine: Engine,
+  session: Session,
+  { ref }: { ref: string },
+): Promise<{ id: bigint; ref: string }> {
+  authorize(session, "trigger", "delete", targetOf(ref));
+  return await write(engine, async (tx) => {
+    const { id, isAdhoc, packId } = await lockByRef(tx, trigger, { ref });
+    if (!isAdhoc) {
+      throw new ConflictError(`The trigger "${ref}" comes from its pack's files: disable it instead.`);
+    }
+    await tx.db.execute(
+      sql`delete from attune.key where owner_pack = ${String(packId)}::bigint and name = ${secretName(ref)}
+        and not exists (select from attune.trigger t where t.id <> ${String(id)}::bigint and t.webhook_config #>> '{hmac,key}' = key.ref)`,
+    );
+    await deleteRow(tx, trigger, id);
+    return { id, ref };
+  });
+}
+
+/** The sensor, where the session may know of it. */
+async function findSensor(tx: Tx, session: Session, ref: string): Promise<{ sensorId: bigint; sensorRef: string }> {
+  const [found] = await rows<{ id: string }>(tx.db, sql`select id::text from attune.sensor where ref = ${ref}`);
+  if (!found || !may(session, "sensor", "read", targetOf(ref))) throw new NotFoundError("sensor", ref);
+  return { sensorId: BigInt(found.id), sensorRef: ref };
+}
+
+/** The name of the key that holds the secret of a trigger's webhook, among those of its pack. */
+const secretName = (ref: string) => `webhook-${ref.slice(ref.indexOf(".") + 1)}`.slice(0, 63);
 
 const headerName = z
   .string()
@@ -96,14 +150,14 @@ export async function enableWebhook(
   const { hmac, maxBytes, deliveryHeader } = checkInput(webhookInput, input);
   authorize(session, "trigger", "update", targetOf(input.trigger));
   return await write(engine, async (tx) => {
-    const [trigger] = await rows<{ id: string; ref: string; pack: string; packRef: string }>(
+    const [found] = await rows<{ id: string; ref: string; pack: string; packRef: string }>(
       tx.db,
       sql`select id::text as "id", ref as "ref", pack::text as "pack", pack_ref as "packRef" from attune.trigger
         where ref = ${input.trigger} for update`,
     );
-    if (!trigger) throw new NotFoundError("trigger", input.trigger);
-    const name = `webhook-${trigger.ref.slice(trigger.ref.indexOf(".") + 1)}`.slice(0, 63);
-    const { pack, packRef } = trigger;
+    if (!found) throw new NotFoundError("trigger", input.trigger);
+    const name = secretName(found.ref);
+    const { pack, packRef } = found;
     const config: WebhookConfig = {
       hmac: hmac
         ? {
@@ -118,9 +172,42 @@ export async function enableWebhook(
     };
     await tx.db.execute(
       sql`update attune.trigger set webhook_enabled = true, webhook_config = ${JSON.stringify(config)}::text::jsonb,
-          webhook_key = coalesce(webhook_key, ${randomBytes(32).toString("base64url")})
-        where id = ${trigger.id}::bigint`,
+          webhook_key = coalesce(webhook_key, ${newWebhookKey()})
+        where id = ${found.id}::bigint`,
     );
-    return { id: BigInt(trigger.id) };
+    return { id: BigInt(found.id) };
   });
 }
+
+/** Requests to the trigger's webhook are refused from now on; enabled again, it has the same path. Throws NotFoundError. */
+export async function disableWebhook(
+  engine: Engine,
+  session: Session,
+  input: { trigger: string },
+): Promise<{ id: bigint }> {
+  authorize(session, "trigger", "update", targetOf(input.trigger));
+  return await write(engine, async (tx) => {
+    const { id, webhookEnabled } = await lockByRef(tx, trigger, { ref: input.trigger });
+    if (webhookEnabled) await updateRow(tx, trigger, { id, fields: { webhookEnabled: false } });
+    return { id };
+  });
+}
+
+/** Gives the webhook another path; the one that it had leads nowhere from now on. Throws NotFoundError, ConflictError (no webhook). */
+export async function rotateWebhookKey(
+  engine: Engine,
+  session: Session,
+  input: { trigger: string },
+): Promise<{ id: bigint }> {
+  authorize(session, "trigger", "update", targetOf(input.trigger));
+  return await write(engine, async (tx) => {
+    const { id, webhookKey } = await lockByRef(tx, trigger, { ref: input.trigger });
+    if (webhookKey === null) {
+      throw new ConflictError(`The trigger "${input.trigger}" has no webhook: enable it first.`);
+    }
+    await updateRow(tx, trigger, { id, fields: { webhookKey: newWebhookKey() } });
+    return { id };
+  });
+}
+
+const newWebhookKey = () => randomBytes(32).toString("base64url");

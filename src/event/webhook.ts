@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { sql } from "drizzle-orm";
-import type { KeyedEngine, Keyring } from "../access/key.ts";
+import type { KeyedEngine, Keyring } from "../access/keyring.ts";
 import { type Db, rows } from "../db/client.ts";
 import { type Engine, write } from "../db/engine.ts";
 import { Refusal } from "../errors.ts";

@@ -2,13 +2,15 @@ import { sql } from "drizzle-orm";
 import { authorize, may, targetOf } from "../access/grants.ts";
 import { identityOf, type Session } from "../access/session.ts";
 import { anyOf, rows } from "../db/client.ts";
-import { type Engine, write } from "../db/engine.ts";
+import { type Engine, type Tx, write } from "../db/engine.ts";
 import { ConflictError, NotFoundError } from "../errors.ts";
+import { isParked } from "./parked.ts";
 import type { ExecutionStatus } from "./states.ts";
 
 /**
  * Cancels an execution and everything below it: what waits is cancelled at once, what runs is asked to stop (`canceling`) and
- * ends when its worker says so. Throws NotFoundError, ConflictError when it has ended already.
+ * ends when its worker says so; what waits for an answer has none and ends at once. Throws NotFoundError, ConflictError when it
+ * has ended already.
  */
 export async function cancelExecution(
   engine: Engine,
@@ -18,20 +20,7 @@ export async function cancelExecution(
   const id = String(input.id);
   const reason = input.reason ?? `cancelled by ${session.login}`;
   await write(engine, async (tx) => {
-    const tree = await rows<{
-      id: string;
-      status: ExecutionStatus;
-      ended: boolean;
-      ref: string;
-      executor: string | null;
-    }>(
-      tx.db,
-      sql`with recursive tree as (
-          select id from attune.execution where id = ${id}::bigint
-          union all select c.id from attune.execution c join tree t on c.parent = t.id)
-        select e.id::text, e.status, attune.is_terminal(e.status) as ended, e.action_ref as ref, e.executor::text from attune.execution e
-          where e.id in (select id from tree) order by e.id for no key update`,
-    );
+    const tree = await lockTree(tx, id);
     const own = tree.find((execution) => execution.id === id);
     const target = targetOf(own?.ref ?? "", own?.executor ? BigInt(own.executor) : null);
     if (!own || !(may(session, "execution", "read", target) || may(session, "execution", "cancel", target))) {
@@ -47,8 +36,41 @@ export async function cancelExecution(
         where status in ('requested', 'scheduling', 'scheduled', 'running')
           and id = ${anyOf(tree.map((each) => each.id))}`,
     );
+    const parked = tree.filter(({ status, parked: waits }) => status === "running" && waits);
+    if (parked.length > 0) {
+      await tx.db.execute(
+        sql`update attune.execution set status = 'cancelled', finished_at = clock_timestamp()
+          where status = 'canceling' and id = ${anyOf(parked.map((each) => each.id))}`,
+      );
+    }
     tx.announce("cancel");
     for (const each of tree) tx.announce(`log:${each.id}`);
   });
   return { id: input.id };
+}
+
+interface Member {
+  id: string;
+  status: ExecutionStatus;
+  ended: boolean;
+  parked: boolean;
+  ref: string;
+  executor: string | null;
+}
+
+/** The execution and everything below it, locked. What starts another takes the same lock: once all are held, none can come. */
+async function lockTree(tx: Tx, id: string): Promise<Member[]> {
+  for (let known = 0; ; ) {
+    const tree = await rows<Member>(
+      tx.db,
+      sql`with recursive tree as (
+          select id from attune.execution where id = ${id}::bigint
+          union all select c.id from attune.execution c join tree t on c.parent = t.id)
+        select e.id::text, e.status, attune.is_terminal(e.status) as ended, ${isParked} as parked, e.action_ref as ref,
+          e.executor::text from attune.execution e
+          where e.id in (select id from tree) order by e.id for no key update`,
+    );
+    if (tree.length === known) return tree;
+    known = tree.length;
+  }
 }

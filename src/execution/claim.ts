@@ -2,6 +2,7 @@ import { sql } from "drizzle-orm";
 import { anyOf, rows } from "../db/client.ts";
 import type { Tx } from "../db/engine.ts";
 import { runtimeQueue } from "../db/jobs.ts";
+import { ConflictError } from "../errors.ts";
 import type { JsonObject } from "../lang/json.ts";
 
 /** A claimed execution, with all that running it takes. `attempt` fences its result. */
@@ -12,10 +13,14 @@ export interface Claim {
   ruleRef: string | null;
   triggerRef: string | null;
   runtimeRef: string;
+  /** The parameters, with `[secret:<name>]` in place of each of its secrets. */
   config: JsonObject;
+  secrets: { path: string; encrypted: string }[];
   timeoutMs: number;
   /** The last `seq` that an earlier attempt wrote to the log. */
   logSeq: string;
+  /** Whether it names permission sets: then it is given a token. */
+  hasPermissions: boolean;
   /** Null when the action has been deleted since. */
   entrypoint: string | null;
   parameterDelivery: "stdin" | "file";
@@ -31,7 +36,8 @@ const defaultTimeoutSeconds = 600;
 
 /**
  * Takes up to `limit` executions of one runtime for the worker: jobs fetched, `scheduled → running` by compare-and-set, jobs
- * deleted, in the caller's transaction. What was cancelled meanwhile is not among them.
+ * deleted, in the caller's transaction. What was cancelled meanwhile is not among them. Throws ConflictError, so that the jobs stay,
+ * when the worker is cordoned or gone.
  */
 export async function claimExecutions(
   tx: Tx,
@@ -55,12 +61,21 @@ export async function claimExecutions(
       where e.id = s.id
       returning e.id::text as "id", e.attempt as "attempt", e.action_ref as "actionRef", e.rule_ref as "ruleRef",
         e.trigger_ref as "triggerRef", ${from.runtimeRef}::text as "runtimeRef", coalesce(e.config, '{}') as "config",
-        coalesce(e.timeout_seconds, ${defaultTimeoutSeconds}::int) * 1000 as "timeoutMs",
+        coalesce(e.timeout_seconds, ${defaultTimeoutSeconds}::int)::float8 * 1000 as "timeoutMs",
         case when e.attempt > 1 then coalesce((select max(l.seq) from attune.execution_log l where l.execution = e.id), 0)
           else 0 end::text as "logSeq",
+        coalesce((select jsonb_agg(jsonb_build_object('path', x.path, 'encrypted', x.encrypted) order by x.id)
+          from attune.execution_secret x where x.execution = e.id), '[]') as "secrets",
+        e.permission_set_refs <> '{}' as "hasPermissions",
         s.entrypoint as "entrypoint", s.parameter_delivery as "parameterDelivery", s.parameter_format as "parameterFormat",
         s.output_format as "outputFormat", s.pack_ref as "packRef", s.release as "release"`,
   );
-  const [claims] = await Promise.all([claiming, tx.jobs.done(tx.db, queue, jobs)]);
+  // Asked after the jobs were taken: what was queued after a cordon is never taken by that worker.
+  const asking = rows<{ cordoned: boolean }>(
+    tx.db,
+    sql`select cordoned from attune.worker where id = ${worker.id}::bigint`,
+  );
+  const [claims, [own]] = await Promise.all([claiming, asking, tx.jobs.done(tx.db, queue, jobs)]);
+  if (own?.cordoned !== false) throw new ConflictError(`The worker "${worker.name}" is told to take no new work.`);
   return { claims, jobs: jobs.length };
 }

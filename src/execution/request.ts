@@ -1,19 +1,23 @@
 import { sql } from "drizzle-orm";
 import { authorize, targetOf } from "../access/grants.ts";
+import type { KeyedEngine } from "../access/keyring.ts";
 import { identityOf, type Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
+import { type Tx, write } from "../db/engine.ts";
 import { runtimeQueue } from "../db/jobs.ts";
 import { ConflictError, invalid, NotFoundError } from "../errors.ts";
 import type { JsonObject } from "../lang/json.ts";
 import { compileParameters } from "../lang/schema.ts";
 import { storableJson } from "../lang/storable.ts";
 import { findAction, type RunnableAction } from "./action.ts";
+import { concealSecrets, findHandedOn, insertSecrets, type StoredSecret } from "./secret.ts";
 
 /** One execution to be made: its parameters are checked and complete. Ids are decimal text, as the database gives them. */
 export interface ExecutionRequest {
   action: RunnableAction;
   config: JsonObject;
+  /** What `concealSecrets` took out of the parameters; nothing when left out. */
+  secrets?: readonly StoredSecret[];
   enforcement: string | null;
   executor: string | null;
   ruleRef: string | null;
@@ -23,7 +27,21 @@ export interface ExecutionRequest {
   generation: number;
   timeoutSeconds: number | null;
   priority: number;
+  /** The execution that it is a direct part of, if any. */
+  parent?: Parent | null;
 }
+
+/** What a part takes from the execution that asked for it. */
+interface Parent {
+  id: string;
+  root: string;
+  depth: number;
+  traceTag: string;
+  generation: number;
+}
+
+/** Executions this many levels below another are refused: a stopped loop. */
+const maxDepth = 32;
 
 /** Fails in words when the action cannot be run by any worker; null when it can. */
 export function unrunnable(action: RunnableAction): string | null {
@@ -61,6 +79,9 @@ export async function requestExecutions(tx: Tx, requests: readonly ExecutionRequ
     trace_tag: request.traceTag,
     generation: request.generation,
     priority: request.priority,
+    parent: request.parent?.id ?? null,
+    root: request.parent?.root ?? null,
+    depth: request.parent ? request.parent.depth + 1 : 0,
   }));
   const inserted = await rows<{ id: string }>(
     tx.db,
@@ -69,17 +90,24 @@ export async function requestExecutions(tx: Tx, requests: readonly ExecutionRequ
           select * from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb) as r(ord int, action bigint,
             action_ref text, rule_ref text, trigger_ref text, config jsonb, enforcement bigint, executor bigint,
             timeout_seconds int, retry jsonb, on_worker_loss text, permission_set_refs text[], worker_selector jsonb,
-            pack_release bigint, trace_tag text, generation int, priority int) order by ord) i)
+            pack_release bigint, trace_tag text, generation int, priority int, parent bigint, root bigint, depth int)
+          order by ord) i)
       insert into attune.execution (id, action, action_ref, rule_ref, trigger_ref, config, enforcement, executor, status,
         scheduled_at, timeout_seconds, retry, on_worker_loss, permission_set_refs, worker_selector, pack_release,
-        trace_tag, generation, priority)
+        trace_tag, generation, priority, parent, root, depth)
       overriding system value
       select id, action, action_ref, rule_ref, trigger_ref, config, enforcement, executor, 'scheduled', now(),
         timeout_seconds, retry, on_worker_loss, permission_set_refs, worker_selector, pack_release,
-        coalesce(trace_tag, action_ref || '.' || id), generation, priority
+        coalesce(trace_tag, action_ref || '.' || id), generation, priority, parent, root, depth
       from r order by ord returning id::text`,
   );
   const ids = inserted.map(({ id }) => id).sort((a, b) => (BigInt(a) < BigInt(b) ? -1 : 1));
+  await insertSecrets(
+    tx,
+    requests.flatMap(({ secrets = [] }, index) =>
+      secrets.map((secret) => ({ ...secret, execution: ids[index] ?? "" })),
+    ),
+  );
   await enqueue(
     tx,
     requests.map(({ action, priority }, index) => ({
@@ -116,11 +144,12 @@ export interface ExecuteActionInput {
 const longestTimeout = 30 * 24 * 3600;
 
 /**
- * Starts an action by hand. Throws NotFoundError (no such action), ConflictError (disabled), InvalidInputError (parameters
- * that do not fit, each named); then nothing is stored.
+ * Starts an action by hand, or as a part of the execution whose session asks. Throws NotFoundError (no such action),
+ * ConflictError (disabled; the execution that asks does not run any more), InvalidInputError (parameters that do not fit, each
+ * named); then nothing is stored.
  */
 export async function executeAction(
-  engine: Engine,
+  engine: KeyedEngine,
   session: Session,
   input: ExecuteActionInput,
 ): Promise<{ id: bigint }> {
@@ -133,23 +162,45 @@ export async function executeAction(
   if (timeoutSeconds !== null && !(timeoutSeconds >= 1 && timeoutSeconds <= longestTimeout)) {
     throw invalid("timeoutSeconds", `must be from 1 to ${longestTimeout} seconds`);
   }
-  const config = checkParameters(action, input.parameters ?? {}, "parameters");
-  storableJson(config, "parameters");
+  const values = checkParameters(action, input.parameters ?? {}, "parameters");
+  storableJson(values, "parameters");
+  const { config, secrets } = concealSecrets(
+    engine.keyring,
+    action.paramSchema,
+    values,
+    await findHandedOn(engine, session, values),
+  );
   return await write(engine, async (tx) => {
+    const parent = session.executionId === null ? null : await lockParent(tx, String(session.executionId));
     const [id] = await requestExecutions(tx, [
       {
         action,
         config,
+        secrets,
         enforcement: null,
         executor: identityOf(session),
         ruleRef: null,
         triggerRef: null,
-        traceTag: null,
-        generation: 0,
+        traceTag: parent?.traceTag ?? null,
+        generation: parent?.generation ?? 0,
         timeoutSeconds,
         priority: input.priority ?? 0,
+        parent,
       },
     ]);
     return { id: BigInt(id ?? 0) };
   });
+}
+
+/** Cancelling takes the same lock: a part is either cancelled with its parent or never made. */
+async function lockParent(tx: Tx, id: string): Promise<Parent> {
+  const [parent] = await rows<Parent & { status: string }>(
+    tx.db,
+    sql`select id::text as "id", coalesce(root, id)::text as "root", depth as "depth", trace_tag as "traceTag",
+        generation as "generation", status as "status"
+      from attune.execution where id = ${id}::bigint for no key update`,
+  );
+  if (parent?.status !== "running") throw new ConflictError("The execution does not run any more: it starts nothing.");
+  if (parent.depth >= maxDepth) throw new ConflictError(`Stopped loop: the execution is ${maxDepth} levels deep.`);
+  return parent;
 }

@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
-import { rows } from "../db/client.ts";
+import { pruneArtifacts, sweepFiles } from "../artifact/retention.ts";
+import { anyOf, rows } from "../db/client.ts";
 import { type Engine, write } from "../db/engine.ts";
 
 const batch = 5000;
@@ -24,6 +25,30 @@ export async function pruneNotifications(engine: Engine): Promise<void> {
   });
 }
 
+/** Removes a batch of the audit trail's entries older than 365 days: the one thing that may remove from it. */
+export async function pruneAuditTrail(engine: Engine): Promise<void> {
+  await write(engine, async (tx) => {
+    const [old] = await rows<{ ids: string[] | null }>(
+      tx.db,
+      sql`select array_agg(id::text) as ids from (select id from attune.audit_event
+        where created < now() - interval '365 days' order by created limit ${sql.raw(String(batch))}) e`,
+    );
+    if (!old?.ids) return;
+    await tx.db.execute(sql`set local attune.retention = 'on'`);
+    await tx.db.execute(sql`delete from attune.audit_event where id = ${anyOf(old.ids)}`);
+  });
+}
+
+/** Removes a batch of idempotency keys older than the 24 hours that they count. */
+export async function pruneIdempotencyKeys(engine: Engine): Promise<void> {
+  await write(engine, (tx) =>
+    tx.db.execute(
+      sql`delete from attune.idempotency_key where id in (select id from attune.idempotency_key
+        where created < now() - interval '24 hours' order by created limit ${sql.raw(String(batch))} for update skip locked)`,
+    ),
+  );
+}
+
 /**
  * The embedded database has no autovacuum: the function returned, called in every sweep, vacuums and analyses the tables that
  * change most, every few minutes. On PostgreSQL it does nothing.
@@ -37,5 +62,29 @@ export function createVacuum(engine: Engine): () => Promise<void> {
       await engine.db.execute(sql`vacuum (analyze) attune.${sql.identifier(table)}`);
     }
     await engine.db.execute(sql`vacuum (analyze) attune_jobs.job`);
+  };
+}
+
+const pruneEveryMs = 60_000;
+const sweepFilesEveryMs = 3600_000;
+/** A file that nobody has written to for so long is of a process that died, or of a version that was removed. */
+const fileAgeMs = 3600_000;
+
+/**
+ * The function returned, called in every sweep, removes what artifacts keep no longer, once a minute, and files that belong to
+ * no version, once an hour.
+ */
+export function createArtifactKeeper(engine: Engine): () => Promise<void> {
+  let pruned = Number.NEGATIVE_INFINITY;
+  let swept = Number.NEGATIVE_INFINITY;
+  return async () => {
+    const now = Date.now();
+    if (now - pruned >= pruneEveryMs) {
+      pruned = (await pruneArtifacts(engine)) ? Number.NEGATIVE_INFINITY : now;
+    }
+    if (now - swept < sweepFilesEveryMs) return;
+    swept = now;
+    const removed = await sweepFiles(engine, fileAgeMs);
+    if (removed > 0) engine.log.info({ files: removed }, "removed files that belong to no artifact");
   };
 }

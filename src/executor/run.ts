@@ -1,15 +1,16 @@
-import type { Engine } from "../db/engine.ts";
+import type { KeyedEngine } from "../access/keyring.ts";
 import { enforceEvents } from "../event/enforce.ts";
 import { createRuleSets } from "../event/ruleset.ts";
 import { startLoop } from "../lib/loop.ts";
+import { startInquiries } from "./inquiries.ts";
 import { startSweep } from "./sweep.ts";
 
 const batchSize = 100;
 /** Behind the wake-ups: finds what a killed process did not announce. */
 const pollMs = 2000;
 
-/** Starts the executor role: evaluates events as they come and sweeps. Resolves with the way to stop it. */
-export function startExecutor(engine: Engine, sweepMs: number): { stop(): Promise<void> } {
+/** Starts the executor role: evaluates events as they come, expires inquiries and sweeps. Resolves with the way to stop it. */
+export function startExecutor(engine: KeyedEngine, sweepMs: number): { stop(): Promise<void> } {
   const ruleSets = createRuleSets();
   const events = startLoop({
     pass: async () => ((await enforceEvents(engine, ruleSets, batchSize)) === batchSize ? 0 : pollMs),
@@ -17,10 +18,11 @@ export function startExecutor(engine: Engine, sweepMs: number): { stop(): Promis
   });
   const unsubscribe = engine.wake.on("event", () => events.wake());
   const sweep = startSweep(engine, sweepMs);
+  const inquiries = startInquiries(engine);
   return {
     stop: async () => {
       unsubscribe();
-      await Promise.all([events.stop(), sweep.stop()]);
+      await Promise.all([events.stop(), sweep.stop(), inquiries.stop()]);
     },
   };
 }

@@ -5,7 +5,13 @@ import { eventQueue, hasJob } from "../db/jobs.ts";
 import { loseExecutions } from "../execution/lose.ts";
 import { enqueue } from "../execution/request.ts";
 import { startLoop } from "../lib/loop.ts";
-import { createVacuum, pruneNotifications } from "./retention.ts";
+import {
+  createArtifactKeeper,
+  createVacuum,
+  pruneAuditTrail,
+  pruneIdempotencyKeys,
+  pruneNotifications,
+} from "./retention.ts";
 import { findDeadWorkers } from "./workers.ts";
 
 /** Rows put right in one transaction; more follow in the next pass, at once. */
@@ -23,11 +29,15 @@ export interface SweepReport {
 /** Starts the sweep: every `everyMs` it makes the invariants true, whatever the job queue, a worker or a process did. */
 export function startSweep(engine: Engine, everyMs: number): { stop(): Promise<void> } {
   const vacuum = createVacuum(engine);
+  const keepArtifacts = createArtifactKeeper(engine);
   return startLoop({
     pass: async () => {
       const report = await sweep(engine);
       if (Object.values(report).some((count) => count > 0)) engine.log.info(report, "sweep");
       await pruneNotifications(engine);
+      await pruneAuditTrail(engine);
+      await pruneIdempotencyKeys(engine);
+      await keepArtifacts();
       await vacuum();
       return Math.max(report.events, report.executions) >= batch ? 0 : everyMs;
     },

@@ -3,10 +3,13 @@ import { OutputFormat, ParameterDelivery, ParameterFormat, WorkerLoss } from "./
 import { executions } from "./execution.ts";
 import { byFlag, byId, byText, byTime } from "./filter.ts";
 import { defineList } from "./list.ts";
+import { policies } from "./policy.ts";
 import { addRootFields } from "./root.ts";
 import { rules } from "./rule.ts";
+import { byWords } from "./text-filter.ts";
 
-const Action = builder.drizzleNode("actions", {
+/** Something that can be run. */
+export const Action = builder.drizzleNode("actions", {
   name: "Action",
   description: "Something that can be run.",
   id: { column: (action) => action.id },
@@ -48,10 +51,27 @@ const Action = builder.drizzleNode("actions", {
       type: WorkerLoss,
       description: "What becomes of its executions if their worker is lost.",
     }),
+    permissionSetRefs: t.exposeStringList("permissionSetRefs", {
+      description: "The refs of the permission sets that its executions get.",
+    }),
+    workerSelector: t.expose("workerSelector", {
+      type: "JSONObject",
+      description: "The labels, by name, that a worker must have.",
+    }),
+    retry: t.expose("retry", {
+      type: "JSONObject",
+      nullable: true,
+      description: "When and how often it is tried again.",
+    }),
     created: t.expose("created", { type: "DateTime", description: "When it was made." }),
-    updated: t.expose("updated", { type: "DateTime", description: "When it last changed." }),
+    updated: t.expose("updated", {
+      type: "DateTime",
+      description: "When it last changed; give it as `expectedUpdated` to change only what you have read.",
+    }),
     pack: t.relation("pack", { nullable: true, description: "Its pack." }),
     runtime: t.relation("runtime", { nullable: true, description: "What it runs in; null for a workflow." }),
+    workflow: t.relation("workflow", { nullable: true, description: "The workflow that it stands for, if it does." }),
+    policies: t.relatedConnection("policies", policies.related("The policies about it alone."), policies.connection),
     rules: t.relatedConnection("rules", rules.related("The rules that run it."), rules.connection),
     executions: t.relatedConnection("executions", executions.related("Its runs."), executions.connection),
   }),
@@ -66,6 +86,7 @@ export const actions = defineList("Action", "actions", {
     pack: byText("packRef", "The ref of its pack."),
     label: byText("label", "Its label."),
     description: byText("description", "Its description."),
+    text: byWords(["ref", "label", "description"]),
     enabled: byFlag("enabled", "Whether it may be run."),
     isAdhoc: byFlag("isAdhoc", "Whether a person made it."),
     runtime: byId("Runtime", "runtimeId", "What it runs in."),

@@ -5,7 +5,7 @@ import type { Operators } from "./filter-inputs.ts";
 import { readId } from "./ids.ts";
 
 /** A field of a live filter: which text of a change it compares, and the type whose ids it takes. */
-interface LiveField {
+export interface LiveField {
   read: (change: Change) => Json | undefined;
   typename?: string;
 }
@@ -15,8 +15,18 @@ type Test = (actual: string, value: unknown) => boolean;
 const lower = (text: unknown) => String(text).toLowerCase();
 const oneOf: Test = (actual, list) => (list as unknown[]).some((value) => String(value) === actual); // a list by its schema
 
+/** A test of points in time, for the log tells them as text. */
+const when =
+  (test: (actual: number, value: number) => boolean): Test =>
+  (actual, value) =>
+    value instanceof Date && test(Date.parse(actual), value.getTime());
+
 const tests: Readonly<Record<string, Test>> = {
-  eq: (actual, value) => actual === String(value),
+  eq: (actual, value) => (value instanceof Date ? Date.parse(actual) === value.getTime() : actual === String(value)),
+  gt: when((actual, value) => actual > value),
+  gte: when((actual, value) => actual >= value),
+  lt: when((actual, value) => actual < value),
+  lte: when((actual, value) => actual <= value),
   in: oneOf,
   notIn: (actual, list) => !oneOf(actual, list),
   contains: (actual, value) => lower(actual).includes(lower(value)),

@@ -1,8 +1,10 @@
-import type { KeyedEngine } from "../access/key.ts";
+import type { Attempts } from "../access/attempts.ts";
+import type { KeyedEngine } from "../access/keyring.ts";
 import type { Session } from "../access/session.ts";
 import type { Sessions } from "../access/sessions.ts";
 import type { Db } from "../db/client.ts";
 import type { Feed } from "../notifier/feed.ts";
+import type { Cookies } from "./cookies.ts";
 
 /**
  * What every resolver gets. `session` is null without a valid credential; `requestId` is told with errors; `lastEventId` is
@@ -17,6 +19,10 @@ export interface Context {
   sessions: Sessions;
   feed: Feed;
   session: Session | null;
+  /** Failed attempts at passwords and sign-in links, in this process. */
+  attempts: Attempts;
+  /** Null on sockets, and where the request is not one that may set cookies. */
+  cookies: Cookies | null;
   requestId: string;
   /** The address that the request came from; null where none is known. */
   ip: string | null;

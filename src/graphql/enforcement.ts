@@ -6,7 +6,8 @@ import { EnforcementStatusFilter } from "./filter-inputs.ts";
 import { defineList } from "./list.ts";
 import { addRootFields } from "./root.ts";
 
-const Enforcement = builder.drizzleNode("enforcements", {
+/** A rule's match. */
+export const Enforcement = builder.drizzleNode("enforcements", {
   name: "Enforcement",
   description: "A rule matched an event: at most one for each pair of them.",
   id: { column: (enforcement) => enforcement.id },

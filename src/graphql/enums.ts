@@ -1,10 +1,17 @@
 import type {
+  artifactRetention,
+  artifactType,
+  auditOutcome,
   enforcementCondition,
   enforcementStatus,
   executionStatus,
+  inquiryStatus,
   logStream,
   notificationState,
+  ownerType,
+  policyMethod,
   runtimeType,
+  visibility,
   workerStatus,
   workerType,
 } from "../db/schema.ts";
@@ -42,6 +49,19 @@ export const EnforcementStatus = upperCased("EnforcementStatus", "What became of
   disabled: "The rule was disabled in the meantime: nothing was made.",
 } satisfies Of<typeof enforcementStatus>);
 
+export const InquiryStatus = upperCased("InquiryStatus", "How far an inquiry is.", {
+  pending: "Waiting for an answer.",
+  responded: "Answered. Final.",
+  timeout: "Time was up before anybody answered; the default response, if it has one, was taken. Final.",
+  cancelled: "Taken back, or what asked has ended. Final.",
+} satisfies Of<typeof inquiryStatus>);
+
+export const AuditOutcome = upperCased("AuditOutcome", "How something that stands in the audit trail ended.", {
+  success: "It was done.",
+  failure: "It was refused for what it asked, or failed.",
+  denied: "It was refused for who asked.",
+} satisfies Of<typeof auditOutcome>);
+
 export const RuleCondition = upperCased("RuleCondition", "How a rule's conditions are joined.", {
   any: "One that holds is enough.",
   all: "All must hold.",
@@ -65,6 +85,17 @@ export const WorkerStatus = upperCased("WorkerStatus", "Whether a worker takes w
   error: "It cannot work.",
 } satisfies Of<typeof workerStatus>);
 
+export const CollectionChange = upperCased("CollectionChange", "What a change meant for a collection.", {
+  entered: "The object was not in it, and is now.",
+  updated: "The object was in it, and still is.",
+  left: "The object was in it, and is not any more.",
+});
+
+export const PolicyMethod = upperCased("PolicyMethod", "What becomes of an execution above a policy's threshold.", {
+  cancel: "It is cancelled.",
+  enqueue: "It waits until another has ended.",
+} satisfies Of<typeof policyMethod>);
+
 export const LogStream = upperCased("LogStream", "Where a piece of output came from.", {
   stdout: "The action's standard output.",
   stderr: "The action's standard error.",
@@ -77,6 +108,36 @@ export const NotificationState = upperCased("NotificationState", "How far a noti
   processing: "Being handed on.",
   error: "Could not be handed on.",
 } satisfies Of<typeof notificationState>);
+
+export const OwnerType = upperCased("OwnerType", "What kind of thing something belongs to.", {
+  system: "The whole system.",
+  identity: "An identity, by its login.",
+  pack: "A pack, by its ref.",
+  action: "An action, by its ref.",
+  sensor: "A sensor, by its ref.",
+} satisfies Of<typeof ownerType>);
+
+export const ArtifactType = upperCased("ArtifactType", "What an artifact is.", {
+  file_binary: "A file of bytes.",
+  file_datatable: "A file with a table, such as CSV.",
+  file_image: "An image.",
+  file_text: "A file of text.",
+  other: "A file of another kind.",
+  progress: "How far something is; it has no versions.",
+  url: "A link; it has no versions.",
+} satisfies Of<typeof artifactType>);
+
+export const ArtifactRetention = upperCased("ArtifactRetention", "What `retentionLimit` counts.", {
+  versions: "Versions: the newest so many are kept.",
+  days: "Days: what is older goes, and the artifact itself when it has not changed for so long.",
+  hours: "Hours: as DAYS.",
+  minutes: "Minutes: as DAYS.",
+} satisfies Of<typeof artifactRetention>);
+
+export const ArtifactVisibility = upperCased("ArtifactVisibility", "Who may read an artifact.", {
+  public: "Everybody who is signed in.",
+  private: "Whoever has a grant that covers it.",
+} satisfies Of<typeof visibility>);
 
 export const RecordEvaluations = upperCased(
   "RecordEvaluations",

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { PothosValidationError } from "@pothos/core";
 import { DrizzleQueryError } from "drizzle-orm";
 import { GraphQLError, type GraphQLErrorExtensions } from "graphql";
@@ -10,14 +11,29 @@ import type { Context } from "./context.ts";
 export interface ErrorScope {
   requestId: string;
   log: Log;
+  /** Whether what names of the schema are near a wrong one is left out. */
+  hideSuggestions?: boolean;
 }
+
+/** Every code that an error of an operation may have, but for those of refusals. */
+const codes: ReadonlySet<unknown> = new Set([
+  "UNAUTHENTICATED",
+  "FORBIDDEN",
+  "NOT_FOUND",
+  "BAD_USER_INPUT",
+  "CONFLICT",
+  "RATE_LIMITED",
+  "QUERY_TOO_COMPLEX",
+  "TIMEOUT",
+  "INTERNAL_SERVER_ERROR",
+]);
 
 /**
  * The error as a client may see it. Refusals keep their sentence and get their code and data as extensions; mistakes in the
- * document or its variables are `BAD_USER_INPUT`; anything else is logged and becomes `INTERNAL_SERVER_ERROR` with the
- * request's id and nothing of what happened.
+ * request, the document or its variables are `BAD_USER_INPUT`; anything else is logged and becomes `INTERNAL_SERVER_ERROR`
+ * with the request's id and nothing of what happened.
  */
-export function maskError(error: unknown, { requestId, log }: ErrorScope): GraphQLError {
+export function maskError(error: unknown, { requestId, log, hideSuggestions = false }: ErrorScope): GraphQLError {
   if (error instanceof GraphQLError && "requestId" in error.extensions) return error; // done already
   const original = originalOf(error);
   if (original instanceof Refusal) {
@@ -28,7 +44,14 @@ export function maskError(error: unknown, { requestId, log }: ErrorScope): Graph
     return placed(error, message, { code: "BAD_USER_INPUT", requestId });
   }
   if (original instanceof GraphQLError) {
-    return placed(error, original.message, { code: "BAD_USER_INPUT", ...original.extensions, requestId });
+    // What libraries add is theirs: their codes are not ours, and they tell what they caught.
+    const { code, originalError: caught, unexpected: _flag, ...data } = original.extensions;
+    // A body that cannot be read is a bad request, as it is not an operation that was refused.
+    if (caught) data["http"] = { status: 400 };
+    const message = hideSuggestions
+      ? original.message.replace(/ ?Did you mean (?:"[^"]*"|[^"?])*\?/g, "")
+      : original.message;
+    return placed(error, message, { ...data, code: codes.has(code) ? code : "BAD_USER_INPUT", requestId });
   }
   log.error({ err: original, requestId }, "unexpected error in an operation");
   return placed(error, "Something went wrong on our side; the log has it under this request id.", {
@@ -61,16 +84,42 @@ function placed(error: unknown, message: string, extensions: GraphQLErrorExtensi
   return new GraphQLError(message, { nodes, source, positions, path, extensions });
 }
 
-/** Masks the errors of every result and message, under the id of their request. */
-export function useMasking(): Plugin<Context> {
+interface MaskingOptions {
+  log: Log;
+  hideSuggestions: boolean;
+}
+
+/**
+ * Gives every request an id, which its answer names in `x-request-id`, and masks the errors of every result and message
+ * under it.
+ */
+export function useMasking({ log, hideSuggestions }: MaskingOptions): Plugin<Context, { requestId?: string }> {
+  const ids = new WeakMap<Request, string>();
+  const masked = (errors: readonly unknown[], requestId: string) =>
+    errors.map((error) => maskError(error, { requestId, log, hideSuggestions }));
   const mask = (context: Context) => (payload: Parameters<typeof handleStreamOrSingleExecutionResult>[0]) =>
     handleStreamOrSingleExecutionResult(payload, ({ result, setResult }) => {
-      if (!result.errors) return;
-      const scope = { requestId: context.requestId, log: context.engine.log };
-      setResult({ ...result, errors: result.errors.map((error) => maskError(error, scope)) });
+      if (result.errors) setResult({ ...result, errors: masked(result.errors, context.requestId) });
     });
   return {
+    onRequest: ({ request, serverContext }) => {
+      serverContext.requestId ??= randomUUID();
+      ids.set(request, serverContext.requestId);
+    },
+    onRequestParse: ({ request, requestParser }) => {
+      if (requestParser || request.method !== "POST") return;
+      throw new GraphQLError("Send the operation as application/json.", { extensions: { http: { status: 415 } } });
+    },
     onExecute: ({ args }) => ({ onExecuteDone: mask(args.contextValue) }),
     onSubscribe: ({ args }) => ({ onSubscribeResult: mask(args.contextValue) }),
+    onResultProcess: ({ request, result, setResult }) => {
+      // What went wrong before there was anything to execute.
+      if (!("errors" in result) || !result.errors) return;
+      setResult({ ...result, errors: masked(result.errors, ids.get(request) ?? randomUUID()) });
+    },
+    onResponse: ({ request, response }) => {
+      const requestId = ids.get(request);
+      if (requestId) response.headers.set("x-request-id", requestId);
+    },
   };
 }

@@ -38,7 +38,8 @@ export const evaluations = defineList("RuleEvaluation", "ruleEvaluations", {
   defaultOrder: ["created", "desc"],
 });
 
-const Event = builder.drizzleNode("events", {
+/** Something that happened. */
+export const Event = builder.drizzleNode("events", {
   name: "Event",
   description: "Something that happened: stored first, then judged by every enabled rule of its trigger.",
   id: { column: (event) => event.id },
@@ -62,6 +63,10 @@ const Event = builder.drizzleNode("events", {
     }),
     skipped: t.exposeString("skipped", { nullable: true, description: "Why the rules were not asked." }),
     trigger: t.relation("trigger", { nullable: true, description: "The trigger; null when it was deleted." }),
+    source: t.relation("source", {
+      nullable: true,
+      description: "The sensor that saw it, if one did and is still there.",
+    }),
     rule: t.relation("rule", { nullable: true, description: "The one rule that it is for (timers); else null." }),
     cause: t.relation("cause", { nullable: true, description: "The execution that it comes from." }),
     evaluations: t.relatedConnection(
@@ -104,7 +109,7 @@ addRootFields({
   hasRef: false,
 });
 
-builder.drizzleObjectField(Execution, "effects", (t) =>
+builder.drizzleObjectField(Execution, "events", (t) =>
   t.relatedConnection("effects", events.related("The events that come from it."), events.connection),
 );
 
@@ -115,6 +120,9 @@ const CreateEventInput = builder.inputType("CreateEventInput", {
     payload: t.field({ type: "JSON", description: "What the event says; must keep the trigger's contract." }),
     traceTag: t.string({
       description: "Its trace tag; left out, one is made of the trigger's ref and the event's id.",
+    }),
+    idempotencyKey: t.string({
+      description: "A key of your own: sent again within 24 hours, it makes nothing new and answers the same event.",
     }),
   }),
 });

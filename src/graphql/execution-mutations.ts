@@ -1,8 +1,10 @@
 import { cancelExecution } from "../execution/cancel.ts";
+import { deleteExecution } from "../execution/delete.ts";
 import { executeAction } from "../execution/request.ts";
 import { builder } from "./builder.ts";
 import { Execution } from "./execution.ts";
 import { readId } from "./ids.ts";
+import { addDeletionById } from "./mutation-field.ts";
 import { refusable } from "./refusals.ts";
 
 const ExecuteActionInput = builder.inputType("ExecuteActionInput", {
@@ -14,6 +16,10 @@ const ExecuteActionInput = builder.inputType("ExecuteActionInput", {
       description: "How long it may run, in seconds, at most 30 days; the action's own when left out.",
     }),
     priority: t.int({ description: "Higher ones are run first; 0 unless said otherwise." }),
+    idempotencyKey: t.string({
+      description:
+        "A key of your own: sent again within 24 hours, it makes nothing new and answers the same execution.",
+    }),
   }),
 });
 
@@ -54,4 +60,14 @@ builder.mutationField("cancelExecution", (t) =>
       return await ctx.written.query.executions.findFirst(query({ where: { id } }));
     },
   }),
+);
+
+addDeletionById(
+  {
+    kind: "Execution",
+    noun: "execution",
+    may: "execution:delete",
+    description: "Deletes an execution that has ended, with its timeline and its log; its parts stay.",
+  },
+  (ctx, input) => deleteExecution(ctx.engine, ctx.session, input),
 );

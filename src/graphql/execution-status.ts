@@ -1,142 +1,126 @@
 import type { ExecutionStatus as Status } from "../execution/states.ts";
-import type { JsonObject } from "../lang/json.ts";
 import type { Change } from "../notifier/page.ts";
-import { builder, defaultPageSize } from "./builder.ts";
-import { changeFilter } from "./change-filter.ts";
+import { builder } from "./builder.ts";
 import { ExecutionStatus } from "./enums.ts";
 import { Execution } from "./execution.ts";
-import { ExecutionStatusFilter, IDFilter, StringFilter } from "./filter-inputs.ts";
-import { loadNode } from "./node.ts";
-import { checkPage } from "./page.ts";
-import { followChanges, replayChanges, unwrap } from "./stream.ts";
+import { DateTimeFilter, ExecutionStatusFilter, IDFilter, StringFilter } from "./filter-inputs.ts";
+import { addLive, atItsPrice, defineLiveWhere, LiveMessage, type LiveWhereField, loadEntity, telling } from "./live.ts";
 
 /** What the database writes into `content` for each step of an execution (the function `execution_content`). */
 interface ExecutionContent {
   actionRef: string;
+  ruleRef: string | null;
+  triggerRef: string | null;
+  traceTag: string;
   fromStatus: Status | null;
   toStatus: Status;
   reason: string | null;
   attempt: number;
 }
 
-// The boundary to what the database wrote.
-const contentOf = ({ content }: Change) => (content ?? {}) as unknown as ExecutionContent;
-const reading = (key: string) => (change: Change) => (change.content as JsonObject | null)?.[key];
+/** The step of an execution that a change of the channel `execution` tells of. */
+export function stepOf({ content }: Change): ExecutionContent {
+  return (content ?? {}) as unknown as ExecutionContent; // the boundary to what the database wrote
+}
 
-const liveFields = {
-  id: { read: (change: Change) => String(change.entityId), typename: "Execution" },
-  action: { read: reading("actionRef") },
-  pack: { read: (change: Change) => change.packRef },
-  rule: { read: reading("ruleRef") },
-  trigger: { read: reading("triggerRef") },
-  parent: { read: reading("parent"), typename: "Execution" },
-  root: { read: reading("root"), typename: "Execution" },
-  enforcement: { read: reading("enforcement"), typename: "Enforcement" },
-  executor: { read: reading("executor"), typename: "Identity" },
-  traceTag: { read: reading("traceTag") },
-  status: { read: reading("toStatus") },
-};
+const id = (description: string, read: LiveWhereField["read"], typename: string): LiveWhereField => ({
+  type: IDFilter,
+  description,
+  read,
+  typename,
+});
+const text = (description: string, read: LiveWhereField["read"]): LiveWhereField => ({
+  type: StringFilter,
+  description,
+  read,
+});
 
-const ExecutionStatusWhere = builder.inputRef<Record<string, unknown>>("ExecutionStatusWhere").implement({
-  description:
-    "Which executions are followed: all that is given must hold. Each but `status` never changes after creation.",
+/** What subscriptions can filter executions by: nothing of it changes after creation. */
+export const fixedFields = {
+  id: id("The execution itself.", (change) => String(change.entityId), "Execution"),
+  action: text("The action's ref.", telling("actionRef")),
+  pack: text("The ref of the action's pack.", (change) => change.packRef),
+  rule: text("The ref of the rule that asked for it.", telling("ruleRef")),
+  trigger: text("The ref of that rule's trigger.", telling("triggerRef")),
+  parent: id("The execution that it is a direct part of.", telling("parent"), "Execution"),
+  root: id("The topmost execution that it is a part of.", telling("root"), "Execution"),
+  enforcement: id("The rule's match that asked for it.", telling("enforcement"), "Enforcement"),
+  executor: id("Who asked for it.", telling("executor"), "Identity"),
+  traceTag: text("Its trace tag.", telling("traceTag")),
+  created: { type: DateTimeFilter, description: "When it was asked for.", read: telling("createdAt") },
+} as const satisfies Readonly<Record<string, LiveWhereField>>;
+
+/** A step of an execution, as scalars and the object. */
+export const ExecutionStep = builder.interfaceRef<Change>("ExecutionStep").implement({
+  description: "An execution moved from one status to another.",
+  interfaces: [LiveMessage],
   fields: (t) => ({
-    id: t.field({ type: IDFilter, description: "The execution itself." }),
-    action: t.field({ type: StringFilter, description: "The action's ref." }),
-    pack: t.field({ type: StringFilter, description: "The ref of the action's pack." }),
-    rule: t.field({ type: StringFilter, description: "The ref of the rule that asked for it." }),
-    trigger: t.field({ type: StringFilter, description: "The ref of that rule's trigger." }),
-    parent: t.field({ type: IDFilter, description: "The execution that it is a direct part of." }),
-    root: t.field({ type: IDFilter, description: "The topmost execution that it is a part of." }),
-    enforcement: t.field({ type: IDFilter, description: "The rule's match that asked for it." }),
-    executor: t.field({ type: IDFilter, description: "Who asked for it." }),
-    traceTag: t.field({ type: StringFilter, description: "Its trace tag." }),
-    status: t.field({ type: ExecutionStatusFilter, description: "The status that it moved to." }),
+    executionId: t.globalID({
+      description: "The execution's id.",
+      resolve: ({ entityId }) => ({ type: Execution, id: entityId }),
+    }),
+    actionRef: t.string({ description: "The action's ref.", resolve: (change) => stepOf(change).actionRef }),
+    ruleRef: t.string({
+      nullable: true,
+      description: "The ref of the rule that asked for it.",
+      resolve: (change) => stepOf(change).ruleRef,
+    }),
+    triggerRef: t.string({
+      nullable: true,
+      description: "The ref of that rule's trigger.",
+      resolve: (change) => stepOf(change).triggerRef,
+    }),
+    traceTag: t.string({ description: "Its trace tag.", resolve: (change) => stepOf(change).traceTag }),
+    fromStatus: t.field({
+      type: ExecutionStatus,
+      nullable: true,
+      description: "The status before; null at the beginning.",
+      resolve: (change) => stepOf(change).fromStatus,
+    }),
+    toStatus: t.field({
+      type: ExecutionStatus,
+      description: "The status since.",
+      resolve: (change) => stepOf(change).toStatus,
+    }),
+    reason: t.string({
+      nullable: true,
+      description: "Why, where there is something to say.",
+      resolve: (change) => stepOf(change).reason,
+    }),
+    attempt: t.int({ description: "Which attempt at running it.", resolve: (change) => stepOf(change).attempt }),
+    execution: t.field({
+      type: Execution,
+      nullable: true,
+      description: atItsPrice("The execution as it is now."),
+      resolve: loadEntity<typeof Execution.$inferType>("Execution"),
+    }),
   }),
 });
 
 const ExecutionStatusChange = builder.objectRef<Change>("ExecutionStatusChange").implement({
   description: "An execution moved from one status to another.",
-  fields: (t) => ({
-    cursor: t.expose("cursor", {
-      type: "Cursor",
-      description: "Give it as `after` to go on right behind this change.",
-    }),
-    occurredAt: t.expose("at", { type: "DateTime", description: "When it happened." }),
-    executionId: t.globalID({
-      description: "The execution's id.",
-      resolve: ({ entityId }) => ({ type: Execution, id: entityId }),
-    }),
-    actionRef: t.string({ description: "The action's ref.", resolve: (change) => contentOf(change).actionRef }),
-    fromStatus: t.field({
-      type: ExecutionStatus,
-      nullable: true,
-      description: "The status before; null at the beginning.",
-      resolve: (change) => contentOf(change).fromStatus,
-    }),
-    toStatus: t.field({
-      type: ExecutionStatus,
-      description: "The status since.",
-      resolve: (change) => contentOf(change).toStatus,
-    }),
-    reason: t.string({
-      nullable: true,
-      description: "Why, where there is something to say.",
-      resolve: (change) => contentOf(change).reason,
-    }),
-    attempt: t.int({ description: "Which attempt at running it.", resolve: (change) => contentOf(change).attempt }),
-    execution: t.field({
-      type: Execution,
-      nullable: true,
-      description:
-        "The execution as it is now. In a subscription this costs one SQL statement per message and subscriber; the other fields cost none.",
-      resolve: async (change, _args, ctx, info) => {
-        const node = await loadNode({ typename: "Execution", number: change.entityId }, ctx, info);
-        return node as typeof Execution.$inferType | null; // of the type that was asked for
-      },
-    }),
-  }),
+  interfaces: [LiveMessage, ExecutionStep],
 });
 
-const whereArg = { type: ExecutionStatusWhere, description: "Which executions; all when left out." } as const;
-
-builder.subscriptionField("executionStatus", (t) =>
-  t.field({
-    type: ExecutionStatusChange,
-    nullable: true,
-    description:
-      "Every step of executions from status to status, each exactly once and each execution's in order. `executionStatusChanges` polls the same.",
-    args: {
-      where: t.arg(whereArg),
-      after: t.arg({
-        type: "Cursor",
-        description:
-          "Begin right behind this cursor, with what is stored, then live; left out: begin with what comes next.",
-      }),
+addLive({
+  subscription: "executionStatus",
+  query: "executionStatusChanges",
+  type: ExecutionStatusChange,
+  where: defineLiveWhere(
+    "ExecutionStatusWhere",
+    "Which executions are followed: all that is given must hold. Each but `status` never changes after creation.",
+    {
+      channel: "execution",
+      fields: {
+        ...fixedFields,
+        status: {
+          type: ExecutionStatusFilter,
+          description: "The status that it moved to.",
+          read: telling("toStatus"),
+        },
+      },
     },
-    subscribe: (_root, { where, after }, ctx) =>
-      followChanges(ctx, changeFilter("execution", liveFields, where), after),
-    resolve: (message) => unwrap(message),
-  }),
-);
-
-builder.queryField("executionStatusChanges", (t) =>
-  t.field({
-    type: [ExecutionStatusChange],
-    nullable: true,
-    description: "What the subscription `executionStatus` would send after a cursor: the same changes, by polling.",
-    args: {
-      where: t.arg(whereArg),
-      after: t.arg({
-        type: "Cursor",
-        description: "Begin right behind this cursor; left out: with the oldest change kept.",
-      }),
-      first: t.arg.int({ description: "How many at most: 50 unless said otherwise, at most 100." }),
-    },
-    complexity: ({ first }) => ({ field: 1, multiplier: Math.max(1, first ?? defaultPageSize) }),
-    resolve: (_root, { where, after, first }, ctx) => {
-      checkPage({ first }, []);
-      return replayChanges(ctx, changeFilter("execution", liveFields, where), after, first ?? defaultPageSize);
-    },
-  }),
-);
+  ),
+  which: "Which executions",
+  description: "Every step of executions from status to status, each exactly once and each execution's in order.",
+});

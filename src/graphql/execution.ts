@@ -95,6 +95,7 @@ export const Execution = builder.drizzleNode("executions", {
       description: "Why it did not complete: code, message and detail.",
     }),
     priority: t.exposeInt("priority", { description: "Higher ones are run first." }),
+    depth: t.exposeInt("depth", { description: "How many executions it is a part of; 0: of none." }),
     attempt: t.exposeInt("attempt", { description: "How many times a worker has begun to run it." }),
     generation: t.exposeInt("generation", { description: "How many events and executions led here." }),
     timeoutSeconds: t.exposeInt("timeoutSeconds", { nullable: true, description: "How long it may run, in seconds." }),

@@ -1,5 +1,17 @@
 import { builder } from "./builder.ts";
-import { EnforcementStatus, ExecutionStatus, LogStream, RuntimeType, WorkerStatus } from "./enums.ts";
+import {
+  ArtifactType,
+  ArtifactVisibility,
+  AuditOutcome,
+  EnforcementStatus,
+  ExecutionStatus,
+  InquiryStatus,
+  LogStream,
+  OwnerType,
+  PolicyMethod,
+  RuntimeType,
+  WorkerStatus,
+} from "./enums.ts";
 
 /** What a client gave to filter one field by: values by operator. */
 export type Operators = Readonly<Record<string, unknown>>;
@@ -66,7 +78,13 @@ export const BooleanFilter = operatorsInput("BooleanFilter", "Filters by yes or 
   operators: ["eq"],
 });
 export const ExecutionStatusFilter = enumFilter("ExecutionStatus", ExecutionStatus);
+export const AuditOutcomeFilter = enumFilter("AuditOutcome", AuditOutcome);
 export const EnforcementStatusFilter = enumFilter("EnforcementStatus", EnforcementStatus);
+export const InquiryStatusFilter = enumFilter("InquiryStatus", InquiryStatus);
 export const RuntimeTypeFilter = enumFilter("RuntimeType", RuntimeType);
 export const WorkerStatusFilter = enumFilter("WorkerStatus", WorkerStatus);
 export const LogStreamFilter = enumFilter("LogStream", LogStream);
+export const OwnerTypeFilter = enumFilter("OwnerType", OwnerType);
+export const ArtifactTypeFilter = enumFilter("ArtifactType", ArtifactType);
+export const ArtifactVisibilityFilter = enumFilter("ArtifactVisibility", ArtifactVisibility);
+export const PolicyMethodFilter = enumFilter("PolicyMethod", PolicyMethod);

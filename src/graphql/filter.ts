@@ -45,6 +45,8 @@ export interface FilterField {
   target: Target;
   /** Turns what the client writes into what the column holds. */
   convert: Convert;
+  /** Where the target is one of many: SQL that asks whether one of them passes. */
+  some?: (table: Columns, passes: SQL) => SQL;
 }
 
 /** A `where` input: filters by field, and their combinations. */
@@ -135,13 +137,13 @@ export function defineWhere(name: string, fields: Readonly<Record<string, Filter
   const everything: Condition = () => sql`true`;
 
   function readField(key: string, given: unknown, path: string): Condition[] {
-    const { target, convert } = fields[key] ?? {};
+    const { target, convert, some } = fields[key] ?? {};
     if (target === undefined || given === null || given === undefined) return [];
     return readOperators(given as Operators, path, convert).map(([operator, value]) => (table) => {
       const compared = typeof target === "function" ? target(table) : table[target];
       const condition = conditions[operator];
       if (!compared || !condition) throw new Error(`the filter ${name}.${key}.${operator} has nothing to compare`);
-      return condition(compared, value);
+      return some ? some(table, condition(compared, value)) : condition(compared, value);
     });
   }
 

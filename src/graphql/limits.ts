@@ -1,56 +1,218 @@
 import { complexityFromQuery } from "@pothos/plugin-complexity";
-import { type DocumentNode, type ExecutionArgs, GraphQLError, getOperationAST, Kind } from "graphql";
+import {
+  type DocumentNode,
+  type ExecutionArgs,
+  type FragmentDefinitionNode,
+  GraphQLError,
+  type GraphQLField,
+  type GraphQLSchema,
+  getOperationAST,
+  isInterfaceType,
+  isObjectType,
+  Kind,
+  Lexer,
+  NoSchemaIntrospectionCustomRule,
+  type OperationDefinitionNode,
+  parse,
+  type SelectionSetNode,
+  Source,
+  TokenKind,
+  validate,
+} from "graphql";
 import type { Plugin } from "graphql-yoga";
 
-/** What one operation may cost: objects and fields, levels, fields as written. */
-const limits = { complexity: 25_000, depth: 16, breadth: 400 } as const;
+/** What one operation may hold and cost. */
+const limits = {
+  tokens: 5000,
+  nesting: 100,
+  aliases: 30,
+  directives: 50,
+  mutations: 10,
+  depth: 16,
+  breadth: 400,
+  complexity: 25_000,
+} as const;
+type Limit = keyof typeof limits;
 
-const meanings = {
-  complexity: "fields of objects, when every page is full",
+const meanings: Readonly<Record<Limit, string>> = {
+  tokens: "tokens",
+  nesting: "brackets within one another",
+  aliases: "aliases",
+  directives: "directives",
+  mutations: "mutations",
   depth: "levels",
   breadth: "fields",
-} as const;
+  complexity: "fields of objects, when every page is full",
+};
 
-/** Refuses operations that cost too much, whole and before anything is read. */
-export function useLimits(): Plugin {
+/** What an operation costs, as its result tells in `extensions.cost`. */
+interface Cost {
+  cost: number;
+  depth: number;
+  breadth: number;
+  /** What `cost` may be at most. */
+  limit: number;
+}
+
+/**
+ * Refuses operations that ask for too much, whole and before anything is read, and tells each query and mutation what it
+ * costs. Without introspection the schema is not told, neither asked for nor by hints.
+ */
+export function useLimits({ introspection }: { introspection: boolean }): Plugin {
   return {
+    onParse: ({ setParseFn }) => {
+      setParseFn((source, options) => {
+        const text = source instanceof Source ? source : new Source(source);
+        measure(text);
+        return parse(text, options);
+      });
+    },
+    onValidate: ({ addValidationRule, setValidationFn }) => {
+      if (introspection) return;
+      addValidationRule(NoSchemaIntrospectionCustomRule);
+      setValidationFn((schema, document, rules) => validate(schema, document, rules, { hideSuggestions: true }));
+    },
     onExecute: ({ args, setResultAndStopExecution }) => {
-      const error = refuse(args);
+      const { error, cost } = judge(args);
+      const extensions = cost ? { extensions: { cost } } : {};
       if (error) setResultAndStopExecution({ errors: [error] });
+      return {
+        onExecuteDone: ({ result, setResult }) => {
+          if (!(Symbol.asyncIterator in result)) setResult({ ...result, ...extensions });
+        },
+      };
     },
     onSubscribe: ({ args, setResultAndStopExecution }) => {
-      const error = refuse(args);
+      const { error } = judge(args);
       if (error) setResultAndStopExecution({ errors: [error] });
     },
   };
 }
 
-function refuse(args: ExecutionArgs): GraphQLError | null {
-  const { schema, document, operationName, variableValues, contextValue } = args;
+/** Throws for a document that is too long or too deep to be parsed and validated in a short time. */
+function measure(source: Source): void {
+  const lexer = new Lexer(source);
+  let [tokens, depth] = [0, 0];
+  for (let token = lexer.advance(); token.kind !== TokenKind.EOF; token = lexer.advance()) {
+    tokens += 1;
+    depth += opening.has(token.kind) ? 1 : closing.has(token.kind) ? -1 : 0;
+    if (tokens > limits.tokens) throw tooMuch("tokens", tokens);
+    if (depth > limits.nesting) throw tooMuch("nesting", depth);
+  }
+}
+
+const opening: ReadonlySet<TokenKind> = new Set([TokenKind.BRACE_L, TokenKind.BRACKET_L, TokenKind.PAREN_L]);
+const closing: ReadonlySet<TokenKind> = new Set([TokenKind.BRACE_R, TokenKind.BRACKET_R, TokenKind.PAREN_R]);
+
+function tooMuch(limit: Limit, actual: number): GraphQLError {
+  const max = limits[limit];
+  const message = `The operation asks for too much: ${actual} ${meanings[limit]}, at most ${max}. Ask for less at a time.`;
+  return new GraphQLError(message, { extensions: { code: "QUERY_TOO_COMPLEX", limit, actual, max } });
+}
+
+interface Judgement {
+  error: GraphQLError | null;
+  cost: Cost | null;
+}
+
+function judge({ schema, document, operationName, variableValues, contextValue }: ExecutionArgs): Judgement {
   const operation = getOperationAST(document, operationName);
-  if (!operation) return null; // execution says so
+  if (!operation) return { error: null, cost: null }; // execution says so
+  const written = count(operation, document);
+  const nesting = depthOf(variableValues);
+  const over = exceeded({ ...written, nesting });
+  if (over) return { error: over, cost: null };
   const own: DocumentNode = {
     kind: Kind.DOCUMENT,
     definitions: [operation, ...document.definitions.filter(({ kind }) => kind === Kind.FRAGMENT_DEFINITION)],
   };
-  let cost: Record<keyof typeof limits, number>;
   try {
-    cost = complexityFromQuery(own, {
+    const { complexity, depth, breadth } = complexityFromQuery(own, {
       schema,
       ctx: contextValue as object,
       ...(variableValues ? { variables: variableValues } : {}),
     });
+    return {
+      error: exceeded({ depth, breadth, complexity }),
+      cost: { cost: complexity, depth, breadth, limit: limits.complexity },
+    };
   } catch (error) {
-    if (error instanceof GraphQLError) return error; // variables or arguments that do not fit the schema
+    if (error instanceof GraphQLError) return { error, cost: null }; // variables or arguments that do not fit the schema
     throw error;
   }
-  for (const name of ["depth", "breadth", "complexity"] as const) {
-    if (cost[name] > limits[name]) {
-      const message = `The operation asks for too much: ${cost[name]} ${meanings[name]}, at most ${limits[name]}. Ask for smaller pages or fewer fields.`;
-      return new GraphQLError(message, {
-        extensions: { code: "QUERY_TOO_COMPLEX", limit: name, actual: cost[name], max: limits[name] },
-      });
-    }
+}
+
+function exceeded(counts: Partial<Record<Limit, number>>): GraphQLError | null {
+  for (const [limit, actual] of Object.entries(counts) as [Limit, number][]) {
+    if (actual > limits[limit]) return tooMuch(limit, actual);
   }
   return null;
+}
+
+type Written = Record<"aliases" | "directives" | "mutations", number>;
+
+/** What is written in an operation, with each fragment as often as it is spread; a fragment is looked at once. */
+function count(operation: OperationDefinitionNode, document: DocumentNode): Written {
+  const fragments = new Map<string, FragmentDefinitionNode>();
+  for (const each of document.definitions) {
+    if (each.kind === Kind.FRAGMENT_DEFINITION) fragments.set(each.name.value, each);
+  }
+  const known = new Map<SelectionSetNode, Written>();
+  const within = (set: SelectionSetNode | undefined): Written => {
+    if (!set) return { aliases: 0, directives: 0, mutations: 0 };
+    const found = known.get(set);
+    if (found) return found;
+    const sum: Written = { aliases: 0, directives: 0, mutations: 0 };
+    for (const selection of set.selections) {
+      const spread = selection.kind === Kind.FRAGMENT_SPREAD;
+      const inner = within(spread ? fragments.get(selection.name.value)?.selectionSet : selection.selectionSet);
+      const field = selection.kind === Kind.FIELD;
+      sum.aliases += inner.aliases + (field && selection.alias ? 1 : 0);
+      sum.directives += inner.directives + (selection.directives?.length ?? 0);
+      sum.mutations += field ? 1 : inner.mutations; // of the topmost fields only
+    }
+    known.set(set, sum);
+    return sum;
+  };
+  const { aliases, directives, mutations } = within(operation.selectionSet);
+  return { aliases, directives, mutations: operation.operation === "mutation" ? mutations : 0 };
+}
+
+/** How deep lists and objects are nested; looked at without recursion, and no further than what is refused. */
+function depthOf(value: unknown): number {
+  let level: unknown[] = [value];
+  for (let depth = 0; ; depth += 1) {
+    const inner = level
+      .filter((each) => typeof each === "object" && each !== null)
+      .flatMap((each) => Object.values(each as object));
+    if (inner.length === 0 || depth > limits.nesting) return depth;
+    level = inner;
+  }
+}
+
+const page = "what is selected of one object, times the size of the page (`first` or `last`, else 50)";
+
+/**
+ * Says in the description of each field what it costs, where that depends on its arguments or is not 1. To be called on
+ * the finished schema.
+ */
+export function describeCosts(schema: GraphQLSchema): GraphQLSchema {
+  for (const type of Object.values(schema.getTypeMap())) {
+    if (!isObjectType(type) && !isInterfaceType(type)) continue;
+    for (const field of Object.values(type.getFields())) {
+      const cost = costOf(field);
+      if (cost) field.description = `${field.description ?? ""} Costs ${cost}.`.trimStart();
+    }
+  }
+  return schema;
+}
+
+function costOf({ args, extensions }: GraphQLField<unknown, unknown>): string | null {
+  const { complexity } = extensions as { complexity?: unknown };
+  if (typeof complexity === "number") return complexity === 1 ? null : String(complexity);
+  if (typeof complexity !== "function") return null;
+  const names = new Set(args.map(({ name }) => name));
+  if (names.has("first")) return `1 and ${page}`;
+  if (names.has("ids")) return "1 and what is selected of one object, for each id";
+  return "1 and what is selected, as its arguments say";
 }

@@ -1,8 +1,8 @@
 import type { GraphQLFieldResolver, GraphQLSchema } from "graphql";
 import { recordAudit } from "../access/audit.ts";
-import { claimOnce, type OnceRequest, settleOnce } from "../access/once.ts";
+import type { Keyring } from "../access/keyring.ts";
+import { claimOnce, type OnceRequest, onceSecret, settleOnce } from "../access/once.ts";
 import { type RequestScope, write } from "../db/engine.ts";
-import { ForbiddenError, UnauthenticatedError } from "../errors.ts";
 import type { Json, JsonObject } from "../lang/json.ts";
 import type { Context } from "./context.ts";
 
@@ -26,7 +26,7 @@ function scoped(operation: string, resolve: Resolver): Resolver {
     const input = args.input ?? {};
     const entry = describe(operation, input, ctx);
     let recorded = false;
-    const once = onceOf(operation, input);
+    const once = onceOf(operation, input, engine.keyring);
     const request: RequestScope = {
       begin: async (tx) => {
         engineOf(ctx).request = null; // the first transaction only
@@ -52,10 +52,16 @@ function scoped(operation: string, resolve: Resolver): Resolver {
     }
     ctx.engine = engine;
     // A refusal comes back as a value: the errors plugin has caught it. What wrote nothing is told of afterwards.
-    if (result instanceof Error) await write(engine, (tx) => recordAudit(tx.db, { ...entry, ...failure(result) }));
+    if (isError(result)) await write(engine, (tx) => recordAudit(tx.db, { ...entry, ...failure(result) }));
     else if (!recorded) await write(engine, (tx) => recordAudit(tx.db, { ...entry, outcome: "success" }));
     return result;
   };
+}
+
+/** Whether it is an error, also one that the errors plugin has wrapped: only its constructor shows through then. */
+function isError(value: unknown): boolean {
+  const made = typeof value === "object" && value !== null ? value.constructor : undefined;
+  return made?.prototype instanceof Error;
 }
 
 const engineOf = (ctx: Context) => ctx.engine as { request?: RequestScope | null };
@@ -65,8 +71,8 @@ function failure(error: unknown): {
   outcome: "failure" | "denied";
   details: JsonObject;
 } {
-  const denied = error instanceof ForbiddenError || error instanceof UnauthenticatedError;
-  const code = error instanceof Error && "code" in error ? String(error.code) : "INTERNAL_SERVER_ERROR";
+  const { code = "INTERNAL_SERVER_ERROR" } = isError(error) ? (error as { code?: string }) : {};
+  const denied = code === "FORBIDDEN" || code === "UNAUTHENTICATED";
   return { category: denied ? "denial" : "mutation", outcome: denied ? "denied" : "failure", details: { code } };
 }
 
@@ -81,14 +87,20 @@ function describe(operation: string, input: Input, { session, ip, requestId }: C
     requestId,
     resourceType: snakeCase(operation.replace(/^[a-z]+/, "")) || operation,
     resourceRef: typeof ref === "string" ? ref.slice(0, 500) : null,
-    details: shortened(masked(input) as JsonObject),
+    details: auditDetails(input),
   };
 }
 
 const snakeCase = (text: string) => text.replaceAll(/(?<!^)[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
 
 /** The names under which inputs carry what must never be written down, and free data that may hold the same. */
-const secretNames = /password|secret|token|credential|^value$|^parameters$|^payload$|^response$|params$|^config$/i;
+const secretNames =
+  /password|secret|token|credential|^value$|^parameters$|^payload$|response$|params$|^config$|^url$|^attributes$/i;
+
+/** What the audit trail keeps of a mutation's input: all but what may be secret, unless it is long. */
+export function auditDetails(input: Input): JsonObject {
+  return shortened(masked(input) as JsonObject);
+}
 
 function masked(value: unknown): Json {
   if (Array.isArray(value)) return value.map(masked);
@@ -112,8 +124,9 @@ function shortened(details: JsonObject): JsonObject {
   return text.length <= longestDetails ? details : { leftOut: `${text.length} characters` };
 }
 
-function onceOf(operation: string, { idempotencyKey, ...input }: Input): OnceRequest | null {
-  return typeof idempotencyKey === "string" ? { key: idempotencyKey, operation, input: plain(input) } : null;
+function onceOf(operation: string, { idempotencyKey, ...input }: Input, keyring: Keyring): OnceRequest | null {
+  if (typeof idempotencyKey !== "string") return null;
+  return { key: idempotencyKey, operation, input: plain(input), secret: keyring.derive(onceSecret) };
 }
 
 /** The input in a form whose JSON says all of it. */

@@ -18,7 +18,7 @@ export async function loadNode({ typename, number }: DecodedId, ctx: Context, in
     return (await node) ?? null;
   } catch (error) {
     // The drizzle plugin's loader has no other way to say so.
-    if (error instanceof Error && /^Model \w+\(\d+\) not found$/.test(error.message)) return null;
+    if (error instanceof Error && /^Model \w+\(-?\d+\) not found$/.test(error.message)) return null;
     throw error;
   }
 }

@@ -1,24 +1,40 @@
+import type { GraphQLResolveInfo } from "graphql";
 import type { Change } from "../notifier/page.ts";
-import { builder, defaultPageSize } from "./builder.ts";
-import { changeFilter } from "./change-filter.ts";
+import { builder } from "./builder.ts";
+import type { Context } from "./context.ts";
 import { NotificationState } from "./enums.ts";
 import { byText, byTime } from "./filter.ts";
 import { StringFilter } from "./filter-inputs.ts";
 import { defineList } from "./list.ts";
+import { addLive, atItsPrice, defineLiveWhere, LiveMessage } from "./live.ts";
 import { loadNode } from "./node.ts";
-import { checkPage } from "./page.ts";
 import { addRootFields } from "./root.ts";
-import { followChanges, replayChanges, unwrap } from "./stream.ts";
 
-/** The types that can be looked up, by what the log calls them. */
+/** The types of what the log tells of, by what it calls them. */
 const typenames: Readonly<Record<string, string>> = {
   execution: "Execution",
   event: "Event",
   enforcement: "Enforcement",
+  inquiry: "Inquiry",
   worker: "Worker",
   rule: "Rule",
   pack: "Pack",
+  artifact: "Artifact",
+  key: "Key",
+  token: "ApiToken",
 };
+
+/** The object that an entry is about, with what is selected of it; null when it is gone or the API has no such type. */
+async function loadChanged(
+  { entityType, entityId }: { entityType: string; entityId: bigint },
+  _args: object,
+  ctx: Context,
+  info: GraphQLResolveInfo,
+) {
+  const typename = typenames[entityType];
+  if (!typename || !info.schema.getType(typename)) return null;
+  return await loadNode({ typename, number: entityId }, ctx, info);
+}
 
 const meanings = {
   channel: "What it is about, as a subject: execution, event, enforcement, worker, rule, pack, key, token.",
@@ -46,10 +62,7 @@ const Notification = builder.drizzleNode("notifications", {
       type: builder.nodeInterfaceRef(),
       nullable: true,
       description: meanings.entity,
-      resolve: ({ entityType, entityId }, _args, ctx, info) => {
-        const typename = typenames[entityType];
-        return typename ? loadNode({ typename, number: entityId }, ctx, info) : null;
-      },
+      resolve: loadChanged,
     }),
   }),
 });
@@ -79,12 +92,8 @@ addRootFields({
 
 const NotificationMessage = builder.objectRef<Change>("NotificationMessage").implement({
   description: "Something changed.",
+  interfaces: [LiveMessage],
   fields: (t) => ({
-    cursor: t.expose("cursor", {
-      type: "Cursor",
-      description: "Give it as `after` to go on right behind this message.",
-    }),
-    occurredAt: t.expose("at", { type: "DateTime", description: "When it happened." }),
     channel: t.exposeString("channel", { description: meanings.channel }),
     entityType: t.exposeString("entityType", { description: meanings.entityType }),
     activity: t.exposeString("activity", { description: meanings.activity }),
@@ -93,67 +102,25 @@ const NotificationMessage = builder.objectRef<Change>("NotificationMessage").imp
     entity: t.field({
       type: builder.nodeInterfaceRef(),
       nullable: true,
-      description: `${meanings.entity} In a subscription this costs one SQL statement per message and subscriber; the other fields cost none.`,
-      resolve: ({ entityType, entityId }, _args, ctx, info) => {
-        const typename = typenames[entityType];
-        return typename ? loadNode({ typename, number: entityId }, ctx, info) : null;
-      },
+      description: atItsPrice(meanings.entity),
+      resolve: loadChanged,
     }),
   }),
 });
 
-const liveFields = {
-  channel: { read: (change: Change) => change.channel },
-  entityType: { read: (change: Change) => change.entityType },
-  activity: { read: (change: Change) => change.activity },
-  pack: { read: (change: Change) => change.packRef },
-};
-
-const NotificationMessageWhere = builder.inputRef<Record<string, unknown>>("NotificationMessageWhere").implement({
-  description: "Which changes are followed: all that is given must hold.",
-  fields: (t) => ({
-    channel: t.field({ type: StringFilter, description: meanings.channel }),
-    entityType: t.field({ type: StringFilter, description: meanings.entityType }),
-    activity: t.field({ type: StringFilter, description: meanings.activity }),
-    pack: t.field({ type: StringFilter, description: meanings.packRef }),
+addLive({
+  subscription: "notifications",
+  query: "notificationMessages",
+  type: NotificationMessage,
+  where: defineLiveWhere("NotificationMessageWhere", "Which changes are followed: all that is given must hold.", {
+    channel: null,
+    fields: {
+      channel: { type: StringFilter, description: meanings.channel, read: (change) => change.channel },
+      entityType: { type: StringFilter, description: meanings.entityType, read: (change) => change.entityType },
+      activity: { type: StringFilter, description: meanings.activity, read: (change) => change.activity },
+      pack: { type: StringFilter, description: meanings.packRef, read: (change) => change.packRef },
+    },
   }),
+  which: "Which changes",
+  description: "Everything that changes, each change exactly once and those of one object in order.",
 });
-
-const whereArg = { type: NotificationMessageWhere, description: "Which changes; all when left out." } as const;
-
-builder.subscriptionField("notifications", (t) =>
-  t.field({
-    type: NotificationMessage,
-    nullable: true,
-    description:
-      "Everything that changes, each change exactly once and those of one object in order. `notificationMessages` polls the same.",
-    args: {
-      where: t.arg(whereArg),
-      after: t.arg({
-        type: "Cursor",
-        description:
-          "Begin right behind this cursor, with what is stored, then live; left out: begin with what comes next.",
-      }),
-    },
-    subscribe: (_root, { where, after }, ctx) => followChanges(ctx, changeFilter(null, liveFields, where), after),
-    resolve: (message) => unwrap(message),
-  }),
-);
-
-builder.queryField("notificationMessages", (t) =>
-  t.field({
-    type: [NotificationMessage],
-    nullable: true,
-    description: "What the subscription `notifications` would send after a cursor: the same messages, by polling.",
-    args: {
-      where: t.arg(whereArg),
-      after: t.arg({ type: "Cursor", description: "Begin right behind this cursor; left out: with the oldest kept." }),
-      first: t.arg.int({ description: "How many at most: 50 unless said otherwise, at most 100." }),
-    },
-    complexity: ({ first }) => ({ field: 1, multiplier: Math.max(1, first ?? defaultPageSize) }),
-    resolve: (_root, { where, after, first }, ctx) => {
-      checkPage({ first }, []);
-      return replayChanges(ctx, changeFilter(null, liveFields, where), after, first ?? defaultPageSize);
-    },
-  }),
-);

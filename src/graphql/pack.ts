@@ -1,13 +1,21 @@
+import { parametersOf } from "../catalog/fields.ts";
+import { hideSecrets } from "../lang/settings.ts";
 import { actions } from "./action.ts";
 import { builder } from "./builder.ts";
 import { byFlag, byId, byText, byTime } from "./filter.ts";
 import { defineList } from "./list.ts";
+import { permissionSets } from "./permission-set.ts";
+import { policies } from "./policy.ts";
 import { addRootFields } from "./root.ts";
 import { rules } from "./rule.ts";
 import { runtimes } from "./runtime.ts";
+import { sensors } from "./sensor.ts";
+import { byWords } from "./text-filter.ts";
 import { triggers } from "./trigger.ts";
+import { workflows } from "./workflow.ts";
 
-const Pack = builder.drizzleNode("packs", {
+/** A bundle of whatever can be named. */
+export const Pack = builder.drizzleNode("packs", {
   name: "Pack",
   description: "A bundle of triggers, actions, rules and runtimes.",
   id: { column: (pack) => pack.id },
@@ -21,6 +29,12 @@ const Pack = builder.drizzleNode("packs", {
     isStandard: t.exposeBoolean("isStandard", { description: "Whether it comes with Attune." }),
     meta: t.expose("meta", { type: "JSONObject", description: "Whatever else its files say of it." }),
     confSchema: t.expose("confSchema", { type: "JSONObject", description: "Its settings, by name." }),
+    config: t.field({
+      type: "JSONObject",
+      description: "The values of its settings; secret ones are hidden.",
+      select: { columns: { config: true, confSchema: true } },
+      resolve: ({ config, confSchema }) => hideSecrets(parametersOf(confSchema), config),
+    }),
     dependencies: t.exposeStringList("dependencies", { description: "The refs of the packs that it needs." }),
     runtimeDeps: t.exposeStringList("runtimeDeps", { description: "The refs of the runtimes that it needs." }),
     sourceType: t.exposeString("sourceType", {
@@ -30,10 +44,25 @@ const Pack = builder.drizzleNode("packs", {
     sourceUrl: t.exposeString("sourceUrl", { nullable: true, description: "Where it came from: the address." }),
     installedAt: t.expose("installedAt", { type: "DateTime", nullable: true, description: "When it was installed." }),
     created: t.expose("created", { type: "DateTime", description: "When it was made." }),
-    updated: t.expose("updated", { type: "DateTime", description: "When it last changed." }),
+    updated: t.expose("updated", {
+      type: "DateTime",
+      description: "When it last changed; give it as `expectedUpdated` to change only what you have read.",
+    }),
     actions: t.relatedConnection("actions", actions.related("Its actions."), actions.connection),
     triggers: t.relatedConnection("triggers", triggers.related("Its triggers."), triggers.connection),
     rules: t.relatedConnection("rules", rules.related("Its rules."), rules.connection),
+    sensors: t.relatedConnection("sensors", sensors.related("Its sensors."), sensors.connection),
+    policies: t.relatedConnection(
+      "policies",
+      policies.related("The policies about all of its actions; those about one action are the action's."),
+      policies.connection,
+    ),
+    workflows: t.relatedConnection("workflows", workflows.related("Its workflows."), workflows.connection),
+    permissionSets: t.relatedConnection(
+      "permissionSets",
+      permissionSets.related("Its permission sets."),
+      permissionSets.connection,
+    ),
     runtimes: t.relatedConnection("runtimes", runtimes.related("The runtimes that it describes."), runtimes.connection),
   }),
 });
@@ -46,6 +75,7 @@ const packs = defineList("Pack", "packs", {
     label: byText("label", "Its label."),
     description: byText("description", "Its description."),
     version: byText("version", "Its version."),
+    text: byWords(["ref", "label", "description"], ["tags"]),
     isStandard: byFlag("isStandard", "Whether it comes with Attune."),
     created: byTime("created", "When it was made."),
     updated: byTime("updated", "When it last changed."),

@@ -1,4 +1,13 @@
-import { ConflictError, ForbiddenError, InvalidInputError, type Issue, NotFoundError } from "../errors.ts";
+import {
+  ConflictError,
+  ForbiddenError,
+  InvalidInputError,
+  type Issue,
+  NotFoundError,
+  RateLimitedError,
+  type Refusal,
+  UnauthenticatedError,
+} from "../errors.ts";
 import { builder } from "./builder.ts";
 
 const ErrorInterface = builder.interfaceRef<{ code: string; message: string }>("Error").implement({
@@ -54,10 +63,32 @@ builder.objectType(ForbiddenError, {
   interfaces: [ErrorInterface],
 });
 
-/** The `errors` option of a mutation: the name and meaning of what its payload holds, or one of the refusals. */
-export function refusable(name: string, description: string) {
+builder.objectType(UnauthenticatedError, {
+  name: "UnauthenticatedError",
+  description: "What was given to sign in with is wrong.",
+  interfaces: [ErrorInterface],
+});
+
+builder.objectType(RateLimitedError, {
+  name: "RateLimitedError",
+  description: "Too many attempts have failed.",
+  interfaces: [ErrorInterface],
+  fields: (t) => ({
+    retryAfterSeconds: t.exposeInt("retryAfterSeconds", {
+      description: "After how many seconds the next attempt is looked at.",
+    }),
+  }),
+});
+
+type RefusalClass = new (...args: never[]) => Refusal;
+
+/**
+ * The `errors` option of a mutation: the name and meaning of what its payload holds, or one of the refusals; those of few mutations
+ * are named in `more`.
+ */
+export function refusable(name: string, description: string, more: readonly RefusalClass[] = []) {
   return {
-    types: [InvalidInputError, NotFoundError, ConflictError, ForbiddenError],
+    types: [InvalidInputError, NotFoundError, ConflictError, ForbiddenError, ...more],
     union: { description: "What was done, or why nothing was." },
     result: { description: "It was done." },
     dataField: { name, description },

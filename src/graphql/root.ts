@@ -15,6 +15,8 @@ interface RootOptions {
   list: ReturnType<typeof defineList>;
   /** Whether people know it by a ref. */
   hasRef: boolean;
+  /** Whether some rows may be read without a grant, so that asking takes none. */
+  isForAll?: boolean;
 }
 
 /** Adds the queries of an entity: `one(id:)`, `oneByRef(ref:)` and the list `many(…)`. */
@@ -25,7 +27,7 @@ export function addRootFields({ name, one, many, list, hasRef, ...options }: Roo
   const counted = tables[table];
   const resource = resourceOfTable[options.table];
   if (!resource) throw new Error(`${options.table} are no resource that can be granted on`);
-  const authScopes = { may: `${resource}:read` } as const;
+  const authScopes = options.isForAll ? { signedIn: true } : ({ may: `${resource}:read` } as const);
 
   builder.queryField(one, (t) =>
     t.drizzleField({

@@ -40,6 +40,9 @@ const CreateRuleInput = builder.inputType("CreateRuleInput", {
     action: t.string({ required: true, description: "The ref of its action." }),
     trigger: t.string({ required: true, description: "The ref of its trigger." }),
     ...changeable(t),
+    idempotencyKey: t.string({
+      description: "A key of your own: sent again within 24 hours, it makes nothing new and answers the same rule.",
+    }),
   }),
 });
 

@@ -5,9 +5,12 @@ import { byEnum, byId, byText, byTime } from "./filter.ts";
 import { RuntimeTypeFilter } from "./filter-inputs.ts";
 import { defineList } from "./list.ts";
 import { addRootFields } from "./root.ts";
+import { sensors } from "./sensor.ts";
+import { byWords } from "./text-filter.ts";
 import { workers } from "./worker.ts";
 
-const Runtime = builder.drizzleNode("runtimes", {
+/** An interpreter. */
+export const Runtime = builder.drizzleNode("runtimes", {
   name: "Runtime",
   description: "An interpreter that actions or sensors run in.",
   id: { column: (runtime) => runtime.id },
@@ -30,9 +33,13 @@ const Runtime = builder.drizzleNode("runtimes", {
       description: "How an environment for a pack is built.",
     }),
     created: t.expose("created", { type: "DateTime", description: "When it was made." }),
-    updated: t.expose("updated", { type: "DateTime", description: "When it last changed." }),
+    updated: t.expose("updated", {
+      type: "DateTime",
+      description: "When it last changed; give it as `expectedUpdated` to change only what you have read.",
+    }),
     pack: t.relation("pack", { nullable: true, description: "The pack that describes it." }),
     actions: t.relatedConnection("actions", actions.related("The actions that run in it."), actions.connection),
+    sensors: t.relatedConnection("sensors", sensors.related("The sensors that run in it."), sensors.connection),
     workers: t.relatedConnection("workers", workers.related("The workers that are for it alone."), workers.connection),
   }),
 });
@@ -45,10 +52,13 @@ export const runtimes = defineList("Runtime", "runtimes", {
     ref: byText("ref", "Its ref."),
     pack: byText("packRef", "The ref of the pack that describes it."),
     name: byText("name", "Its name."),
+    description: byText("description", "Its description."),
+    text: byWords(["ref", "name", "description"]),
     runtimeType: byEnum(RuntimeTypeFilter, "runtimeType", "What runs in it."),
     created: byTime("created", "When it was made."),
+    updated: byTime("updated", "When it last changed."),
   },
-  order: { ref: "Its ref.", name: "Its name.", created: "When it was made." },
+  order: { ref: "Its ref.", name: "Its name.", created: "When it was made.", updated: "When it last changed." },
   defaultOrder: ["ref", "asc"],
 });
 

@@ -1,5 +1,5 @@
 import { and, type SQL } from "drizzle-orm";
-import { type Columns, readable, resourceOfTable } from "../access/resource.ts";
+import { type Columns, readableRows } from "../access/resource.ts";
 import type { Session } from "../access/session.ts";
 import type { Db } from "../db/client.ts";
 import { relations } from "../db/relations.ts";
@@ -27,10 +27,9 @@ export function onlyReadable(session: Session | null, table: string, condition: 
 }
 
 function filterOf(session: Session | null, table: string): Condition | null {
-  const resource = resourceOfTable[table];
   // Nobody reads without a session; what is public reads no table.
   if (session === null) throw new Error(`${table} were to be read without a session`);
-  return resource ? readable(session, resource) : null;
+  return readableRows(session, table);
 }
 
 function secure(session: Reader, table: string, selection: Selection, own: boolean): Selection {

@@ -1,15 +1,21 @@
 import { randomUUID } from "node:crypto";
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { createYoga, type YogaInitialContext } from "graphql-yoga";
-import type { KeyedEngine } from "../access/key.ts";
+import { type Attempts, createAttempts } from "../access/attempts.ts";
+import { cookieCredential } from "../access/cookie.ts";
+import type { KeyedEngine } from "../access/keyring.ts";
+import { createOrigins, type Origins } from "../access/origin.ts";
 import type { Session } from "../access/session.ts";
 import type { Sessions } from "../access/sessions.ts";
 import type { Feed } from "../notifier/feed.ts";
 import type { Context } from "./context.ts";
+import { cookiesOf } from "./cookies.ts";
 import { type Credentials, credentialsOf } from "./credentials.ts";
-import { maskError, useMasking } from "./errors.ts";
+import { useDenials } from "./denials.ts";
+import { useMasking } from "./errors.ts";
 import { examples } from "./examples.ts";
 import { useLimits } from "./limits.ts";
+import { type LoadLimits, loadLimits, useLoadLimits } from "./load.ts";
 import { schema } from "./schema.ts";
 import { securedDb } from "./secured.ts";
 import { useEventIds } from "./sse.ts";
@@ -20,16 +26,25 @@ export interface GraphQLOptions {
   sessions: Sessions;
   /** Who the credentials belong to; null when to nobody. */
   authenticate: (credentials: Credentials) => Promise<Session | null>;
+  /** Left out: its own. */
+  attempts?: Attempts;
+  /** Left out: this machine's own pages only. */
+  origins?: Origins;
+  /** Whether the schema is told; true when left out. */
+  introspection?: boolean;
+  /** Left out: 30 s, 1000 subscriptions. */
+  load?: LoadLimits;
 }
 
-/** What a socket's operation brings instead of a request. */
+/** What a socket's operation brings instead of a request; over HTTP the request's id may come along. */
 export interface SocketContext {
   credentials: Credentials;
   ip: string | null;
+  requestId: string;
 }
 
-/** `req` is there over HTTP. */
-type Initial = YogaInitialContext & Partial<SocketContext> & { req?: IncomingMessage };
+/** `req` and `res` are there over HTTP. */
+type Initial = YogaInitialContext & Partial<SocketContext> & { req?: IncomingMessage; res?: ServerResponse };
 
 export type GraphQLServer = ReturnType<typeof createGraphQL>;
 
@@ -40,7 +55,9 @@ const longestBody = 2 * 1024 * 1024;
 const tabsInPlace = "<style>.graphiql-tab { transform: none !important; }</style>";
 
 /** The API over HTTP: queries and mutations, subscriptions as event streams, and GraphiQL for browsers, all at `/graphql`. */
-export function createGraphQL({ engine, feed, sessions, authenticate }: GraphQLOptions) {
+export function createGraphQL({ engine, feed, sessions, authenticate, ...options }: GraphQLOptions) {
+  const { introspection = true, load = loadLimits, attempts = createAttempts() } = options;
+  const origins = options.origins ?? createOrigins({ host: "127.0.0.1", hosts: [], corsOrigins: [] });
   return createYoga<Partial<SocketContext>, Context>({
     schema,
     graphqlEndpoint: "/graphql",
@@ -49,9 +66,14 @@ export function createGraphQL({ engine, feed, sessions, authenticate }: GraphQLO
     cors: false,
     multipart: false,
     maxRequestBodySize: longestBody,
-    maskedErrors: { maskError: (error) => maskError(error, { requestId: randomUUID(), log: engine.log }) },
-    context: async ({ request, credentials, ip, req }: Initial): Promise<Context> => {
-      const session = await authenticate(credentials ?? credentialsOf(request));
+    // A plugin of ours masks them all, each under the id of its request.
+    maskedErrors: { maskError: (error) => error as Error },
+    context: async ({ request, credentials, ip, req, res, requestId }: Initial): Promise<Context> => {
+      const given = credentials ?? credentialsOf(request, origins);
+      const session = await authenticate(given);
+      const cookies = res ? cookiesOf(request, res, origins) : null;
+      const cookie = session && sessions.wasExtended(session) ? cookieCredential(given) : null;
+      if (cookie !== null) cookies?.keep(cookie);
       const reader = () => context.session;
       const context: Context = {
         engine,
@@ -60,18 +82,26 @@ export function createGraphQL({ engine, feed, sessions, authenticate }: GraphQLO
         feed,
         session,
         sessions,
-        requestId: randomUUID(),
+        attempts,
+        cookies,
+        requestId: requestId ?? randomUUID(),
         ip: ip ?? req?.socket.remoteAddress ?? null,
         lastEventId: request?.headers.get("last-event-id") || null,
       };
       return context;
     },
-    plugins: [useMasking(), useLimits(), useEventIds()],
+    plugins: [
+      useMasking({ log: engine.log, hideSuggestions: !introspection }),
+      useLimits({ introspection }),
+      useLoadLimits(load),
+      useDenials(),
+      useEventIds(),
+    ],
     renderGraphiQL: async (options) => {
       const { renderGraphiQL } = await import("@graphql-yoga/render-graphiql"); // 9 MB
       return renderGraphiQL(options).replace("<head>", `<head>${tabsInPlace}`);
     },
-    graphiql: {
+    graphiql: introspection && {
       title: "Attune",
       subscriptionsProtocol: "WS",
       defaultTabs: examples.map(({ query, variables }) => ({

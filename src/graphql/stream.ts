@@ -56,7 +56,8 @@ export function mayReadChange(session: Session | null, change: Change): boolean 
   if (resource !== "inquiry") return false;
   const role = change.content?.["assignedRole"];
   const asked = row.ownerId !== null && row.ownerId === session.identityId;
-  return asked || (typeof role === "string" && session.roles.includes(role));
+  const asks = session.executionId !== null && change.content?.["execution"] === String(session.executionId);
+  return asked || asks || (typeof role === "string" && session.roles.includes(role));
 }
 
 const readableOnly = (filter: ChangeFilter, session: () => Session | null): ChangeFilter => ({

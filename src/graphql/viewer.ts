@@ -1,18 +1,15 @@
-import type { Session } from "../access/session.ts";
+import { and, sql } from "drizzle-orm";
+import type { Columns } from "../access/resource.ts";
+import { identityOf, type Session } from "../access/session.ts";
+import { tables } from "../db/tables.ts";
+import type { Json } from "../lang/json.ts";
+import { ApiToken, apiTokens } from "./api-token.ts";
 import { builder } from "./builder.ts";
+import { Identity } from "./identity.ts";
+import { pageCost } from "./list.ts";
 
-const Identity = builder.drizzleNode("identities", {
-  name: "Identity",
-  description: "A person or a machine that may sign in.",
-  id: { column: (identity) => identity.id },
-  select: { columns: { id: true } },
-  fields: (t) => ({
-    login: t.exposeString("login", { description: "The name that it signs in with." }),
-    displayName: t.exposeString("displayName", { nullable: true, description: "Its name for people." }),
-  }),
-});
-
-const Viewer = builder.objectRef<Session>("Viewer").implement({
+/** Whoever asks. */
+export const Viewer = builder.objectRef<Session>("Viewer").implement({
   description: "Whoever asks.",
   fields: (t) => ({
     identity: t.drizzleField({
@@ -22,6 +19,25 @@ const Viewer = builder.objectRef<Session>("Viewer").implement({
       resolve: (query, { identityId }, _args, ctx) =>
         identityId === null ? null : ctx.db.query.identities.findFirst(query({ where: { id: identityId } })),
     }),
+    permissions: t.field({
+      type: ["JSON"],
+      description: "What you may do by the credential that you ask with: grants, as permission sets hold them.",
+      resolve: ({ grants }) => JSON.parse(JSON.stringify(grants)) as Json[], // they are of JSON
+    }),
+    roles: t.stringList({ description: "Your roles.", resolve: ({ roles }) => [...roles] }),
+    apiTokens: t.drizzleConnection(
+      {
+        type: ApiToken,
+        description: "Your API tokens.",
+        args: apiTokens.args,
+        complexity: pageCost,
+        totalCount: (viewer, args, ctx) =>
+          ctx.db.$count(tables.tokens, ownTokens(viewer, apiTokens.query(args, ctx)).where.RAW(tables.tokens)),
+        resolve: (query, viewer, args, ctx) =>
+          ctx.db.query.tokens.findMany(query(ownTokens(viewer, apiTokens.query(args, ctx)))),
+      },
+      apiTokens.connection,
+    ),
   }),
 });
 
@@ -33,3 +49,11 @@ builder.queryField("viewer", (t) =>
     resolve: (_root, _args, ctx) => ctx.session,
   }),
 );
+
+function ownTokens(viewer: Session, query: ReturnType<typeof apiTokens.query>) {
+  const where = (table: unknown) => {
+    const { identityId } = table as Columns; // as in `defineList`
+    return and(query.where.RAW(table), sql`${identityId} = ${identityOf(viewer)}::bigint`) ?? sql`false`;
+  };
+  return { ...query, where: { RAW: where } };
+}

@@ -1,12 +1,14 @@
+import { sql } from "drizzle-orm";
 import { builder } from "./builder.ts";
 import { WorkerStatus, WorkerType } from "./enums.ts";
 import { executions } from "./execution.ts";
-import { byEnum, byFlag, byId, byText, byTime } from "./filter.ts";
+import { byEnum, byFlag, byId, byInt, byText, byTime } from "./filter.ts";
 import { WorkerStatusFilter } from "./filter-inputs.ts";
 import { defineList } from "./list.ts";
 import { addRootFields } from "./root.ts";
 
-const Worker = builder.drizzleNode("workers", {
+/** A process that runs executions. */
+export const Worker = builder.drizzleNode("workers", {
   name: "Worker",
   description: "A process that takes executions and runs them.",
   id: { column: (worker) => worker.id },
@@ -51,7 +53,12 @@ export const workers = defineList("Worker", "workers", {
     host: byText("host", "The machine that it runs on."),
     status: byEnum(WorkerStatusFilter, "status", "Whether it takes work."),
     cordoned: byFlag("cordoned", "Whether someone told it to take no new work."),
+    runtime: byId("Runtime", "runtimeId", "The one runtime that it is for."),
     lastHeartbeat: byTime("lastHeartbeat", "When it last said that it is alive."),
+    heartbeatAgeSeconds: byInt(
+      (worker) => sql`floor(extract(epoch from now() - ${worker["lastHeartbeat"]}))`,
+      "How long it has been silent, in whole seconds.",
+    ),
     created: byTime("created", "When it registered."),
   },
   order: { name: "Its name.", created: "When it registered." },

@@ -1,7 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { sql } from "drizzle-orm";
-import type { KeyedEngine } from "../access/key.ts";
+import type { Attempts } from "../access/attempts.ts";
+import type { KeyedEngine } from "../access/keyring.ts";
+import type { Origins } from "../access/origin.ts";
 import { StartError } from "../errors.ts";
+import { handleArtifact } from "./artifact.ts";
+import { admit } from "./gate.ts";
 import { answer } from "./respond.ts";
 import { handleSignIn } from "./sign-in.ts";
 import { handleWebhook } from "./webhook.ts";
@@ -10,8 +14,10 @@ export interface ApiOptions {
   engine: KeyedEngine;
   host: string;
   port: number;
+  origins: Origins;
+  attempts: Attempts;
   /** Answers everything under `/graphql`. */
-  graphql: (request: IncomingMessage, response: ServerResponse) => unknown;
+  graphql: (request: IncomingMessage, response: ServerResponse, context: { requestId: string }) => unknown;
   /** Takes the sockets of the server; answers the way to close them. */
   attachSockets: (server: Server) => () => Promise<void>;
 }
@@ -26,7 +32,8 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   const { engine, host, port } = options;
   const server = createServer((request, response) => {
     route(options, request, response).catch((error: unknown) => {
-      engine.log.error({ err: error, method: request.method }, "request failed");
+      const requestId = response.getHeader("x-request-id");
+      engine.log.error({ err: error, method: request.method, requestId }, "request failed");
       if (response.headersSent) response.destroy();
       else answer(response, 500, { error: "internal error" });
     });
@@ -64,14 +71,17 @@ function listen(server: Server, host: string, port: number): Promise<string> {
 async function route(options: ApiOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { engine } = options;
   const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
+  const requestId = admit(options.origins, request, response, path);
+  if (requestId === null) return;
   if (path === "/graphql") {
-    await options.graphql(request, response);
+    await options.graphql(request, response, { requestId });
     return;
   }
+  if (path.startsWith("/artifacts/")) return await handleArtifact(engine, request, response);
   if (path.startsWith("/webhooks/")) return await handleWebhook(engine, request, response);
   switch (path) {
     case "/sign-in":
-      return await handleSignIn(engine, request, response);
+      return await handleSignIn(engine, request, response, { attempts: options.attempts, requestId });
     case "/healthz":
       return answer(response, 200, { status: "ok" });
     case "/readyz":

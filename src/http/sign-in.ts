@@ -1,11 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { signIn } from "../access/token.ts";
+import { sessionCookie } from "../access/cookie.ts";
+import { type SignInOptions, signInByLink } from "../access/sign-in.ts";
 import type { Engine } from "../db/engine.ts";
-import { UnauthenticatedError } from "../errors.ts";
+import { RateLimitedError, UnauthenticatedError } from "../errors.ts";
 import { answer, readBody } from "./respond.ts";
-
-/** The name of the session cookie. */
-export const sessionCookie = "attune_session";
 
 // The token stands behind the `#`: no log, Referer or link preview ever sees it. The page takes it from there and posts it.
 const script = `
@@ -26,7 +24,12 @@ const page = `<!doctype html>
 <body><h1>Attune</h1><p role="status">Signing in…</p><script>${script}</script></body></html>`;
 
 /** GET: the page that posts the link's token. POST: exchanges the token for a session cookie. */
-export async function handleSignIn(engine: Engine, request: IncomingMessage, response: ServerResponse): Promise<void> {
+export async function handleSignIn(
+  engine: Engine,
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: Omit<SignInOptions, "ip">,
+): Promise<void> {
   if (request.method === "GET") {
     answer(response, 200, page, { "content-type": "text/html; charset=utf-8", "referrer-policy": "no-referrer" });
     return;
@@ -39,10 +42,13 @@ export async function handleSignIn(engine: Engine, request: IncomingMessage, res
   const token = body === null ? null : tokenOf(body);
   if (token === null) return answer(response, 400, { error: 'send {"token": "…"}' });
   try {
-    const { session, maxAgeSeconds } = await signIn(engine, token);
-    const cookie = `${sessionCookie}=${session}; Path=/; HttpOnly; SameSite=Strict; Max-Age=${maxAgeSeconds}`;
-    answer(response, 200, { ok: true }, { "set-cookie": cookie });
+    const from = { ...options, ip: request.socket.remoteAddress ?? null };
+    const { value } = await signInByLink(engine, { token }, from);
+    answer(response, 200, { ok: true }, { "set-cookie": sessionCookie(value, request.headers.origin ?? null) });
   } catch (error) {
+    if (error instanceof RateLimitedError) {
+      return answer(response, 429, { error: error.message }, { "retry-after": String(error.retryAfterSeconds) });
+    }
     if (!(error instanceof UnauthenticatedError)) throw error;
     answer(response, 401, { error: error.message });
   }
@@ -55,15 +61,4 @@ function tokenOf(body: Buffer): string | null {
   } catch {
     return null;
   }
-}
-
-/** The credential of a request: the bearer token, else the session cookie's value; null without either. */
-export function credentialOf(headers: { authorization: string | null; cookie: string | null }): string | null {
-  const bearer = /^Bearer\s+(\S+)$/i.exec(headers.authorization ?? "")?.[1];
-  if (bearer) return bearer;
-  for (const part of (headers.cookie ?? "").split(";")) {
-    const [name, value] = part.trim().split("=");
-    if (name === sessionCookie && value) return value;
-  }
-  return null;
 }

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { KeyedEngine } from "../access/key.ts";
+import type { KeyedEngine } from "../access/keyring.ts";
 import { type Delivery, findWebhook, receiveDelivery, refuse } from "../event/webhook.ts";
 import { globalId } from "../lib/global-id.ts";
 import { answer, readBody } from "./respond.ts";

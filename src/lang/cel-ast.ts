@@ -26,6 +26,15 @@ export function collectVariables(node: ASTNode, names: Set<string>): void {
   for (const operand of operands(node)) collectVariables(operand, names);
 }
 
+/** Adds the argument of every call of the function: its text where it is a literal, else null. */
+export function collectCalls(node: ASTNode, name: string, calls: (string | null)[]): void {
+  if (node.op === "call" && node.args[0] === name) {
+    const [argument] = node.args[1];
+    calls.push(argument?.op === "value" && typeof argument.args === "string" ? argument.args : null);
+  }
+  for (const operand of operands(node)) collectCalls(operand, name, calls);
+}
+
 function first(nodes: readonly ASTNode[], inside: number): Refused | null {
   for (const node of nodes) {
     const refused = findRefused(node, inside);

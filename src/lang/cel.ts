@@ -7,7 +7,7 @@ import {
   type ParseResult,
 } from "@marcbachmann/cel-js";
 import { invalid, Refusal } from "../errors.ts";
-import { collectVariables, findRefused } from "./cel-ast.ts";
+import { collectCalls, collectVariables, findRefused } from "./cel-ast.ts";
 import type { Json, JsonObject } from "./json.ts";
 import { didYouMean } from "./nearest.ts";
 import { compileRegex } from "./regex.ts";
@@ -51,6 +51,13 @@ export function celVariables(source: string, path = "", scope = ruleScope): Set<
   const names = new Set<string>();
   collectVariables(parse(source, path, scope).ast, names);
   return names;
+}
+
+/** The arguments with which an expression calls a function of the scope; null for each that is no literal text. Throws like compileCel. */
+export function celCalls(source: string, name: string, path: string, scope: CelScope): (string | null)[] {
+  const calls: (string | null)[] = [];
+  collectCalls(parse(source, path, scope).ast, name, calls);
+  return calls;
 }
 
 function parse(source: string, path: string, scope: CelScope): ParseResult {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { InvalidInputError } from "../errors.ts";
+import { InvalidInputError, type Issue } from "../errors.ts";
 
 /** `pack.name`, lower case, exactly one dot: actions, triggers, rules. */
 export const componentRef = z
@@ -20,4 +20,15 @@ export function checkInput<T>(schema: z.ZodType<T>, value: unknown, path = ""): 
       message: issue.message,
     })),
   );
+}
+
+/** What a check finds wrong, so that the faults of several come together; nothing when it throws nothing. */
+export function issuesOf(check: () => unknown): Issue[] {
+  try {
+    check();
+    return [];
+  } catch (error) {
+    if (error instanceof InvalidInputError) return error.issues;
+    throw error;
+  }
 }

@@ -121,7 +121,7 @@ const within = comparing((expected, path) => {
 function matching(options: { ignoreCase: boolean }): Operator {
   return comparing((value, path) => {
     const pattern = compileRegex(expectText(value, path), path, options);
-    return (actual) => (typeof actual === "string" ? pattern.test(actual) : typeError("a string", actual));
+    return (actual) => (typeof actual === "string" ? pattern.find(actual) : typeError("a string", actual));
   });
 }
 
@@ -133,7 +133,7 @@ const matchesWildcard = comparing((value, path) => {
     .replaceAll("?", ".")
     .replaceAll("[!", "[^");
   const pattern = compileRegex(`(?s)\\A(?:${body})\\z`, path);
-  return (actual) => (typeof actual === "string" ? pattern.test(actual) : typeError("a string", actual));
+  return (actual) => (typeof actual === "string" ? pattern.find(actual) : typeError("a string", actual));
 });
 
 const typeTests: Readonly<Record<string, (actual: Json) => boolean>> = {

@@ -4,10 +4,14 @@ import { createCache } from "./cache.ts";
 
 /** A user's pattern, ready to search a text in time linear in its length. */
 interface Pattern {
+  /** Whether it is found; a text instead says why it is not looked for. */
+  find(text: string): boolean | string;
+  /** Whether it is found; throws InvalidInputError where it is not looked for. */
   test(text: string): boolean;
 }
 
-// Time is text × program: counted repetitions make a short pattern a long program.
+// Time is text × program: counted repetitions make a short pattern a long program. This much takes a tenth of a second.
+const maxWork = 4_000_000;
 const maxProgramSize = 2000;
 const maxLength = 2000;
 const compiled = createCache<Pattern>(500);
@@ -24,10 +28,21 @@ export function compileRegex(pattern: string, path = "", options: { ignoreCase?:
 function compile(pattern: string, flags: number, path: string): Pattern {
   if (pattern.length > maxLength) throw invalid(path, `a pattern may have at most ${maxLength} characters`);
   const program = translate(pattern, flags, path);
-  if (program.programSize() > maxProgramSize) {
+  const size = program.programSize();
+  if (size > maxProgramSize) {
     throw invalid(path, "the pattern is too large; use fewer or smaller counted repetitions");
   }
-  return { test: (text) => program.test(text) };
+  const longest = Math.floor(maxWork / Math.max(size, 1));
+  const find = (text: string) =>
+    text.length <= longest
+      ? program.test(text)
+      : `this pattern is looked for in at most ${longest} characters, and the text has ${text.length}`;
+  const test = (text: string) => {
+    const found = find(text);
+    if (typeof found === "string") throw invalid("", found);
+    return found;
+  };
+  return { find, test };
 }
 
 function translate(pattern: string, flags: number, path: string): RE2JS {

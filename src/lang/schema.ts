@@ -2,6 +2,7 @@ import { Ajv, type ErrorObject } from "ajv";
 import formats from "ajv-formats";
 import { InvalidInputError, type Issue } from "../errors.ts";
 import { createCache } from "./cache.ts";
+import { issuesOf } from "./input.ts";
 import { type JsonObject, parsePath } from "./json.ts";
 import { didYouMean } from "./nearest.ts";
 import { type Parameter, type ParameterMap, parameterRecord } from "./parameter.ts";
@@ -171,14 +172,4 @@ function defaultFaults(parameter: Parameter, path: string): Issue[] {
     path: `${path}/${issue.path.replaceAll(".", "/")}`,
     message: issue.message,
   }));
-}
-
-function issuesOf(attempt: () => unknown): Issue[] {
-  try {
-    attempt();
-    return [];
-  } catch (error) {
-    if (error instanceof InvalidInputError) return error.issues;
-    throw error;
-  }
 }

@@ -1,9 +1,24 @@
 import { InvalidInputError, type Issue, invalid } from "../errors.ts";
-import { type CelScope, celVariables, compileCel, ruleScope } from "./cel.ts";
+import { type CelScope, celCalls, celVariables, compileCel, ruleScope } from "./cel.ts";
 import type { Json } from "./json.ts";
+import { marker } from "./mask.ts";
+import { escapeKey } from "./secret.ts";
 
 type Context = Record<string, unknown>;
-type Render = (context: Context) => Json;
+type Render = (context: Context, trace: Trace) => Json;
+
+/** A value that a template made of secrets: where it stands (a JSON pointer), of which, and what to show instead. */
+export interface SecretValue {
+  path: string;
+  names: string[];
+  shown: string;
+}
+
+/** What is noted while rendering: the secrets that the template at work has asked for, and the values made of some. */
+interface Trace {
+  used: Set<string>;
+  secrets: SecretValue[];
+}
 
 /** A template failed while it was rendered; the message begins with its path. */
 export class TemplateError extends Error {
@@ -15,16 +30,58 @@ export class TemplateError extends Error {
   }
 }
 
+/** Compiled templates. */
+export interface Templates {
+  /** The secrets that they name, whether or not a rendering asks for them. */
+  names: string[];
+  /** `read` answers a secret by its name. The value holds the secrets; `secrets` says where, and what to show instead. */
+  render(context: Context, read: (name: string) => string): { value: Json; secrets: SecretValue[] };
+}
+
 /**
  * Compiles every `{{ CEL }}` in the strings of a JSON value (keys are left alone). Rendering gives a value to be treated as
  * read-only: a string that is one whole template keeps the JSON type of its result, in mixed text results become text (objects and
- * lists as JSON). Throws InvalidInputError with an issue per template that cannot be compiled; rendering throws TemplateError.
+ * lists as JSON). The scope's function `key` asks for a secret: a template that asked for one is secret as a whole, for its result may tell
+ * of it in any form. Throws InvalidInputError with an issue per template that cannot be compiled, and where the argument of `key` is no
+ * literal text, for what a template may read must be known before it runs; rendering throws TemplateError.
  */
-export function compileTemplates(value: Json, path: string, scope = ruleScope): (context: Context) => Json {
+export function compileTemplates(value: Json, path: string, scope = ruleScope): Templates {
+  const render = compileAll(value, path, scope);
+  const names = [...new Set(collectKeys(value, path, scope))];
+  if (!render) return { names, render: () => ({ value, secrets: [] }) };
+  return {
+    names,
+    render: (context, read) => {
+      const trace: Trace = { used: new Set(), secrets: [] };
+      const key = (name: string) => {
+        trace.used.add(name);
+        return read(name);
+      };
+      return { value: render({ ...context, key }, trace), secrets: trace.secrets };
+    },
+  };
+}
+
+function collectKeys(value: Json, path: string, scope: CelScope): string[] {
+  if (typeof value === "string") {
+    if (!value.includes("{{")) return [];
+    const sources = split(value, path).flatMap((part) => ("source" in part ? [part.source] : []));
+    return sources
+      .flatMap((source) => celCalls(source, "key", path, scope))
+      .map((name) => {
+        if (name === null) throw invalid(path, 'key() takes the ref of a key as it is, such as key("system.token")');
+        return name;
+      });
+  }
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, item]) => collectKeys(item, below(path, key), scope));
+}
+
+function compileAll(value: Json, path: string, scope: CelScope): Render | null {
   const issues: Issue[] = [];
-  const render = compileValue(value, path, { scope, issues });
+  const render = compileValue(value, { path, pointer: "" }, { scope, issues });
   if (issues.length > 0) throw new InvalidInputError(issues);
-  return render ?? (() => value);
+  return render;
 }
 
 /** Whether any template in the value mentions the variable. Throws InvalidInputError when a template cannot be compiled. */
@@ -41,43 +98,67 @@ interface Compilation {
   issues: Issue[];
 }
 
+/** Where a template stands: for messages, and within the value. */
+interface Place {
+  path: string;
+  pointer: string;
+}
+const below = (path: string, key: string) => (path === "" ? key : `${path}.${key}`);
+
 // Null means that nothing in the value is a template: it is used as it stands.
-function compileValue(value: Json, path: string, compilation: Compilation): Render | null {
-  if (typeof value === "string") return compileText(value, path, compilation);
+function compileValue(value: Json, place: Place, compilation: Compilation): Render | null {
+  if (typeof value === "string") return compileText(value, place, compilation);
   if (typeof value !== "object" || value === null) return null;
   const renders = Object.entries(value).map(([key, item]) => ({
     key,
     item,
-    render: compileValue(item, path === "" ? key : `${path}.${key}`, compilation),
+    render: compileValue(
+      item,
+      { path: below(place.path, key), pointer: `${place.pointer}/${escapeKey(key)}` },
+      compilation,
+    ),
   }));
   if (renders.every(({ render }) => render === null)) return null;
-  if (Array.isArray(value)) return (context) => renders.map(({ item, render }) => (render ? render(context) : item));
-  return (context) =>
-    Object.fromEntries(renders.map(({ key, item, render }) => [key, render ? render(context) : item]));
+  if (Array.isArray(value))
+    return (context, trace) => renders.map(({ item, render }) => (render ? render(context, trace) : item));
+  return (context, trace) =>
+    Object.fromEntries(renders.map(({ key, item, render }) => [key, render ? render(context, trace) : item]));
 }
 
-function compileText(text: string, path: string, { scope, issues }: Compilation): Render | null {
+function compileText(text: string, { path, pointer }: Place, { scope, issues }: Compilation): Render | null {
   if (!text.includes("{{")) return null;
   try {
     const parts = split(text, path).map((part) =>
       "text" in part ? part : { run: compileCel(part.source, path, scope) },
     );
-    const [only] = parts;
-    const evaluate: Render =
-      parts.length === 1 && only && "run" in only
-        ? only.run
-        : (context) => parts.map((part) => ("text" in part ? part.text : inText(part.run(context)))).join("");
-    return (context) => {
-      try {
-        return evaluate(context);
-      } catch (error) {
-        throw new TemplateError(path, error);
+    return (context, trace) => {
+      const names = new Set<string>();
+      const rendered = parts.map((part) => {
+        if ("text" in part) return { value: part.text, shown: part.text };
+        trace.used.clear();
+        const value = runAt(path, part.run, context);
+        for (const name of trace.used) names.add(name);
+        return { value, shown: trace.used.size > 0 ? [...trace.used].map(marker).join("") : null };
+      });
+      if (names.size > 0) {
+        const shown = rendered.map((part) => part.shown ?? inText(part.value)).join("");
+        trace.secrets.push({ path: pointer, names: [...names], shown });
       }
+      const [only] = rendered;
+      return rendered.length === 1 && only ? only.value : rendered.map(({ value }) => inText(value)).join("");
     };
   } catch (error) {
     if (!(error instanceof InvalidInputError)) throw error;
     issues.push(...error.issues);
     return null;
+  }
+}
+
+function runAt(path: string, run: (context: Context) => Json, context: Context): Json {
+  try {
+    return run(context);
+  } catch (error) {
+    throw new TemplateError(path, error);
   }
 }
 

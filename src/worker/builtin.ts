@@ -72,7 +72,7 @@ function reasonOf(error: unknown, seconds: number): string {
   return error.cause instanceof Error ? error.cause.message : error.message;
 }
 
-/** The built-in actions, by ref. */
+/** The built-in actions, by entrypoint: the ref of the one that brings it. */
 export const builtins: Readonly<Record<string, Builtin>> = {
   "core.noop": noop,
   "core.http_request": httpRequest,

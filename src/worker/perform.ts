@@ -4,14 +4,15 @@ import { join } from "node:path";
 import type { Claim } from "../execution/claim.ts";
 import type { ExecutionError, Outcome } from "../execution/finish.ts";
 import type { Json } from "../lang/json.ts";
+import type { Mask } from "../lang/mask.ts";
 import { builtins } from "./builtin.ts";
 import { parseOutput } from "./output.ts";
 import { actionEnvironment, formatParameters } from "./parameters.ts";
 import { type ProcessResult, runProcess } from "./process.ts";
 
-/** A result above this is left out of the row; what the action printed is in its log. */
-const longestResult = 256 * 1024;
 const graceMs = 5000;
+/** The longest delay that a timer holds (24.8 days); a longer one would fire at once. */
+const longestTimer = 2 ** 31 - 1;
 
 export interface Surroundings {
   /** The server's environment, of which actions see five names. */
@@ -21,6 +22,8 @@ export interface Surroundings {
   releases: ReadonlyMap<string, string>;
   /** The command of each runtime that was found on this host. */
   interpreters: ReadonlyMap<string, string>;
+  /** Makes the execution's token; null when nobody stands behind it any more. */
+  issueToken: (claim: Claim) => Promise<string | null>;
 }
 
 export interface Run {
@@ -28,6 +31,10 @@ export interface Run {
   /** Its abort stops the action: the execution was cancelled, or the worker is stopping. */
   signal: AbortSignal;
   onOutput: (stream: "stdout" | "stderr" | "system", text: string) => void;
+  /** For what the action writes; null when it was given no secret. */
+  mask: Mask | null;
+  /** Keeps what the action left in its artifacts directory, before that is removed; never rejects. */
+  onLeft: (directory: string) => Promise<void>;
 }
 
 /** Runs one claimed execution to its end, whatever the action does; never rejects for what the action did. */
@@ -38,11 +45,11 @@ export async function perform(run: Run, surroundings: Surroundings): Promise<Out
       error: { code: "NO_SUCH_ACTION", message: `The action "${claim.actionRef}" is gone.` },
     });
   }
-  const builtin = builtins[claim.actionRef];
+  const builtin = builtins[claim.entrypoint];
   if (claim.runtimeRef === "core.action.builtin") {
     if (builtin) return await performBuiltin(run, builtin);
     return outcome(claim, "failed", {
-      error: { code: "NO_SUCH_BUILTIN", message: `This worker has no built-in action "${claim.actionRef}".` },
+      error: { code: "NO_SUCH_BUILTIN", message: `This worker has no built-in action "${claim.entrypoint}".` },
     });
   }
   return await performProcess(run, claim.entrypoint, surroundings);
@@ -51,7 +58,7 @@ export async function perform(run: Run, surroundings: Surroundings): Promise<Out
 async function performBuiltin({ claim, signal }: Run, builtin: (typeof builtins)[string]): Promise<Outcome> {
   const started = performance.now();
   const deadline = new AbortController();
-  const timer = setTimeout(() => deadline.abort(), claim.timeoutMs);
+  const timer = setTimeout(() => deadline.abort(), Math.min(claim.timeoutMs, longestTimer));
   try {
     const result = await builtin(claim.config, AbortSignal.any([signal, deadline.signal]));
     const durationMs = Math.round(performance.now() - started);
@@ -85,6 +92,7 @@ async function performProcess(run: Run, entrypoint: string, surroundings: Surrou
     const artifactsDir = join(scratch, "artifacts");
     mkdirSync(artifactsDir);
     chmodSync(scratch, 0o700);
+    const tokenFile = await writeToken(run, surroundings, scratch);
     const result = await runProcess(
       {
         command: interpreter,
@@ -97,7 +105,7 @@ async function performProcess(run: Run, entrypoint: string, surroundings: Surrou
           packRef: claim.packRef ?? "",
           apiUrl: surroundings.apiUrl,
           parameterFile,
-          tokenFile: null,
+          tokenFile,
           artifactsDir,
           rule: claim.ruleRef,
           trigger: claim.triggerRef,
@@ -109,18 +117,50 @@ async function performProcess(run: Run, entrypoint: string, surroundings: Surrou
       },
       { onOutput: run.onOutput },
     );
-    return judge(claim, result);
+    await run.onLeft(artifactsDir);
+    return judge(run, result);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     return outcome(claim, "failed", { error: { code: "ACTION_ERROR", message } });
   } finally {
-    rmSync(scratch, { recursive: true, force: true });
+    removeScratch(scratch, run);
   }
 }
 
-function judge(claim: Claim, process: ProcessResult): Outcome {
+/** An action may leave directories that its user cannot empty: then they stay, and the execution ends all the same. */
+function removeScratch(scratch: string, { onOutput }: Run): void {
+  try {
+    rmSync(scratch, { recursive: true, force: true });
+  } catch (error) {
+    onOutput("system", `${scratch} could not be removed: ${error instanceof Error ? error.message : String(error)}\n`);
+  }
+}
+
+/** The file of the execution's token in its own directory; null when it has none. */
+async function writeToken({ claim, onOutput }: Run, surroundings: Surroundings, scratch: string) {
+  if (!claim.hasPermissions) return null;
+  const token = await surroundings.issueToken(claim);
+  if (token === null) {
+    onOutput("system", "There is no token: nobody stands behind this execution any more.\n");
+    return null;
+  }
+  const file = join(scratch, "token");
+  writeFileSync(file, token, { mode: 0o600 });
+  return file;
+}
+
+/** What stdout says, as the action's format reads it. A message about what cannot be read may quote a piece of it: of the masked text then. */
+function readOutput({ claim, mask }: Run, stdout: string): ReturnType<typeof parseOutput> {
+  const parsed = parseOutput(claim.outputFormat, stdout);
+  if (mask === null || "data" in parsed) return parsed;
+  const masked = parseOutput(claim.outputFormat, mask.text(stdout));
+  return "error" in masked ? masked : { error: `The output is not valid ${claim.outputFormat}.` };
+}
+
+function judge(run: Run, process: ProcessResult): Outcome {
+  const { claim } = run;
   const { ended, exitCode, signalName, durationMs, message } = process;
-  const parsed = parseOutput(claim.outputFormat, process.stdout);
+  const parsed = readOutput(run, process.stdout);
   const data = "data" in parsed ? parsed.data : null;
   const result = { exit_code: exitCode, duration_ms: durationMs, data };
   switch (ended) {
@@ -160,22 +200,8 @@ function outcome(
     id,
     attempt,
     status,
-    result: fitting(end.result ?? null),
+    result: end.result ?? null,
     error: end.error ?? null,
     reason: end.reason ?? end.error?.message ?? null,
-  };
-}
-
-function fitting(result: Json): Json {
-  if (typeof result !== "object" || result === null || Array.isArray(result)) return result;
-  const { data } = result;
-  // A long text is told by its length: 10 MiB of output need not be written out once more to be refused.
-  const isLong = typeof data === "string" && data.length > longestResult;
-  const size = Buffer.byteLength(isLong ? data : JSON.stringify(result));
-  if (size <= longestResult) return result;
-  return {
-    ...result,
-    data: null,
-    data_omitted: `${size} bytes: above the limit of ${longestResult}; the log has the output`,
   };
 }

@@ -1,7 +1,10 @@
 import { sql } from "drizzle-orm";
+import { createExecutionToken } from "../access/execution-token.ts";
+import type { KeyedEngine } from "../access/keyring.ts";
 import { rows } from "../db/client.ts";
 import { type Engine, write } from "../db/engine.ts";
-import { claimExecutions } from "../execution/claim.ts";
+import { ConflictError } from "../errors.ts";
+import { type Claim, claimExecutions } from "../execution/claim.ts";
 import { loseExecutions } from "../execution/lose.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { type Loop, startLoop } from "../lib/loop.ts";
@@ -20,19 +23,20 @@ export interface WorkerOptions {
   runtimes: readonly FoundRuntime[];
   /** How many processes may run at a time. */
   slots: number;
-  surroundings: Omit<Surroundings, "interpreters">;
+  surroundings: Omit<Surroundings, "interpreters" | "issueToken">;
   /** How long stopping waits for what runs, in milliseconds; what is left then is handed back. */
   stopMs: number;
 }
 
 /** Starts the worker role: registers, beats, claims what it has slots for, runs it and reports the results. */
-export async function startWorker(engine: Engine, options: WorkerOptions): Promise<{ stop(): Promise<void> }> {
+export async function startWorker(engine: KeyedEngine, options: WorkerOptions): Promise<{ stop(): Promise<void> }> {
   const registration = await registerWorker(engine, { runtimes: options.runtimes, slots: options.slots, labels: {} });
   const lease = { mayClaim: true };
   const failed = (error: unknown) => engine.log.error({ err: error }, "worker");
   const interpreters = new Map(options.runtimes.map(({ ref, command }) => [ref, command ?? ""]));
   const pools: Pool[] = [];
-  const runner = createRunner(engine, { ...options.surroundings, interpreters }, () => {
+  const issueToken = (claim: Claim) => write(engine, (tx) => createExecutionToken(tx, claim));
+  const runner = createRunner(engine, { ...options.surroundings, interpreters, issueToken }, () => {
     for (const pool of pools) if (pool.due.size > 0) pool.loop.wake();
   });
   const refs = options.runtimes.map(({ ref }) => ref);
@@ -54,7 +58,9 @@ export async function startWorker(engine: Engine, options: WorkerOptions): Promi
   const heartbeat = startLoop({
     failed,
     pass: async () => {
+      const paused = !lease.mayClaim;
       lease.mayClaim = await beat(engine, registration, runner.count(refs) > 0);
+      if (paused && lease.mayClaim) for (const { loop } of pools) loop.wake();
       return beatMs;
     },
   });
@@ -67,6 +73,7 @@ export async function startWorker(engine: Engine, options: WorkerOptions): Promi
   });
   const unsubscribe = [
     engine.wake.on("cancel", () => cancels.wake()),
+    engine.wake.on("worker", () => heartbeat.wake()),
     ...pools.flatMap(({ due, loop, runtimes }) =>
       runtimes.map((ref) =>
         engine.wake.on(`execution:${ref}`, () => {
@@ -106,12 +113,24 @@ async function claimDue(
     const limit = Math.min(claimSize, slots - runner.count(runtimes));
     if (limit <= 0) return false; // the first slot that becomes free wakes the pool again: it is still due
     due.delete(runtimeRef);
-    const { claims, jobs } = await write(engine, (tx) => claimExecutions(tx, registration, { runtimeRef, limit }));
-    if (jobs === limit) due.add(runtimeRef);
+    const claimed = await claim(engine, registration, { runtimeRef, limit });
+    if (claimed === null || claimed.jobs === limit) due.add(runtimeRef);
+    if (claimed === null) return false; // the heartbeat says when work may be taken again
+    const { claims } = claimed;
     if (claims.length > 0) faultPoint("claim.after_commit");
-    for (const claim of claims) runner.begin(claim);
+    for (const each of claims) runner.begin(each);
   }
   return due.size > 0;
+}
+
+/** Null: the worker was cordoned since its last heartbeat. */
+async function claim(engine: Engine, registration: Registration, from: { runtimeRef: string; limit: number }) {
+  try {
+    return await write(engine, (tx) => claimExecutions(tx, registration, from));
+  } catch (error) {
+    if (error instanceof ConflictError) return null;
+    throw error;
+  }
 }
 
 async function findCancelled(engine: Engine, worker: Registration): Promise<string[]> {

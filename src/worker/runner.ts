@@ -1,10 +1,17 @@
-import { type Engine, write } from "../db/engine.ts";
+import type { KeyedEngine } from "../access/keyring.ts";
+import { write } from "../db/engine.ts";
 import { appendLogs, type LogEntry } from "../execution/append.ts";
 import type { Claim } from "../execution/claim.ts";
 import { finishExecutions, type Outcome } from "../execution/finish.ts";
+import { openSecrets } from "../execution/secret.ts";
 import { createBatch } from "../lib/batch.ts";
 import { faultPoint } from "../lib/fault.ts";
+import { inquire, isInquiry, notAsked } from "./inquire.ts";
+import { fitResult, keepFiles } from "./leftovers.ts";
+import { maskOutcome, maskOutput } from "./mask.ts";
 import { perform, type Surroundings } from "./perform.ts";
+import { persist } from "./persist.ts";
+import { listenForProgress } from "./progress.ts";
 
 /** What runs at the moment, and the way its output and results reach the database. */
 export interface Runner {
@@ -20,11 +27,9 @@ export interface Runner {
 
 const cancelled = new Error("the execution was cancelled");
 const handBack = new Error("the worker is stopping");
-/** Tries to store a result: the database may be away for a moment. */
-const maxTries = 6;
 
 /** `ended` is called whenever an execution has ended and a slot is free. */
-export function createRunner(engine: Engine, surroundings: Surroundings, ended: () => void): Runner {
+export function createRunner(engine: KeyedEngine, surroundings: Surroundings, ended: () => void): Runner {
   const running = new Map<string, { claim: Claim; abort: AbortController; ended: Promise<void> }>();
   const finish = createBatch<Outcome, boolean>({
     size: 100,
@@ -48,16 +53,34 @@ export function createRunner(engine: Engine, surroundings: Surroundings, ended: 
   async function run(claim: Claim, signal: AbortSignal): Promise<void> {
     let seq = BigInt(claim.logSeq);
     const written: Promise<unknown>[] = [];
-    const onOutput = (stream: LogEntry["stream"], text: string) => {
+    const progress = listenForProgress(engine, claim);
+    const log = (stream: LogEntry["stream"], text: string) => {
       seq += 1n;
       written.push(append({ execution: claim.id, seq: String(seq), stream, at: new Date().toISOString(), text }));
+      if (stream === "stdout") progress.take(text);
     };
-    const outcome = await perform({ claim, signal, onOutput }, surroundings);
+    const runAction = async (): Promise<Outcome> => {
+      const given = openGiven(engine, claim);
+      if ("error" in given) return unreadable(claim, given.error);
+      const { config, mask } = given;
+      const { onOutput, end } = maskOutput(mask, log);
+      const names = { say: (text: string) => onOutput("system", text), shown: mask?.text ?? ((name: string) => name) };
+      const onLeft = (directory: string) => keepFiles(engine, claim, directory, names);
+      const outcome = await perform({ claim: { ...claim, config }, signal, mask, onOutput, onLeft }, surroundings);
+      end();
+      return maskOutcome(mask, outcome);
+    };
+    // A question is for people: it shows what everybody may see of the parameters.
+    const outcome = isInquiry(claim)
+      ? await persist(() => inquire(engine, claim)).catch((error: unknown) => notAsked(claim, error))
+      : await runAction();
+    if (outcome === null) return; // it waits for its answer, and for no worker
+    await progress.end();
     // The log stands before the end does: who follows it sees all of it.
     const failures = (await Promise.allSettled(written)).filter(({ status }) => status === "rejected");
     if (failures.length > 0)
       engine.log.error({ execution: claim.id, lost: failures.length }, "output could not be stored");
-    if (signal.reason !== handBack) await finish(outcome);
+    if (signal.reason !== handBack) await finish(await fitResult(engine, claim, outcome));
   }
 
   return {
@@ -82,13 +105,20 @@ export function createRunner(engine: Engine, surroundings: Surroundings, ended: 
   };
 }
 
-async function persist<T>(store: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await store();
-    } catch (error) {
-      if (tries === maxTries) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100 * 2 ** tries));
-    }
+/** The parameters as the action gets them; secrets that cannot be decrypted are no reason to stop the worker. */
+function openGiven({ keyring }: KeyedEngine, { config, secrets }: Claim) {
+  try {
+    return openSecrets(keyring, config, secrets);
+  } catch (error) {
+    return { error: error instanceof Error ? error.message : String(error) };
   }
+}
+
+function unreadable({ id, attempt }: Claim, reason: string): Outcome {
+  const message = `A secret among the parameters cannot be read: ${reason}.`;
+  return {
+    ...{ id, attempt, status: "failed", result: null },
+    error: { code: "SECRET_UNREADABLE", message },
+    reason: message,
+  };
 }

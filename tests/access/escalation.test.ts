@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { everyGrant, type Grant, holds } from "../../src/access/grants.ts";
-import { createKeyring } from "../../src/access/key.ts";
+import { createKeyring } from "../../src/access/keyring.ts";
 import { openSession, type Session } from "../../src/access/session.ts";
 import { createEvent } from "../../src/event/record.ts";
 import { createRule, deleteRule, setRuleEnabled, updateRule } from "../../src/event/rule.ts";

@@ -49,6 +49,7 @@ describe("a good pack", () => {
       ["core.echo", "core.action.shell", "requeue"],
       ["core.fail", "core.action.shell", "abandon"],
       ["core.http_request", "core.action.builtin", "abandon"],
+      ["core.inquire", "core.action.builtin", "requeue"],
       ["core.noop", "core.action.builtin", "requeue"],
       ["core.shell", "core.action.shell", "abandon"],
       ["core.sleep", "core.action.shell", "requeue"],

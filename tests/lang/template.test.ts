@@ -7,11 +7,10 @@ const context = {
   event: { payload: { n: 2, s: "abc", list: [1, "x"], o: { a: null }, yes: true, none: null } },
   rule: { ref: "default.r" },
   now: new Date("2024-05-01T12:00:00Z"),
-  key: (ref: string) => `<${ref}>`,
 };
 
 function render(value: Json): Json {
-  return compileTemplates(value, "action_params")(context);
+  return compileTemplates(value, "action_params").render(context, (ref) => `<${ref}>`).value;
 }
 
 describe("rendering", () => {

@@ -80,6 +80,17 @@ const wrongSettings: [name: string, extra: Record<string, string>, sentence: Reg
     /ENABLE_AUTH=false is refused on 0\.0\.0\.0: set ATTUNE__SERVER__HOST to 127\.0\.0\.1/,
   ],
   [
+    "a host that is none",
+    { ATTUNE__SERVER__HOSTS: "https://attune.example.org" },
+    /HOSTS is wrong: must be names such as/,
+  ],
+  ["every origin", { ATTUNE__SERVER__CORS_ORIGINS: "*" }, /CORS_ORIGINS is wrong: must be origins such as/],
+  [
+    "an origin with a path",
+    { ATTUNE__SERVER__CORS_ORIGINS: "https://app.example.org/" },
+    /CORS_ORIGINS is wrong: must be origins .*exactly as browsers write them/,
+  ],
+  [
     "a fault point outside of tests",
     { ATTUNE__TEST__FAULT: "finish.before", NODE_ENV: "production" },
     /ATTUNE__TEST__FAULT .*for tests: unset it/,
@@ -248,10 +259,10 @@ describe("a running server", () => {
       expect(await posted.json()).toMatchObject(refusal);
     }
     const { port } = new URL(url);
-    expect(await overSocketOf(port, "https://elsewhere.example", `127.0.0.1:${port}`)).toMatchObject(refusal);
+    await expect(overSocketOf(port, "https://elsewhere.example", `127.0.0.1:${port}`)).rejects.toThrow("403");
     // A name of theirs that was made to lead here.
-    expect(await overSocketOf(port, "http://elsewhere.example", "elsewhere.example")).toMatchObject(refusal);
-    expect(await overSocketOf(port, url, `127.0.0.1:${port}`)).toEqual({
+    await expect(overSocketOf(port, "http://elsewhere.example", "elsewhere.example")).rejects.toThrow("421");
+    expect(await overSocketOf(port, url, `127.0.0.1:${port}`)).toMatchObject({
       data: { viewer: { identity: { login: "admin" } } },
     });
   }

@@ -2,8 +2,8 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import postgres from "postgres";
 import { inject } from "vitest";
+import { createKeyring, type KeyedEngine } from "../../src/access/keyring.ts";
 import { type Database, openDatabase } from "../../src/db/client.ts";
-import type { Engine } from "../../src/db/engine.ts";
 import { eventQueue, startJobs } from "../../src/db/jobs.ts";
 import { createWake } from "../../src/db/wake.ts";
 import { createLog } from "../../src/log.ts";
@@ -35,7 +35,7 @@ export async function cloneDatabase(): Promise<Location> {
   return { url: databaseUrl(serverUrl, database), dataDir };
 }
 
-export interface TestEngine extends Engine, AsyncDisposable {
+export interface TestEngine extends KeyedEngine, AsyncDisposable {
   database: Database;
   location: Location;
   /** The statements run so far. */
@@ -65,6 +65,8 @@ export async function createEngine(at?: Location): Promise<TestEngine> {
     jobs,
     wake,
     log,
+    artifactsDir: join(location.dataDir, "artifacts"),
+    keyring: createKeyring(Buffer.alloc(32, 0x42)), // the key of the servers that tests start
     [Symbol.asyncDispose]: async () => {
       await wake.close();
       await jobs.stop();

@@ -1,5 +1,9 @@
+import { createClient } from "graphql-ws";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import WebSocket from "ws";
+import { overSocket } from "../support/client.ts";
 import { request, type ServerProcess, startProcess } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 let server: ServerProcess;
 
@@ -14,6 +18,7 @@ afterAll(async () => {
 interface Answer {
   data?: unknown;
   errors?: { message: string; extensions: Record<string, unknown> }[];
+  extensions?: Record<string, unknown>;
 }
 
 async function post(body: string, headers: Record<string, string> = {}): Promise<{ status: number; answer: Answer }> {
@@ -27,37 +32,85 @@ async function post(body: string, headers: Record<string, string> = {}): Promise
 
 const ask = (query: string, variables?: object) => post(JSON.stringify({ query, variables }));
 
-/** Executions within executions, as deep as asked. */
-const nested = (levels: number): string => (levels === 0 ? "{ id }" : `{ parent ${nested(levels - 1)} }`);
-const wide = (fields: number) =>
-  `{ ${Array.from({ length: fields }, (_, index) => `field${index}: __typename`).join(" ")} }`;
+test("a result tells what it cost and the id of its request", async () => {
+  const response = await fetch(`${server.url}/graphql`, {
+    method: "POST",
+    headers: { "content-type": "application/json", authorization: `Bearer ${server.token}` },
+    body: JSON.stringify({ query: "{ packs(first: 3) { nodes { ref label } } viewer { identity { login } } }" }),
+  });
+  expect(response.headers.get("x-request-id")).toMatch(/^[\da-f-]{36}$/);
+  const { errors, extensions } = (await response.json()) as Answer;
+  expect(errors).toBeUndefined();
+  // packs: 1 and three times (nodes, ref, label); viewer, identity, login.
+  expect(extensions).toEqual({ cost: { cost: 13, depth: 3, breadth: 7, limit: 25_000 } });
+});
 
 describe("an operation that asks for too much is refused whole", () => {
-  const allOf = (page: number) =>
-    `{ packs(first: ${page}) { nodes { ref actions(first: ${page}) { nodes { ref executions(first: ${page}) { nodes { id } } } } } } }`;
-
-  test.each([
-    ["too deep", `{ execution(id: "RXhlY3V0aW9uOjE=") ${nested(20)} }`, "depth", 16],
-    ["too complex", allOf(100), "complexity", 25_000],
-    ["too broad", wide(500), "breadth", 400],
-  ])("%s", async (_name, query, limit, max) => {
-    const { status, answer } = await ask(query);
+  test("over HTTP", async () => {
+    const { status, answer } = await ask(`{ ${"__typename ".repeat(500)} }`);
     expect(status).toBe(200);
     expect(answer).toEqual({
       errors: [
         {
-          message: expect.stringContaining(`at most ${max}`),
-          extensions: expect.objectContaining({ code: "QUERY_TOO_COMPLEX", limit, max, actual: expect.any(Number) }),
+          message: "The operation asks for too much: 500 fields, at most 400. Ask for less at a time.",
+          extensions: {
+            code: "QUERY_TOO_COMPLEX",
+            limit: "breadth",
+            max: 400,
+            actual: 500,
+            requestId: expect.stringMatching(/^[\da-f-]{36}$/),
+          },
         },
       ],
+      extensions: { cost: { cost: 500, depth: 1, breadth: 500, limit: 25_000 } },
     });
   });
 
-  test("the same with smaller pages is answered", async () => {
-    const { answer } = await ask(allOf(5));
-    expect(answer.errors).toBeUndefined();
-    expect((await ask(wide(50))).answer.errors).toBeUndefined();
+  test("over a WebSocket, before and behind the parser", async () => {
+    for (const [query, limit] of [
+      [`subscription { notifications { ${"cursor ".repeat(500)} } }`, "breadth"],
+      [`subscription { notifications { ${"cursor ".repeat(6000)} } }`, "tokens"],
+    ] as const) {
+      const stream = overSocket(server, { query });
+      await stream.ended;
+      const [error, ...more] = stream.error() as Answer["errors"] & object;
+      expect(more).toEqual([]);
+      expect(error?.extensions).toMatchObject({ code: "QUERY_TOO_COMPLEX", limit, requestId: expect.any(String) });
+      expect(error?.extensions).not.toHaveProperty("http");
+    }
   });
+});
+
+test("one socket has at most a hundred operations", async () => {
+  const client = createClient({
+    url: `${server.url.replace("http", "ws")}/graphql`,
+    webSocketImpl: WebSocket,
+    retryAttempts: 0,
+    connectionParams: { authorization: `Bearer ${server.token}` },
+  });
+  const refused: unknown[] = [];
+  const ends = Array.from({ length: 103 }, () =>
+    client.subscribe(
+      { query: "subscription { notifications { cursor } }" },
+      { next: () => {}, error: (errors) => refused.push(errors), complete: () => {} },
+    ),
+  );
+  await until(() => refused.length === 3, "three refusals");
+  for (const errors of refused) {
+    expect(errors).toMatchObject([{ extensions: { code: "RATE_LIMITED", max: 100, requestId: expect.any(String) } }]);
+  }
+  // One that ends makes place for another.
+  ends[0]?.();
+  const answered = await until(async () => {
+    try {
+      const { value } = await client.iterate({ query: "{ __typename }" }).next();
+      return value?.data;
+    } catch {
+      return null; // not yet
+    }
+  }, "an answer");
+  expect(answered).toEqual({ __typename: "Query" });
+  await client.dispose();
 });
 
 describe("what cannot be read is refused with what is wrong", () => {
@@ -93,21 +146,25 @@ describe("what cannot be read is refused with what is wrong", () => {
   ])("%s", async (_name, body, expected, words) => {
     const { status, answer } = await post(body);
     expect(status).toBe(expected);
-    expect(answer).toEqual({
+    expect(answer).toMatchObject({
       errors: [
-        expect.objectContaining({
+        {
           message: expect.stringContaining(words),
-          extensions: expect.objectContaining({ code: expect.stringMatching(/^[A-Z_]+$/) }),
-        }),
+          extensions: { code: "BAD_USER_INPUT", requestId: expect.stringMatching(/^[\da-f-]{36}$/) },
+        },
       ],
     });
-    expect(answer.errors?.[0]?.extensions["code"]).not.toBe("INTERNAL_SERVER_ERROR");
+    expect(Object.keys(answer)).toEqual(["errors"]);
+    expect(Object.keys(answer.errors?.[0]?.extensions ?? {}).sort()).toEqual(["code", "requestId"]);
+    expect(JSON.stringify(answer)).not.toMatch(/SyntaxError|Unexpected|position|stack/);
   });
 
   test("a body above two MiB", async () => {
     const { status, answer } = await ask("{ __typename }", { filler: "x".repeat(2 * 1024 * 1024) });
     expect(status).toBe(413);
-    expect(answer.errors).toMatchObject([{ message: expect.stringContaining("too large") }]);
+    expect(answer.errors).toMatchObject([
+      { message: expect.stringContaining("too large"), extensions: { code: "BAD_USER_INPUT" } },
+    ]);
   });
 
   test("another content type, another method", async () => {
@@ -117,8 +174,16 @@ describe("what cannot be read is refused with what is wrong", () => {
         headers: { "content-type": type },
         body: '{"query": "{ __typename }"}',
       });
-    expect((await answerTo("POST", "text/plain")).status).toBe(415);
-    expect((await answerTo("PUT", "application/json")).status).toBe(405);
+    for (const [method, type, status] of [
+      ["POST", "text/plain", 415],
+      ["PUT", "application/json", 405],
+    ] as const) {
+      const response = await answerTo(method, type);
+      expect(response.status).toBe(status);
+      expect(await response.json()).toMatchObject({
+        errors: [{ extensions: { code: "BAD_USER_INPUT", requestId: response.headers.get("x-request-id") } }],
+      });
+    }
   });
 
   test("values beyond what the database can hold", async () => {

@@ -1,0 +1,78 @@
+import { sql } from "drizzle-orm";
+import { z } from "zod";
+import { rows } from "../db/client.ts";
+import { type Engine, type Tx, write } from "../db/engine.ts";
+import { ForbiddenError, invalid, NotFoundError } from "../errors.ts";
+import { checkInput } from "../lang/input.ts";
+import { findHolder, isNarrowed, requireHeldOf } from "./credential.ts";
+import { requireHeldSets } from "./permission.ts";
+import { identityOf, type Session } from "./session.ts";
+import { insertApiToken } from "./token.ts";
+
+const fields = z.object({
+  label: z.string().min(1).max(200),
+  permissionSetRefs: z.array(z.string().max(200)).min(1).max(100).nullable(),
+});
+
+/**
+ * Makes an API token for oneself, or with `identity:update` for another; its value is answered this once. Nobody gives it more than
+ * they hold, or makes of a narrowed or passing token one that is less so. Throws ForbiddenError, NotFoundError (also a set),
+ * InvalidInputError.
+ */
+export async function createApiToken(
+  engine: Engine,
+  session: Session,
+  input: { login: string | null; label: string; expiresAt: Date | null; permissionSetRefs: readonly string[] | null },
+): Promise<{ id: bigint; value?: string }> {
+  const { label, permissionSetRefs } = checkInput(fields, {
+    label: input.label,
+    permissionSetRefs: input.permissionSetRefs && [...new Set(input.permissionSetRefs)],
+  });
+  return await write(engine, async (tx) => {
+    const holder = await findHolder(tx.db, session, input.login);
+    await checkEnd(tx, session, input.expiresAt);
+    if (permissionSetRefs) await requireHeldSets(tx, session, permissionSetRefs);
+    else if (await isNarrowed(tx.db, session)) {
+      throw new ForbiddenError("Your own token is narrowed to permission sets: name those that the new one gets.");
+    } else await requireHeldOf(tx.db, session, holder);
+    return await insertApiToken(tx, holder.identity.id, { label, expiresAt: input.expiresAt, permissionSetRefs });
+  });
+}
+
+async function checkEnd(tx: Tx, session: Session, expiresAt: Date | null): Promise<void> {
+  // A browser's session makes tokens that outlive it: that is what they are for.
+  const own = session.kind === "api" ? session.expiresAt : null;
+  if (own && (!expiresAt || expiresAt > own)) {
+    throw invalid("expiresAt", `must not be after the end of your own token, ${own.toISOString()}`);
+  }
+  if (!expiresAt) return;
+  const [clock] = await rows<{ past: boolean }>(
+    tx.db,
+    sql`select ${expiresAt.toISOString()}::timestamptz <= now() as "past"`,
+  );
+  if (clock?.past) throw invalid("expiresAt", "must lie in the future");
+}
+
+/**
+ * Ends an API token for good: one's own, or with `identity:update` another's; one that is revoked stays so. Throws NotFoundError and
+ * ForbiddenError.
+ */
+export async function revokeApiToken(engine: Engine, session: Session, input: { id: bigint }): Promise<{ id: bigint }> {
+  return await write(engine, async (tx) => {
+    const [token] = await rows<{ login: string }>(
+      tx.db,
+      sql`select i.login from attune.token t join attune.identity i on i.id = t.identity
+        where t.id = ${String(input.id)}::bigint and t.kind = 'api' for update of t`,
+    );
+    if (!token) throw new NotFoundError("token", String(input.id));
+    await findHolder(tx.db, session, token.login).catch((error: unknown) => {
+      // Whose it is, nobody learns who may not know of the owner.
+      throw error instanceof NotFoundError ? new NotFoundError("token", String(input.id)) : error;
+    });
+    await tx.db.execute(
+      sql`update attune.token set revoked_at = now(), revoked_by = ${identityOf(session)}::bigint
+        where id = ${String(input.id)}::bigint and revoked_at is null`,
+    );
+    return { id: input.id };
+  });
+}

@@ -1,0 +1,108 @@
+import { sql } from "drizzle-orm";
+import { type Db, rows } from "../db/client.ts";
+import { type Engine, type Tx, write } from "../db/engine.ts";
+import { ConflictError, ForbiddenError, invalid, NotFoundError, RateLimitedError } from "../errors.ts";
+import { checkInput } from "../lang/input.ts";
+import type { Attempts } from "./attempts.ts";
+import { requireHeld } from "./grants.ts";
+import { authorizeIdentity, findIdentity, type StoredIdentity } from "./identity.ts";
+import { hashPassword, passwordText, verifyPassword } from "./password.ts";
+import type { Session } from "./session.ts";
+import { findHeldGrants } from "./sessions.ts";
+
+/** Whose credentials are decided over. */
+export interface Holder {
+  identity: StoredIdentity;
+  isOneself: boolean;
+}
+
+/**
+ * The identity over whose credentials the session may decide: its own (without a login, or with its own), or another's with
+ * `identity:update`. Throws NotFoundError and ForbiddenError; the tokens of executions and sensors stand for what runs, not for who
+ * decides.
+ */
+export async function findHolder(
+  db: Db,
+  session: Session,
+  login: string | null,
+  lock: "for update" | "" = "",
+): Promise<Holder> {
+  const { kind, identityId } = session;
+  if (kind !== "session" && kind !== "api") {
+    throw new ForbiddenError(`The token of ${kind === "execution" ? "an execution" : "a sensor"} may not do this.`);
+  }
+  const by = login === null ? (identityId === null ? null : { id: identityId }) : { login };
+  const identity = by && (await findIdentity(db, by, lock));
+  if (!identity) throw new NotFoundError("identity", login ?? session.login);
+  const isOneself = BigInt(identity.id) === identityId;
+  if (!isOneself) authorizeIdentity(session, identity, "update");
+  return { identity, isOneself };
+}
+
+/** Throws ForbiddenError unless the session holds all that the identity holds: whoever has its credentials may do as much. */
+export async function requireHeldOf(db: Db, session: Session, { identity }: Holder): Promise<void> {
+  requireHeld(session, await findHeldGrants(db, identity.id));
+}
+
+/** Whether the session's own token is narrowed to permission sets. */
+export async function isNarrowed(db: Db, session: Session): Promise<boolean> {
+  const [token] = await rows<{ narrowed: boolean }>(
+    db,
+    sql`select permission_set_refs is not null as "narrowed" from attune.token where id = ${String(session.tokenId)}::bigint`,
+  );
+  return token?.narrowed === true;
+}
+
+/**
+ * Sets the password: one's own by the current one, where there is one; another's with `identity:update` and all that the other
+ * holds. The identity's other sessions and its unused sign-in links end. Throws InvalidInputError, NotFoundError, ForbiddenError,
+ * ConflictError (it was changed meanwhile) and RateLimitedError.
+ */
+export async function setPassword(
+  engine: Engine,
+  session: Session,
+  input: { login: string | null; currentPassword: string | null; password: string; attempts: Attempts },
+): Promise<{ id: bigint }> {
+  const password = checkInput(passwordText, input.password, "password");
+  const seen = await findHolder(engine.db, session, input.login);
+  if (seen.isOneself) await proveOneself(engine.db, session, { ...input, seen });
+  const hash = await hashPassword(password);
+  return await write(engine, async (tx) => {
+    const holder = await findHolder(tx.db, session, input.login, "for update");
+    const { id, login, passwordHash } = holder.identity;
+    if (passwordHash !== seen.identity.passwordHash) {
+      throw new ConflictError(`The password of "${login}" was changed meanwhile.`);
+    }
+    if (!holder.isOneself) await requireHeldOf(tx.db, session, holder);
+    await tx.db.execute(sql`update attune.identity set password_hash = ${hash} where id = ${id}::bigint`);
+    await endSessions(tx, session, id);
+    return { id: BigInt(id) };
+  });
+}
+
+/** That whoever has the session is its identity: by the password; where there is none yet, by a token that is not narrowed. */
+async function proveOneself(
+  db: Db,
+  session: Session,
+  { currentPassword, attempts, seen }: { currentPassword: string | null; attempts: Attempts; seen: Holder },
+): Promise<void> {
+  const { passwordHash, login } = seen.identity;
+  if (passwordHash === null) {
+    if (!(await isNarrowed(db, session))) return;
+    throw new ForbiddenError("Your token is narrowed to permission sets: a password would give more.");
+  }
+  if (currentPassword === null) throw invalid("currentPassword", "is required");
+  const attempt = attempts.begin([{ kind: "login", name: login }]);
+  if (!attempt.allowed) throw new RateLimitedError(attempt.retryAfterSeconds);
+  if (!(await verifyPassword(currentPassword, passwordHash))) throw invalid("currentPassword", "is wrong");
+  attempt.succeeded();
+}
+
+/** Whoever was signed in with the old password is so no more, but for the session that asks. */
+async function endSessions(tx: Tx, session: Session, identity: string): Promise<void> {
+  await tx.db.execute(
+    sql`update attune.token set revoked_at = now()
+      where identity = ${identity}::bigint and kind in ('session', 'signin') and revoked_at is null
+        and id <> ${String(session.tokenId)}::bigint`,
+  );
+}

@@ -1,0 +1,79 @@
+import { type SQL, sql } from "drizzle-orm";
+import { type Db, rows } from "../db/client.ts";
+import { write } from "../db/engine.ts";
+import { StartError } from "../errors.ts";
+import { authorize } from "./grants.ts";
+import type { KeyedEngine, Keyring } from "./keyring.ts";
+import type { Session } from "./session.ts";
+
+const batchSize = 200;
+/** One call ends after so many batches, for a request must; the next goes on. */
+const maxBatches = 100;
+
+/**
+ * Encrypts anew, under the current key, what older keys encrypted: batch by batch, each in a transaction of its own, so that
+ * whatever interrupts it loses nothing and the next call goes on. `complete`: nothing under an older key is left. Throws ForbiddenError.
+ */
+export async function rotateEncryptionKey(
+  engine: KeyedEngine,
+  session: Session,
+): Promise<{ keys: number; secrets: number; complete: boolean }> {
+  authorize(session, "key", "rotate", {});
+  const { keyring } = engine;
+  let batches = 0;
+  const rewrite = async (next: (after: string) => SQL, store: (input: string) => SQL): Promise<number> => {
+    let count = 0;
+    for (let after = "0"; batches < maxBatches; batches += 1) {
+      const done = await write(engine, async (tx) => {
+        const found = await rows<{ id: string; value: string }>(tx.db, next(after));
+        const sealed = found.map(({ id, value }) => ({ id, value: keyring.seal(keyring.open(value)) }));
+        if (sealed.length > 0) await tx.db.execute(store(JSON.stringify(sealed)));
+        return found;
+      });
+      count += done.length;
+      after = done.at(-1)?.id ?? after;
+      if (done.length < batchSize) return count;
+    }
+    return count;
+  };
+  const keys = await rewrite(
+    (after) =>
+      sql`select id::text, value from attune.key where id > ${after}::bigint and encryption_key_hash <> ${keyring.id}
+        order by id limit ${batchSize}::int for update`,
+    (input) =>
+      sql`update attune.key k set value = r.value, encryption_key_hash = ${keyring.id}
+        from jsonb_to_recordset(${input}::text::jsonb) as r(id bigint, value text) where k.id = r.id`,
+  );
+  const secrets = await rewrite(
+    (after) =>
+      sql`select id::text, encrypted as value from attune.execution_secret
+        where id > ${after}::bigint and split_part(encrypted, ':', 2) <> ${keyring.id}
+        order by id limit ${batchSize}::int for update`,
+    (input) =>
+      sql`update attune.execution_secret s set encrypted = r.value
+        from jsonb_to_recordset(${input}::text::jsonb) as r(id bigint, value text) where s.id = r.id`,
+  );
+  return { keys, secrets, complete: batches < maxBatches };
+}
+
+/**
+ * Throws StartError when something stored was encrypted with a key that the keyring lacks: every key is looked at, of the
+ * executions' secrets those that are still to be used, the oldest and the newest.
+ */
+export async function requireKeyring(db: Db, { ids }: Keyring): Promise<void> {
+  const [missing] = await rows<{ id: string }>(
+    db,
+    sql`select f.id from (
+        select encryption_key_hash as id from attune.key where encrypted
+        union select split_part(x.encrypted, ':', 2) from (
+          (select encrypted from attune.execution_secret order by id limit 1)
+          union all (select encrypted from attune.execution_secret order by id desc limit 1)
+          union all (select s.encrypted from attune.execution e join attune.execution_secret s on s.execution = e.id
+            where not attune.is_terminal(e.status))) x) f
+      where f.id not in (select jsonb_array_elements_text(${JSON.stringify(ids)}::text::jsonb)) limit 1`,
+  );
+  if (!missing) return;
+  throw new StartError(
+    `Stored secrets were encrypted with the key ${missing.id}, which this process does not have: set ATTUNE__SECURITY__ENCRYPTION_KEY (or its _FILE) to it, or, where it was replaced, add it to ATTUNE__SECURITY__PREVIOUS_ENCRYPTION_KEYS.`,
+  );
+}

@@ -1,0 +1,179 @@
+import { sql } from "drizzle-orm";
+import { rows } from "../db/client.ts";
+import { type Engine, type Tx, write } from "../db/engine.ts";
+import { ConflictError, RateLimitedError, UnauthenticatedError } from "../errors.ts";
+import { type AttemptKey, type Attempts, addressName } from "./attempts.ts";
+import { recordAudit } from "./audit.ts";
+import { loginName } from "./identity.ts";
+import { verifyPassword } from "./password.ts";
+import { identityOf, type Session } from "./session.ts";
+import { findSession, hashOf } from "./sessions.ts";
+import { createSessionToken } from "./token.ts";
+
+/** Where somebody signs in from, and what counts the failures. */
+export interface SignInOptions {
+  attempts: Attempts;
+  ip: string | null;
+  requestId: string;
+}
+
+/** A browser's session that has begun, with the value of its credential: shown to nobody but the browser's cookie. */
+export interface SignedIn {
+  value: string;
+  expiresAt: Date;
+  session: Session;
+}
+
+interface Request {
+  way: "signIn" | "signInByLink";
+  login: string | null;
+}
+
+/** Whose session begins, or why none does: told to the audit trail alone. */
+type Verdict = { identity: string } | { refused: string };
+
+/**
+ * Begins a session of 30 days for whoever knows the password. Throws UnauthenticatedError, the same and after the same time whatever
+ * was wrong, and RateLimitedError after too many failures of the login or from the address. Both ways are in the audit trail.
+ */
+export async function signIn(
+  engine: Engine,
+  input: { login: string; password: string },
+  options: SignInOptions,
+): Promise<SignedIn> {
+  const login = loginName.safeParse(input.login).data ?? null;
+  const request = { way: "signIn", login } as const;
+  const succeeded = await count(engine, request, options, [{ kind: "login", name: login ?? "" }]);
+  const checked = await checkPassword(engine, login, input.password);
+  const verdict = async (tx: Tx): Promise<Verdict> => {
+    if ("refused" in checked) return checked;
+    // Hashing takes a while: the password may have been changed meanwhile.
+    const [still] = await rows(
+      tx.db,
+      sql`select from attune.identity where id = ${checked.identity}::bigint and password_hash = ${checked.hash} for share`,
+    );
+    return still ? checked : { refused: "the password is wrong" };
+  };
+  const signedIn = await conclude(engine, request, options, verdict);
+  if (!signedIn) throw new UnauthenticatedError("The login or the password is wrong.");
+  succeeded();
+  return signedIn;
+}
+
+async function checkPassword(
+  engine: Engine,
+  login: string | null,
+  password: string,
+): Promise<{ identity: string; hash: string } | { refused: string }> {
+  const [found] = await rows<{ id: string; hash: string | null; frozen: boolean }>(
+    engine.db,
+    sql`select id::text, password_hash as "hash", frozen from attune.identity where login = ${login}`,
+  );
+  const right = await verifyPassword(password, found?.hash ?? null);
+  if (!found) return { refused: "there is no such login" };
+  if (found.hash === null) return { refused: "it has no password" };
+  if (!right) return { refused: "the password is wrong" };
+  return found.frozen ? { refused: "it is frozen" } : { identity: found.id, hash: found.hash };
+}
+
+/** Exchanges a sign-in token, once, for a session of 30 days. Throws as `signIn`, for a token that is used, old or unknown. */
+export async function signInByLink(
+  engine: Engine,
+  input: { token: string },
+  options: SignInOptions,
+): Promise<SignedIn> {
+  const request = { way: "signInByLink", login: null } as const;
+  const succeeded = await count(engine, request, options, []);
+  const signedIn = await conclude(engine, request, options, async (tx) => {
+    const [used] = await rows<{ identity: string }>(
+      tx.db,
+      sql`update attune.token t set revoked_at = now(), last_used_at = now() from attune.identity i
+        where t.token_hash = ${hashOf(input.token)} and t.kind = 'signin' and t.revoked_at is null and t.expires_at > now()
+          and i.id = t.identity and not i.frozen returning t.identity::text as identity`,
+    );
+    return used ?? { refused: "the link was used already, is too old, or never was" };
+  });
+  if (!signedIn) {
+    throw new UnauthenticatedError("This sign-in link was used already, is too old, or never was: make a new one.");
+  }
+  succeeded();
+  return signedIn;
+}
+
+/** Counts the attempt; answers what to call when it was a good one. Throws RateLimitedError, the first of a wait being audited. */
+async function count(
+  engine: Engine,
+  request: Request,
+  options: SignInOptions,
+  keys: readonly AttemptKey[],
+): Promise<() => void> {
+  const attempt = options.attempts.begin([...keys, { kind: "address", name: addressName(options.ip) }]);
+  if (attempt.allowed) return attempt.succeeded;
+  // One entry says it: the nameless must not fill the trail.
+  if (attempt.first) {
+    await write(apart(engine), (tx) => audit(tx, request, options, { refused: "too many attempts have failed" }));
+  }
+  throw new RateLimitedError(attempt.retryAfterSeconds);
+}
+
+/** Begins the session and writes both it and what the trail says of it, or why there is none (then null). */
+async function conclude(
+  engine: Engine,
+  request: Request,
+  options: SignInOptions,
+  decide: (tx: Tx) => Promise<Verdict>,
+): Promise<SignedIn | null> {
+  return await write(apart(engine), async (tx) => {
+    const verdict = await decide(tx);
+    const token = "identity" in verdict ? await createSessionToken(tx, verdict.identity) : null;
+    const session = token && (await findSession(tx.db, token.value));
+    const refused = "refused" in verdict ? verdict.refused : "it is frozen";
+    await audit(tx, request, options, session ? { session } : { refused });
+    return token && session ? { ...token, session } : null;
+  });
+}
+
+/** A mutation's own entry and idempotency key belong to what it does; this is told in its own words. */
+const apart = (engine: Engine): Engine => ({ ...engine, request: null });
+
+async function audit(
+  tx: Tx,
+  { way, login }: Request,
+  { ip, requestId }: SignInOptions,
+  result: { session: Session } | { refused: string },
+): Promise<void> {
+  const good = "session" in result;
+  await recordAudit(tx.db, {
+    category: "sign_in",
+    eventType: way,
+    outcome: good ? "success" : "denied",
+    session: good ? result.session : null,
+    login,
+    ip,
+    requestId,
+    resourceType: "identity",
+    resourceRef: good ? result.session.login : login,
+    details: good ? null : { reason: result.refused },
+  });
+}
+
+/** Ends the session, or all sessions of its identity that began by signing in. Throws ConflictError for a token of another kind. */
+export async function signOut(
+  engine: Engine,
+  session: Session,
+  { everywhere }: { everywhere: boolean },
+): Promise<{ ended: number }> {
+  if (session.kind !== "session") {
+    throw new ConflictError("Only a session that began by signing in ends by signing out: tokens are revoked.");
+  }
+  return await write(engine, async (tx) => {
+    const ended = await rows(
+      tx.db,
+      sql`update attune.token set revoked_at = now(), revoked_by = ${identityOf(session)}::bigint
+        where kind = 'session' and revoked_at is null and identity = ${identityOf(session)}::bigint
+          and (${everywhere} or id = ${String(session.tokenId)}::bigint)
+          and expires_at > now() returning id`,
+    );
+    return { ended: ended.length };
+  });
+}

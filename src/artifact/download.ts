@@ -1,0 +1,32 @@
+import { sql } from "drizzle-orm";
+import { may } from "../access/grants.ts";
+import { openSession, type Session } from "../access/session.ts";
+import { findTokenSession } from "../access/sessions.ts";
+import { type Db, rows } from "../db/client.ts";
+import { ForbiddenError, NotFoundError } from "../errors.ts";
+import type { Link } from "./link.ts";
+import { findVersion, type StoredVersion } from "./version.ts";
+
+/** Whose link it is, as that session is now. Throws ForbiddenError when it is over. */
+export async function sessionOfLink(db: Db, { token }: Link): Promise<Session> {
+  if (token !== 0n) {
+    const session = await findTokenSession(db, token);
+    if (session === null) throw new ForbiddenError("The link's session is over: sign in and ask for a new one.");
+    return session;
+  }
+  const [admin] = await rows<{ id: string }>(db, sql`select id::text from attune.identity where login = 'admin'`);
+  if (!admin) throw new ForbiddenError("The link's session is over: sign in and ask for a new one.");
+  return openSession(admin.id);
+}
+
+/** The version that the link leads to. Throws NotFoundError, and ForbiddenError when the session may not read it any more. */
+export async function findDownload(db: Db, session: Session, { id }: Link): Promise<StoredVersion> {
+  const version = await findVersion(db, id);
+  if (version === null) throw new NotFoundError("artifact version", String(id));
+  const { ref, ownerId, visibility } = version;
+  const target = { ref, ownerId: ownerId === null ? null : BigInt(ownerId) };
+  if (visibility !== "public" && !may(session, "artifact", "read", target)) {
+    throw new ForbiddenError(`You may not read the artifact "${ref}": it takes a grant of artifact:read.`);
+  }
+  return version;
+}

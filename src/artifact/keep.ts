@@ -1,0 +1,118 @@
+import { sql } from "drizzle-orm";
+import { rows } from "../db/client.ts";
+import { type Engine, type Tx, write } from "../db/engine.ts";
+import { ConflictError, Refusal } from "../errors.ts";
+import { checkInput } from "../lang/input.ts";
+import { insertArtifact } from "./artifact.ts";
+import { type ArtifactType, artifactRef, type ProgressEntry } from "./fields.ts";
+import { type Received, removeFiles } from "./files.ts";
+import { appendEntry } from "./progress.ts";
+import { addVersion } from "./version.ts";
+
+/** One attempt at an execution: what it leaves counts only while it is the one that runs. */
+export interface Attempt {
+  id: string;
+  attempt: number;
+  actionRef: string;
+}
+
+/** What an attempt left behind. */
+export interface LeftContent {
+  ref: string;
+  type: ArtifactType;
+  contentType: string;
+  received: Received;
+}
+
+/** What an execution leaves is kept as long as the execution is. */
+const keptDays = 30;
+
+/**
+ * Stores what an attempt left as the next version of its action's artifact of that ref. Null when the attempt is not the one
+ * that runs any more: a lost worker changes nothing. Storing the same again changes nothing. Throws InvalidInputError, ConflictError.
+ */
+export async function keepContent(
+  engine: Engine,
+  of: Attempt,
+  { ref: given, type, contentType, received }: LeftContent,
+): Promise<{ ref: string; version: number; size: number } | null> {
+  const ref = checkInput(artifactRef, given, "ref");
+  const content = await received.keep();
+  const { size } = content;
+  let isKept = false;
+  const store = async (tx: Tx) => {
+    isKept = false;
+    if (!(await holdRunning(tx, of))) return null;
+    const artifact = await actionArtifact(tx, of.actionRef, { ref, type, contentType });
+    const earlier = await findSame(tx, artifact, { execution: of.id, sha256: content.sha256 });
+    if (earlier !== null) {
+      isKept = earlier.storageKey === content.storageKey;
+      return { ref, version: earlier.version, size };
+    }
+    const { version } = await addVersion(engine, tx, { artifact, execution: of.id, contentType, content });
+    isKept = true;
+    return { ref, version, size };
+  };
+  try {
+    const kept = await write(engine, store);
+    if (!isKept) await removeFiles(engine, [content.storageKey]);
+    return kept;
+  } catch (error) {
+    if (error instanceof Refusal) await removeFiles(engine, [content.storageKey]);
+    throw error;
+  }
+}
+
+/** Whether the attempt is the one that runs; then it cannot end before the transaction does. */
+async function holdRunning(tx: Tx, { id, attempt }: Attempt): Promise<boolean> {
+  const found = await rows(
+    tx.db,
+    sql`select id::text from attune.execution where id = ${id}::bigint and attempt = ${attempt}
+      and status in ('running', 'canceling') for share`,
+  );
+  return found.length > 0;
+}
+
+async function actionArtifact(
+  tx: Tx,
+  owner: string,
+  { ref, type, contentType }: Pick<LeftContent, "ref" | "type" | "contentType">,
+): Promise<string> {
+  const fields = { retention: "days", retentionLimit: keptDays } as const;
+  const made = await insertArtifact(tx, { ref, scope: "action", owner, id: null, type, contentType, fields });
+  if (made !== null) return String(made);
+  const [found] = await rows<{ id: string }>(
+    tx.db,
+    sql`select id::text from attune.artifact where scope = 'action' and owner = ${owner} and ref = ${ref}`,
+  );
+  if (!found) throw new ConflictError(`The artifact "${ref}" was deleted meanwhile.`);
+  return found.id;
+}
+
+/** A retry whose first try was stored after all, or the next attempt at the same, finds what there is. */
+async function findSame(
+  tx: Tx,
+  artifact: string,
+  { execution, sha256 }: { execution: string; sha256: string },
+): Promise<{ version: number; storageKey: string | null } | null> {
+  const [newest] = await rows<{ version: number; storageKey: string | null; isSame: boolean }>(
+    tx.db,
+    sql`select version, storage_key as "storageKey", coalesce(execution = ${execution}::bigint and sha256 = ${sha256}, false) as "isSame"
+      from attune.artifact_version where artifact = ${artifact}::bigint order by version desc limit 1`,
+  );
+  return newest?.isSame ? newest : null;
+}
+
+/** Notes how far an attempt says that it is, in an artifact of type progress; not when it is not the one that runs any more. */
+export async function noteProgress(engine: Engine, of: Attempt, { ref, entry }: { ref: string; entry: ProgressEntry }) {
+  await write(engine, (tx) =>
+    tx.db.execute(
+      sql`insert into attune.artifact as a (ref, scope, owner, type, retention, retention_limit, data)
+        select ${ref}, 'action', ${of.actionRef}, 'progress', 'days', ${keptDays}::int,
+          (select ${appendEntry(entry)} from (select null::jsonb as data) a)
+        from attune.execution e where e.id = ${of.id}::bigint and e.attempt = ${of.attempt}
+          and e.status in ('running', 'canceling')
+        on conflict (scope, owner, ref) do update set data = ${appendEntry(entry)} where a.type = 'progress'`,
+    ),
+  );
+}

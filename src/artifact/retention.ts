@@ -1,0 +1,109 @@
+import { readdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { sql } from "drizzle-orm";
+import { rows } from "../db/client.ts";
+import { type Engine, write } from "../db/engine.ts";
+import { removeFiles, waitingRoom } from "./files.ts";
+import { filesLock } from "./version.ts";
+
+const batch = 500;
+
+/** SQL: how long the artifact `a` is kept, where that is a time. */
+const period = sql.raw(`make_interval(days => case a.retention when 'days' then a.retention_limit else 0 end,
+  hours => case a.retention when 'hours' then a.retention_limit else 0 end,
+  mins => case a.retention when 'minutes' then a.retention_limit else 0 end)`);
+
+/**
+ * Removes a batch of the versions that their artifacts do not keep any longer: all but the newest so many, or those older
+ * than so many days, hours or minutes; then artifacts kept for such a time that have not changed within it and have no
+ * version left. Answers whether there may be more.
+ */
+export async function pruneArtifacts(engine: Engine): Promise<boolean> {
+  const versions = await write(engine, (tx) =>
+    rows<{ key: string | null }>(
+      tx.db,
+      sql`delete from attune.artifact_version v using (
+            select v.id from attune.artifact a
+              cross join lateral (select max(m.version) as newest from attune.artifact_version m where m.artifact = a.id) m
+              join attune.artifact_version v on v.artifact = a.id
+            where case when a.retention = 'versions' then v.version <= m.newest - a.retention_limit
+              else v.created < now() - ${period} end
+            limit ${sql.raw(String(batch))} for update of v skip locked) old
+        where v.id = old.id returning v.storage_key as key`,
+    ),
+  );
+  await removeFiles(
+    engine,
+    versions.map(({ key }) => key),
+  );
+  const artifacts = await write(engine, (tx) =>
+    rows(
+      tx.db,
+      sql`delete from attune.artifact where id in (select a.id from attune.artifact a
+          where a.retention <> 'versions' and a.updated < now() - ${period}
+            and not exists (select from attune.artifact_version v where v.artifact = a.id)
+          limit ${sql.raw(String(batch))} for update of a skip locked)
+        returning id::text`,
+    ),
+  );
+  return versions.length === batch || artifacts.length === batch;
+}
+
+/**
+ * Removes files that no row names and that are older than `minAgeMs`: what a process left that died before its transaction
+ * committed, or before it had removed them. Answers how many. While a version is being stored nothing is removed, and what
+ * is removed here is missed there, so that no row ever names a file that is gone.
+ */
+export async function sweepFiles(engine: Engine, minAgeMs: number): Promise<number> {
+  const { artifactsDir } = engine;
+  if (artifactsDir === null) return 0;
+  const before = Date.now() - minAgeMs;
+  let removed = 0;
+  for (const name of await namesIn(waitingRoom(artifactsDir))) {
+    const path = join(waitingRoom(artifactsDir), name);
+    if (!(await isOlder(path, before))) continue;
+    await rm(path, { force: true }); // whoever still wrote to it finds no file to rename
+    removed += 1;
+  }
+  for (const prefix of await namesIn(artifactsDir)) {
+    if (!/^[0-9a-f]{2}$/.test(prefix)) continue;
+    const old: string[] = [];
+    for (const name of await namesIn(join(artifactsDir, prefix))) {
+      if (await isOlder(join(artifactsDir, prefix, name), before)) old.push(`${prefix}/${name}`);
+    }
+    for (let start = 0; start < old.length; start += batch) {
+      removed += await removeUnnamed(engine, artifactsDir, old.slice(start, start + batch));
+    }
+  }
+  return removed;
+}
+
+async function removeUnnamed(engine: Engine, directory: string, keys: readonly string[]): Promise<number> {
+  return await engine.db.transaction(async (db) => {
+    const [lock] = await rows<{ held: boolean }>(db, sql`select pg_try_advisory_xact_lock(${filesLock}) as held`);
+    if (!lock?.held) return 0;
+    const named = await rows<{ key: string }>(
+      db,
+      sql`select v.storage_key as key from jsonb_array_elements_text(${JSON.stringify(keys)}::text::jsonb) as k(key)
+        join attune.artifact_version v on v.storage_key = k.key`,
+    );
+    const kept = new Set(named.map(({ key }) => key));
+    const unnamed = keys.filter((key) => !kept.has(key));
+    for (const key of unnamed) await rm(join(directory, key), { force: true });
+    return unnamed.length;
+  });
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR")) return [];
+    throw error;
+  }
+}
+
+async function isOlder(path: string, time: number): Promise<boolean> {
+  const found = await stat(path).catch(() => null); // gone meanwhile
+  return found !== null && found.mtimeMs < time;
+}

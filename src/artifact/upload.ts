@@ -1,0 +1,177 @@
+import { randomUUID } from "node:crypto";
+import { sql } from "drizzle-orm";
+import { z } from "zod";
+import { recordAudit } from "../access/audit.ts";
+import { authorize } from "../access/grants.ts";
+import type { KeyedEngine } from "../access/keyring.ts";
+import { claimOnce, onceSecret, settleOnce } from "../access/once.ts";
+import { identityOf, type Session } from "../access/session.ts";
+import { type Db, rows } from "../db/client.ts";
+import { type Tx, write } from "../db/engine.ts";
+import { ConflictError, ForbiddenError, invalid, NotFoundError, Refusal } from "../errors.ts";
+import { checkInput } from "../lang/input.ts";
+import { findOwner, insertArtifact, type Place } from "./artifact.ts";
+import {
+  type ArtifactType,
+  artifactRef,
+  artifactScopes,
+  artifactTypes,
+  contentType,
+  sha256,
+  withoutVersions,
+} from "./fields.ts";
+import { checkSize, receiveContent, removeFiles } from "./files.ts";
+import { expiryOf, type Link, signedPath } from "./link.ts";
+import { addVersion, ownerOf } from "./version.ts";
+
+const uploadInput = z.object({
+  ref: artifactRef,
+  scope: z.enum(artifactScopes).nullish(),
+  owner: z.string().max(400).nullish(),
+  type: z.enum(artifactTypes).refine((type) => !withoutVersions.includes(type), "has no versions"),
+  contentType,
+  size: z.int().min(0),
+  sha256,
+});
+
+/** Where a content may be sent, once, until it expires. */
+export interface UploadPlace {
+  artifactId: bigint;
+  path: string;
+  expiresAt: Date;
+}
+
+/**
+ * Prepares an upload: makes the artifact unless there is one, and signs a path that takes exactly this content, once. Throws
+ * InvalidInputError, ForbiddenError, NotFoundError (its owner), ConflictError (there is one of another type).
+ */
+export async function createUpload(
+  engine: KeyedEngine,
+  session: Session,
+  input: Place & { type: ArtifactType; contentType: string; size: number; sha256: string },
+): Promise<UploadPlace> {
+  const { ref, type, contentType: of, size, sha256: hash, ...place } = checkInput(uploadInput, input);
+  checkSize(engine, size);
+  if (identityOf(session) === null) {
+    throw new ForbiddenError("An upload takes an identity: an action leaves its files in ATTUNE_ARTIFACTS_DIR.");
+  }
+  const { id } = await write(engine, async (tx) => {
+    const owner = await findOwner(tx.db, place);
+    const target = { ref, ownerId: owner.id };
+    const find = () => findArtifact(tx.db, ref, owner);
+    let found = await find();
+    if (found === null) {
+      authorize(session, "artifact", "create", target);
+      const id = await insertArtifact(tx, { ref, ...owner, type, contentType: of, fields: {} });
+      if (id !== null) return { id };
+      found = await find(); // somebody was faster
+      if (found === null) throw new ConflictError(`The artifact "${ref}" was made and deleted meanwhile: try again.`);
+    }
+    authorize(session, "artifact", "update", target);
+    if (found.type !== type) throw new ConflictError(`The artifact "${ref}" is of type ${found.type}, not ${type}.`);
+    return { id: BigInt(found.id) };
+  });
+  const expires = expiryOf(Date.now());
+  const upload = { size, sha256: hash, contentType: of, once: randomUUID() };
+  const path = signedPath(engine.keyring, { id, token: session.tokenId, expires, upload });
+  return { artifactId: id, path, expiresAt: new Date(expires) };
+}
+
+async function findArtifact(
+  db: Db,
+  ref: string,
+  { scope, owner }: { scope: string; owner: string },
+): Promise<{ id: string; type: ArtifactType } | null> {
+  const [found] = await rows<{ id: string; type: ArtifactType }>(
+    db,
+    sql`select id::text, type from attune.artifact
+      where scope = ${scope}::attune.owner_type and owner = ${owner} and ref = ${ref}`,
+  );
+  return found ?? null;
+}
+
+/** Who sends a content, and from where. */
+export interface Sender {
+  session: Session;
+  ip: string | null;
+  requestId: string;
+}
+
+/**
+ * Takes the content that an upload's link was made for and stores it as the artifact's next version. Throws ForbiddenError,
+ * NotFoundError (the artifact), ConflictError (the link was used), InvalidInputError (another size or hash); then nothing is stored.
+ */
+export async function receiveUpload(
+  engine: KeyedEngine,
+  { session, ip, requestId }: Sender,
+  { id, upload }: Link & { upload: NonNullable<Link["upload"]> },
+  source: AsyncIterable<Uint8Array>,
+): Promise<{ id: bigint; version: number }> {
+  const artifact = String(id);
+  await checkTarget(engine.db, session, artifact);
+  await checkUnused(engine.db, session, upload.once); // before the bytes come; the transaction decides
+  const secret = engine.keyring.derive(onceSecret);
+  const request = { key: onceKey(upload.once), operation: "uploadArtifact", input: artifact, secret };
+  await using received = await receiveContent(engine, source);
+  checkReceived(received, upload);
+  const content = await received.keep();
+  const store = async (tx: Tx) => {
+    const ref = await checkTarget(tx.db, session, artifact);
+    if ((await claimOnce(tx, session, request)) !== null) {
+      throw new ConflictError(used);
+    }
+    const added = await addVersion(engine, tx, { artifact, execution: null, contentType: upload.contentType, content });
+    await settleOnce(tx, session, request, { type: "artifact_version", id: added.id });
+    await recordAudit(tx.db, {
+      category: "mutation",
+      eventType: "uploadArtifact",
+      outcome: "success",
+      session,
+      ip,
+      requestId,
+      resourceType: "artifact",
+      resourceRef: ref,
+      details: { version: added.version, size: content.size, sha256: content.sha256 },
+    });
+    return added;
+  };
+  try {
+    return await write(engine, store);
+  } catch (error) {
+    // A refusal has rolled back for certain; after anything else the row may stand, and the sweep will know.
+    if (error instanceof Refusal) await removeFiles(engine, [content.storageKey]);
+    throw error;
+  }
+}
+
+const used = "This link has been used: ask for a new one.";
+const onceKey = (once: string) => `artifact-upload:${once}`;
+
+async function checkUnused(db: Db, session: Session, once: string): Promise<void> {
+  const found = await rows(
+    db,
+    sql`select id::text from attune.idempotency_key where identity = ${identityOf(session)}::bigint and key = ${onceKey(once)}`,
+  );
+  if (found.length > 0) throw new ConflictError(used);
+}
+
+/** The artifact's ref; throws unless it is there and the session may still change it. */
+async function checkTarget(db: Db, session: Session, artifact: string): Promise<string> {
+  const [found] = await rows<{ ref: string; ownerId: string | null }>(
+    db,
+    sql`select a.ref as "ref", ${ownerOf}::text as "ownerId" from attune.artifact a where a.id = ${artifact}::bigint`,
+  );
+  if (!found) throw new NotFoundError("artifact", artifact);
+  const ownerId = found.ownerId === null ? null : BigInt(found.ownerId);
+  authorize(session, "artifact", "update", { ref: found.ref, ownerId });
+  return found.ref;
+}
+
+function checkReceived(received: { size: number; sha256: string }, upload: { size: number; sha256: string }): void {
+  if (received.size !== upload.size) {
+    throw invalid("size", `must be ${upload.size} bytes, as the link was made for; ${received.size} came`);
+  }
+  if (received.sha256 !== upload.sha256) {
+    throw invalid("sha256", `must be ${upload.sha256}, as the link was made for; ${received.sha256} came`);
+  }
+}

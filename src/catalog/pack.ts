@@ -1,0 +1,127 @@
+import { eq, sql } from "drizzle-orm";
+import { z } from "zod";
+import { authorize, targetOf } from "../access/grants.ts";
+import type { Session } from "../access/session.ts";
+import { rows } from "../db/client.ts";
+import { type Engine, type Tx, write } from "../db/engine.ts";
+import { action } from "../db/tables/action.ts";
+import { pack } from "../db/tables/pack.ts";
+import { ConflictError } from "../errors.ts";
+import { checkInput } from "../lang/input.ts";
+import type { JsonObject } from "../lang/json.ts";
+import { compileParameters } from "../lang/schema.ts";
+import { restoreSecrets } from "../lang/settings.ts";
+import { description, jsonObject, kept, label, parameters, parametersOf, texts } from "./fields.ts";
+import { deleteRow, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./locked.ts";
+import { packRef, semver } from "./manifest.ts";
+
+/** What people may say of a pack; what is left out has its default or, in an update, stays. Null empties what can be empty. */
+export interface PackFields {
+  label?: string | null;
+  description?: string | null;
+  version?: string | null;
+  confSchema?: JsonObject | null;
+  /** Whole: a setting that is left out has its default. */
+  config?: JsonObject | null;
+  meta?: JsonObject | null;
+  tags?: string[] | null;
+  runtimeDeps?: string[] | null;
+  dependencies?: string[] | null;
+}
+
+const packFields = z.object({
+  label: kept(label),
+  description: description.nullish(),
+  version: kept(semver),
+  confSchema: kept(parameters),
+  config: kept(jsonObject),
+  meta: kept(jsonObject),
+  tags: kept(texts),
+  runtimeDeps: kept(texts),
+  dependencies: kept(z.array(packRef).max(100)),
+});
+
+/** Makes a pack for things made by hand. Throws InvalidInputError, ForbiddenError, ConflictError (the ref is taken). */
+export async function createPack(
+  engine: Engine,
+  session: Session,
+  input: PackFields & { ref: string },
+): Promise<{ id: bigint }> {
+  const { ref, ...fields } = checkInput(packFields.extend({ ref: packRef }), input);
+  authorize(session, "pack", "create", targetOf(ref));
+  const config = checkConfig(fields.confSchema ?? {}, fields.config ?? {}, {});
+  return await write(engine, (tx) =>
+    insertNew(tx, pack, { ...fields, ref, config, label: fields.label ?? ref, version: fields.version ?? "1.0.0" }),
+  );
+}
+
+/**
+ * Changes what the patch names; of a pack that was loaded from files only its configuration, which is checked against its
+ * settings. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError.
+ */
+export async function updatePack(
+  engine: Engine,
+  session: Session,
+  input: Which & { patch: PackFields },
+): Promise<{ id: bigint }> {
+  authorize(session, "pack", "update", targetOf(input.ref));
+  const fields = checkInput(packFields, input.patch);
+  return await write(engine, async (tx) => {
+    const stored = await lockByRef(tx, pack, input);
+    const { config, ...others } = fields;
+    if (stored.sourceType !== null && !isEmpty(others)) {
+      throw new ConflictError(`The pack "${input.ref}" comes from files: only its config can be changed here.`);
+    }
+    const isAboutConfig = config !== undefined || fields.confSchema !== undefined;
+    const schema = fields.confSchema ?? stored.confSchema;
+    await updateRow(tx, pack, {
+      id: stored.id,
+      fields: isAboutConfig
+        ? { ...others, config: checkConfig(schema, config ?? stored.config, stored.config) }
+        : others,
+    });
+    return { id: stored.id };
+  });
+}
+
+/** The settings with their defaults filled in, and with the secrets that come back as they are shown. */
+function checkConfig(schema: JsonObject, config: JsonObject, stored: JsonObject): JsonObject {
+  const map = parametersOf(schema);
+  return compileParameters(map)(restoreSecrets(map, config, stored), "config");
+}
+
+/**
+ * Deletes a pack with everything in it; what ran of it keeps the refs. Throws NotFoundError, ForbiddenError, and ConflictError for
+ * what the system needs, for a pack that owns keys, and where another pack's action runs in one of its runtimes.
+ */
+export async function deletePack(
+  engine: Engine,
+  session: Session,
+  { ref }: { ref: string },
+): Promise<{ id: bigint; ref: string }> {
+  authorize(session, "pack", "delete", targetOf(ref));
+  return await write(engine, async (tx) => {
+    const { id, isStandard } = await lockByRef(tx, pack, { ref });
+    if (isStandard || ref === "core" || ref === "default") {
+      throw new ConflictError(`The pack "${ref}" belongs to Attune itself: it cannot be deleted.`);
+    }
+    await refuseNeeded(tx, { id: String(id), ref });
+    // Before their runtimes, which they restrict.
+    await tx.db.delete(action).where(eq(action.packId, id));
+    await deleteRow(tx, pack, id);
+    return { id, ref };
+  });
+}
+
+async function refuseNeeded(tx: Tx, { id, ref }: { id: string; ref: string }): Promise<void> {
+  const [needed] = await rows<{ key: string | null; action: string | null }>(
+    tx.db,
+    sql`select (select min(ref) from attune.key where owner_pack = ${id}::bigint) as key,
+      (select min(a.ref) from attune.action a join attune.runtime r on r.id = a.runtime
+        where r.pack = ${id}::bigint and a.pack is distinct from r.pack) as action`,
+  );
+  if (needed?.key) throw new ConflictError(`The pack "${ref}" owns the key "${needed.key}": delete its keys first.`);
+  if (needed?.action) {
+    throw new ConflictError(`The action "${needed.action}" runs in a runtime of the pack "${ref}": delete it first.`);
+  }
+}

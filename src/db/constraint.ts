@@ -1,0 +1,173 @@
+import { getTableName } from "drizzle-orm";
+import { getTableConfig, type PgTable } from "drizzle-orm/pg-core";
+import { ConflictError, InvalidInputError, type Issue, type Refusal } from "../errors.ts";
+import { tables } from "./tables.ts";
+
+/** What a driver tells of a violated constraint: postgres.js by the first names, PGlite by the others. */
+export interface Violation {
+  code?: string;
+  detail?: string;
+  message: string;
+  table_name?: string;
+  table?: string;
+  column_name?: string;
+  column?: string;
+  constraint_name?: string;
+  constraint?: string;
+}
+
+/** A violated constraint with its names: the table, the constraint and, where one column alone is at fault, the column. */
+interface Found {
+  table: PgTable;
+  name: string;
+  constraint: string;
+  column: string;
+  detail: string;
+}
+
+const componentRef = "must be a ref such as my_pack.my_name: lower case, exactly one dot";
+const role = "must be lower case: a letter, then at most 62 letters, digits, _ or -";
+const positive = "must be greater than 0";
+
+/**
+ * What would be right, for each check; one whose middle is a column's name is about that column, the others say a path. A check
+ * of a column's list of words needs no entry.
+ */
+const checks: Readonly<Record<string, { path?: string; message: string }>> = {
+  action_ref_check: { message: componentRef },
+  action_timeout_seconds_check: { message: positive },
+  artifact_retention_limit_check: { message: positive },
+  artifact_version_content_check: { message: "must be given, or else the key of what is stored elsewhere" },
+  artifact_version_sha256_check: { message: "must be 64 hexadecimal digits in lower case" },
+  artifact_version_size_check: { message: "must not be negative" },
+  artifact_version_version_check: { message: positive },
+  execution_attempt_check: { message: "must not be negative" },
+  execution_finished_at_check: { message: "must be given exactly when the status is one that nothing follows" },
+  execution_timeout_seconds_check: { message: positive },
+  identity_role_role_check: { message: role },
+  inquiry_responded_at_check: { message: "must be given exactly when the status is responded" },
+  key_encryption_check: { path: "encrypted", message: "must be true exactly when the value is encrypted" },
+  key_name_check: { message: "must be at most 63 of a-z, 0-9, _ and -, a letter or a digit first" },
+  key_owner_check: {
+    path: "ownerType",
+    message: "must come with the owner that it names, which must exist, and with no other; system has none",
+  },
+  notification_epoch_singleton_check: { message: "must be 1" },
+  pack_ref_check: { message: "must be at least two of a-z, 0-9, _ and -, a letter first" },
+  permission_set_ref_check: { message: componentRef },
+  permission_set_role_role_check: { message: role },
+  policy_limit_check: { path: "threshold", message: "is required where there is no rateMax" },
+  policy_method_check: { message: "must be given exactly when a threshold is" },
+  policy_rate_check: { path: "rateMax", message: "must be given together with rateWindowSeconds" },
+  policy_rate_max_check: { message: positive },
+  policy_rate_window_seconds_check: { message: positive },
+  policy_ref_check: { message: componentRef },
+  policy_threshold_check: { message: positive },
+  rule_ref_check: { message: componentRef },
+  runtime_ref_check: {
+    message: "must be a ref such as my_pack.action.my_name or my_pack.sensor.my_name, in lower case",
+  },
+  sensor_ref_check: { message: componentRef },
+  trigger_ref_check: { message: componentRef },
+  worker_port_check: { message: "must be from 1 to 65535" },
+  workflow_definition_ref_check: { message: componentRef },
+};
+
+/** What triggers refuse because of what is stored, whatever the input is. The sentence is the trigger's where none is given. */
+const conflicts: Readonly<Record<string, string | null>> = {
+  execution_move: null,
+  execution_terminal: "The execution has ended: it cannot change.",
+  audit_event_append_only: "The audit trail is append-only.",
+};
+
+/** Columns that the database fills in itself, with the field that it makes them of. */
+const madeOf: Readonly<Record<string, string>> = { "key.ref": "name" };
+
+/** By which people know a row: told in a refusal. What else is unique may be a secret. */
+const tellable: ReadonlySet<string> = new Set(["ref", "login", "role", "version", "seq"]);
+
+/**
+ * The refusal that a violated constraint means, in the API's words: its field by path, or what is in the way. Null for what is
+ * no constraint of a table of ours.
+ */
+export function refusalOf(violation: Violation, options: ErrorOptions): Refusal | null {
+  const name = violation.table_name ?? violation.table ?? "";
+  const table = Object.values(tables).find((each) => getTableName(each) === name);
+  if (!table) return null;
+  const found = {
+    table,
+    name,
+    constraint: violation.constraint_name ?? violation.constraint ?? "",
+    column: violation.column_name ?? violation.column ?? "",
+    detail: violation.detail ?? "",
+  };
+  const invalid = (issue: Issue) => new InvalidInputError([issue], options);
+  switch (violation.code) {
+    case "23502":
+      return invalid({ path: madeOf[`${name}.${found.column}`] ?? camel(found.column), message: "is required" });
+    case "23505":
+      return new ConflictError(takenMessage(found), options);
+    case "23001": // PostgreSQL 18 tells RESTRICT apart from the other rules
+    case "23503": {
+      const { path, target } = referenceOf(found);
+      if (path === null) return new ConflictError(dependentMessage(found, target), options);
+      return invalid({ path, message: `must be ${a(target)} that exists` });
+    }
+    case "23514": {
+      const conflict = conflicts[found.constraint];
+      if (conflict !== undefined) return new ConflictError(conflict ?? sentence(violation.message), options);
+      const issue = issueOf(found);
+      return issue && invalid(issue);
+    }
+    default:
+      return null;
+  }
+}
+
+function issueOf({ table, name, constraint }: Found): Issue | null {
+  const middle = constraint.slice(name.length + 1, -"_check".length);
+  const column = getTableConfig(table).columns.find((each) => each.name === middle);
+  const right = checks[constraint];
+  if (right) return { path: right.path ?? camel(middle), message: right.message };
+  return column?.enumValues?.length
+    ? { path: camel(middle), message: `must be ${list(column.enumValues, "or")}` }
+    : null;
+}
+
+/** The columns of the detail and their values, whatever its language: `(ref)=(core.echo)`. */
+function keyOf(detail: string): { columns: string[]; value: string } {
+  const [, columns = "", value = ""] = /\(([^()]+)\)=\((.*)\)/s.exec(detail) ?? [];
+  return { columns: columns === "" ? [] : columns.split(", "), value };
+}
+
+function takenMessage({ name, detail }: Found): string {
+  const { columns, value } = keyOf(detail);
+  const [only, ...more] = columns;
+  if (only === undefined) return `There is such ${a(name)} already.`;
+  if (more.length > 0) return `There is ${a(name)} with the same ${list(columns.map(camel), "and")} already.`;
+  return tellable.has(only)
+    ? `There is ${a(name)} with the ${camel(only)} "${value}" already.`
+    : `There is ${a(name)} with the same ${camel(only)} already.`;
+}
+
+/** What the reference points to, and its path; the path is null where the target is at fault: it cannot be deleted. */
+function referenceOf({ table, name, constraint, detail }: Found): { path: string | null; target: string } {
+  for (const key of getTableConfig(table).foreignKeys) {
+    const { columns, foreignTable } = key.reference();
+    const target = getTableName(foreignTable);
+    const column = columns[0]?.name ?? "";
+    if (constraint !== `${name}_${column}_${target}_id_fkey`) continue;
+    return { path: keyOf(detail).columns[0] === column ? camel(column) : null, target };
+  }
+  throw new Error(`the table ${name} has no reference that is kept by ${constraint}`);
+}
+
+const dependentMessage = ({ name }: Found, target: string) =>
+  `The ${words(target)} cannot be deleted: ${a(name)} still needs it.`;
+
+const camel = (column: string) => column.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+const words = (table: string) => table.replaceAll("_", " ");
+const a = (table: string) => `${/^[aeiou]/.test(table) ? "an" : "a"} ${words(table)}`;
+const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${text.endsWith(".") ? "" : "."}`;
+const list = (items: readonly string[], last: "and" | "or") =>
+  items.length < 2 ? items.join("") : `${items.slice(0, -1).join(", ")} ${last} ${items.at(-1)}`;

@@ -1,0 +1,184 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { recordAudit } from "../access/audit.ts";
+import type { KeyedEngine } from "../access/keyring.ts";
+import { findDownload, sessionOfLink } from "../artifact/download.ts";
+import { type Link, readLink } from "../artifact/link.ts";
+import { receiveUpload, type Sender } from "../artifact/upload.ts";
+import { readVersion, type StoredVersion } from "../artifact/version.ts";
+import { write } from "../db/engine.ts";
+import { Refusal } from "../errors.ts";
+import { globalId } from "../lib/global-id.ts";
+import { chooseRange, isCurrent } from "./range.ts";
+import { answer } from "./respond.ts";
+
+/**
+ * `GET /artifacts/<version>` and `PUT /artifacts/upload/<artifact>`, each by a signed link that the API gives. The link's
+ * session must be valid still, and allowed to do this.
+ */
+export async function handleArtifact(
+  engine: KeyedEngine,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const target = new URL(request.url ?? "/", "http://localhost");
+  const isUpload = target.pathname.startsWith("/artifacts/upload/");
+  const methods = isUpload ? ["PUT"] : ["GET", "HEAD"];
+  if (!methods.includes(request.method ?? "")) {
+    return answer(response, 405, { error: methods.join(" or ") }, { allow: methods.join(", ") });
+  }
+  try {
+    const link = readLink(engine.keyring, target, Date.now());
+    const session = await sessionOfLink(engine.db, link);
+    const requestId = String(response.getHeader("x-request-id") ?? "");
+    const sender = { session, ip: request.socket.remoteAddress ?? null, requestId };
+    const { upload } = link;
+    if (upload) await takeUpload(engine, sender, { ...link, upload }, { request, response });
+    else await sendVersion(engine, sender, link, { request, response });
+  } catch (error) {
+    // A sender that went away is owed no answer.
+    if (request.errored !== null && response.destroyed) return;
+    if (!(error instanceof Refusal || error instanceof TooLong)) throw error;
+    if (response.headersSent) throw error;
+    // What is left of a body would be read as the next request.
+    const rest = isUpload && !request.complete ? closing : undefined;
+    answer(response, statusOf(error), { error: error.message }, rest);
+  }
+}
+
+interface Exchange {
+  request: IncomingMessage;
+  response: ServerResponse;
+}
+
+class TooLong extends Error {
+  override readonly name = "TooLong";
+}
+
+const statuses: Readonly<Record<string, number>> = {
+  FORBIDDEN: 403,
+  NOT_FOUND: 404,
+  CONFLICT: 409,
+  BAD_USER_INPUT: 422,
+};
+
+const statusOf = (error: Refusal | TooLong) => (error instanceof TooLong ? 413 : (statuses[error.code] ?? 422));
+
+async function takeUpload(
+  engine: KeyedEngine,
+  sender: Sender,
+  link: Link & { upload: NonNullable<Link["upload"]> },
+  { request, response }: Exchange,
+): Promise<void> {
+  const { size, contentType } = link.upload;
+  const length = request.headers["content-length"];
+  if (length !== undefined && Number(length) > size) throw tooLong(size);
+  if (request.headers["content-type"] !== contentType) {
+    return answer(response, 422, { error: `Content-Type must be ${contentType}, as the link was made for` }, closing);
+  }
+  if (length !== undefined && Number(length) !== size) {
+    return answer(response, 422, { error: `The content must be ${size} bytes, as the link was made for` }, closing);
+  }
+  const added = await receiveUpload(engine, sender, link, bodyOf(request, size));
+  const id = globalId("ArtifactVersion", added.id);
+  answer(response, 201, { id, version: added.version });
+}
+
+const closing = { connection: "close" };
+const tooLong = (size: number) => new TooLong(`The content must be ${size} bytes, as the link was made for.`);
+
+/** The body piece by piece, of which each gives its memory back when the next is asked for. */
+async function* bodyOf(request: IncomingMessage, size: number): AsyncGenerator<Uint8Array, void> {
+  let received = 0;
+  for await (const piece of request as AsyncIterable<Buffer>) {
+    received += piece.length;
+    if (received > size) throw tooLong(size);
+    yield piece;
+    release(piece);
+  }
+}
+
+/** The garbage collector lets tens of MiB of read buffers gather before it looks at them. */
+function release(piece: Buffer): void {
+  const memory = piece.buffer;
+  if (memory instanceof ArrayBuffer && memory.byteLength === piece.length) memory.transfer(0);
+}
+
+async function sendVersion(
+  engine: KeyedEngine,
+  sender: Sender,
+  link: Link,
+  { request, response }: Exchange,
+): Promise<void> {
+  const version = await findDownload(engine.db, sender.session, link);
+  const etag = `"${version.sha256}"`;
+  const headers = { ...headersOf(version), etag };
+  if (isCurrent(request.headers["if-none-match"], etag)) {
+    response.writeHead(304, headers).end();
+    return;
+  }
+  const range = chooseRange(request.headers, { size: version.size, etag });
+  if (range === "unsatisfiable") {
+    response.writeHead(416, { ...headers, "content-range": `bytes */${version.size}`, "content-length": 0 }).end();
+    return;
+  }
+  const { start, end } = range ?? { start: 0, end: version.size };
+  const part = range ? { "content-range": `bytes ${start}-${end - 1}/${version.size}` } : {};
+  const pieces = readVersion(engine, version, { start, end });
+  // The first piece before the head: what cannot be read is answered as such.
+  const first = request.method === "HEAD" ? null : await pieces.next();
+  if (first !== null) await noteDownload(engine, sender, version);
+  response.writeHead(range ? 206 : 200, { ...headers, ...part, "content-length": end - start });
+  try {
+    if (first !== null && !first.done && (await send(response, first.value))) {
+      for await (const piece of pieces) if (!(await send(response, piece))) break;
+    }
+  } finally {
+    await pieces.return();
+  }
+  response.end();
+}
+
+/** Whoever made an artifact may be a stranger to whoever opens it: nothing of it is run, shown or kept as ours. */
+function headersOf({ ref, contentType }: StoredVersion): Record<string, string> {
+  const name = encodeURIComponent(ref.split("/").at(-1) ?? "").replaceAll(/['()*]/g, percentEncoded);
+  return {
+    "content-type": contentType ?? "application/octet-stream",
+    "content-disposition": `attachment; filename*=UTF-8''${name}`, // RFC 8187
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "sandbox",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "cache-control": "private, no-store",
+    "accept-ranges": "bytes",
+  };
+}
+
+const percentEncoded = (character: string) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`;
+
+/** Hands a piece on and waits until it is out of our hands; false when the receiver is gone. */
+function send(response: ServerResponse, piece: Uint8Array): Promise<boolean> {
+  return new Promise((resolve) => {
+    const gone = () => resolve(false);
+    response.once("close", gone);
+    response.write(piece, (error) => {
+      response.off("close", gone);
+      resolve(!error);
+    });
+  });
+}
+
+async function noteDownload(engine: KeyedEngine, { session, ip, requestId }: Sender, version: StoredVersion) {
+  await write(engine, (tx) =>
+    recordAudit(tx.db, {
+      category: "download",
+      eventType: "downloadArtifact",
+      outcome: "success",
+      session,
+      ip,
+      requestId,
+      resourceType: "artifact",
+      resourceRef: version.ref,
+      details: { version: version.version, sha256: version.sha256 },
+    }),
+  );
+}

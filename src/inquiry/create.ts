@@ -1,0 +1,113 @@
+import { sql } from "drizzle-orm";
+import { authorize } from "../access/grants.ts";
+import type { KeyedEngine } from "../access/keyring.ts";
+import type { Session } from "../access/session.ts";
+import { type Db, rows } from "../db/client.ts";
+import { type Engine, type Tx, write } from "../db/engine.ts";
+import { ConflictError, invalid } from "../errors.ts";
+import { findMask } from "../execution/secret.ts";
+import type { JsonObject } from "../lang/json.ts";
+import { faultPoint } from "../lib/fault.ts";
+import { checkQuestion, type Naming, type Question, type QuestionInput } from "./question.ts";
+
+const asNamed: Naming = (field) => field;
+/** As the parameters of `core.inquire` are called. */
+const asParameter: Naming = (field) => field.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/**
+ * Asks. An execution's session asks on behalf of its execution and needs no grant; the inquiry ends with it. Throws
+ * InvalidInputError, ForbiddenError, ConflictError when the execution does not run any more.
+ */
+export async function createInquiry(
+  engine: KeyedEngine,
+  session: Session,
+  input: QuestionInput,
+): Promise<{ id: bigint }> {
+  const asked = checkQuestion(input, asNamed);
+  const mask = await findMask(engine, session);
+  const question = mask
+    ? { ...asked, prompt: mask.text(asked.prompt), defaultResponse: mask.json(asked.defaultResponse) }
+    : asked;
+  const { executionId } = session;
+  return await write(engine, async (tx) => {
+    if (executionId !== null) await lockAsking(tx, String(executionId));
+    const assignee = await findAssignee(tx.db, question, "assignedTo");
+    if (executionId === null) {
+      authorize(session, "inquiry", "create", { ownerId: assignee === null ? null : BigInt(assignee) });
+    }
+    const execution = executionId === null ? null : String(executionId);
+    return { id: BigInt(await insertInquiry(tx, question, { execution, assignee })) };
+  });
+}
+
+/**
+ * Asks what a claimed execution of `core.inquire` was told to ask, and leaves it to wait without a worker, in one transaction.
+ * Answers false when the attempt is over or was asked to stop: then nothing is asked. Throws InvalidInputError.
+ */
+export async function askAndPark(
+  engine: Engine,
+  claim: { id: string; attempt: number; config: JsonObject },
+): Promise<boolean> {
+  const { config } = claim;
+  // The boundary to what the action's schema has let through.
+  const input = {
+    prompt: config["prompt"],
+    responseSchema: config["response_schema"],
+    assignedTo: config["assigned_to"],
+    assignedRole: config["assigned_role"],
+    timeoutSeconds: config["timeout_seconds"],
+    defaultResponse: config["default_response"] ?? null,
+  } as unknown as QuestionInput;
+  const question = checkQuestion(input, asParameter);
+  return await write(engine, async (tx) => {
+    const parked = await rows(
+      tx.db,
+      sql`update attune.execution set worker = null, worker_name = null, reason = 'waits for an answer'
+        where id = ${claim.id}::bigint and attempt = ${claim.attempt}::int and status = 'running' returning id`,
+    );
+    if (parked.length === 0) return false;
+    const assignee = await findAssignee(tx.db, question, "assigned_to");
+    await insertInquiry(tx, question, { execution: claim.id, assignee });
+    faultPoint("inquiry.before_commit");
+    return true;
+  });
+}
+
+/** Its end takes the same lock: no question is left behind by an execution that is over. */
+async function lockAsking(tx: Tx, id: string): Promise<void> {
+  const [execution] = await rows<{ status: string }>(
+    tx.db,
+    sql`select status from attune.execution where id = ${id}::bigint for no key update`,
+  );
+  if (execution?.status === "running") return;
+  throw new ConflictError(`The execution does not run any more (${execution?.status ?? "gone"}): it cannot ask.`);
+}
+
+async function findAssignee(db: Db, { assignedTo }: Question, path: string): Promise<string | null> {
+  if (assignedTo === null) return null;
+  const [identity] = await rows<{ id: string }>(
+    db,
+    sql`select id::text from attune.identity where login = ${assignedTo}`,
+  );
+  if (!identity) throw invalid(path, `there is no identity "${assignedTo}"`);
+  return identity.id;
+}
+
+async function insertInquiry(
+  tx: Tx,
+  question: Question,
+  of: { execution: string | null; assignee: string | null },
+): Promise<string> {
+  const json = (value: unknown) => (value === null ? null : JSON.stringify(value));
+  const [inquiry] = await rows<{ id: string }>(
+    tx.db,
+    sql`insert into attune.inquiry (execution, prompt, response_schema, assigned_to, assigned_role, timeout_at, default_response)
+      values (${of.execution}::bigint, ${question.prompt}, ${json(question.responseSchema)}::text::jsonb, ${of.assignee}::bigint,
+        ${question.assignedRole}, now() + make_interval(secs => ${question.timeoutSeconds}::int),
+        ${json(question.defaultResponse)}::text::jsonb)
+      returning id::text`,
+  );
+  if (!inquiry) throw new Error("the inquiry could not be stored");
+  tx.announce("inquiry");
+  return inquiry.id;
+}

@@ -1,0 +1,94 @@
+import { z } from "zod";
+import { InvalidInputError, type Issue, invalid } from "../errors.ts";
+import { checkInput } from "../lang/input.ts";
+import type { Json, JsonObject } from "../lang/json.ts";
+import { compileParameters, type ParameterMap, parameterMap } from "../lang/schema.ts";
+import { storableJson } from "../lang/storable.ts";
+
+/** What is asked of whom, as it is given. */
+export interface QuestionInput {
+  prompt: string;
+  responseSchema?: JsonObject | null;
+  /** A login. */
+  assignedTo?: string | null;
+  assignedRole?: string | null;
+  timeoutSeconds?: number | null;
+  /** Null: none. */
+  defaultResponse?: Json;
+}
+
+/** A question that can be stored. */
+export interface Question {
+  prompt: string;
+  responseSchema: ParameterMap | null;
+  assignedTo: string | null;
+  assignedRole: string | null;
+  timeoutSeconds: number | null;
+  defaultResponse: Json;
+}
+
+/** How the caller calls the input's fields, in the paths of faults. */
+export type Naming = (field: keyof QuestionInput) => string;
+
+const longestWait = 30 * 24 * 3600;
+const maxSchemaBytes = 64 * 1024;
+const maxAnswerBytes = 256 * 1024;
+
+const fields = {
+  prompt: z
+    .string()
+    .max(4000)
+    .refine((text) => text.trim() !== "", "must say what is asked"),
+  assignedTo: z.string().min(1).max(200).nullable(),
+  assignedRole: z
+    .string()
+    .regex(/^[a-z][a-z0-9_-]{0,62}$/, "must be the name of a role: lower case letters, digits, _ or -")
+    .nullable(),
+  timeoutSeconds: z.int().min(1).max(longestWait).nullable(),
+};
+
+/** The question, checked: its schema compiles and its default keeps it. Throws InvalidInputError. */
+export function checkQuestion(input: QuestionInput, at: Naming): Question {
+  const prompt = checkInput(fields.prompt, input.prompt, at("prompt"));
+  storableJson(prompt, at("prompt"));
+  const responseSchema = input.responseSchema ? checkSchema(input.responseSchema, at("responseSchema")) : null;
+  const timeoutSeconds = checkInput(fields.timeoutSeconds, input.timeoutSeconds ?? null, at("timeoutSeconds"));
+  const given = input.defaultResponse ?? null;
+  if (given !== null && timeoutSeconds === null) {
+    throw invalid(at("defaultResponse"), `is taken when time is up: it needs ${at("timeoutSeconds")}`);
+  }
+  return {
+    prompt,
+    responseSchema,
+    assignedTo: checkInput(fields.assignedTo, input.assignedTo ?? null, at("assignedTo")),
+    assignedRole: checkInput(fields.assignedRole, input.assignedRole ?? null, at("assignedRole")),
+    timeoutSeconds,
+    defaultResponse: given === null ? null : checkAnswer(responseSchema, given, at("defaultResponse")),
+  };
+}
+
+/** The answer, with the schema's defaults filled in. Throws InvalidInputError when it breaks the schema or cannot be stored. */
+export function checkAnswer(schema: ParameterMap | null, answer: Json, path: string): Json {
+  storableJson(answer, path, maxAnswerBytes);
+  if (schema === null) return answer;
+  if (typeof answer !== "object" || answer === null || Array.isArray(answer)) throw invalid(path, "must be an object");
+  return compileParameters(schema)(answer, path);
+}
+
+function checkSchema(given: JsonObject, path: string): ParameterMap {
+  storableJson(given, path, maxSchemaBytes);
+  const schema = checkInput(parameterMap, given, path);
+  const secrets = findSecrets(schema, path);
+  if (secrets.length > 0) throw new InvalidInputError(secrets);
+  return schema;
+}
+
+function findSecrets(map: ParameterMap, path: string): Issue[] {
+  return Object.entries(map).flatMap(([name, parameter]) => [
+    ...(parameter.secret
+      ? [{ path: `${path}.${name}.secret`, message: "answers are stored as they are: they cannot be secret" }]
+      : []),
+    ...findSecrets(parameter.properties ?? {}, `${path}.${name}.properties`),
+    ...(parameter.items ? findSecrets({ items: parameter.items }, `${path}.${name}`) : []),
+  ]);
+}

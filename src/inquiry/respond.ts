@@ -1,0 +1,46 @@
+import { sql } from "drizzle-orm";
+import { identityOf, type Session } from "../access/session.ts";
+import { rows } from "../db/client.ts";
+import { type Engine, write } from "../db/engine.ts";
+import { ConflictError, ForbiddenError } from "../errors.ts";
+import { endParked } from "../execution/parked.ts";
+import type { Json } from "../lang/json.ts";
+import { mayRespond } from "./access.ts";
+import { endOf, lockInquiry } from "./lock.ts";
+import { checkAnswer } from "./question.ts";
+
+/**
+ * Answers an inquiry, once; an execution that waits for it completes in the same transaction. Throws NotFoundError,
+ * ForbiddenError (neither the assignee nor inquiry:respond; the execution that asked, or one of its tree), ConflictError (it was
+ * answered, has expired, or was cancelled), InvalidInputError (the response breaks the schema).
+ */
+export async function respondToInquiry(
+  engine: Engine,
+  session: Session,
+  input: { id: bigint; response: Json },
+): Promise<{ id: bigint }> {
+  await write(engine, async (tx) => {
+    const inquiry = await lockInquiry(tx, session, { id: input.id, allowed: mayRespond });
+    if (inquiry.sameTree) {
+      throw new ForbiddenError("An execution answers nothing that it asked itself, or that another of its tree asked.");
+    }
+    if (!mayRespond(session, inquiry)) {
+      throw new ForbiddenError("You may not answer this inquiry: it is for somebody else.");
+    }
+    const end = endOf(inquiry);
+    if (end !== null) throw new ConflictError(end);
+    const response = checkAnswer(inquiry.responseSchema, input.response, "response");
+    const [answered] = await rows<{ at: string }>(
+      tx.db,
+      sql`update attune.inquiry set status = 'responded', response = ${JSON.stringify(response)}::text::jsonb,
+          responded_by = ${identityOf(session)}::bigint, responded_at = clock_timestamp()
+        where id = ${inquiry.id}::bigint and status = 'pending'
+        returning to_char(responded_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at`,
+    );
+    if (!answered) throw new ConflictError("The inquiry was answered already.");
+    if (inquiry.execution === null) return;
+    const data = { response, responded_by: session.login, responded_at: answered.at };
+    await endParked(tx, [{ id: inquiry.execution, status: "completed", data, error: null, reason: null }]);
+  });
+  return { id: input.id };
+}

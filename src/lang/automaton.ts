@@ -1,0 +1,170 @@
+/** What to look for: texts with the name of the secret that each belongs to. */
+export interface Patterns {
+  patterns: ReadonlyMap<string, string>;
+  /** How a character is compared, for case and alphabets. */
+  fold: (code: number) => number;
+  /** Characters that may stand between those of a pattern, at most two in a row: line breaks and spaces that encoders put in. */
+  skips: readonly number[];
+}
+
+/** All patterns of a kind, ready to be sought in one pass. */
+export interface Automaton {
+  /** Begins a search; `found` is called with each place: positions as `read` counts them, the end exclusive. */
+  search(found: (from: number, to: number, name: string) => void): Search;
+}
+
+export interface Search {
+  /** Goes on with a piece of text, whose first character stands at `at`. */
+  read(piece: string, at: number): void;
+  /** No pattern that is still to be found begins before this position. */
+  undecided(): number;
+  reset(): void;
+}
+
+const maxSkipped = 2;
+const ascii = 128;
+/** No skipped character has a code as high as this. */
+const aboveSkips = 64;
+
+/** A node of the trie is a number; 0 is its root, and none. */
+interface Trie {
+  /** The first child, the next child of the same parent, and the character that leads here. */
+  child: Int32Array;
+  sibling: Int32Array;
+  code: Int32Array;
+  depth: Int32Array;
+  /** The node of the longest proper end of this one's text, and the nearest on that path where a pattern ends. */
+  fail: Int32Array;
+  output: Int32Array;
+  /** The secret whose pattern ends here. */
+  name: (string | null)[];
+  /** The root's children by ASCII code: most of a text leads nowhere from there, and one look tells. */
+  first: Int32Array;
+}
+
+/**
+ * The automaton of Aho and Corasick (Efficient string matching: an aid to bibliographic search, CACM 18, 1975): each character is
+ * looked at once, whatever the number of patterns; the depth of the node where the text ends is the length of the longest end that a
+ * pattern begins with, which is exactly what must be held back.
+ */
+export function compileAutomaton({ patterns, fold, skips }: Patterns): Automaton {
+  const trie = link(plant(patterns, fold));
+  const folded = Int32Array.from({ length: ascii }, (_, code) => fold(code));
+  const longest = trie.depth.reduce((a, b) => Math.max(a, b), 0);
+  const mask = 2 ** Math.ceil(Math.log2(longest + 1)) - 1;
+  const skipped = new Set(skips);
+
+  return {
+    search: (found) => {
+      // Where the last characters that were not skipped stand, to find a pattern's beginning by its length.
+      const positions = new Float64Array(mask + 1);
+      let count = 0;
+      let node = 0;
+      let between = 0;
+      let end = 0;
+      const beginOf = (depth: number) => positions[(count - depth) & mask] ?? 0;
+      const tell = (from: number, position: number): void => {
+        for (let hit = from; hit !== 0; hit = at(trie.output, hit)) {
+          const name = trie.name[hit];
+          if (name !== null && name !== undefined) found(beginOf(at(trie.depth, hit)), position + 1, name);
+        }
+      };
+      /** Whether the character, which could go between those of a pattern, does. */
+      const passes = (raw: number): boolean => {
+        if (node === 0 || !skipped.has(raw)) return false;
+        between += 1;
+        if (between > maxSkipped) node = 0;
+        return between <= maxSkipped;
+      };
+      const take = (code: number, position: number): void => {
+        between = 0;
+        node = step(trie, node, code);
+        if (node === 0) return;
+        positions[count & mask] = position;
+        count += 1;
+        tell(node, position);
+        // Where nothing goes on, only an end of it can: that much less is undecided.
+        while (node !== 0 && at(trie.child, node) === 0) node = at(trie.fail, node);
+      };
+      return {
+        read: (piece, start) => {
+          for (let index = 0; index < piece.length; index += 1) {
+            const raw = piece.charCodeAt(index);
+            const code = raw < ascii ? at(folded, raw) : fold(raw);
+            if (node === 0 && code < ascii && at(trie.first, code) === 0) continue;
+            if (raw >= aboveSkips || !passes(raw)) take(code, start + index);
+          }
+          end = start + piece.length;
+        },
+        undecided: () => (node === 0 ? end : beginOf(at(trie.depth, node))),
+        reset: () => {
+          count = 0;
+          node = 0;
+          between = 0;
+          end = 0;
+        },
+      };
+    },
+  };
+}
+
+const at = (list: Int32Array, index: number): number => list[index] ?? 0;
+
+function childBy(trie: Trie, node: number, code: number): number {
+  if (node === 0 && code < ascii) return at(trie.first, code);
+  let child = at(trie.child, node);
+  while (child !== 0 && at(trie.code, child) !== code) child = at(trie.sibling, child);
+  return child;
+}
+
+function step(trie: Trie, from: number, code: number): number {
+  for (let node = from; ; node = at(trie.fail, node)) {
+    const child = childBy(trie, node, code);
+    if (child !== 0 || node === 0) return child;
+  }
+}
+
+function plant(patterns: ReadonlyMap<string, string>, fold: (code: number) => number): Trie {
+  const most = patterns.keys().reduce((sum, text) => sum + text.length, 1);
+  const list = () => new Int32Array(most);
+  const trie: Trie = {
+    ...{ child: list(), sibling: list(), code: list(), depth: list(), fail: list(), output: list() },
+    name: [null],
+    first: new Int32Array(ascii),
+  };
+  for (const [text, name] of patterns) {
+    let node = 0;
+    for (let index = 0; index < text.length; index += 1) {
+      const code = fold(text.charCodeAt(index));
+      node = childBy(trie, node, code) || grow(trie, node, code);
+    }
+    trie.name[node] ??= name;
+  }
+  return trie;
+}
+
+/** Gives the node a child. */
+function grow(trie: Trie, node: number, code: number): number {
+  const made = trie.name.push(null) - 1;
+  trie.code[made] = code;
+  trie.sibling[made] = at(trie.child, node);
+  trie.depth[made] = at(trie.depth, node) + 1;
+  trie.child[node] = made;
+  if (node === 0 && code < ascii) trie.first[code] = made;
+  return made;
+}
+
+/** Sets the failure links, nodes nearer to the root first. */
+function link(trie: Trie): Trie {
+  const queue = [0];
+  for (let next = 0; next < queue.length; next += 1) {
+    const node = queue[next] ?? 0;
+    for (let child = at(trie.child, node); child !== 0; child = at(trie.sibling, child)) {
+      const fail = node === 0 ? 0 : step(trie, at(trie.fail, node), at(trie.code, child));
+      trie.fail[child] = fail;
+      trie.output[child] = trie.name[fail] === null ? at(trie.output, fail) : fail;
+      queue.push(child);
+    }
+  }
+  return trie;
+}

@@ -1,0 +1,76 @@
+import type { ProgressEntry } from "../artifact/fields.ts";
+import { type Attempt, noteProgress } from "../artifact/keep.ts";
+import type { Engine } from "../db/engine.ts";
+import { globalId } from "../lib/global-id.ts";
+import { createRest } from "../lib/loop.ts";
+import { persist } from "./persist.ts";
+
+/** One entry is stored in this time at most, in milliseconds: the newest. */
+const spacingMs = 200;
+const longestLine = 2000;
+const longestMessage = 500;
+const marker = "::progress";
+const pattern = /^::progress (\d{1,3}(?:\.\d{1,6})?)(?: (.*))?$/;
+
+/** Listens to an action's output for lines such as `::progress 40 copying files`. */
+export interface ProgressListener {
+  /** Takes the next piece of its standard output. */
+  take(text: string): void;
+  /** Resolves when the last entry is stored. */
+  end(): Promise<void>;
+}
+
+/** Stores what an attempt says of its progress, in the artifact `<action>/progress/<execution>`. */
+export function listenForProgress(engine: Engine, of: Attempt): ProgressListener {
+  const ref = `${of.actionRef}/progress/${globalId("Execution", of.id)}`;
+  const rest = createRest();
+  let line = "";
+  let newest: ProgressEntry | null = null;
+  let storing: Promise<void> | null = null;
+  let ending = false;
+
+  async function store(): Promise<void> {
+    while (newest !== null) {
+      const entry = newest;
+      newest = null;
+      rest.arm();
+      await persist(() => noteProgress(engine, of, { ref, entry })).catch((error: unknown) => {
+        engine.log.error({ err: error, execution: of.id }, "progress could not be stored");
+      });
+      if (!ending) await rest.sleep(spacingMs);
+    }
+    storing = null;
+  }
+  return {
+    take: (text) => {
+      const lines = `${line}${text}`;
+      line = lines.slice(lines.lastIndexOf("\n") + 1).slice(0, longestLine);
+      if (!lines.includes(marker)) return;
+      newest =
+        lines
+          .split("\n")
+          .slice(0, -1)
+          .map(readProgress)
+          .findLast((entry) => entry !== null) ?? newest;
+      if (newest !== null) storing ??= store();
+    },
+    end: async () => {
+      newest = readProgress(line) ?? newest;
+      if (newest !== null) storing ??= store();
+      ending = true;
+      rest.end();
+      await storing;
+    },
+  };
+}
+
+/** What a line says of the progress; null when it says nothing of it. */
+function readProgress(line: string): ProgressEntry | null {
+  const [, percent, message = ""] = pattern.exec(line.trimEnd()) ?? [];
+  if (percent === undefined || Number(percent) > 100) return null;
+  const text = message
+    .replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]/gu, " ")
+    .toWellFormed()
+    .trim();
+  return { percent: Number(percent), message: text === "" ? null : text.slice(0, longestMessage).toWellFormed() };
+}

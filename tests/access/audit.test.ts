@@ -1,0 +1,368 @@
+import { randomUUID } from "node:crypto";
+import { sql } from "drizzle-orm";
+import { type GraphQLField, getNamedType, isInputObjectType } from "graphql";
+import { createSchema, createYoga } from "graphql-yoga";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { recordAudit } from "../../src/access/audit.ts";
+import type { Session } from "../../src/access/session.ts";
+import { ForbiddenError } from "../../src/errors.ts";
+import { pruneAuditTrail, pruneIdempotencyKeys } from "../../src/executor/retention.ts";
+import { useDenials } from "../../src/graphql/denials.ts";
+import { useMasking } from "../../src/graphql/errors.ts";
+import { auditDetails } from "../../src/graphql/mutations.ts";
+import { schema } from "../../src/graphql/schema.ts";
+import { createLog } from "../../src/log.ts";
+import { type Api, createApi, createPerson } from "../support/api.ts";
+import { anyLeaf, inputFor } from "../support/input.ts";
+import { until } from "../support/until.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+let world: World;
+let api: Api;
+let nobody: Session;
+
+beforeAll(async () => {
+  world = await createWorld();
+  api = await createApi({ ...world.engine, log: createLog({ level: "silent", format: "json" }) }); // one failure is on purpose
+  nobody = await createPerson(world.engine, "nobody", { grants: [] });
+});
+afterAll(async () => {
+  await api[Symbol.asyncDispose]();
+  await world[Symbol.asyncDispose]();
+});
+
+interface Entry {
+  category: string;
+  event_type: string;
+  outcome: string;
+  actor: string | null;
+  actor_login: string | null;
+  actor_kind: string | null;
+  resource_type: string | null;
+  resource_ref: string | null;
+  details: Record<string, unknown> | null;
+}
+
+const entries = (requestId: string | null) =>
+  world.all<Entry>(
+    sql`select category, event_type, outcome, actor::text, actor_login, actor_kind, resource_type, resource_ref, details
+      from attune.audit_event where request_id = ${requestId} order by id`,
+  );
+
+const mutations = Object.values(schema.getMutationType()?.getFields() ?? {});
+/** The type of a mutation's input; null for one that takes none. */
+const inputOf = (field: GraphQLField<unknown, unknown>) => {
+  const type = field.args[0] && getNamedType(field.args[0].type);
+  return isInputObjectType(type) ? type : null;
+};
+
+async function mutate(field: GraphQLField<unknown, unknown>, session: Session) {
+  const type = inputOf(field);
+  const input = type ? inputFor(type, { full: false, leaf: anyLeaf }) : null;
+  const result = "{ __typename ... on Error { code message } }";
+  const document = type
+    ? `mutation ($input: ${type.name}!) { ${field.name}(input: $input) ${result} }`
+    : `mutation { ${field.name} ${result} }`;
+  const answer = await api.ask(session, document, { input });
+  return { ...answer, result: answer.data?.[field.name] };
+}
+
+describe.each(mutations.map((field) => [field.name, field] as const))("the mutation %s", (name, field) => {
+  // A sign-in and a reveal leave an entry of their own beside.
+  const own = async (requestId: string | null) =>
+    (await entries(requestId)).filter(({ category }) => category === "mutation" || category === "denial");
+
+  test("leaves one entry, whether it is accepted or refused", async () => {
+    const { requestId, result } = await mutate(field, world.session);
+    expect(requestId).toMatch(/^[\da-f-]{36}$/);
+    const denied = ["FORBIDDEN", "UNAUTHENTICATED"].includes(result?.code);
+    const outcome = denied ? "denied" : result && !("code" in result) ? "success" : "failure";
+    expect(await own(requestId)).toMatchObject([
+      { event_type: name, outcome, actor: String(world.session.identityId), actor_login: "admin", actor_kind: "api" },
+    ]);
+  });
+
+  test("leaves one entry when it is denied", async () => {
+    const { requestId, errors, result } = await mutate(field, nobody);
+    const denied = (errors?.[0]?.extensions["code"] ?? result?.code) === "FORBIDDEN";
+    expect(await own(requestId)).toMatchObject([
+      { event_type: name, actor_login: "nobody", ...(denied ? { category: "denial", outcome: "denied" } : {}) },
+    ]);
+  });
+});
+
+test("several mutations of one request leave one entry each", async () => {
+  const create = (name: string, ref: string) => `${name}: createTrigger(input: {ref: "${ref}"}) { __typename }`;
+  const { requestId, data } = await api.ask(
+    world.session,
+    `mutation { ${create("a", "default.first")} ${create("b", "default.first")} ${create("c", "default.second")} }`,
+  );
+  expect(Object.values(data).map((result) => (result as { __typename: string }).__typename)).toEqual([
+    "CreateTriggerPayload",
+    "ConflictError",
+    "CreateTriggerPayload",
+  ]);
+  expect(await entries(requestId)).toMatchObject([
+    { outcome: "success", resource_type: "trigger", resource_ref: "default.first", category: "mutation" },
+    { outcome: "failure", details: { code: "CONFLICT" } },
+    { outcome: "success", resource_ref: "default.second" },
+  ]);
+});
+
+test("an entry commits with what it tells of: what fails to be written down is not done", async () => {
+  await world.engine.db.execute(
+    sql`create function attune.no_audit() returns trigger language plpgsql as
+      $$ begin if new.resource_ref = 'default.unaudited' then raise exception 'the disk is full'; end if; return new; end $$`,
+  );
+  await world.engine.db.execute(
+    sql`create trigger no_audit before insert on attune.audit_event for each row execute function attune.no_audit()`,
+  );
+  const { data, errors } = await api.ask(
+    world.session,
+    `mutation { createTrigger(input: {ref: "default.unaudited"}) { __typename } }`,
+  );
+  await world.engine.db.execute(sql`drop trigger no_audit on attune.audit_event`);
+  expect(data).toEqual({ createTrigger: null });
+  expect(errors).toMatchObject([{ extensions: { code: "INTERNAL_SERVER_ERROR" } }]);
+  expect(JSON.stringify(errors)).not.toContain("disk");
+  expect(await world.all(sql`select 1 from attune.trigger where ref = 'default.unaudited'`)).toEqual([]);
+});
+
+describe("details", () => {
+  const inputs = mutations.flatMap((field) => {
+    const type = inputOf(field);
+    return type ? [[field.name, type] as const] : [];
+  });
+
+  /** JSON that says how something is built, not what it holds. */
+  const plainJson = new Set([
+    "paramSchema",
+    "outSchema",
+    "confSchema",
+    "responseSchema",
+    "definition",
+    "grants",
+    "meta",
+    "labels",
+    "tags",
+    "attributes",
+    "workerSelector",
+    "retry",
+    "distributions",
+    "installation",
+    "executionConfig",
+  ]);
+
+  test.each(inputs)("of %s hold nothing that may be secret", (_name, type) => {
+    const secret: string[] = [];
+    const input = inputFor(type, {
+      full: true,
+      leaf: (place) => {
+        const json = place.type.startsWith("JSON");
+        const told =
+          /password|secret|token|credential/i.test(place.name) || /password|secret|encrypt/i.test(place.description);
+        const isSecret = json ? !plainJson.has(place.name) : place.type === "String" && told;
+        if (isSecret && place.name !== "idempotencyKey") secret.push(place.name);
+        const text = isSecret ? `canary-${place.name}` : place.name;
+        return place.type === "JSONObject"
+          ? { inner: text }
+          : place.type === "JSON" || place.type === "String"
+            ? text
+            : anyLeaf(place);
+      },
+    });
+    const written = JSON.stringify(auditDetails(input as Record<string, unknown>));
+    expect(secret.filter((name) => written.includes(`canary-${name}`))).toEqual([]);
+  });
+
+  test("of a mutation that was done hold its input, but for the secret", async () => {
+    const secret = "a canary that sings";
+    const { requestId } = await api.ask(
+      world.session,
+      `mutation ($secret: String!) { enableWebhook(input: {trigger: "default.first", maxBytes: 5, hmac: {secret: $secret}}) { __typename } }`,
+      { secret },
+    );
+    const [entry] = await entries(requestId);
+    expect(entry?.details).toEqual({ trigger: "default.first", maxBytes: 5, hmac: { secret: "[left out]" } });
+    const { found } = await world.one<{ found: number }>(
+      sql`select count(*)::int as found from attune.audit_event e where e::text like ${`%${secret}%`}`,
+    );
+    expect(found).toBe(0);
+  });
+});
+
+describe("a denial", () => {
+  test("of a query leaves one entry, however much was denied", async () => {
+    const { requestId, data, errors } = await api.ask(
+      nobody,
+      `query Spy { first: rules { nodes { id } } packs { totalCount } viewer { identity { login } } }`,
+    );
+    expect(data).toMatchObject({ first: null, packs: null });
+    expect(errors).toHaveLength(2);
+    const denial = await until(async () => (await entries(requestId))[0], "the entry");
+    expect(denial).toMatchObject({
+      category: "denial",
+      event_type: "rules",
+      outcome: "denied",
+      actor_login: "nobody",
+      details: { operation: "query", paths: ["first", "packs"] },
+    });
+    await api.ask(world.session, `mutation { createTrigger(input: {ref: "default.then"}) { __typename } }`);
+    expect(await entries(requestId)).toHaveLength(1);
+  });
+
+  test("of a subscription leaves one, too", async () => {
+    // What a subscription may not tell, it leaves out; so one that is denied is made up here.
+    const denied = () => {
+      throw new ForbiddenError("You may not listen.");
+    };
+    const { engine, session } = world;
+    const context = { engine, session, ip: null, requestId: randomUUID() };
+    const yoga = createYoga({
+      schema: createSchema({
+        typeDefs: "type Query { a: Int } type Subscription { heard: Int }",
+        resolvers: { Subscription: { heard: { subscribe: denied } } },
+      }),
+      logging: false,
+      context: () => context,
+      plugins: [useMasking({ log: engine.log, hideSuggestions: false }), useDenials()],
+    });
+    const response = await yoga.fetch("http://localhost/graphql", {
+      method: "POST",
+      headers: { "content-type": "application/json", accept: "text/event-stream" },
+      body: JSON.stringify({ query: "subscription { heard }" }),
+    });
+    expect(await response.text()).toContain("FORBIDDEN");
+    const denial = await until(async () => (await entries(context.requestId))[0], "the entry");
+    expect(denial).toMatchObject({ category: "denial", event_type: "heard", details: { operation: "subscription" } });
+  });
+
+  test("for want of a session, and what is permitted, leave none", async () => {
+    const nameless = await api.ask(null, "{ rules { nodes { id } } }");
+    expect(nameless.errors).toMatchObject([{ extensions: { code: "UNAUTHENTICATED" } }]);
+    const fine = await api.ask(world.session, "{ rules { nodes { id } } }");
+    expect(fine.errors).toBeUndefined();
+    const marker = await api.ask(nobody, "{ rules { nodes { id } } }");
+    await until(async () => (await entries(marker.requestId)).length === 1, "a later denial's entry");
+    expect(await entries(nameless.requestId)).toEqual([]);
+    expect(await entries(fine.requestId)).toEqual([]);
+  });
+});
+
+describe("the trail is append-only", () => {
+  test.each([
+    ["changed", sql`update attune.audit_event set outcome = 'success', details = null`],
+    ["given to another", sql`update attune.audit_event set actor = null where actor is not null`],
+    ["removed", sql`delete from attune.audit_event`],
+    ["emptied", sql`truncate attune.audit_event`],
+  ])("its entries cannot be %s", async (_what, statement) => {
+    const before = await world.one<{ count: number }>(sql`select count(*)::int from attune.audit_event`);
+    expect(before.count).toBeGreaterThan(0);
+    const failure = await world.engine.db.execute(statement).then(
+      () => null,
+      (error: Error) => String(error.cause),
+    );
+    expect(failure).toContain("append-only");
+    expect(await world.one(sql`select count(*)::int from attune.audit_event`)).toEqual(before);
+  });
+
+  test("deleting an identity clears the actor and keeps the login", async () => {
+    const gone = await createPerson(world.engine, "gone");
+    const { requestId } = await api.ask(
+      gone,
+      `mutation { createTrigger(input: {ref: "default.by_gone"}) { __typename } }`,
+    );
+    expect(await entries(requestId)).toMatchObject([{ actor: String(gone.identityId), actor_login: "gone" }]);
+    await world.engine.db.execute(sql`delete from attune.identity where login = 'gone'`);
+    expect(await entries(requestId)).toMatchObject([{ actor: null, actor_login: "gone", outcome: "success" }]);
+  });
+
+  test("retention removes what is older than a year, and nothing else; keys that made something go after a day", async () => {
+    const at = (days: number) =>
+      world.engine.db.execute(
+        sql`insert into attune.audit_event (category, event_type, outcome, request_id, created)
+          values ('mutation', 'old', 'success', 'days-' || ${days}::int, now() - make_interval(days => ${days}::int))`,
+      );
+    await at(364);
+    await at(366);
+    const key = (name: string, hours: number) =>
+      world.engine.db.execute(
+        sql`insert into attune.idempotency_key (identity, key, operation, input_hash, entity_type, entity, created)
+          select id, ${name}, 'createRule', '', 'rule', 1, now() - make_interval(hours => ${hours}::int) from attune.identity where login = 'admin'`,
+      );
+    await key("young", 23);
+    await key("old", 25);
+    await pruneAuditTrail(world.engine);
+    await pruneIdempotencyKeys(world.engine);
+    expect(await entries("days-364")).toHaveLength(1);
+    expect(await entries("days-366")).toHaveLength(0);
+    expect(await world.all(sql`select key from attune.idempotency_key where key in ('young', 'old')`)).toEqual([
+      { key: "young" },
+    ]);
+    const failure = await world.engine.db
+      .execute(sql`delete from attune.audit_event`)
+      .catch((error: Error) => String(error.cause));
+    expect(failure).toContain("append-only");
+  });
+});
+
+describe("read through the API", () => {
+  const list =
+    "auditEvents(first: 5, where: $where) { totalCount nodes { id category eventType outcome actorLogin actorKind ip requestId resourceType resourceRef details created actor { login } } }";
+  const read = async (session: Session, where: object) => {
+    const { data, errors } = await api.ask(session, `query ($where: AuditEventWhere) { ${list} }`, { where });
+    expect(errors).toBeUndefined();
+    return data.auditEvents;
+  };
+
+  test("each filter finds the entry", async () => {
+    const requestId = "0b6a4c3e-0000-4000-8000-000000000000";
+    await recordAudit(world.engine.db, {
+      category: "reveal",
+      eventType: "revealKey",
+      outcome: "success",
+      session: world.session,
+      ip: "192.0.2.7",
+      requestId,
+      resourceType: "key",
+      resourceRef: "system.a",
+      details: null,
+    });
+    const node = {
+      category: "reveal",
+      eventType: "revealKey",
+      outcome: "SUCCESS",
+      ip: "192.0.2.7",
+      actor: { login: "admin" },
+      details: null,
+    };
+    for (const where of [
+      { requestId: { eq: requestId } },
+      { category: { eq: "reveal" }, outcome: { eq: "SUCCESS" }, ip: { eq: "192.0.2.7" } },
+      { resourceType: { eq: "key" }, resourceRef: { startsWith: "system." }, actorLogin: { eq: "admin" } },
+    ]) {
+      expect(await read(world.session, where)).toMatchObject({ totalCount: 1, nodes: [node] });
+    }
+    const { nodes } = await read(world.session, { requestId: { eq: requestId } });
+    const one = await api.ask(
+      world.session,
+      "query ($id: ID!) { auditEvent(id: $id) { eventType } node(id: $id) { id } }",
+      nodes[0],
+    );
+    expect(one.data).toEqual({ auditEvent: { eventType: "revealKey" }, node: { id: nodes[0].id } });
+  });
+
+  test("who may read their own reads their own", async () => {
+    const own = await createPerson(world.engine, "own", {
+      grants: [{ resource: "audit_event", actions: ["read"], constraints: { owner: "self" } }],
+    });
+    await api.ask(own, `mutation { createTrigger(input: {ref: "default.own"}) { __typename } }`);
+    const { totalCount, nodes } = await read(own, {});
+    expect({ totalCount, logins: nodes.map(({ actorLogin }: { actorLogin: string }) => actorLogin) }).toEqual({
+      totalCount: 1,
+      logins: ["own"],
+    });
+    const denied = await api.ask(nobody, "{ auditEvents { totalCount } }");
+    expect(denied.errors).toMatchObject([{ extensions: { code: "FORBIDDEN" } }]);
+  });
+});

@@ -1,0 +1,369 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createApiToken, revokeApiToken } from "../../src/access/api-token.ts";
+import {
+  addPermissionSetToRole,
+  assignPermissionSet,
+  assignRole,
+  removePermissionSetFromRole,
+  unassignPermissionSet,
+  unassignRole,
+} from "../../src/access/assignment.ts";
+import { createAttempts } from "../../src/access/attempts.ts";
+import { setPassword } from "../../src/access/credential.ts";
+import type { Grant } from "../../src/access/grants.ts";
+import { createIdentity, deleteIdentity, updateIdentity } from "../../src/access/identity.ts";
+import { createPermissionSet, deletePermissionSet, updatePermissionSet } from "../../src/access/permission.ts";
+import type { Session } from "../../src/access/session.ts";
+import { findSession } from "../../src/access/sessions.ts";
+import { signIn } from "../../src/access/sign-in.ts";
+import { createSignInToken, issueApiToken } from "../../src/access/token.ts";
+import { write } from "../../src/db/engine.ts";
+import type { TestEngine } from "../support/database.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+const forbidden = { code: "FORBIDDEN" };
+const notFound = { code: "NOT_FOUND" };
+const conflict = { code: "CONFLICT" };
+const bad = { code: "BAD_USER_INPUT" };
+const password = "correct horse battery";
+
+let world: World;
+let engine: TestEngine;
+let admin: Session;
+
+beforeAll(async () => {
+  world = await createWorld();
+  engine = world.engine;
+  admin = world.session;
+});
+afterAll(() => world[Symbol.asyncDispose]());
+
+let count = 0;
+
+type NewIdentity = Parameters<typeof createIdentity>[2];
+const blank: Omit<NewIdentity, "login"> = {
+  displayName: null,
+  password: null,
+  attributes: {},
+  roles: [],
+  permissionSets: [],
+};
+
+/** Makes an identity that holds these grants, and signs it in. */
+async function person(grants: readonly Grant[], fields: Partial<NewIdentity> = {}) {
+  count += 1;
+  const login = `person${count}`;
+  const ref = `default.of_${login}`;
+  await createPermissionSet(engine, admin, { ref, grants });
+  await createIdentity(engine, admin, { ...blank, login, permissionSets: [ref], ...fields });
+  return { login, ref, session: await sessionOf(login) };
+}
+
+async function sessionOf(login: string, id?: string): Promise<Session> {
+  const identity =
+    id ?? (await world.one<{ id: string }>(sql`select id::text from attune.identity where login = ${login}`)).id;
+  const value = await write(engine, (tx) => issueApiToken(tx, identity, "test"));
+  return await valid(value);
+}
+
+async function valid(value: string | undefined): Promise<Session> {
+  const session = await findSession(engine.db, value ?? "");
+  if (!session) throw new Error("the credential is not good");
+  return session;
+}
+
+const manager: Grant[] = [
+  { resource: "identity", actions: ["*"] },
+  { resource: "permission_set", actions: ["*"] },
+  { resource: "rule", actions: ["read", "update"], constraints: { pack_refs: ["default"] } },
+];
+const everything: Grant = { resource: "*", actions: ["*"] };
+
+describe("nobody grants what they do not hold", () => {
+  test("not by a set, made or changed", async () => {
+    const { session, ref } = await person(manager);
+    const wider: Grant = { resource: "rule", actions: ["update"] };
+    const make = (grants: Grant[]) => createPermissionSet(engine, session, { ref: "default.wider", grants });
+    await expect(make([everything])).rejects.toMatchObject({ ...forbidden, message: expect.stringContaining("*:*") });
+    await expect(make([wider])).rejects.toMatchObject({ message: expect.stringContaining("rule:update") });
+    await expect(
+      updatePermissionSet(engine, session, { ref, expectedUpdated: null, patch: { grants: [...manager, wider] } }),
+    ).rejects.toMatchObject(forbidden);
+    const narrower: Grant = { resource: "rule", actions: ["update"], constraints: { refs: ["default.x"] } };
+    await expect(
+      make([{ ...narrower, constraints: { ...narrower.constraints, pack_refs: ["default"] } }]),
+    ).resolves.toEqual({ id: expect.any(BigInt) });
+  });
+
+  test("not by an assignment, to themselves or to another", async () => {
+    const { session, login } = await person(manager);
+    const give = (permissionSet: string) => assignPermissionSet(engine, session, { login, permissionSet });
+    await expect(give("core.admin")).rejects.toMatchObject(forbidden);
+    await expect(give("core.viewer")).rejects.toMatchObject(forbidden);
+    const friend = { ...blank, login: "friend", permissionSets: ["core.admin"] };
+    await expect(createIdentity(engine, session, friend)).rejects.toMatchObject(forbidden);
+    expect(await world.all(sql`select from attune.identity where login = 'friend'`)).toHaveLength(0);
+  });
+
+  test("not by a role, nor by what a role brings", async () => {
+    const { session, login, ref } = await person(manager);
+    await addPermissionSetToRole(engine, admin, { role: "chiefs", permissionSet: "core.admin" });
+    await expect(assignRole(engine, session, { login, role: "chiefs" })).rejects.toMatchObject(forbidden);
+    const friend = { ...blank, login: "friend", roles: ["chiefs"] };
+    await expect(createIdentity(engine, session, friend)).rejects.toMatchObject(forbidden);
+    // A role that brings nothing still answers its inquiries.
+    await expect(assignRole(engine, session, { login, role: "approvers" })).rejects.toMatchObject(forbidden);
+    await assignRole(engine, admin, { login, role: "approvers" });
+    const holder = await sessionOf(login);
+    const bring = (permissionSet: string) =>
+      addPermissionSetToRole(engine, holder, { role: "approvers", permissionSet });
+    await expect(bring("core.editor")).rejects.toMatchObject(forbidden);
+    await expect(bring(ref)).resolves.toEqual({ id: expect.any(BigInt) });
+    const { login: other } = await person([]);
+    await assignRole(engine, holder, { login: other, role: "approvers" });
+    expect((await sessionOf(other)).grants).toEqual(expect.arrayContaining(manager));
+    await unassignRole(engine, holder, { login: other, role: "approvers" });
+    expect((await sessionOf(other)).grants).toEqual([]);
+  });
+
+  test("not by the credentials of somebody who may do more", async () => {
+    const { session, login } = await person(manager);
+    const boss = await person([everything]);
+    const attempts = createAttempts();
+    const take = (who: string) =>
+      setPassword(engine, session, { login: who, currentPassword: null, password, attempts });
+    const token = { login: boss.login, label: "mine now", expiresAt: null, permissionSetRefs: null };
+    await expect(take(boss.login)).rejects.toMatchObject(forbidden);
+    await expect(createApiToken(engine, session, token)).rejects.toMatchObject(forbidden);
+    // Freezing first hides nothing.
+    const freeze = (frozen: boolean) =>
+      updateIdentity(engine, session, { login: boss.login, expectedUpdated: null, patch: { frozen } });
+    await freeze(true);
+    await expect(take(boss.login)).rejects.toMatchObject(forbidden);
+    await expect(createApiToken(engine, session, token)).rejects.toMatchObject(forbidden);
+    await freeze(false);
+    const { login: junior } = await person([{ resource: "identity", actions: ["read"] }]);
+    await expect(take(junior)).resolves.toEqual({ id: expect.any(BigInt) });
+    expect(login).not.toBe(junior);
+  });
+
+  test("not by a token that gives more than the one that makes it", async () => {
+    const { session, ref, login } = await person(manager);
+    const make = (by: Session, fields: object = {}) =>
+      createApiToken(engine, by, { login: null, label: "t", expiresAt: null, permissionSetRefs: null, ...fields });
+    await expect(make(session, { permissionSetRefs: ["core.admin"] })).rejects.toMatchObject(forbidden);
+    await expect(make(session, { permissionSetRefs: ["core.none"] })).rejects.toMatchObject(notFound);
+    const { value } = await make(session, { permissionSetRefs: [ref] });
+    const narrowed = await valid(value);
+    // It holds as much now, but would not grow with its identity.
+    await expect(make(narrowed)).rejects.toMatchObject(forbidden);
+    const first = { login: null, currentPassword: null, password, attempts: createAttempts() };
+    await expect(setPassword(engine, narrowed, first)).rejects.toMatchObject(forbidden);
+    await expect(make(narrowed, { permissionSetRefs: [ref] })).resolves.toMatchObject({ value: expect.any(String) });
+    // What one has, one knows, without a grant to read permission sets.
+    const small = await person([{ resource: "rule", actions: ["read"] }]);
+    await expect(make(small.session, { permissionSetRefs: [small.ref] })).resolves.toMatchObject({
+      id: expect.any(BigInt),
+    });
+    await expect(make(small.session, { permissionSetRefs: [ref] })).rejects.toMatchObject(notFound);
+    const running: Session = { ...session, kind: "execution", executionId: 1n };
+    await expect(make(running, { permissionSetRefs: [ref] })).rejects.toMatchObject(forbidden);
+    await expect(setPassword(engine, running, first)).rejects.toMatchObject(forbidden);
+    // What the identity loses, its tokens lose.
+    await unassignPermissionSet(engine, admin, { login, permissionSet: ref });
+    expect((await valid(value)).grants).toEqual([]);
+  });
+});
+
+describe("permission sets", () => {
+  test("those of a pack are its files'", async () => {
+    const change = { ref: "core.viewer", expectedUpdated: null, patch: { label: "Mine" } };
+    await expect(updatePermissionSet(engine, admin, change)).rejects.toMatchObject(conflict);
+    await expect(deletePermissionSet(engine, admin, { ref: "core.viewer" })).rejects.toMatchObject(conflict);
+  });
+
+  test("are checked, told apart, and changed only as they were read", async () => {
+    const make = (ref: string, grants: unknown[]) => createPermissionSet(engine, admin, { ref, grants });
+    await expect(make("default.bad", [{ resource: "rules", actions: [] }])).rejects.toMatchObject({
+      ...bad,
+      issues: [{ path: "grants.0.resource" }, { path: "grants.0.actions" }],
+    });
+    await expect(make("Default.bad", [])).rejects.toMatchObject({ ...bad, issues: [{ path: "ref" }] });
+    await expect(make("nowhere.set", [])).rejects.toMatchObject({ ...notFound, kind: "pack" });
+    await make("default.once", [{ resource: "rule", actions: ["read"] }]);
+    await expect(make("default.once", [])).rejects.toMatchObject(conflict);
+    const read = () =>
+      world.one<{ updated: string; label: string | null; grants: Grant[] }>(
+        sql`select to_jsonb(updated) #>> '{}' as updated, label, grants from attune.permission_set where ref = 'default.once'`,
+      );
+    const before = await read();
+    const change = (patch: object) =>
+      updatePermissionSet(engine, admin, { ref: "default.once", expectedUpdated: new Date(before.updated), patch });
+    await change({ label: "Once" });
+    await expect(change({ label: "Twice" })).rejects.toMatchObject(conflict);
+    expect(await read()).toMatchObject({ label: "Once", grants: [{ resource: "rule", actions: ["read"] }] });
+    await expect(deletePermissionSet(engine, admin, { ref: "default.none" })).rejects.toMatchObject(notFound);
+    await deletePermissionSet(engine, admin, { ref: "default.once" });
+  });
+});
+
+describe("identities", () => {
+  test("are made once, found by who may know of them, and owned by nobody else", async () => {
+    const make = (login: string, fields: object = {}) => createIdentity(engine, admin, { ...blank, login, ...fields });
+    await make("ada@example.org", { attributes: { team: "ops" } });
+    await expect(make("ada@example.org")).rejects.toMatchObject(conflict);
+    await expect(make("Ada Lovelace")).rejects.toMatchObject({ ...bad, issues: [{ path: "login" }] });
+    await expect(make("short", { password: "too short" })).rejects.toMatchObject({ issues: [{ path: "password" }] });
+    const { session } = await person([]);
+    const rename = (login: string, patch: object) =>
+      updateIdentity(engine, session, { login, expectedUpdated: null, patch });
+    await expect(rename("ada@example.org", { displayName: "Ada" })).rejects.toMatchObject(notFound);
+    await expect(rename(session.login, { displayName: "Me" })).rejects.toMatchObject(forbidden);
+    await expect(deleteIdentity(engine, session, { login: "ada@example.org" })).rejects.toMatchObject(notFound);
+    await deleteIdentity(engine, admin, { login: "ada@example.org" });
+    await expect(deleteIdentity(engine, admin, { login: "ada@example.org" })).rejects.toMatchObject(notFound);
+  });
+
+  test("a patch changes what it names", async () => {
+    const { login } = await person([], { displayName: "Somebody" });
+    const read = () =>
+      world.one(sql`select display_name as name, attributes, frozen from attune.identity where login = ${login}`);
+    const change = (patch: object) => updateIdentity(engine, admin, { login, expectedUpdated: null, patch });
+    await change({ attributes: { team: "ops" } });
+    expect(await read()).toEqual({ name: "Somebody", attributes: { team: "ops" }, frozen: false });
+    await change({ displayName: null, frozen: true });
+    expect(await read()).toEqual({ name: null, attributes: { team: "ops" }, frozen: true });
+  });
+
+  test("one that owns keys is not deleted", async () => {
+    const { login } = await person([]);
+    await world.all(
+      sql`insert into attune.key (ref, owner_type, owner, owner_identity, name, encrypted, value)
+        select '', 'identity', '', id, 'mine', false, '"x"' from attune.identity where login = ${login}`,
+    );
+    await expect(deleteIdentity(engine, admin, { login })).rejects.toMatchObject(conflict);
+  });
+
+  test("nobody freezes or deletes themselves", async () => {
+    const { session, login } = await person([everything]);
+    const freeze = { login, expectedUpdated: null, patch: { frozen: true } };
+    await expect(updateIdentity(engine, session, freeze)).rejects.toMatchObject(conflict);
+    await expect(deleteIdentity(engine, session, { login })).rejects.toMatchObject(conflict);
+  });
+});
+
+describe("whoever may do everything", () => {
+  test("is not the last to go, by any way and however many try at once", async () => {
+    await using own = await createWorld();
+    const { engine: other, session: root } = own;
+    const set = { ref: "default.all", grants: [everything] };
+    await createPermissionSet(other, root, set);
+    await createIdentity(other, root, { ...blank, login: "second", permissionSets: ["default.all"] });
+    const drop = (login: string, permissionSet: string) =>
+      unassignPermissionSet(other, root, { login, permissionSet }).then(
+        () => "done",
+        (error: { code: string }) => error.code,
+      );
+    const both = await Promise.all([drop("admin", "core.admin"), drop("second", "default.all")]);
+    expect(both.sort()).toEqual(["CONFLICT", "done"]);
+    await assignPermissionSet(other, root, { login: "second", permissionSet: "default.all" });
+    expect(await drop("admin", "core.admin")).toMatch(/done|CONFLICT/);
+    expect(await own.all(sql`select from attune.permission_assignment`)).not.toHaveLength(0);
+
+    // Now `second` alone holds everything, by a set that people made.
+    await own.all(sql`delete from attune.permission_assignment a using attune.permission_set s
+      where s.id = a.permission_set and s.ref = 'core.admin'`);
+    const narrow = { grants: [{ resource: "rule", actions: ["*"] }] };
+    const freeze = (login: string) =>
+      updateIdentity(other, root, { login, expectedUpdated: null, patch: { frozen: true } });
+    const change = { ref: "default.all", expectedUpdated: null, patch: narrow };
+    await expect(updatePermissionSet(other, root, change)).rejects.toMatchObject(conflict);
+    await expect(deletePermissionSet(other, root, { ref: "default.all" })).rejects.toMatchObject(conflict);
+    await expect(freeze("second")).rejects.toMatchObject(conflict);
+    await expect(deleteIdentity(other, root, { login: "second" })).rejects.toMatchObject(conflict);
+
+    // By a role as well.
+    await addPermissionSetToRole(other, root, { role: "chiefs", permissionSet: "core.admin" });
+    await assignRole(other, root, { login: "second", role: "chiefs" });
+    await updatePermissionSet(other, root, change);
+    await expect(unassignRole(other, root, { login: "second", role: "chiefs" })).rejects.toMatchObject(conflict);
+    const bring = { role: "chiefs", permissionSet: "core.admin" };
+    await expect(removePermissionSetFromRole(other, root, bring)).rejects.toMatchObject(conflict);
+    await assignPermissionSet(other, root, { login: "admin", permissionSet: "core.admin" });
+    await removePermissionSetFromRole(other, root, bring);
+    await expect(freeze("second")).resolves.toEqual({ id: expect.any(BigInt) });
+  });
+});
+
+describe("passwords and tokens", () => {
+  test("one's own password takes the current one, and ends the other sessions", async () => {
+    const { login, session } = await person([], { password });
+    const attempts = createAttempts();
+    const options = { attempts, ip: null, requestId: "r" };
+    const browser = await signIn(engine, { login, password }, options);
+    const elsewhere = await signIn(engine, { login, password }, options);
+    const { id } = await world.one<{ id: string }>(sql`select id::text from attune.identity where login = ${login}`);
+    await write(engine, (tx) => createSignInToken(tx, id));
+    const change = (currentPassword: string | null, next = "another long password") =>
+      setPassword(engine, browser.session, { login: null, currentPassword, password: next, attempts });
+    await expect(change(null)).rejects.toMatchObject({ issues: [{ path: "currentPassword" }] });
+    await expect(change("wrong")).rejects.toMatchObject({ issues: [{ path: "currentPassword" }] });
+    await expect(change(password, "short")).rejects.toMatchObject({ issues: [{ path: "password" }] });
+    await change(password);
+    expect(await findSession(engine.db, elsewhere.value)).toBeNull();
+    expect(await findSession(engine.db, browser.value)).not.toBeNull();
+    expect(session.kind).toBe("api");
+    const left = await world.all<{ kind: string }>(
+      sql`select kind from attune.token where identity = ${id}::bigint and revoked_at is null order by kind`,
+    );
+    expect(left.map(({ kind }) => kind)).toEqual(["api", "session"]);
+    await expect(signIn(engine, { login, password }, options)).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
+    for (let round = 0; round < 8; round += 1) await change("wrong").catch(() => {});
+    await expect(change("another long password")).rejects.toMatchObject({ code: "RATE_LIMITED" });
+  });
+
+  test("a token ends when it says, when it is revoked, and not after the one that made it", async () => {
+    const { session, login } = await person(manager);
+    const make = (by: Session, expiresAt: Date | null) =>
+      createApiToken(engine, by, { login: null, label: "t", expiresAt, permissionSetRefs: null });
+    const soon = new Date(Date.now() + 3600_000);
+    await expect(make(session, new Date(Date.now() - 1000))).rejects.toMatchObject({ issues: [{ path: "expiresAt" }] });
+    const passing = await make(session, soon);
+    const by = await valid(passing.value);
+    await expect(make(by, null)).rejects.toMatchObject({ issues: [{ path: "expiresAt" }] });
+    await expect(make(by, new Date(soon.getTime() + 1))).rejects.toMatchObject({ issues: [{ path: "expiresAt" }] });
+    const child = await make(by, soon);
+    await world.all(sql`update attune.token set expires_at = now() where id = ${String(passing.id)}::bigint`);
+    expect(await findSession(engine.db, passing.value ?? "")).toBeNull();
+
+    const stranger = await person([{ resource: "rule", actions: ["*"] }]);
+    const revoke = (who: Session) => revokeApiToken(engine, who, { id: child.id });
+    await expect(revoke(stranger.session)).rejects.toMatchObject({ ...notFound, kind: "token" });
+    const reader = await person([{ resource: "*", actions: ["read"] }]);
+    await expect(revoke(reader.session)).rejects.toMatchObject(forbidden);
+    await revoke(session);
+    expect(await findSession(engine.db, child.value ?? "")).toBeNull();
+    const at = () =>
+      world.one<{ at: string; by: string }>(
+        sql`select t.revoked_at::text as at, i.login as by from attune.token t join attune.identity i on i.id = t.revoked_by
+          where t.id = ${String(child.id)}::bigint`,
+      );
+    const first = await at();
+    await revokeApiToken(engine, admin, { id: child.id });
+    expect(await at()).toEqual(first);
+    expect(first.by).toBe(login);
+  });
+
+  test("of a credential only its hash is stored", async () => {
+    const { session } = await person(manager);
+    const input = { login: null, label: "secret", expiresAt: null, permissionSetRefs: null };
+    const { value = "" } = await createApiToken(engine, session, input);
+    expect(value).toMatch(/^att_api_[\w-]{43}$/);
+    const stored = JSON.stringify(
+      await world.all(sql`select * from attune.token where label = 'secret'`),
+      (_key, item) => (typeof item === "bigint" ? String(item) : item),
+    );
+    expect(stored).not.toContain(value.slice(13));
+  });
+});

@@ -1,0 +1,162 @@
+import { getNamedType, isListType, isNonNullType, isObjectType } from "graphql";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../support/until.ts";
+import { findNotices, type Notice } from "./matrix/facts.ts";
+import { type RootField, rootFields } from "./matrix/fields.ts";
+import { allows, holdsAny, type Role } from "./matrix/roles.ts";
+import { type Answer, type Follower, roles as myRoles } from "./matrix/server.ts";
+import { codes, createMatrix, globalId, localId, type Matrix } from "./matrix/setup.ts";
+
+let matrix: Matrix;
+/** What each entry of the log says to grants, by its number; what is not here is told to nobody. */
+let notices: Map<string, Notice>;
+const readNotices = async () => {
+  const found = await findNotices(matrix.world.engine.db, matrix.seeds.me, myRoles);
+  notices = new Map(found.map((notice) => [notice.id, notice]));
+};
+beforeAll(async () => {
+  matrix = await createMatrix();
+  await readNotices();
+});
+afterAll(() => matrix[Symbol.asyncDispose]());
+
+/** Whether the role is told of the entry. */
+function isTold(role: Role, notice: Notice | undefined): boolean {
+  return notice !== undefined && allows(role, notice.channel, "read", notice);
+}
+
+/** The same of the list: one's own inquiries are told, and listed as inquiries. */
+const isListed = (role: Role, notice: Notice) => isTold(role, { ...notice, always: false });
+
+const isLive = ({ field }: RootField) => {
+  const type = getNamedType(field.type);
+  return isObjectType(type) && "cursor" in type.getFields() && field.args.every(({ type }) => !isNonNullType(type));
+};
+const polls = rootFields().filter((field) => field.root === "query" && isLive(field) && isListType(field.field.type));
+const subscriptions = rootFields().filter((field) => field.root === "subscription" && isLive(field));
+/** The entry of the log that a message was made of. */
+const entryOf = (message: { cursor: string }) => message.cursor.split(".")[2] ?? "";
+
+async function poll(role: Role, name: string): Promise<string[]> {
+  const seen: string[] = [];
+  for (let after: string | null = null; ; ) {
+    const answer: Answer = await matrix.server.ask(
+      role,
+      `query($after: Cursor) { ${name}(first: 100, after: $after) { cursor } }`,
+      { after },
+    );
+    expect(answer.errors, `${role.name}: ${name}`).toBeUndefined();
+    const page: { cursor: string }[] = answer.data[name];
+    seen.push(...page.map(entryOf));
+    after = page.at(-1)?.cursor ?? null;
+    if (page.length < 100) return seen;
+  }
+}
+
+describe("the log of changes", () => {
+  test("is polled as far as each may read what it is about", async () => {
+    expect(polls.length).toBeGreaterThan(5);
+    for (const { name } of polls) {
+      const whole = await poll(matrix.admin, name);
+      expect(whole.length, name).toBeGreaterThan(1);
+      for (const role of matrix.roles) {
+        const expected = whole.filter((id) => isTold(role, notices.get(id)));
+        expect(await poll(role, name), `${role.name}: ${name}`).toEqual(expected);
+      }
+    }
+  });
+
+  test("is listed as far as each may read what it is about", async () => {
+    for (const role of matrix.roles) {
+      const answer = await matrix.server.ask(
+        role,
+        "{ notifications(first: 100, orderBy: {field: CREATED, direction: ASC}) { totalCount nodes { id channel } } }",
+      );
+      if (!holdsAny(role, "notification:read")) {
+        expect(codes(answer), role.name).toEqual(["FORBIDDEN"]);
+        continue;
+      }
+      const { totalCount, nodes } = answer.data.notifications;
+      // Who may read everything finds also what is told to nobody else.
+      const all = role.name === "core.admin" ? null : [...notices.values()].filter((notice) => isListed(role, notice));
+      if (all) expect(totalCount, role.name).toBe(all.length);
+      else expect(totalCount, role.name).toBeGreaterThan(notices.size);
+      const ids = all?.map(({ id }) => id);
+      for (const node of nodes) if (ids) expect(ids, role.name).toContain(localId(node.id)[1]);
+    }
+  });
+
+  test("is found entry by entry as far as each may read what it is about", async () => {
+    const samples = new Map([...notices.values()].map((notice) => [`${notice.channel} ${notice.pack}`, notice]));
+    for (const role of matrix.roles) {
+      for (const notice of samples.values()) {
+        const id = globalId("Notification", notice.id);
+        const { data } = await matrix.server.ask(role, "query($id: ID!) { node(id: $id) { id } }", { id });
+        expect(data.node !== null, `${role.name}: ${notice.channel} ${notice.id}`).toBe(isListed(role, notice));
+      }
+    }
+  });
+});
+
+describe("a subscription", () => {
+  const messagesOf = (name: string, { seen }: Follower) =>
+    seen.map((answer) => {
+      expect(answer.errors, name).toBeUndefined();
+      return entryOf(answer.data[name]);
+    });
+
+  test("tells each what it may read, and nothing else", async () => {
+    const everyone = [matrix.admin, ...matrix.roles];
+    const open = await Promise.all(
+      subscriptions.flatMap(({ name }) =>
+        everyone.map(async (role) => {
+          const stream = await matrix.server.follow(role, `subscription { ${name} { cursor } }`);
+          return { name, role, stream };
+        }),
+      ),
+    );
+    const tables = [
+      "pack",
+      "rule",
+      "worker",
+      "event",
+      "enforcement",
+      "execution",
+      "inquiry",
+      "key",
+      "artifact",
+      "token",
+    ];
+    const change = async (suffix: string) => {
+      for (const table of tables) {
+        for (const side of ["own", "others"] as const) {
+          const instead = table === "pack" ? { ref: `${side === "own" ? "alpha" : "beta"}${suffix}` } : {};
+          await matrix.seeds.another(table, side, table === "enforcement" ? { event: null } : instead);
+        }
+      }
+      await matrix.world.engine.wake.announce(["feed"]);
+    };
+    await change("-1");
+    const admins = open.filter(({ role }) => role === matrix.admin);
+    const enough = (count: number) =>
+      until(() => admins.every(({ stream }) => stream.seen.length >= count), `${count} messages for who reads all`);
+    await enough(2);
+    await readNotices();
+    const first = new Map(admins.map(({ name, stream }) => [name, messagesOf(name, stream)]));
+    // What comes behind it has come: whatever one of the first were told in error is there too.
+    await change("-2");
+    await enough(4);
+    await readNotices();
+    for (const { name, role, stream } of open) {
+      const whole = messagesOf(name, admins.find((each) => each.name === name)?.stream ?? stream);
+      const expected = () => whole.filter((id) => isTold(role, notices.get(id)));
+      await until(
+        () => stream.seen.length >= expected().length,
+        `${expected().length} messages: ${role.name}, ${name}`,
+      );
+      expect(messagesOf(name, stream), `${role.name}: ${name}`).toEqual(expected());
+      expect(first.get(name)?.length).toBeGreaterThan(1);
+    }
+    for (const { stream } of open) stream.stop();
+  });
+});

@@ -1,0 +1,203 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { rows } from "../../src/db/client.ts";
+import { factsOf, specs } from "./matrix/facts.ts";
+import { rootFields } from "./matrix/fields.ts";
+import {
+  alsoTaken,
+  creating,
+  creations,
+  decidedByVerbs,
+  inputs,
+  type Targeted,
+  targeted,
+  targetFor,
+} from "./matrix/mutations.ts";
+import { allows, type Facts, holdsAny, holdsWholly, type Role } from "./matrix/roles.ts";
+import { roles as myRoles } from "./matrix/server.ts";
+import { createMatrix, globalId, type Matrix } from "./matrix/setup.ts";
+
+let matrix: Matrix;
+beforeAll(async () => {
+  matrix = await createMatrix();
+});
+afterAll(() => matrix[Symbol.asyncDispose]());
+
+/** A row that the mutation may be tried with, and what it says to grants. */
+interface Target {
+  facts: Facts;
+  value: string;
+}
+
+async function makeTarget({ name, typename, by }: Targeted, side: "own" | "others"): Promise<Target> {
+  const table = specs[typename]?.table ?? "";
+  const ref = table === "pack" ? { ref: `${side}-${crypto.randomUUID()}` } : {};
+  const id = await matrix.seeds.another(table, side, { ...ref, ...targetFor(name, table) });
+  const facts = (await factsOf(matrix.world.engine.db, typename, matrix.seeds.me, myRoles)).find(
+    (row) => row.id === id,
+  );
+  if (!facts) throw new Error(`${typename} ${id} has no facts`);
+  return { facts, value: by === "id" ? globalId(typename, id) : (facts.ref ?? "") };
+}
+
+/** What the mutation answers: the name of its result's type, or the code of its refusal. */
+async function attempt(role: Role, { name, by }: Targeted, { value }: Target, more = inputs[name]): Promise<string> {
+  const type = `${name.charAt(0).toUpperCase()}${name.slice(1)}Input`;
+  const answer = await matrix.server.ask(
+    role,
+    `mutation($input: ${type}!) { ${name}(input: $input) { __typename ... on Error { message } } }`,
+    { input: { ...more, [by]: value } },
+  );
+  if (answer.errors) return answer.errors.map(({ extensions, message }) => `${extensions.code}: ${message}`).join();
+  const { __typename, message } = answer.data[name];
+  return __typename.endsWith("Payload") ? "done" : `${__typename}: ${message}`;
+}
+
+const exists = async ({ typename }: Targeted, { facts }: Target) =>
+  (
+    await rows(
+      matrix.world.engine.db,
+      sql`select from ${sql.raw(`attune.${specs[typename]?.table}`)} where id = ${facts.id}::bigint`,
+    )
+  ).length > 0;
+
+describe("every mutation", () => {
+  test("takes a grant by its field, or is known to leave it to its verb", () => {
+    const without = rootFields().filter(({ root, may, isPublic }) => root === "mutation" && !may && !isPublic);
+    expect(without.map(({ name }) => name).sort()).toEqual([...decidedByVerbs].sort());
+    expect(targeted().length).toBeGreaterThan(20);
+  });
+
+  test.each(targeted().map((each) => [each.name, each] as const))(
+    "%s is done by who may, and by nobody else",
+    async (_name, mutation) => {
+      const [resource = "", action = ""] = mutation.may.split(":");
+      const made = { own: await makeTarget(mutation, "own"), others: await makeTarget(mutation, "others") };
+      for (const side of ["own", "others"] as const) {
+        for (const { name } of matrix.roles) {
+          const role = withTargets(name, made);
+          const target = made[side];
+          const result = await attempt(role, mutation, target);
+          const place = `${name}: ${mutation.name} of ${side}: ${result}`;
+          if (allows(role, resource, action, target.facts) && holdsRest(role, mutation)) {
+            expect(result, place).toBe("done");
+            if (isSpent(mutation) || !(await exists(mutation, target))) made[side] = await makeTarget(mutation, side);
+            continue;
+          }
+          // Who knows the ref has said it; whoever asks by a number learns nothing of what there is.
+          const known =
+            mutation.by !== "id" || allows(role, resource, "read", target.facts) || !holdsAny(role, mutation.may);
+          expect(result, place).toMatch(known ? /^(ForbiddenError|FORBIDDEN|NotFoundError)\b/ : /^NotFoundError\b/);
+          expect(await exists(mutation, target), place).toBe(true);
+        }
+      }
+    },
+  );
+
+  function holdsRest(role: Role, { name }: Targeted): boolean {
+    const { ofMyself, wholly } = alsoTaken[name] ?? {};
+    if (wholly && !holdsWholly(role, wholly)) return false;
+    const [resource = "", action = ""] = ofMyself?.split(":") ?? [];
+    const myself = matrix.facts.get("Identity")?.get(matrix.seeds.me);
+    return !ofMyself || (myself !== undefined && allows(role, resource, action, myself));
+  }
+
+  /** The role, whose refs are those of the targets too, and who reads the identities that an input may name. */
+  function withTargets(name: string, { own, others }: Record<"own" | "others", Target>): Role {
+    const role = matrix.roles.find((each) => each.name === name);
+    if (!role) throw new Error(`there is no role ${name}`);
+    const more = (refs: string[] | undefined, { facts }: Target) => (refs && facts.ref ? [...refs, facts.ref] : refs);
+    const grants = role.grants.map(({ constraints = {}, ...grant }) => ({
+      ...grant,
+      constraints: {
+        ...constraints,
+        refs: more(constraints.refs, own),
+        except_refs: name === "except_refs" ? more(constraints.except_refs, others) : constraints.except_refs,
+      },
+    }));
+    return { ...role, grants };
+  }
+
+  /** What happens once to each row. */
+  const isSpent = ({ name }: Targeted) => name.startsWith("cancel");
+
+  test.each(creations())("%s makes what one may make, and nothing else", async (name) => {
+    const { typename, input } = creating[name] ?? { typename: "", input: {} };
+    const { resource = "", table = "" } = specs[typename] ?? {};
+    const by = typename === "Identity" ? "login" : "ref";
+    for (const [index, role] of matrix.roles.entries()) {
+      for (const pack of ["alpha", "beta"]) {
+        const ref = refOf(typename, pack, `made_${index}`);
+        // What a row of the type cannot say, it does not say when it is made either.
+        const says = specs[typename];
+        const facts = {
+          id: "",
+          ref,
+          pack: says?.pack ? (ref.split(".", 1)[0] ?? "") : null,
+          owner: typename === "Rule" ? matrix.seeds.me : null,
+          always: false,
+        };
+        const result = await attempt(role, { name, by, may: "", typename }, { value: ref, facts }, input);
+        const made = await rows(
+          matrix.world.engine.db,
+          sql`select from ${sql.raw(`attune.${table} t`)} where ${sql.raw(specs[typename]?.ref ?? "")} = ${ref}`,
+        );
+        const place = `${role.name}: ${name} of ${ref}: ${result}`;
+        if (!allows(role, resource, "create", facts)) expect(result, place).toMatch(/^(ForbiddenError|FORBIDDEN)\b/);
+        // What it refers to, a role with constraints may not use.
+        else if (holdsWholly(role, `${resource}:create`)) expect(result, place).toBe("done");
+        expect(made.length, place).toBe(result === "done" ? 1 : 0);
+      }
+    }
+  });
+
+  function refOf(typename: string, pack: string, name: string): string {
+    if (["Pack", "Identity", "Artifact"].includes(typename)) return `${pack}_${name}`;
+    return typename === "Runtime" ? `${pack}.action.${name}` : `${pack}.${name}`;
+  }
+});
+
+describe("what is said of a row that is there", () => {
+  const updates = targeted().filter(({ name, may }) => name.startsWith("update") && may.endsWith(":update"));
+  const all = targeted().filter(({ may, by }) => /:(update|delete)$/.test(may) && ["ref", "id", "login"].includes(by));
+
+  test.each(updates.map((each) => [each.name, each] as const))(
+    "%s without a field answers the row unchanged",
+    async (_name, mutation) => {
+      const table = specs[mutation.typename]?.table ?? "";
+      const target = await makeTarget(mutation, "own");
+      const read = () =>
+        rows(
+          matrix.world.engine.db,
+          sql`select to_jsonb(t) as row from ${sql.raw(`attune.${table}`)} t where id = ${target.facts.id}::bigint`,
+        );
+      const before = await read();
+      const type = `${mutation.name.charAt(0).toUpperCase()}${mutation.name.slice(1)}Input`;
+      const answer = await matrix.server.ask(
+        matrix.admin,
+        `mutation($input: ${type}!) { result: ${mutation.name}(input: $input) { ... on ${type.replace("Input", "Payload")} { row: ${mutation.typename.charAt(0).toLowerCase()}${mutation.typename.slice(1)} { id } } } }`,
+        { input: { [mutation.by]: target.value } },
+      );
+      expect(answer.errors).toBeUndefined();
+      expect(answer.data.result.row.id).toBe(globalId(mutation.typename, target.facts.id));
+      expect(await read()).toEqual(before);
+    },
+  );
+
+  test.each(all.map((each) => [each.name, each] as const))(
+    "%s of a row that is not there is a NotFoundError",
+    async (_name, mutation) => {
+      const value =
+        mutation.by === "id"
+          ? globalId(mutation.typename, "999999999")
+          : (missing[mutation.typename] ?? "alpha.missing");
+      const result = await attempt(matrix.admin, mutation, {
+        value,
+        facts: { id: "", ref: null, pack: null, owner: null, always: false },
+      });
+      expect(result).toMatch(/^NotFoundError: There is no [a-z_ ]+ "[^"]+"\.$/);
+    },
+  );
+
+  const missing: Readonly<Record<string, string>> = { Pack: "missing", Runtime: "alpha.action.missing" };
+});

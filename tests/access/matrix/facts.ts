@@ -1,0 +1,133 @@
+import { type SQL, sql } from "drizzle-orm";
+import { type Db, rows } from "../../../src/db/client.ts";
+import type { Facts } from "./roles.ts";
+
+/** What a type's rows say to grants: SQL over `t`, a row of its table. What is missing is null, or never. */
+interface Spec {
+  table: string;
+  resource: string;
+  ref?: string;
+  pack?: string;
+  owner?: string;
+  always?: string;
+  from?: string;
+  /** What of the list is compared, where it grows while it is read. */
+  where?: string;
+}
+
+const first = (column: string) => `split_part(${column}, '.', 1)`;
+const dotted = (table: string, column = "t.ref"): Spec => ({
+  table,
+  resource: table,
+  ref: column,
+  pack: first(column),
+});
+const artifactOwner =
+  "case when a.scope = 'identity' then (select i.id from attune.identity i where i.login = a.owner) end";
+
+/** Every type with an id of its own. `{me}` is the identity that asks, `{roles}` are its roles. */
+export const specs: Readonly<Record<string, Spec>> = {
+  Pack: { table: "pack", resource: "pack", ref: "t.ref", pack: "t.ref" },
+  Runtime: dotted("runtime"),
+  Action: dotted("action"),
+  Trigger: dotted("trigger"),
+  Sensor: dotted("sensor"),
+  Rule: { ...dotted("rule"), owner: "t.owner" },
+  Policy: dotted("policy"),
+  WorkflowDefinition: dotted("workflow_definition"),
+  PermissionSet: dotted("permission_set"),
+  Event: dotted("event", "t.trigger_ref"),
+  Enforcement: dotted("enforcement", "t.rule_ref"),
+  Execution: { ...dotted("execution", "t.action_ref"), owner: "t.executor" },
+  Inquiry: {
+    table: "inquiry",
+    resource: "inquiry",
+    owner: "t.assigned_to",
+    always: "t.assigned_to = {me} or t.assigned_role in ({roles})",
+  },
+  Identity: { table: "identity", resource: "identity", ref: "t.login", owner: "t.id", always: "t.id = {me}" },
+  ApiToken: { table: "token", resource: "token", owner: "t.identity", always: "t.identity = {me}" },
+  Key: { table: "key", resource: "key", ref: "t.ref", owner: "t.owner_identity", always: "t.owner_identity = {me}" },
+  Artifact: {
+    table: "artifact",
+    resource: "artifact",
+    from: "attune.artifact t, lateral (select t.*) a",
+    ref: "t.ref",
+    owner: artifactOwner,
+    always: "t.visibility = 'public'",
+  },
+  ArtifactVersion: {
+    table: "artifact_version",
+    resource: "artifact",
+    from: "attune.artifact_version t join attune.artifact a on a.id = t.artifact",
+    ref: "a.ref",
+    owner: artifactOwner,
+    always: "a.visibility = 'public'",
+  },
+  Worker: { table: "worker", resource: "worker", ref: "t.name" },
+  AuditEvent: {
+    table: "audit_event",
+    resource: "audit_event",
+    owner: "t.actor",
+    where: 'created: {lt: "2026-02-01T00:00:00Z"}',
+  },
+};
+
+/** The facts of every row of the type. */
+export async function factsOf(db: Db, typename: string, me: string, roles: readonly string[]): Promise<Facts[]> {
+  const spec = specs[typename];
+  if (!spec) throw new Error(`${typename} has no facts: add it to tests/access/matrix/facts.ts`);
+  const { table, ref = "null", pack = "null", owner = "null", always = "false", from = `attune.${table} t` } = spec;
+  const filled = always.replaceAll("{me}", me).replace("{roles}", roles.map((role) => `'${role}'`).join());
+  return await rows<Facts>(
+    db,
+    sql.raw(`select t.id::text as "id", (${ref})::text as "ref", (${pack})::text as "pack", (${owner})::text as "owner",
+      coalesce(${filled}, false) as "always" from ${from} order by t.id`),
+  );
+}
+
+/** An entry of the notification log: what it says of its entity, and of which resource. */
+export interface Notice extends Facts {
+  channel: string;
+}
+
+const told = (table: string, column: string, of = "entity") =>
+  `(select x.${column} from attune.${table} x where x.id = n.${of})`;
+const asker =
+  "(select x.action_ref from attune.inquiry q join attune.execution x on x.id = q.execution where q.id = n.entity)";
+
+/** By channel. An entry says less than its entity: nothing of whose a rule, a key, a token or an artifact is. */
+const notices: Readonly<Record<string, Omit<Spec, "table" | "resource">>> = {
+  execution: {
+    ref: told("execution", "action_ref"),
+    pack: first(told("execution", "action_ref")),
+    owner: told("execution", "executor"),
+  },
+  event: { ref: told("event", "trigger_ref"), pack: first(told("event", "trigger_ref")) },
+  enforcement: { ref: told("enforcement", "rule_ref"), pack: first(told("enforcement", "rule_ref")) },
+  inquiry: {
+    ref: asker,
+    pack: first(asker),
+    owner: told("inquiry", "assigned_to"),
+    always: `${told("inquiry", "assigned_to")} = {me} or ${told("inquiry", "assigned_role")} in ({roles})`,
+  },
+  worker: { ref: told("worker", "name") },
+  rule: { ref: told("rule", "ref"), pack: told("rule", "pack_ref") },
+  pack: { ref: told("pack", "ref"), pack: told("pack", "ref") },
+  key: { ref: told("key", "ref") },
+  artifact: { ref: told("artifact", "ref") },
+  token: {},
+};
+
+/** Every entry of the log with what it says; those of channels that nobody is told of by a grant are left out. */
+export async function findNotices(db: Db, me: string, roles: readonly string[]): Promise<Notice[]> {
+  const parts = Object.entries(notices).map(
+    ([channel, { ref = "null", pack = "null", owner = "null", always = "false" }]) => {
+      const filled = always.replaceAll("{me}", me).replaceAll("{roles}", roles.map((role) => `'${role}'`).join());
+      return `select n.id::text as "id", n.channel as "channel", (${ref})::text as "ref", (${pack})::text as "pack", (${owner})::text as "owner",
+      coalesce(${filled}, false) as "always" from attune.notification n where n.channel = '${channel}'`;
+    },
+  );
+  const found: SQL = sql.raw(parts.join("\nunion all "));
+  return await rows<Notice>(db, found);
+}

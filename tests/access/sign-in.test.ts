@@ -1,0 +1,259 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createAttempts } from "../../src/access/attempts.ts";
+import { credentialOf } from "../../src/access/cookie.ts";
+import { createIdentity, updateIdentity } from "../../src/access/identity.ts";
+import { createKeyring } from "../../src/access/keyring.ts";
+import { createOrigins } from "../../src/access/origin.ts";
+import { createSessions, findSession, type Sessions } from "../../src/access/sessions.ts";
+import { signIn, signInByLink, signOut } from "../../src/access/sign-in.ts";
+import { createSignInToken } from "../../src/access/token.ts";
+import { write } from "../../src/db/engine.ts";
+import { createGraphQL } from "../../src/graphql/server.ts";
+import { type Api, startApi } from "../../src/http/api.ts";
+import { createFeed, type Feed } from "../../src/notifier/feed.ts";
+import type { TestEngine } from "../support/database.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+const password = "correct horse battery";
+const day = 24 * 3600_000;
+
+let world: World;
+let engine: TestEngine;
+let sessions: Sessions;
+let feed: Feed;
+let api: Api;
+
+beforeAll(async () => {
+  world = await createWorld();
+  engine = world.engine;
+  sessions = createSessions(engine.db, engine.log);
+  feed = await createFeed(engine);
+  const keyed = { ...engine, keyring: createKeyring(Buffer.alloc(32, 1)) };
+  const origins = createOrigins({ host: "127.0.0.1", hosts: [], corsOrigins: [] });
+  const attempts = createAttempts();
+  const graphql = createGraphQL({
+    engine: keyed,
+    feed,
+    sessions,
+    origins,
+    attempts,
+    authenticate: async (credentials) => {
+      const credential = credentialOf(credentials);
+      return credential === null ? null : await sessions.find(credential);
+    },
+  });
+  api = await startApi({
+    engine: keyed,
+    host: "127.0.0.1",
+    port: 0,
+    origins,
+    attempts,
+    graphql: (request, response, context) => graphql(request, response, context),
+    attachSockets: () => async () => {},
+  });
+  await Promise.all(["ada", "bob", "eve"].map(make));
+});
+
+afterAll(async () => {
+  await api.close();
+  await sessions.close();
+  await feed.close();
+  await world[Symbol.asyncDispose]();
+});
+
+async function make(login: string): Promise<void> {
+  const fields = { displayName: null, attributes: {}, roles: [], permissionSets: [] };
+  await createIdentity(engine, world.session, { ...fields, login, password });
+}
+
+interface Entry {
+  event: string;
+  outcome: string;
+  login: string | null;
+  actor: string | null;
+  ref: string | null;
+  ip: string | null;
+  details: { reason: string } | null;
+}
+
+/** What the audit trail says of a request. */
+const trail = (requestId: string) =>
+  world.all<Entry>(
+    sql`select event_type as event, outcome::text, actor_login as login, actor::text, resource_ref as ref, host(ip) as ip, details
+      from attune.audit_event where request_id = ${requestId} and category = 'sign_in' order by id`,
+  );
+
+let requests = 0;
+function from(attempts = createAttempts(), ip = "192.0.2.1") {
+  requests += 1;
+  return { attempts, ip, requestId: `request ${requests}` };
+}
+
+describe("signing in", () => {
+  test("by the password begins a session of thirty days, and the trail says so", async () => {
+    const options = from();
+    const { value, expiresAt, session } = await signIn(engine, { login: "ada", password }, options);
+    expect(await findSession(engine.db, value)).toMatchObject({ login: "ada", kind: "session" });
+    expect(Math.abs(expiresAt.getTime() - Date.now() - 30 * day)).toBeLessThan(60_000);
+    expect(await trail(options.requestId)).toEqual([
+      {
+        event: "signIn",
+        outcome: "success",
+        login: "ada",
+        actor: String(session.identityId),
+        ref: "ada",
+        ip: "192.0.2.1",
+        details: null,
+      },
+    ]);
+    const stored = await world.all(
+      sql`select from attune.token where token_hash = ${value} or prefix is not null and kind = 'session'`,
+    );
+    expect(stored).toEqual([]);
+  });
+
+  test.each([
+    ["the password is wrong", { login: "ada", password: "not her password" }, "ada"],
+    ["there is no such login", { login: "nobody", password }, "nobody"],
+    ["it has no password", { login: "admin", password }, "admin"],
+    ["there is no such login", { login: "' or 1 = 1 --", password }, null],
+    ["there is no such login", { login: "a password by mistake", password }, null],
+  ])("is refused in the same words when %s", async (reason, input, login) => {
+    const options = from();
+    await expect(signIn(engine, input, options)).rejects.toMatchObject({
+      code: "UNAUTHENTICATED",
+      message: "The login or the password is wrong.",
+    });
+    expect(await trail(options.requestId)).toEqual([
+      { event: "signIn", outcome: "denied", login, actor: null, ref: login, ip: "192.0.2.1", details: { reason } },
+    ]);
+  });
+
+  test("is refused to who is frozen, who is let in again later", async () => {
+    const freeze = (frozen: boolean) =>
+      updateIdentity(engine, world.session, { login: "bob", expectedUpdated: null, patch: { frozen } });
+    const { value } = await signIn(engine, { login: "bob", password }, from());
+    await freeze(true);
+    const options = from();
+    await expect(signIn(engine, { login: "bob", password }, options)).rejects.toMatchObject({
+      code: "UNAUTHENTICATED",
+    });
+    expect(await trail(options.requestId)).toMatchObject([{ outcome: "denied", details: { reason: "it is frozen" } }]);
+    expect(await findSession(engine.db, value)).toBeNull();
+    await freeze(false);
+    expect(await findSession(engine.db, value)).not.toBeNull();
+  });
+
+  test("by a link works once, for one of many at a time", async () => {
+    const token = await write(engine, (tx) => createSignInToken(tx, String(world.session.identityId)));
+    const all = Array.from({ length: 5 }, () => from());
+    const results = await Promise.allSettled(all.map((options) => signInByLink(engine, { token }, options)));
+    expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    const entries = (await Promise.all(all.map(({ requestId }) => trail(requestId)))).flat();
+    expect(entries.map(({ event, outcome }) => `${event} ${outcome}`).sort()).toEqual([
+      ...Array.from({ length: 4 }, () => "signInByLink denied"),
+      "signInByLink success",
+    ]);
+  });
+
+  test("after ten failures waits, with the right password too, and the trail says it once", async () => {
+    const attempts = createAttempts();
+    const guess = (word: string, options = from(attempts)) =>
+      signIn(engine, { login: "eve", password: word }, options).then(
+        () => "in",
+        (error: { code: string }) => error.code,
+      );
+    const guesses = await Promise.all(Array.from({ length: 14 }, (_, index) => guess(`guess number ${index}`)));
+    expect(guesses.filter((code) => code === "UNAUTHENTICATED")).toHaveLength(10);
+    expect(guesses.filter((code) => code === "RATE_LIMITED")).toHaveLength(4);
+    const late = from(attempts);
+    await expect(signIn(engine, { login: "eve", password }, late)).rejects.toMatchObject({
+      code: "RATE_LIMITED",
+      retryAfterSeconds: expect.any(Number),
+    });
+    expect(await trail(late.requestId)).toEqual([]);
+    const told = await world.all(
+      sql`select from attune.audit_event where details ->> 'reason' = 'too many attempts have failed' and actor_login = 'eve'`,
+    );
+    expect(told).toHaveLength(1);
+    expect(await signIn(engine, { login: "ada", password }, from(attempts))).toMatchObject({
+      session: { login: "ada" },
+    });
+  });
+
+  test("and out ends the session, or all of them", async () => {
+    const begin = () => signIn(engine, { login: "ada", password }, from());
+    const [one, two, three] = [await begin(), await begin(), await begin()];
+    expect(await signOut(engine, one.session, { everywhere: false })).toEqual({ ended: 1 });
+    expect(await findSession(engine.db, one.value)).toBeNull();
+    expect(await findSession(engine.db, two.value)).not.toBeNull();
+    const { ended } = await signOut(engine, two.session, { everywhere: true });
+    expect(ended).toBeGreaterThanOrEqual(2);
+    expect(await findSession(engine.db, three.value)).toBeNull();
+    const token = { ...two.session, kind: "api" as const };
+    await expect(signOut(engine, token, { everywhere: true })).rejects.toMatchObject({ code: "CONFLICT" });
+  });
+});
+
+describe("a session in use", () => {
+  const aged = (id: bigint, left: string) =>
+    world.all(
+      sql`update attune.token set expires_at = now() + ${left}::interval, last_used_at = now() - interval '1 hour'
+        where id = ${String(id)}::bigint`,
+    );
+  const stored = (id: bigint) =>
+    world.one<{ used: string; left: number }>(
+      sql`select last_used_at::text as used, extract(epoch from expires_at - now())::float8 as left
+        from attune.token where id = ${String(id)}::bigint`,
+    );
+
+  test("lives on, which is written once a day, and its use once a minute", async () => {
+    const { value, session } = await signIn(engine, { login: "ada", password }, from());
+    const look = async () => {
+      sessions.refresh();
+      const found = await sessions.find(value);
+      if (!found) throw new Error("the session is over");
+      return sessions.wasExtended(found);
+    };
+    const { used } = await stored(session.tokenId);
+    expect(await look()).toBe(false);
+    expect((await stored(session.tokenId)).used).toBe(used); // signing in was a use
+
+    await aged(session.tokenId, "29 days 1 hour");
+    expect(await look()).toBe(false);
+    expect((await stored(session.tokenId)).left).toBeLessThan((29 * day + 2 * 3600_000) / 1000);
+
+    await aged(session.tokenId, "28 days");
+    expect(await look()).toBe(true);
+    expect((await stored(session.tokenId)).left).toBeGreaterThan((29.9 * day) / 1000);
+    expect(await look()).toBe(false);
+  });
+
+  test("tells the browser's cookie of its new end, and a revoked one does not live on", async () => {
+    const { value, session } = await signIn(engine, { login: "ada", password }, from());
+    const ask = async () => {
+      sessions.refresh();
+      const response = await fetch(`${api.url}/graphql`, {
+        method: "POST",
+        headers: { "content-type": "application/json", cookie: `attune_session=${value}`, origin: api.url },
+        body: JSON.stringify({ query: "{ viewer { identity { login } } }" }),
+      });
+      return { answer: await response.json(), cookie: response.headers.get("set-cookie") };
+    };
+    const me = { data: { viewer: { identity: { login: "ada" } } } };
+    expect(await ask()).toEqual({ answer: expect.objectContaining(me), cookie: null });
+    await aged(session.tokenId, "2 days");
+    expect(await ask()).toEqual({
+      answer: expect.objectContaining(me),
+      cookie: `attune_session=${value}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000`,
+    });
+    await aged(session.tokenId, "2 days");
+    await signOut(engine, session, { everywhere: false });
+    expect(await ask()).toMatchObject({
+      answer: { errors: [{ extensions: { code: "UNAUTHENTICATED" } }] },
+      cookie: null,
+    });
+    expect((await stored(session.tokenId)).left).toBeLessThan((3 * day) / 1000);
+  });
+});

@@ -1,0 +1,129 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Grant } from "../../src/access/grants.ts";
+import type { Session } from "../../src/access/session.ts";
+import { createAction, deleteAction, updateAction } from "../../src/catalog/action.ts";
+import { setEnabled } from "../../src/catalog/locked.ts";
+import { action } from "../../src/db/tables/action.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+let world: World;
+beforeAll(async () => {
+  world = await createWorld();
+  await world.startWorker();
+});
+afterAll(() => world[Symbol.asyncDispose]());
+
+const noop = { runtime: "core.action.builtin", entrypoint: "core.noop" };
+const make = (ref: string, fields: object = {}, session: Session = world.session) =>
+  createAction(world.engine, session, { ref, ...noop, ...fields });
+const change = (ref: string, patch: object, session: Session = world.session) =>
+  updateAction(world.engine, session, { ref, patch });
+const holding = (...grants: Grant[]): Session => ({ ...world.session, grants });
+const look = (ref: string) =>
+  world.one<{ row: Record<string, unknown> }>(sql`select to_jsonb(a) as row from attune.action a where ref = ${ref}`);
+
+describe("an action made by hand", () => {
+  test("runs a built-in under its own parameters, and a file of its pack's release", async () => {
+    await make("default.ping", { paramSchema: { note: { type: "string", default: "hi" } }, timeoutSeconds: 5 });
+    const ping = await world.ended(await world.execute("default.ping"));
+    expect(ping).toMatchObject({ status: "completed", config: { note: "hi" } });
+    await make("core.loud", {
+      runtime: "core.action.shell",
+      entrypoint: "actions/echo.sh",
+      parameterDelivery: "file",
+      parameterFormat: "dotenv",
+      paramSchema: { message: { type: "string", default: "loud" } },
+    });
+    const loud = await world.ended(await world.execute("core.loud"));
+    expect(loud.result).toMatchObject({ exit_code: 0, data: expect.stringContaining("loud") });
+  });
+
+  test("cannot run anything else", async () => {
+    const entrypoint = (fields: object) => make("default.odd", fields);
+    const refused = (message: string) => ({
+      code: "BAD_USER_INPUT",
+      issues: [{ path: "entrypoint", message: expect.stringContaining(message) }],
+    });
+    await expect(entrypoint({ entrypoint: "core.nop" })).rejects.toMatchObject(refused('did you mean "core.noop"?'));
+    await expect(entrypoint({ entrypoint: "core.inquire" })).rejects.toMatchObject(refused("one of"));
+    const shell = { runtime: "core.action.shell", entrypoint: "actions/echo.sh" };
+    await expect(entrypoint(shell)).rejects.toMatchObject(refused("core.action.builtin can be used in any pack"));
+    for (const path of ["../../etc/passwd", "/bin/sh", "actions/shell.sh"]) {
+      await expect(make("core.odd", { ...shell, entrypoint: path })).rejects.toMatchObject(refused("one of"));
+    }
+    await expect(entrypoint({ runtime: "core.action.none" })).rejects.toMatchObject({
+      code: "NOT_FOUND",
+      kind: "runtime",
+    });
+    await expect(entrypoint({ runtime: "core.sensor.shell" })).rejects.toMatchObject({ issues: [{ path: "runtime" }] });
+    await expect(make("nowhere.odd")).rejects.toMatchObject({ code: "NOT_FOUND", kind: "pack" });
+  });
+
+  test("is refused with every fault at its path", async () => {
+    await expect(
+      make("default.faulty", { paramSchema: { message: { type: "txt" } }, timeoutSeconds: 0, label: "" }),
+    ).rejects.toMatchObject({
+      issues: expect.arrayContaining(
+        ["paramSchema.message.type", "timeoutSeconds", "label"].map((path) => expect.objectContaining({ path })),
+      ),
+    });
+    await make("default.twice");
+    await expect(make("default.twice")).rejects.toMatchObject({ code: "CONFLICT" });
+  });
+
+  test("is no way around a grant: of running what it runs, or of its permission sets", async () => {
+    const maker = holding(
+      { resource: "action", actions: ["create", "update"] },
+      { resource: "action", actions: ["execute"], constraints: { except_refs: ["core.noop"] } },
+    );
+    await expect(make("default.detour", {}, maker)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    await make("default.detour", { entrypoint: "core.http_request" }, maker);
+    await expect(change("default.detour", noop, maker)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    const sets = { entrypoint: "core.http_request", permissionSetRefs: ["core.admin"] };
+    await expect(make("default.grand", sets, maker)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    await make("default.grand", sets);
+    await expect(change("default.grand", { label: "Mine" }, maker)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    await expect(make("default.no_set", { permissionSetRefs: ["core.none"] })).rejects.toMatchObject({
+      issues: [{ path: "permissionSetRefs.0" }],
+    });
+    const reader = holding({ resource: "action", actions: ["read"] });
+    await expect(change("default.grand", {}, reader)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    await expect(change("default.missing", {}, reader)).rejects.toMatchObject({ code: "FORBIDDEN" });
+  });
+
+  test("changes in the fields that are given, and in none when none is", async () => {
+    await make("default.changing", { description: "Before.", timeoutSeconds: 5 });
+    const { row } = await look("default.changing");
+    await change("default.changing", {});
+    expect((await look("default.changing")).row).toEqual(row);
+    await change("default.changing", { timeoutSeconds: null, outputFormat: "json", label: null });
+    expect((await look("default.changing")).row).toMatchObject({
+      timeout_seconds: null,
+      output_format: "json",
+      label: "default.changing",
+      description: "Before.",
+    });
+    await expect(change("default.gone", {})).rejects.toMatchObject({ code: "NOT_FOUND", ref: "default.gone" });
+  });
+
+  test("is deleted, and what ran of it keeps its ref", async () => {
+    const { engine, session } = world;
+    await make("default.brief");
+    const id = await world.execute("default.brief");
+    await world.ended(id);
+    await deleteAction(engine, session, { ref: "default.brief" });
+    expect(await world.execution(id)).toMatchObject({ action: null, status: "completed" });
+    await expect(deleteAction(engine, session, { ref: "default.brief" })).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+});
+
+test("of a pack's own action only the switch is people's", async () => {
+  const { engine, session } = world;
+  await expect(change("core.echo", { label: "Mine" })).rejects.toMatchObject({ code: "CONFLICT" });
+  await expect(deleteAction(engine, session, { ref: "core.echo" })).rejects.toMatchObject({ code: "CONFLICT" });
+  await setEnabled(engine, session, { table: action, ref: "core.echo", enabled: false });
+  await expect(world.execute("core.echo", { message: "x" })).rejects.toMatchObject({ code: "CONFLICT" });
+  await change("core.echo", { enabled: true });
+  expect((await look("core.echo")).row).toMatchObject({ enabled: true });
+});

@@ -1,0 +1,113 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Grant } from "../../src/access/grants.ts";
+import type { Session } from "../../src/access/session.ts";
+import { setEnabled } from "../../src/catalog/locked.ts";
+import { createPolicy, deletePolicy, type PolicyFields, updatePolicy } from "../../src/catalog/policy.ts";
+import { policy } from "../../src/db/tables/policy.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+let world: World;
+beforeAll(async () => {
+  world = await createWorld();
+});
+afterAll(() => world[Symbol.asyncDispose]());
+
+const atMost = (threshold: number) => ({ method: "enqueue", threshold }) as const;
+const make = (ref: string, fields: PolicyFields = atMost(1), session: Session = world.session) =>
+  createPolicy(world.engine, session, { ref, ...fields });
+const change = (ref: string, patch: PolicyFields, session: Session = world.session) =>
+  updatePolicy(world.engine, session, { ref, patch });
+const remove = (ref: string, session: Session = world.session) => deletePolicy(world.engine, session, { ref });
+const holding = (...grants: Grant[]): Session => ({ ...world.session, grants });
+const look = (ref: string) =>
+  world.one<Record<string, unknown>>(
+    sql`select p.name, p.enabled, p.method, p.threshold, p.rate_max as rate, p.rate_window_seconds as seconds, a.ref as action, k.ref as pack
+      from attune.policy p left join attune.action a on a.id = p.action left join attune.pack k on k.id = p.pack where p.ref = ${ref}`,
+  );
+
+describe("a policy", () => {
+  test("is about an action, a pack's actions, or all", async () => {
+    await make("default.all");
+    expect(await look("default.all")).toMatchObject({ name: "default.all", action: null, pack: null, threshold: 1 });
+    await make("default.one", {
+      ...atMost(2),
+      action: "core.echo",
+      parameters: ["message"],
+      tags: ["x"],
+      priority: -1,
+    });
+    expect(await look("default.one")).toMatchObject({ action: "core.echo", pack: null });
+    await make("default.packs", { rateMax: 5, rateWindowSeconds: 60, pack: "core" });
+    expect(await look("default.packs")).toMatchObject({ pack: "core", method: null, rate: 5, seconds: 60 });
+    await expect(make("default.odd", { ...atMost(1), action: "core.none" })).rejects.toMatchObject({ kind: "action" });
+    await expect(make("default.odd", { ...atMost(1), pack: "none" })).rejects.toMatchObject({ kind: "pack" });
+    await expect(make("nowhere.odd")).rejects.toMatchObject({ code: "NOT_FOUND", kind: "pack" });
+    await expect(make("default.all")).rejects.toMatchObject({ code: "CONFLICT" });
+  });
+
+  test.each<[string, PolicyFields, string[]]>([
+    ["nothing to limit", {}, ["threshold"]],
+    ["a method without a threshold", { method: "cancel" }, ["threshold"]],
+    ["a threshold without a method", { threshold: 1 }, ["method"]],
+    ["half a rate", { ...atMost(1), rateMax: 1 }, ["rateWindowSeconds"]],
+    ["the other half", { rateWindowSeconds: 1 }, ["rateMax"]],
+    [
+      "limits of nothing",
+      { method: "cancel", threshold: 0, rateMax: -1, rateWindowSeconds: 0 },
+      ["threshold", "rateMax", "rateWindowSeconds"],
+    ],
+    ["two faults at once", { threshold: 1, rateMax: 1 }, ["method", "rateWindowSeconds"]],
+    ["an action and a pack", { ...atMost(1), action: "core.echo", pack: "core" }, ["pack"]],
+  ])("with %s is refused at its fields", async (_what, fields, paths) => {
+    await expect(make("default.faulty", fields)).rejects.toMatchObject({
+      code: "BAD_USER_INPUT",
+      issues: paths.map((path) => expect.objectContaining({ path })),
+    });
+  });
+
+  test("changes in the fields that are given, and must make sense as it becomes", async () => {
+    await make("default.changing", { ...atMost(3), action: "core.echo" });
+    await change("default.changing", {});
+    await change("default.changing", { threshold: 4 });
+    expect(await look("default.changing")).toMatchObject({ threshold: 4, method: "enqueue", action: "core.echo" });
+    await change("default.changing", {
+      method: null,
+      threshold: null,
+      rateMax: 1,
+      rateWindowSeconds: 5,
+      action: null,
+      pack: "core",
+    });
+    expect(await look("default.changing")).toMatchObject({ threshold: null, rate: 1, action: null, pack: "core" });
+    await expect(change("default.changing", { rateMax: null })).rejects.toMatchObject({
+      issues: [{ path: "rateMax" }],
+    });
+    await expect(change("default.changing", { action: "core.echo" })).rejects.toMatchObject({
+      issues: [{ path: "pack" }],
+    });
+    await setEnabled(world.engine, world.session, { table: policy, ref: "default.changing", enabled: false });
+    expect(await look("default.changing")).toMatchObject({ enabled: false });
+    await remove("default.changing");
+    await expect(remove("default.changing")).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await expect(change("default.changing", {})).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+
+  test("reaches no further than the grants of whoever makes or changes it", async () => {
+    const local = holding({
+      resource: "policy",
+      actions: ["create", "update", "delete"],
+      constraints: { pack_refs: ["default"] },
+    });
+    await expect(make("default.global", atMost(1), local)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    await expect(make("default.core", { ...atMost(1), action: "core.echo" }, local)).rejects.toMatchObject({
+      code: "FORBIDDEN",
+    });
+    await make("default.local", { ...atMost(1), pack: "default" }, local);
+    await expect(change("default.local", { pack: null }, local)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    await make("default.wide");
+    await expect(change("default.wide", { pack: "default" }, local)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    await expect(remove("default.wide", local)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    await remove("default.local", local);
+  });
+});

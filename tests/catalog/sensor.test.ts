@@ -1,0 +1,84 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { setEnabled } from "../../src/catalog/locked.ts";
+import { createSensor, deleteSensor, updateSensor } from "../../src/catalog/sensor.ts";
+import { sensor } from "../../src/db/tables/sensor.ts";
+import { createTrigger, updateTrigger } from "../../src/event/trigger.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+let world: World;
+beforeAll(async () => {
+  world = await createWorld();
+});
+afterAll(() => world[Symbol.asyncDispose]());
+
+const python = { runtime: "core.sensor.python", entrypoint: "sensors/watch.py" };
+const make = (ref: string, fields = {}) => createSensor(world.engine, world.session, { ref, ...python, ...fields });
+const change = (ref: string, patch: object) => updateSensor(world.engine, world.session, { ref, patch });
+const look = (ref: string) =>
+  world.one<{ row: Record<string, unknown> }>(sql`select to_jsonb(s) as row from attune.sensor s where ref = ${ref}`);
+
+describe("a sensor", () => {
+  test("is made in a runtime of sensors, with settings that fit", async () => {
+    const paramSchema = { every: { type: "integer", default: 5 }, path: { type: "string", required: true } };
+    await make("default.watch", { paramSchema, config: { path: "/tmp" } });
+    expect((await look("default.watch")).row).toMatchObject({
+      runtime_ref: "core.sensor.python",
+      is_adhoc: true,
+      config: { every: 5, path: "/tmp" },
+    });
+    await expect(make("default.odd", { runtime: "core.action.python" })).rejects.toMatchObject({
+      issues: [{ path: "runtime", message: expect.stringContaining("sensors") }],
+    });
+    await expect(make("default.odd", { runtime: "core.sensor.none" })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await expect(make("default.odd", { entrypoint: "../x", label: "" })).rejects.toMatchObject({
+      issues: expect.arrayContaining([
+        expect.objectContaining({ path: "entrypoint" }),
+        expect.objectContaining({ path: "label" }),
+      ]),
+    });
+    await expect(make("default.odd", { paramSchema, config: { every: "x" } })).rejects.toMatchObject({
+      issues: [{ path: "config.path" }, { path: "config.every" }],
+    });
+    await expect(make("default.watch")).rejects.toMatchObject({ code: "CONFLICT" });
+  });
+
+  test("changes in the fields that are given, and in none when none is", async () => {
+    await make("default.changing", { config: { free: true } });
+    const { row } = await look("default.changing");
+    await change("default.changing", {});
+    expect((await look("default.changing")).row).toEqual(row);
+    await change("default.changing", { runtime: "core.sensor.nodejs", config: null });
+    expect((await look("default.changing")).row).toMatchObject({ runtime_ref: "core.sensor.nodejs" });
+    await expect(change("default.changing", { runtime: "core.action.nodejs" })).rejects.toMatchObject({
+      issues: [{ path: "runtime" }],
+    });
+    const { engine, session } = world;
+    await setEnabled(engine, session, { table: sensor, ref: "default.changing", enabled: false });
+    expect((await look("default.changing")).row).toMatchObject({ enabled: false });
+    await expect(change("default.gone", {})).rejects.toMatchObject({ code: "NOT_FOUND", kind: "sensor" });
+  });
+
+  test("is watched for by triggers, which keep its ref when it is deleted", async () => {
+    const { engine, session } = world;
+    await make("default.eye");
+    await createTrigger(engine, session, { ref: "default.seen" });
+    await updateTrigger(engine, session, { ref: "default.seen", patch: { sensor: "default.eye" } });
+    const trigger = sql`select sensor::text, sensor_ref as ref from attune.trigger where ref = 'default.seen'`;
+    expect(await world.one(trigger)).toEqual({ sensor: expect.any(String), ref: "default.eye" });
+    await deleteSensor(engine, session, { ref: "default.eye" });
+    expect(await world.one(trigger)).toEqual({ sensor: null, ref: "default.eye" });
+    await expect(deleteSensor(engine, session, { ref: "default.eye" })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    const unknown = { ref: "default.seen", patch: { sensor: "default.blind" } };
+    await expect(updateTrigger(engine, session, unknown)).rejects.toMatchObject({ code: "NOT_FOUND", kind: "sensor" });
+  });
+
+  test("of a pack's files is people's only to switch", async () => {
+    await make("default.own");
+    await world.all(sql`update attune.sensor set is_adhoc = false where ref = 'default.own'`);
+    await change("default.own", { enabled: false });
+    await expect(change("default.own", { label: "Mine" })).rejects.toMatchObject({ code: "CONFLICT" });
+    const { engine, session } = world;
+    await expect(deleteSensor(engine, session, { ref: "default.own" })).rejects.toMatchObject({ code: "CONFLICT" });
+  });
+});

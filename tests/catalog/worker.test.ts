@@ -1,0 +1,76 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { deleteWorker, setCordoned } from "../../src/catalog/worker.ts";
+import { write } from "../../src/db/engine.ts";
+import { claimExecutions } from "../../src/execution/claim.ts";
+import { until } from "../support/until.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+let world: World;
+beforeAll(async () => {
+  world = await createWorld();
+});
+afterAll(() => world[Symbol.asyncDispose]());
+
+const cordon = (id: string, cordoned: boolean) =>
+  setCordoned(world.engine, world.session, { id: BigInt(id), cordoned });
+const remove = (id: string) => deleteWorker(world.engine, world.session, { id: BigInt(id) });
+
+/** Whether the worker's claim is refused; false when there was no job to claim. */
+async function isRefused(id: string): Promise<boolean> {
+  const from = { runtimeRef: "core.action.builtin", limit: 1 };
+  try {
+    const { claims } = await write(world.engine, (tx) => claimExecutions(tx, { id, name: "w" }, from));
+    expect(claims).toEqual([]);
+    return false;
+  } catch (error) {
+    expect(error).toMatchObject({ code: "CONFLICT" });
+    return true;
+  }
+}
+
+describe("a cordoned worker", () => {
+  test("takes nothing that is asked for afterwards, and takes it when it may again", async () => {
+    const part = await world.startWorker();
+    const { id } = await world.one<{ id: string }>(sql`select id::text from attune.worker where status = 'active'`);
+    expect((await world.ended(await world.execute("core.noop"))).worker).toBe(id);
+    for (let round = 0; round < 5; round += 1) {
+      await cordon(id, true);
+      const waiting = await Promise.all([world.execute("core.noop"), world.execute("core.noop")]);
+      // The worker was woken for them and looks too: as long as it holds their jobs, there is nothing to be refused here.
+      await until(() => isRefused(id), "the refusal");
+      for (const each of waiting)
+        expect(await world.execution(each)).toMatchObject({ status: "scheduled", attempt: 0 });
+      await cordon(id, false);
+      for (const each of waiting) expect(await world.ended(each)).toMatchObject({ status: "completed", attempt: 1 });
+    }
+    await part.stop();
+  });
+
+  test("goes on with what it runs", async () => {
+    const part = await world.startWorker();
+    const { id } = await world.one<{ id: string }>(sql`select id::text from attune.worker where status = 'active'`);
+    const running = await world.execute("core.sleep", { seconds: 0.3 });
+    await until(async () => (await world.execution(running)).status === "running", "the start");
+    await cordon(id, true);
+    await expect(remove(id)).rejects.toMatchObject({ code: "CONFLICT", message: expect.stringContaining("runs") });
+    expect(await world.ended(running)).toMatchObject({ status: "completed" });
+    await expect(remove(id)).rejects.toMatchObject({ code: "CONFLICT", message: expect.stringContaining("alive") });
+    await part.stop();
+    await remove(id);
+    expect(await world.execution(running)).toMatchObject({ status: "completed", worker: null });
+    await expect(remove(id)).rejects.toMatchObject({ code: "NOT_FOUND", kind: "worker" });
+    await expect(cordon(id, true)).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+});
+
+test("whoever may not read a worker does not learn that there is one", async () => {
+  const { id } = await world.one<{ id: string }>(
+    sql`insert into attune.worker (name, worker_type) values ('quiet', 'remote') returning id::text`,
+  );
+  const tell = (...grants: { resource: string; actions: string[] }[]) =>
+    setCordoned(world.engine, { ...world.session, grants }, { id: BigInt(id), cordoned: true });
+  await expect(tell()).rejects.toMatchObject({ code: "NOT_FOUND" });
+  await expect(tell({ resource: "worker", actions: ["read"] })).rejects.toMatchObject({ code: "FORBIDDEN" });
+  await tell({ resource: "worker", actions: ["cordon"] });
+});

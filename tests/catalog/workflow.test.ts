@@ -1,0 +1,106 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Session } from "../../src/access/session.ts";
+import {
+  createWorkflowDefinition,
+  deleteWorkflowDefinition,
+  updateWorkflowDefinition,
+} from "../../src/catalog/workflow.ts";
+import type { JsonObject } from "../../src/lang/json.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+let world: World;
+beforeAll(async () => {
+  world = await createWorld();
+});
+afterAll(() => world[Symbol.asyncDispose]());
+
+const graph: JsonObject = {
+  tasks: [
+    { name: "first", action: "core.noop", next: [{ do: "second" }] },
+    { name: "second", action: "core.echo" },
+  ],
+};
+const make = (ref: string, definition: JsonObject = graph, session: Session = world.session) =>
+  createWorkflowDefinition(world.engine, session, { ref, definition });
+const change = (ref: string, patch: object) => updateWorkflowDefinition(world.engine, world.session, { ref, patch });
+const look = (ref: string) =>
+  world.one<{ row: Record<string, unknown> }>(
+    sql`select to_jsonb(w) as row from attune.workflow_definition w where ref = ${ref}`,
+  );
+
+describe("a workflow", () => {
+  test("is stored as it is given", async () => {
+    await make("default.flow");
+    expect((await look("default.flow")).row).toMatchObject({
+      definition: graph,
+      version: "1.0.0",
+      pack_ref: "default",
+    });
+    await expect(make("default.flow")).rejects.toMatchObject({ code: "CONFLICT" });
+    await expect(make("nowhere.flow")).rejects.toMatchObject({ code: "NOT_FOUND", kind: "pack" });
+  });
+
+  test.each<[string, JsonObject, string[]]>([
+    ["no tasks", {}, ["definition.tasks"]],
+    ["an empty list", { tasks: [] }, ["definition.tasks"]],
+    ["tasks that are none", { tasks: ["core.noop"] }, ["definition.tasks.0"]],
+    ["a task without anything", { tasks: [{}] }, ["definition.tasks.0.name", "definition.tasks.0.action"]],
+    [
+      "a name twice and an unknown action",
+      {
+        tasks: [
+          { name: "a", action: "core.noop" },
+          { name: "a", action: "core.nop" },
+        ],
+      },
+      ["definition.tasks.1.name", "definition.tasks.1.action"],
+    ],
+    [
+      "an unknown permission set",
+      { tasks: [{ name: "a", action: "core.noop", permission_set_refs: ["core.none"] }] },
+      ["definition.tasks.0.permission_set_refs.0"],
+    ],
+  ])("with %s is refused at its place", async (_what, definition, paths) => {
+    await expect(make("default.faulty", definition)).rejects.toMatchObject({
+      code: "BAD_USER_INPUT",
+      issues: paths.map((path) => expect.objectContaining({ path })),
+    });
+  });
+
+  test("holds nothing that its author may not run or does not hold", async () => {
+    const author: Session = {
+      ...world.session,
+      grants: [
+        { resource: "workflow_definition", actions: ["create"] },
+        { resource: "action", actions: ["execute"], constraints: { refs: ["core.noop"] } },
+      ],
+    };
+    await expect(make("default.beyond", graph, author)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    const task = { name: "a", action: "core.noop" };
+    await make("default.within", { tasks: [task] }, author);
+    const privileged = { tasks: [{ ...task, permission_set_refs: ["core.admin"] }] };
+    await expect(make("default.beyond", privileged, author)).rejects.toMatchObject({ code: "FORBIDDEN" });
+  });
+
+  test("changes in the fields that are given, and is deleted", async () => {
+    await make("default.changing");
+    const { row } = await look("default.changing");
+    await change("default.changing", {});
+    expect((await look("default.changing")).row).toEqual(row);
+    await change("default.changing", { version: "1.1.0", tags: ["x"] });
+    expect((await look("default.changing")).row).toMatchObject({ version: "1.1.0", tags: ["x"], definition: graph });
+    await expect(change("default.changing", { definition: { tasks: [] }, version: "1" })).rejects.toMatchObject({
+      issues: [{ path: "version" }],
+    });
+    await world.all(sql`insert into attune.action (ref, label, entrypoint, workflow) select 'default.stand_in', 'S', 's', id
+      from attune.workflow_definition where ref = 'default.changing'`);
+    const { engine, session } = world;
+    await deleteWorkflowDefinition(engine, session, { ref: "default.changing" });
+    expect(await world.one(sql`select workflow from attune.action where ref = 'default.stand_in'`)).toEqual({
+      workflow: null,
+    });
+    const gone = deleteWorkflowDefinition(engine, session, { ref: "default.changing" });
+    await expect(gone).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+});

@@ -1,0 +1,61 @@
+import { expect } from "vitest";
+import type { Db } from "../../../src/db/client.ts";
+import type { Engine } from "../../../src/db/engine.ts";
+import { ConflictError, InvalidInputError, type Refusal } from "../../../src/errors.ts";
+import { undone } from "./rows.ts";
+
+export const camel = (name: string) => name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+export const words = (table: string) => table.replaceAll("_", " ");
+
+/** What no sentence for people may hold: it comes from the database. */
+const driverText =
+  /violates|constraint|relation|null value|duplicate|Key \(|_check|_f?key\b|_idx|attune\.|insert |update /i;
+
+/** How violations of the model are tried. */
+export interface Refused {
+  /** The refusal of work that violates exactly that constraint (`table.column`, where it is that null is not allowed). */
+  refusal(name: string, work: (db: Db) => Promise<unknown>): Promise<Refusal>;
+  /** The same where it is the input's fault: what would be right at the path. */
+  invalid(name: string, path: string, work: (db: Db) => Promise<unknown>): Promise<string>;
+  /** The same where something is in the way: the sentence, which names the entity. */
+  conflict(name: string, entity: string, work: (db: Db) => Promise<unknown>): Promise<string>;
+}
+
+interface Driver {
+  cause?: { cause?: { [field: string]: string | undefined } };
+}
+
+export function createRefused(engine: Engine): Refused {
+  async function refusal(name: string, work: (db: Db) => Promise<unknown>): Promise<Refusal> {
+    const error: unknown = await undone(engine, work).then(
+      () => "nothing was refused",
+      (refused: unknown) => refused,
+    );
+    expect(error, name).toSatisfy((e) => e instanceof InvalidInputError || e instanceof ConflictError);
+    const refused = error as Refusal & Driver;
+    const { constraint_name, constraint, table_name, table, column_name, column } = refused.cause?.cause ?? {};
+    expect(constraint_name ?? constraint ?? `${table_name ?? table}.${column_name ?? column}`, name).toBe(name);
+    expect(refused.message, name).not.toMatch(driverText);
+    return refused;
+  }
+  return {
+    refusal,
+    invalid: async (name, path, work) => {
+      const refused = await refusal(name, work);
+      expect(refused, name).toBeInstanceOf(InvalidInputError);
+      const { issues } = refused as InvalidInputError;
+      expect(
+        issues.map((issue) => issue.path),
+        name,
+      ).toEqual([path]);
+      expect(issues[0]?.message, name).toMatch(/^(must be|must come|must not|is required)/);
+      return issues[0]?.message ?? "";
+    },
+    conflict: async (name, entity, work) => {
+      const refused = await refusal(name, work);
+      expect(refused, name).toBeInstanceOf(ConflictError);
+      expect(refused.message, name).toMatch(new RegExp(`^[A-Z].*\\b${entity}\\b.*\\.$`));
+      return refused.message;
+    },
+  };
+}

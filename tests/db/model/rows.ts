@@ -1,0 +1,106 @@
+import { sql } from "drizzle-orm";
+import { type Db, rows } from "../../../src/db/client.ts";
+import { type Engine, write } from "../../../src/db/engine.ts";
+import type { Catalog } from "./catalog.ts";
+import { entities } from "./entities.ts";
+import { records } from "./records.ts";
+import type { Row, Sample } from "./sample.ts";
+
+/** Every table's. */
+export const samples: Readonly<Record<string, Sample>> = { ...entities, ...records };
+
+/** How a row is made: of which sample, with what instead, and which columns are SQL. */
+export interface Making {
+  of?: "minimal" | "full";
+  with?: Row;
+  sql?: Readonly<Record<string, string>>;
+}
+
+/** Makes rows of every table; what they refer to is there already, one row of each table, unless they say otherwise. */
+export interface Rows {
+  insert(db: Db, table: string, making?: Making): Promise<string>;
+  /** What would be inserted. */
+  values(table: string, making?: Making): Row;
+}
+
+export const tableOf = (table: string) => sql.raw(`attune.${table}`);
+
+/** Stores the rows that others refer to. */
+export async function createRows(engine: Engine, catalog: Catalog): Promise<Rows> {
+  const parents = new Map<string, string>();
+  let count = 0;
+
+  const filled = (text: string, n: number) =>
+    text.replace("{n}", String(n)).replace(/^\{(\w+) id\}$/, (_, table: string) => parents.get(table) ?? "");
+
+  function values(table: string, { of = "full", with: other = {} }: Making = {}): Row {
+    count += 1;
+    const sample = samples[table];
+    if (!sample) throw new Error(`the table ${table} has no sample row: add it to tests/db/model`);
+    const row: Record<string, unknown> = Object.fromEntries(
+      Object.entries({ ...sample[of], ...other }).map(([name, value]) => [
+        name,
+        typeof value === "string" ? filled(value, count) : value,
+      ]),
+    );
+    for (const { column, parent } of referencesOf(catalog, table, of === "full")) {
+      if (!(column in row)) row[column] = parents.get(parent);
+    }
+    return row;
+  }
+
+  async function insert(db: Db, table: string, making: Making = {}): Promise<string> {
+    const before = samples[table]?.before;
+    if (before) await db.execute(sql.raw(before));
+    const row = values(table, making);
+    const names = [...new Set([...Object.keys(row), ...Object.keys(making.sql ?? {})])];
+    const list = (texts: string[]) => sql.raw(texts.join(", "));
+    const [made] = await rows<{ id: string }>(
+      db,
+      sql`insert into ${tableOf(table)} as made (${list(names.map((name) => `"${name}"`))})
+        select ${list(names.map((name) => making.sql?.[name] ?? `given."${name}"`))}
+        from jsonb_populate_record(null::${tableOf(table)}, ${JSON.stringify(row)}::text::jsonb) given returning made.id::text`,
+    );
+    if (!made) throw new Error(`nothing was inserted into ${table}`);
+    return made.id;
+  }
+
+  async function ensure(db: Db, table: string): Promise<void> {
+    if (parents.has(table)) return;
+    for (const { parent } of referencesOf(catalog, table, false)) await ensure(db, parent);
+    parents.set(table, await insert(db, table, { of: "minimal" }));
+  }
+
+  await write(engine, async ({ db }) => {
+    for (const { parent } of catalog.foreignKeys) await ensure(db, parent);
+  });
+  return { insert, values };
+}
+
+function referencesOf(catalog: Catalog, table: string, all: boolean) {
+  const required = (name: string) =>
+    catalog.columns.some((column) => column.table === table && column.name === name && column.required);
+  return catalog.foreignKeys.filter((key) => key.table === table && (all || required(key.column)));
+}
+
+/** Drops a unique constraint or index, for a transaction that is undone. */
+export async function dropUnique(db: Db, table: string, name: string): Promise<void> {
+  await db.execute(sql.raw(`alter table attune.${table} drop constraint if exists ${name}`));
+  await db.execute(sql.raw(`drop index if exists attune.${name}`));
+}
+
+class Undone extends Error {}
+
+/** What the work answers, of which nothing stays. What it violates is thrown as every verb throws it. */
+export async function undone<T>(engine: Engine, work: (db: Db) => Promise<T>): Promise<T> {
+  const result: T[] = [];
+  try {
+    await write(engine, async ({ db }) => {
+      result.push(await work(db));
+      throw new Undone();
+    });
+  } catch (error) {
+    if (!(error instanceof Undone)) throw error;
+  }
+  return result[0] as T; // the work has answered, or its error was thrown
+}

@@ -1,0 +1,149 @@
+import type { Row } from "./sample.ts";
+
+const badRefs = ["nodot", "two.dots.here", "Upper.case", ".name", "pack.", ""].map((ref) => ({ ref }));
+const badRoles = ["Upper", "1st", "", "has space", "a".repeat(64)].map((role) => ({ role }));
+const notPositive = (column: string) => [{ [column]: 0 }, { [column]: -1 }];
+const noOwner = { owner_pack: null };
+
+/** For each check: what, put into a full row, violates it and nothing else. */
+export const violating: Readonly<Record<string, readonly Row[]>> = {
+  action_on_worker_loss_check: [{ on_worker_loss: "retry" }],
+  action_output_format_check: [{ output_format: "xml" }],
+  action_parameter_delivery_check: [{ parameter_delivery: "argv" }],
+  action_parameter_format_check: [{ parameter_format: "toml" }],
+  action_ref_check: badRefs,
+  action_timeout_seconds_check: notPositive("timeout_seconds"),
+  artifact_retention_limit_check: notPositive("retention_limit"),
+  artifact_version_content_check: [{ content: null }, { storage_key: "elsewhere" }],
+  artifact_version_sha256_check: [{ sha256: "A".repeat(64) }, { sha256: "a".repeat(63) }, { sha256: "" }],
+  artifact_version_size_check: [{ size: -1 }],
+  artifact_version_version_check: notPositive("version"),
+  execution_attempt_check: [{ attempt: -1 }],
+  execution_finished_at_check: [{ finished_at: "2026-01-01T00:00:00Z" }, { status: "failed" }],
+  execution_on_worker_loss_check: [{ on_worker_loss: "retry" }],
+  execution_timeout_seconds_check: notPositive("timeout_seconds"),
+  identity_role_role_check: badRoles,
+  inquiry_responded_at_check: [{ responded_at: null }, { status: "pending" }],
+  key_encryption_check: [{ encryption_key_hash: null }, { encrypted: false }],
+  key_name_check: ["Upper", "-first", "", "has.dot", "a".repeat(64)].map((name) => ({ name })),
+  notification_epoch_singleton_check: [{ singleton: 2 }],
+  pack_ref_check: ["a", "1st", "Upper", "has.dot", "", "-a"].map((ref) => ({ ref })),
+  permission_set_ref_check: badRefs,
+  permission_set_role_role_check: badRoles,
+  policy_limit_check: [{ method: null, threshold: null, rate_max: null, rate_window_seconds: null }],
+  policy_method_check: [{ method: null }, { threshold: null }],
+  policy_rate_check: [{ rate_max: null }, { rate_window_seconds: null }],
+  policy_rate_max_check: notPositive("rate_max"),
+  policy_rate_window_seconds_check: notPositive("rate_window_seconds"),
+  policy_ref_check: badRefs,
+  policy_threshold_check: notPositive("threshold"),
+  rule_record_evaluations_check: [{ record_evaluations: "some" }],
+  rule_ref_check: badRefs,
+  runtime_ref_check: [
+    "sample.runtime",
+    "sample.other.name",
+    "a.action.b.c",
+    "A.action.b",
+    "a.action.",
+    ".sensor.b",
+  ].map((ref) => ({ ref })),
+  sensor_ref_check: badRefs,
+  token_kind_check: [{ kind: "refresh" }],
+  trigger_ref_check: badRefs,
+  worker_port_check: [{ port: 0 }, { port: 65_536 }, { port: -1 }],
+  workflow_definition_ref_check: badRefs,
+  key_owner_check: [
+    { owner_type: "system" },
+    { owner_type: "identity", ...noOwner },
+    { owner_type: "action", ...noOwner },
+    { owner_type: "sensor", ...noOwner },
+    noOwner,
+    { owner_type: "action" },
+  ],
+};
+
+/** What comes before a constraint, so that nobody can violate it: the constraint that is violated instead. */
+export const instead: Readonly<Record<string, string>> = {
+  "key.owner_type": "key_owner_check",
+  key_owner_identity_identity_id_fkey: "key_owner_check",
+  key_owner_pack_pack_id_fkey: "key_owner_check",
+  key_owner_action_action_id_fkey: "key_owner_check",
+  key_owner_sensor_sensor_id_fkey: "key_owner_check",
+};
+
+/** Columns that a trigger fills in, whatever is given: null is not refused. */
+export const filledIn: ReadonlySet<string> = new Set(["key.ref", "key.owner"]);
+
+/** Where a field is required because a column is made of it: the column that the refusal is found by. */
+export const foundBy: Readonly<Record<string, string>> = { "key.name": "key.ref" };
+
+/** Unique constraints that say the same as another, which the database looks at first. */
+export const shadowed: Readonly<Record<string, string>> = { key_owner_name_key: "key_ref_key" };
+
+/** Unique columns that the database makes of others: those. */
+export const composed: Readonly<Record<string, readonly string[]>> = { key_ref_key: ["name"] };
+
+/** What else a reference's full row takes for the reference to be there. */
+export const referring: Readonly<Record<string, Row>> = {
+  "key.owner_identity": { owner_type: "identity", ...noOwner },
+  "key.owner_action": { owner_type: "action", ...noOwner },
+  "key.owner_sensor": { owner_type: "sensor", ...noOwner },
+};
+
+const unanswered = { responded_at: null };
+const ended = { finished_at: "2026-02-03T04:05:06.789Z" };
+
+/** What else a full row takes to have that value in the column: `table.column=value`. */
+export const having: Readonly<Record<string, Row>> = {
+  "inquiry.status=pending": unanswered,
+  "inquiry.status=timeout": unanswered,
+  "inquiry.status=cancelled": unanswered,
+  "key.owner_type=system": noOwner,
+  "key.owner_type=identity": { ...noOwner, owner_identity: "{identity id}" },
+  "key.owner_type=action": { ...noOwner, owner_action: "{action id}" },
+  "key.owner_type=sensor": { ...noOwner, owner_sensor: "{sensor id}" },
+  "execution.status=completed": ended,
+  "execution.status=failed": ended,
+  "execution.status=cancelled": ended,
+  "execution.status=timeout": ended,
+  "execution.status=abandoned": ended,
+};
+
+/** Values that no row is made with: those that it has before, in turn. */
+export const reachedBy: Readonly<Record<string, readonly string[]>> = {
+  "execution.status=running": ["scheduled"],
+  "execution.status=canceling": ["scheduled", "running"],
+  "execution.status=completed": ["scheduled", "running"],
+  "execution.status=timeout": ["scheduled", "running"],
+  "execution.status=abandoned": ["scheduled", "running"],
+};
+
+/** For each constraint that triggers keep: the sample that is there, and what is then tried with it. */
+export const guarded: Readonly<Record<string, { table: string; row: Row; tries: readonly string[] }>> = {
+  audit_event_append_only: {
+    table: "audit_event",
+    row: {},
+    tries: [
+      "update attune.audit_event set category = 'x' where id = {id}",
+      "update attune.audit_event set actor = null where id = {id}",
+      "delete from attune.audit_event where id = {id}",
+      "truncate attune.audit_event",
+    ],
+  },
+  execution_move: {
+    table: "execution",
+    row: {},
+    tries: [
+      "update attune.execution set status = 'running' where id = {id}",
+      "insert into attune.execution (action_ref, on_worker_loss, trace_tag, status) values ('a.b', 'abandon', 't', 'running')",
+    ],
+  },
+  execution_terminal: {
+    table: "execution",
+    row: { status: "failed", finished_at: "2026-01-01T00:00:00Z" },
+    tries: [
+      "update attune.execution set result = '1' where id = {id}",
+      "update attune.execution set worker = worker + 1 where id = {id}",
+    ],
+  },
+};

@@ -1,0 +1,242 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Session } from "../../src/access/session.ts";
+import { type Api, createApi } from "../support/api.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+let world: World;
+let api: Api;
+beforeAll(async () => {
+  world = await createWorld();
+  api = await createApi(world.engine);
+});
+afterAll(async () => {
+  await api[Symbol.asyncDispose]();
+  await world[Symbol.asyncDispose]();
+});
+
+const refusals =
+  "... on Error { __typename code message } ... on InvalidInputError { issues { path message } } ... on NotFoundError { kind ref }";
+const upper = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
+
+/** Runs one mutation and answers its result. */
+async function mutate(name: string, input: object, payload: string, session: Session = world.session) {
+  const document = `mutation($input: ${upper(name)}Input!) { result: ${name}(input: $input) {
+    ... on ${upper(name)}Payload { ${payload} } ${refusals} } }`;
+  const { data, errors } = await api.ask(session, document, { input });
+  expect(errors).toBeUndefined();
+  return data.result;
+}
+async function ask(query: string, session: Session = world.session) {
+  const { data, errors } = await api.ask(session, query);
+  expect(errors).toBeUndefined();
+  return data;
+}
+
+/** Of each kind: how it is made, a change, and the list and switch that it has. */
+const kinds = [
+  { kind: "Pack", list: "packs", ref: "shaped", create: { label: "S" }, patch: { description: "D" }, switched: false },
+  {
+    kind: "Runtime",
+    list: "runtimes",
+    ref: "shaped.sensor.any",
+    create: { name: "Any" },
+    patch: { description: "D" },
+    switched: false,
+  },
+  {
+    kind: "Action",
+    list: "actions",
+    ref: "shaped.action",
+    create: { runtime: "core.action.builtin", entrypoint: "core.noop", outputFormat: "JSON" },
+    patch: { description: "D", timeoutSeconds: 7 },
+    switched: true,
+  },
+  {
+    kind: "Sensor",
+    list: "sensors",
+    ref: "shaped.sensor",
+    create: { runtime: "shaped.sensor.any", entrypoint: "s.py" },
+    patch: { description: "D" },
+    switched: true,
+  },
+  {
+    kind: "Trigger",
+    list: "triggers",
+    ref: "shaped.trigger",
+    create: { sensor: "shaped.sensor" },
+    patch: { description: "D" },
+    switched: true,
+  },
+  {
+    kind: "Policy",
+    list: "policies",
+    ref: "shaped.policy",
+    create: { method: "ENQUEUE", threshold: 2, pack: "shaped" },
+    patch: { description: "D", rateMax: 1, rateWindowSeconds: 9 },
+    switched: true,
+  },
+  {
+    kind: "WorkflowDefinition",
+    list: "workflowDefinitions",
+    ref: "shaped.workflow",
+    create: { definition: { tasks: [{ name: "a", action: "core.noop" }] } },
+    patch: { description: "D" },
+    switched: false,
+  },
+] as const;
+const lower = (name: string) => name.charAt(0).toLowerCase() + name.slice(1);
+
+describe("what people own", () => {
+  test.each(kinds)("$kind is made once, changed, switched, listed and found", async (entity) => {
+    const { kind, list, ref, create, patch } = entity;
+    const field = lower(kind);
+    const fields = `${field} { id ref description updated }`;
+    const input = { ref, ...create, idempotencyKey: `make ${kind}`.replace(" ", "-") };
+    const made = (await mutate(`create${kind}`, input, fields))[field];
+    expect((await mutate(`create${kind}`, input, fields))[field]).toEqual(made);
+    expect(await mutate(`create${kind}`, { ref, ...create }, fields)).toMatchObject({ __typename: "ConflictError" });
+
+    const unchanged = await mutate(`update${kind}`, { ref }, fields);
+    expect(unchanged[field]).toEqual(made);
+    const changed = (await mutate(`update${kind}`, { ref, ...patch, expectedUpdated: made.updated }, fields))[field];
+    expect(changed).toMatchObject({ id: made.id, description: "D" });
+    const late = await mutate(`update${kind}`, { ref, ...patch, expectedUpdated: made.updated }, fields);
+    expect(late).toMatchObject({ __typename: "ConflictError", code: "CONFLICT" });
+    const missing = await mutate(`update${kind}`, { ref: `${ref}x` }, fields);
+    expect(missing).toMatchObject({ __typename: "NotFoundError", ref: `${ref}x` });
+
+    if (entity.switched) {
+      const off = await mutate(`disable${kind}`, { ref }, `${field} { enabled }`);
+      expect(off[field]).toEqual({ enabled: false });
+      const on = await mutate(`enable${kind}`, { ref }, `${field} { enabled }`);
+      expect(on[field]).toEqual({ enabled: true });
+    }
+    const found = await ask(`{ one: ${field}(id: "${made.id}") { ref } byRef: ${field}ByRef(ref: "${ref}") { id }
+      many: ${list}(where: {ref: {eq: "${ref}"}, description: {contains: "d"}, text: {contains: "SHAPED"}}, orderBy: {field: UPDATED, direction: DESC}) {
+        totalCount nodes { ref } } node(id: "${made.id}") { __typename } }`);
+    expect(found).toEqual({
+      one: { ref },
+      byRef: { id: made.id },
+      many: { totalCount: 1, nodes: [{ ref }] },
+      node: { __typename: kind },
+    });
+  });
+
+  test("reaches what belongs to it, both ways", async () => {
+    const pack =
+      await ask(`{ packByRef(ref: "shaped") { sensors { nodes { ref runtime { ref } triggers { nodes { ref } } } }
+      policies { nodes { ref threshold method pack { ref } action { ref } } } workflows { nodes { ref actions { totalCount } } }
+      runtimes { nodes { sensors { nodes { ref } } actions { totalCount } workers { totalCount } } }
+      triggers { nodes { sensor { ref events { totalCount } } } } permissionSets { totalCount }
+      actions { nodes { workflow { ref } policies { totalCount } pack { ref } } } } }`);
+    expect(pack.packByRef).toMatchObject({
+      sensors: { nodes: [{ runtime: { ref: "shaped.sensor.any" }, triggers: { nodes: [{ ref: "shaped.trigger" }] } }] },
+      policies: { nodes: [{ threshold: 2, method: "ENQUEUE", pack: { ref: "shaped" }, action: null }] },
+      workflows: { nodes: [{ ref: "shaped.workflow", actions: { totalCount: 0 } }] },
+      runtimes: { nodes: [{ sensors: { nodes: [{ ref: "shaped.sensor" }] } }] },
+      triggers: { nodes: [{ sensor: { ref: "shaped.sensor" } }] },
+      permissionSets: { totalCount: 0 },
+      actions: { nodes: [{ workflow: null, policies: { totalCount: 0 }, pack: { ref: "shaped" } }] },
+    });
+  });
+
+  test("tells several faults of an input at once", async () => {
+    const faulty = {
+      ref: "shaped.bad",
+      ...kinds[2].create,
+      timeoutSeconds: -1,
+      paramSchema: { message: { type: "txt" } },
+    };
+    expect(await mutate("createAction", faulty, "action { ref }")).toMatchObject({
+      __typename: "InvalidInputError",
+      issues: expect.arrayContaining([
+        expect.objectContaining({ path: "paramSchema.message.type" }),
+        expect.objectContaining({ path: "timeoutSeconds" }),
+      ]),
+    });
+  });
+
+  test.each([...kinds].reverse())("$kind is deleted, once", async ({ kind, ref }) => {
+    const field = lower(kind);
+    expect((await mutate(`delete${kind}`, { ref }, `${field} { id ref }`))[field]).toMatchObject({ ref });
+    expect(await mutate(`delete${kind}`, { ref }, `${field} { id ref }`)).toMatchObject({
+      __typename: "NotFoundError",
+    });
+    expect(await ask(`{ ${field}ByRef(ref: "${ref}") { id } }`)).toEqual({ [`${field}ByRef`]: null });
+  });
+});
+
+test("a webhook's path is told only to those who may change its trigger", async () => {
+  await mutate("createTrigger", { ref: "default.hook" }, "trigger { ref }");
+  const enabled = await mutate("enableWebhook", { trigger: "default.hook" }, "path trigger { webhookPath }");
+  expect(enabled).toEqual({
+    path: expect.stringMatching(/^\/webhooks\/.{43}$/),
+    trigger: { webhookPath: enabled.path },
+  });
+  const read = `{ triggerByRef(ref: "default.hook") { webhookPath webhookEnabled } }`;
+  const reader = { ...world.session, grants: [{ resource: "*", actions: ["read"] }] };
+  expect(await ask(read, reader)).toEqual({ triggerByRef: { webhookPath: null, webhookEnabled: true } });
+  const rotated = await mutate("rotateWebhookKey", { trigger: "default.hook" }, "path");
+  expect(rotated.path).not.toBe(enabled.path);
+  expect((await ask(read)).triggerByRef.webhookPath).toBe(rotated.path);
+  const off = await mutate("disableWebhook", { trigger: "default.hook" }, "trigger { webhookEnabled webhookPath }");
+  expect(off.trigger).toEqual({ webhookEnabled: false, webhookPath: null });
+});
+
+test("secret settings are never shown", async () => {
+  const confSchema = { token: { type: "string", secret: true }, region: { type: "string" } };
+  const config = { token: "hunter22", region: "eu" };
+  const made = await mutate("createPack", { ref: "secretive", confSchema, config }, "pack { config }");
+  expect(made.pack.config).toEqual({ token: "[secret]", region: "eu" });
+  const sensor = { ref: "secretive.eye", runtime: "core.sensor.shell", entrypoint: "eye.sh", paramSchema: confSchema };
+  const eye = await mutate("createSensor", { ...sensor, config }, "sensor { config }");
+  expect(eye.sensor.config).toEqual({ token: "[secret]", region: "eu" });
+  const trail = await world.all(sql`select details from attune.audit_event where details::text like '%hunter22%'`);
+  expect(trail).toEqual([]);
+});
+
+test("workers are found by the age of their heartbeat, cordoned and removed", async () => {
+  await world.all(sql`insert into attune.worker (name, worker_type, status, last_heartbeat) values
+    ('fresh', 'local', 'active', now()), ('stale', 'local', 'error', now() - interval '5 minutes'), ('never', 'remote', null, null)`);
+  const list = (where: string) => ask(`{ workers(where: ${where}) { nodes { id name } } }`);
+  const stale = (await list("{heartbeatAgeSeconds: {gt: 60}}")).workers.nodes;
+  expect(stale).toMatchObject([{ name: "stale" }]);
+  expect((await list("{heartbeatAgeSeconds: {isNull: true}}")).workers.nodes).toMatchObject([{ name: "never" }]);
+  const cordoned = await mutate(
+    "cordonWorker",
+    { id: stale[0].id },
+    "worker { name cordoned executions { totalCount } }",
+  );
+  expect(cordoned.worker).toEqual({ name: "stale", cordoned: true, executions: { totalCount: 0 } });
+  expect((await list("{cordoned: {eq: true}, status: {eq: ERROR}}")).workers.nodes).toHaveLength(1);
+  const again = await mutate("uncordonWorker", { id: stale[0].id }, "worker { cordoned }");
+  expect(again.worker).toEqual({ cordoned: false });
+  expect((await mutate("deleteWorker", { id: stale[0].id }, "worker { id }")).worker).toEqual({ id: stale[0].id });
+  expect(await mutate("deleteWorker", { id: stale[0].id }, "worker { id }")).toMatchObject({ kind: "worker" });
+});
+
+test("events, enforcements and executions are corrected and deleted by id", async () => {
+  await mutate("createTrigger", { ref: "default.past" }, "trigger { ref }");
+  const made = await mutate(
+    "createEvent",
+    { trigger: "default.past", payload: { a: 1 } },
+    "event { id source { ref } }",
+  );
+  const { id } = made.event;
+  const changed = await mutate("updateEvent", { id, payload: { a: 2 } }, "event { payload }");
+  expect(changed.event).toEqual({ payload: { a: 2 } });
+  expect((await mutate("deleteEvent", { id }, "event { id }")).event).toEqual({ id });
+  expect(await mutate("deleteEvent", { id }, "event { id }")).toMatchObject({
+    __typename: "NotFoundError",
+    kind: "event",
+  });
+  const run = await mutate("executeAction", { action: "core.noop" }, "execution { id }");
+  const waiting = await mutate("deleteExecution", { id: run.execution.id }, "execution { id }");
+  expect(waiting).toMatchObject({ __typename: "ConflictError" });
+  await mutate("cancelExecution", { id: run.execution.id }, "execution { id }");
+  const deleted = await mutate("deleteExecution", { id: run.execution.id }, "execution { id }");
+  expect(deleted.execution).toEqual(run.execution);
+  const gone = await mutate("deleteEnforcement", { id: btoa("Enforcement:1") }, "enforcement { id }");
+  expect(gone).toMatchObject({ __typename: "NotFoundError", kind: "enforcement" });
+});

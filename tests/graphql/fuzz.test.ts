@@ -1,0 +1,94 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Session } from "../../src/access/session.ts";
+import { schema } from "../../src/graphql/schema.ts";
+import { createLog } from "../../src/log.ts";
+import { type Answer, type Api, createApi } from "../support/api.ts";
+import { createWorld, type World } from "../support/world.ts";
+import { createDocuments, type Generated } from "./fuzz/documents.ts";
+import { marker, seedBoth } from "./fuzz/seed.ts";
+
+const seed = Number(process.env["FUZZ_SEED"] ?? 3);
+const documents = 2200;
+
+let world: World;
+let api: Api;
+let session: Session;
+const logged: string[] = [];
+
+beforeAll(async () => {
+  world = await createWorld();
+  session = await seedBoth(world.engine);
+  const log = createLog({ level: "silent", format: "json" });
+  const error = ((details: { err?: unknown }) => logged.push(String(details.err))) as typeof log.error;
+  api = await createApi({ ...world.engine, log: Object.assign(log, { error }) });
+});
+afterAll(async () => {
+  await api[Symbol.asyncDispose]();
+  await world[Symbol.asyncDispose]();
+});
+
+/** What only the server's inside says. */
+const inside =
+  /Failed query|drizzle|\bselect\b.+\bfrom\b|insert into|\bat \S+ \(|node_modules|\.ts:\d+|\.js:\d+|PostgresError|TypeError|RangeError|undefined \(reading/i;
+
+async function run({ kind, query, variables }: Generated) {
+  world.engine.statements.length = 0;
+  const accept = kind === "subscription" ? "text/event-stream" : "application/json";
+  const response = await api.send(session, JSON.stringify({ query, variables }), { accept });
+  if (kind === "subscription" && response.headers.get("content-type")?.startsWith("text/event-stream")) {
+    const reader = response.body?.getReader();
+    const first = await reader?.read();
+    await reader?.cancel();
+    return { status: response.status, body: Buffer.from(first?.value ?? []).toString(), answer: null };
+  }
+  const body = await response.text();
+  return { status: response.status, body, answer: JSON.parse(body) as Answer };
+}
+
+/** What is wrong with the answer; null when nothing is. */
+function judge({ status, body, answer }: Awaited<ReturnType<typeof run>>): string | null {
+  if (status >= 500) return `status ${status}`;
+  const shown = body.replaceAll(/"requestId":"[^"]*"/g, "");
+  if (shown.includes(marker)) return "shows what is hidden";
+  const errors = answer?.errors ?? [];
+  const codes = errors.map(({ extensions }) => extensions["code"]);
+  if (codes.includes("INTERNAL_SERVER_ERROR")) return `failed inside: ${logged.at(-1)}`;
+  if (errors.some(({ extensions }) => typeof extensions["requestId"] !== "string"))
+    return "has an error without the request's id";
+  if (errors.some(({ message }) => inside.test(message))) return "tells of its inside";
+  const refused = codes.includes("QUERY_TOO_COMPLEX");
+  const statements = world.engine.statements.filter((text) => !/pg_snapshot_xmin|attune\.audit_event/.test(text));
+  if (refused && (answer?.data !== undefined || statements.length > 0)) return `was refused, and ran: ${statements[0]}`;
+  return null;
+}
+
+test(`${documents} documents of seed ${seed} fail nothing, show nothing hidden, and are refused before anything is read`, async () => {
+  const next = createDocuments(schema, seed);
+  const findings: string[] = [];
+  const seen = { refused: 0, answered: 0, wrong: 0, mutations: 0, subscriptions: 0, open: 0 };
+  const fields = new Set<string>();
+  for (let count = 0; count < documents; count += 1) {
+    const document = next();
+    const result = await run(document);
+    const finding = judge(result);
+    if (finding)
+      findings.push(
+        `${finding}\n  ${document.query}\n  ${JSON.stringify(document.variables)}\n  ${result.body.slice(0, 600)}`,
+      );
+    const codes = (result.answer?.errors ?? []).map(({ extensions }) => extensions["code"]);
+    if (codes.includes("QUERY_TOO_COMPLEX")) seen.refused += 1;
+    else if (result.answer?.data) seen.answered += 1;
+    else if (codes.length > 0) seen.wrong += 1;
+    if (document.kind === "mutation") seen.mutations += 1;
+    if (document.kind === "subscription") seen.subscriptions += 1;
+    if (result.body.includes("open.item1")) seen.open += 1;
+    for (const name of Object.keys(result.answer?.data ?? {})) fields.add(name);
+  }
+  expect(findings.slice(0, 5).join("\n\n")).toBe("");
+  expect(findings).toHaveLength(0);
+  // The documents are neither all broken nor all alike: this would pass too if they were.
+  expect(seen.answered).toBeGreaterThan(documents / 3);
+  for (const count of [seen.refused, seen.wrong, seen.subscriptions, seen.open]) expect(count).toBeGreaterThan(20);
+  expect(seen.mutations).toBeGreaterThan(300);
+  expect(fields.size).toBeGreaterThan(60);
+});

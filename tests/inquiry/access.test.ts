@@ -1,0 +1,115 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Session } from "../../src/access/session.ts";
+import { createInquiry } from "../../src/inquiry/create.ts";
+import { type Api, createApi } from "../support/api.ts";
+import { createWorld, type World } from "../support/world.ts";
+import { person } from "./people.ts";
+
+const globalId = (id: bigint) => btoa(`Inquiry:${id}`);
+const everywhere = `query ($id: ID!) {
+  inquiry(id: $id) { prompt viewerCan { respond cancel } }
+  node(id: $id) { ... on Inquiry { prompt } }
+  inquiries { totalCount nodes { prompt } }
+  viewer { myInquiries { totalCount nodes { prompt } } }
+  inquiryChanges { inquiryId }
+}`;
+const create = `mutation ($key: String) { createInquiry(input: {prompt: "By hand?", idempotencyKey: $key, defaultResponse: {a: 1},
+    timeoutSeconds: 60, responseSchema: {a: {type: "integer"}, b: {type: "integer", default: 2}}}) {
+  __typename ... on CreateInquiryPayload { inquiry { id status defaultResponse timeoutAt execution { id } } }
+  ... on InvalidInputError { issues { path } } } }`;
+const respond = "mutation ($id: ID!) { respondToInquiry(input: {id: $id, response: 1}) { __typename } }";
+const cancel = "mutation ($id: ID!) { cancelInquiry(input: {id: $id}) { __typename } }";
+
+let world: World;
+let api: Api;
+
+beforeAll(async () => {
+  world = await createWorld();
+  api = await createApi(world.engine);
+});
+afterAll(async () => {
+  await api[Symbol.asyncDispose]();
+  await world[Symbol.asyncDispose]();
+});
+
+/** Everything the session sees of the inquiry, by any way there is. */
+async function seen(session: Session, id: bigint) {
+  const { data, errors } = await api.ask(session, everywhere, { id: globalId(id) });
+  expect(errors).toBeUndefined();
+  return {
+    one: data.inquiry,
+    node: data.node !== null,
+    list: data.inquiries.totalCount,
+    mine: data.viewer.myInquiries.totalCount,
+    told: data.inquiryChanges.filter((change: { inquiryId: string }) => change.inquiryId === globalId(id)).length,
+  };
+}
+
+describe("who sees an inquiry", () => {
+  test("the assignee, by identity or role, and who may read any; nobody else, by no way", async () => {
+    const [lead, helper, other] = [
+      await person(world),
+      await person(world, { roles: ["on-call"] }),
+      await person(world),
+    ];
+    const reader = await person(world, { grants: [{ resource: "inquiry", actions: ["read"] }] });
+    const own = await person(world, {
+      grants: [{ resource: "inquiry", actions: ["read"], constraints: { owner: "self" } }],
+    });
+    const ask = (prompt: string, to: { assignedTo?: string; assignedRole?: string }) =>
+      createInquiry(world.engine, world.session, { prompt, ...to });
+    const { id } = await ask("Who?", { assignedTo: lead.login, assignedRole: "on-call" });
+    await ask("Else?", { assignedRole: "other-role" });
+    const nothing = { one: null, node: false, list: 0, mine: 0, told: 0 };
+    const asked = {
+      one: { prompt: "Who?", viewerCan: { respond: true, cancel: false } },
+      node: true,
+      list: 1,
+      mine: 1,
+      told: 1,
+    };
+    expect(await seen(await lead.session(), id)).toEqual(asked);
+    expect(await seen(await helper.session(), id)).toEqual(asked);
+    expect(await seen(await other.session(), id)).toEqual(nothing);
+    expect(await seen(await own.session(), id)).toEqual(nothing);
+    expect(await seen(await reader.session(), id)).toEqual({
+      one: { prompt: "Who?", viewerCan: { respond: false, cancel: false } },
+      node: true,
+      list: 2,
+      mine: 0,
+      told: 1,
+    });
+    expect((await api.ask(null, everywhere, { id: globalId(id) })).errors?.[0]?.extensions["code"]).toBe(
+      "UNAUTHENTICATED",
+    );
+  });
+
+  test("and who acts on it is refused with no more than that", async () => {
+    const [lead, other] = [await person(world), await person(world)];
+    const { id } = await createInquiry(world.engine, world.session, { prompt: "?", assignedTo: lead.login });
+    const act = async (session: Session, mutation: string) =>
+      Object.values((await api.ask(session, mutation, { id: globalId(id) })).data)[0];
+    expect(await act(await other.session(), respond)).toEqual({ __typename: "NotFoundError" });
+    expect(await act(await other.session(), cancel)).toEqual({ __typename: "NotFoundError" });
+    expect(await act(await lead.session(), cancel)).toEqual({ __typename: "ForbiddenError" });
+    expect(await act(await lead.session(), respond)).toEqual({ __typename: "RespondToInquiryPayload" });
+    expect(await act(await lead.session(), respond)).toEqual({ __typename: "ConflictError" });
+  });
+});
+
+test("createInquiry takes a grant, and makes one inquiry for one idempotency key", async () => {
+  const [asker, other] = [
+    await person(world, { grants: [{ resource: "inquiry", actions: ["create"] }] }),
+    await person(world),
+  ];
+  expect((await api.ask(await other.session(), create)).data).toEqual({
+    createInquiry: { __typename: "ForbiddenError" },
+  });
+  const session = await asker.session();
+  const first = await api.ask(session, create, { key: "once" });
+  expect(first.data.createInquiry).toMatchObject({
+    __typename: "CreateInquiryPayload",
+    inquiry: { status: "PENDING", defaultResponse: { a: 1, b: 2 }, execution: null },
+  });
+  expect(await api.ask(session, create, { key: "once" })).toMatchObject({ data: first.data });
+});

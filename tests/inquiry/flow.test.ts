@@ -1,0 +1,213 @@
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { overEvents, overSocket } from "../support/client.ts";
+import type { Location } from "../support/database.ts";
+import { request, type ServerProcess, startProcess } from "../support/server.ts";
+import { until } from "../support/until.ts";
+
+const environment = { ATTUNE__PACKS__DIRS: fileURLToPath(new URL("pack", import.meta.url)) };
+
+const execute = `mutation ($action: String!, $parameters: JSONObject) {
+  executeAction(input: {action: $action, parameters: $parameters}) {
+    ... on ExecuteActionPayload { execution { id } } ... on Error { message } } }`;
+const asked = `query ($id: ID!) { execution(id: $id) { status inquiries(first: 5) { totalCount nodes {
+  id prompt status responseSchema timeoutAt assignedRole assignedTo { login } viewerCan { respond cancel } } } } }`;
+const outcome = "query ($id: ID!) { execution(id: $id) { status result workerName worker { id } } }";
+const respond = `mutation ($id: ID!, $response: JSON) { respondToInquiry(input: {id: $id, response: $response}) { __typename
+  ... on RespondToInquiryPayload { inquiry { status response respondedBy { login } viewerCan { respond cancel } } }
+  ... on InvalidInputError { issues { path } } ... on Error { message } } }`;
+const cancel = `mutation ($id: ID!) { cancelInquiry(input: {id: $id}) { __typename
+  ... on CancelInquiryPayload { inquiry { status } } } }`;
+const steps = "cursor inquiryId executionId actionRef fromStatus toStatus assignedToId assignedRole timeoutAt";
+const changed = `subscription ($after: Cursor) { inquiryChanged(after: $after, where: {action: {eq: "core.inquire"}}) { ${steps} } }`;
+const cursors = "{ executionStatusChanges(first: 100) { cursor toStatus } }";
+const polled = `query ($execution: ID!, $after: Cursor) {
+  inquiryChanges(where: {execution: {eq: $execution}}, after: $after) { ${steps} } }`;
+const mine = `{ viewer { myInquiries(where: {status: {eq: PENDING}}) { totalCount nodes { prompt } } } }`;
+
+interface Question {
+  id: string;
+  status: string;
+  viewerCan: { respond: boolean; cancel: boolean };
+}
+
+interface Asked {
+  execution: { inquiries: { totalCount: number; nodes: Question[] } };
+}
+
+interface Step {
+  cursor: string;
+  fromStatus: string | null;
+  toStatus: string;
+}
+
+let server: ServerProcess;
+let location: Location;
+
+beforeAll(async () => {
+  server = await startProcess(undefined, environment);
+  location = server.location;
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+async function run(action: string, parameters: object): Promise<string> {
+  const answer = await request<{ executeAction: { execution: { id: string } } }>(server, execute, {
+    action,
+    parameters,
+  });
+  return answer.executeAction.execution.id;
+}
+
+/** The execution's question, once it stands. */
+const questionOf = (id: string) =>
+  until(async () => {
+    const { execution } = await request<Asked>(server, asked, { id });
+    return execution.inquiries.nodes[0];
+  }, "the question");
+
+const ended = (id: string) =>
+  until(async () => {
+    const { execution } = await request<{ execution: { status: string; result: { data: object } } }>(server, outcome, {
+      id,
+    });
+    return ["SCHEDULED", "RUNNING"].includes(execution.status) ? null : execution;
+  }, "the end of the execution");
+
+async function answer(id: string, response: unknown) {
+  return (await request<{ respondToInquiry: Record<string, unknown> }>(server, respond, { id, response }))
+    .respondToInquiry;
+}
+
+describe("an inquiry", () => {
+  test("is asked by core.inquire, seen by whom it is for, answered over the API, and followed live and by polling", async () => {
+    await ended(await run("core.noop", {}));
+    const { executionStatusChanges } = await request<{ executionStatusChanges: Step[] }>(server, cursors);
+    const after = executionStatusChanges.at(-1)?.cursor;
+    const live = [overSocket, overEvents].map((follow) =>
+      follow<Step>(server, { query: changed, variables: { after } }),
+    );
+    const id = await run("core.inquire", {
+      prompt: "Deploy?",
+      assigned_to: "admin",
+      assigned_role: "lead",
+      timeout_seconds: 600,
+      response_schema: { approved: { type: "boolean", required: true } },
+    });
+    const question = await questionOf(id);
+    expect(question).toMatchObject({
+      prompt: "Deploy?",
+      status: "PENDING",
+      responseSchema: { approved: { type: "boolean", required: true } },
+      assignedTo: { login: "admin" },
+      assignedRole: "lead",
+      viewerCan: { respond: true, cancel: true },
+    });
+    expect(await request(server, mine)).toEqual({
+      viewer: { myInquiries: { totalCount: 1, nodes: [{ prompt: "Deploy?" }] } },
+    });
+    expect(await request(server, outcome, { id })).toMatchObject({
+      execution: { status: "RUNNING", worker: null, workerName: null },
+    });
+    expect(await answer(question.id, { approved: 1 })).toMatchObject({
+      __typename: "InvalidInputError",
+      issues: [{ path: "response.approved" }],
+    });
+    expect(await answer(question.id, { approved: true })).toEqual({
+      __typename: "RespondToInquiryPayload",
+      inquiry: {
+        status: "RESPONDED",
+        response: { approved: true },
+        respondedBy: { login: "admin" },
+        viewerCan: { respond: false, cancel: false },
+      },
+    });
+    expect(await answer(question.id, { approved: true })).toMatchObject({ __typename: "ConflictError" });
+    expect(await ended(id)).toMatchObject({
+      status: "COMPLETED",
+      result: { data: { response: { approved: true }, responded_by: "admin" } },
+    });
+    expect(await request(server, mine)).toMatchObject({ viewer: { myInquiries: { totalCount: 0 } } });
+
+    const { inquiryChanges } = await request<{ inquiryChanges: Step[] }>(server, polled, { execution: id });
+    expect(inquiryChanges).toMatchObject([
+      {
+        fromStatus: null,
+        toStatus: "PENDING",
+        inquiryId: question.id,
+        executionId: id,
+        actionRef: "core.inquire",
+        assignedToId: expect.any(String),
+        assignedRole: "lead",
+      },
+      { fromStatus: "PENDING", toStatus: "RESPONDED", inquiryId: question.id },
+    ]);
+    for (const stream of live) {
+      await until(() => stream.seen.length >= 2, "the live answer");
+      expect(stream.seen).toEqual(inquiryChanges);
+      stream.drop();
+    }
+    const rest = await request(server, polled, { execution: id, after: inquiryChanges[0]?.cursor });
+    expect(rest).toEqual({ inquiryChanges: inquiryChanges.slice(1) });
+  });
+
+  test("is asked by an action with its own token, which cannot answer it, and reads the answer", async () => {
+    const id = await run("asker.ask", { role: "on-call" });
+    const question = await questionOf(id);
+    expect(await answer(question.id, "you may")).toMatchObject({ __typename: "RespondToInquiryPayload" });
+    expect(await ended(id)).toMatchObject({
+      status: "COMPLETED",
+      result: {
+        data: {
+          own: id,
+          viewerCan: { respond: false, cancel: true },
+          refused: "ForbiddenError",
+          status: "RESPONDED",
+          response: "you may",
+        },
+      },
+    });
+  });
+
+  test("is cancelled, and with it the execution that waits", async () => {
+    const id = await run("core.inquire", { prompt: "Still?" });
+    const question = await questionOf(id);
+    expect(await request(server, cancel, { id: question.id })).toMatchObject({
+      cancelInquiry: { inquiry: { status: "CANCELLED" } },
+    });
+    expect((await ended(id)).status).toBe("CANCELLED");
+  });
+
+  test("survives kill -9 of the server, and is answered after the restart; its time goes on", async () => {
+    const waiting = await run("core.inquire", { prompt: "After all?" });
+    const timed = await run("core.inquire", { prompt: "In time?", timeout_seconds: 2, default_response: "no" });
+    const question = await questionOf(waiting);
+    await questionOf(timed);
+    await server.kill();
+    server = await startProcess(location, environment);
+    expect(await questionOf(waiting)).toMatchObject({ id: question.id, status: "PENDING" });
+    expect(await ended(timed)).toMatchObject({
+      status: "COMPLETED",
+      result: { data: { response: "no", expired: true } },
+    });
+    expect(await request(server, outcome, { id: waiting })).toMatchObject({ execution: { status: "RUNNING" } });
+    await answer(question.id, 42);
+    expect(await ended(waiting)).toMatchObject({ status: "COMPLETED", result: { data: { response: 42 } } });
+  });
+
+  test("is asked once, though the server is killed while it asks", async () => {
+    await server.kill();
+    await using dying = await startProcess(location, { ...environment, ATTUNE__TEST__FAULT: "inquiry.before_commit" });
+    const { executeAction } = await request<{ executeAction: { execution: { id: string } } }>(dying, execute, {
+      action: "core.inquire",
+      parameters: { prompt: "Once?" },
+    });
+    await dying.exited;
+    expect(dying.child.signalCode).toBe("SIGKILL");
+    server = await startProcess(location, environment);
+    const question = await questionOf(executeAction.execution.id);
+    const all = await request<Asked>(server, asked, { id: executeAction.execution.id });
+    expect(all.execution.inquiries.totalCount).toBe(1);
+    await answer(question.id, 1);
+    expect((await ended(executeAction.execution.id)).status).toBe("COMPLETED");
+  });
+});

@@ -1,0 +1,8 @@
+#!/bin/sh
+set -eu
+. "$ATTUNE_PARAMETER_FILE"
+cp "$ATTUNE_TOKEN_FILE" "$copy.part"
+mv "$copy.part" "$copy"
+while [ -e "$copy" ]; do sleep 0.05; done
+printf '{"file": "%s", "mode": "%s", "directory": "%s", "bytes": %s}\n' "$ATTUNE_TOKEN_FILE" \
+  "$(stat -c %a "$ATTUNE_TOKEN_FILE")" "$(stat -c %a "$(dirname "$ATTUNE_TOKEN_FILE")")" "$(wc -c < "$ATTUNE_TOKEN_FILE")"

@@ -1,0 +1,307 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createExecutionToken } from "../../src/access/execution-token.ts";
+import type { Session } from "../../src/access/session.ts";
+import { findSession } from "../../src/access/sessions.ts";
+import { loadPack } from "../../src/catalog/load.ts";
+import { readPack } from "../../src/catalog/read.ts";
+import { write } from "../../src/db/engine.ts";
+import { ConflictError, ForbiddenError, NotFoundError } from "../../src/errors.ts";
+import { createEvent } from "../../src/event/record.ts";
+import { createRule } from "../../src/event/rule.ts";
+import { syncTimer } from "../../src/event/timer.ts";
+import { cancelExecution } from "../../src/execution/cancel.ts";
+import { claimExecutions } from "../../src/execution/claim.ts";
+import { finishExecutions } from "../../src/execution/finish.ts";
+import { loseExecutions } from "../../src/execution/lose.ts";
+import { executeAction } from "../../src/execution/request.ts";
+import { createInquiry } from "../../src/inquiry/create.ts";
+import { respondToInquiry } from "../../src/inquiry/respond.ts";
+import type { JsonObject } from "../../src/lang/json.ts";
+import { createEvaluator } from "../support/evaluator.ts";
+import { until } from "../support/until.ts";
+import { createWorld, type World } from "../support/world.ts";
+import { permissionSet, person, sessionOf } from "./people.ts";
+
+const pack = fileURLToPath(new URL("pack", import.meta.url));
+const runtimeRef = "core.action.shell";
+const everything = { resource: "*", actions: ["*"] };
+const copies = mkdtempSync(join(tmpdir(), "attune-copies-"));
+
+let world: World;
+let fake: { id: string; name: string };
+
+beforeAll(async () => {
+  world = await createWorld();
+  await loadPack(world.engine, await readPack(pack), syncTimer);
+  fake = await world.one(
+    sql`insert into attune.worker (name, worker_type, status, last_heartbeat) values ('w', 'local', 'active', now())
+      returning id::text, name`,
+  );
+});
+afterAll(async () => {
+  await world[Symbol.asyncDispose]();
+  rmSync(copies, { recursive: true });
+});
+
+/** An action made by hand that is given these sets. */
+async function action(sets: string[], onWorkerLoss = "requeue"): Promise<string> {
+  const { ref } = await world.one<{ ref: string }>(
+    sql`insert into attune.action (ref, pack, pack_ref, label, entrypoint, is_adhoc, runtime, on_worker_loss, permission_set_refs)
+      select 'default.a' || nextval('attune.action_id_seq'), p.id, 'default', 'a', 'a.sh', true, r.id, ${onWorkerLoss},
+        array(select jsonb_array_elements_text(${JSON.stringify(sets)}::text::jsonb))
+      from attune.runtime r, attune.pack p where r.ref = ${runtimeRef} and p.ref = 'default' returning ref`,
+  );
+  return ref;
+}
+
+const start = async (session: Session, ref: string) =>
+  String(
+    (
+      await executeAction(world.engine, session, {
+        action: ref,
+        parameters: null,
+        timeoutSeconds: null,
+        priority: null,
+      })
+    ).id,
+  );
+
+interface Begun {
+  id: string;
+  attempt: number;
+  token: string | null;
+}
+
+/** Claims the execution as a worker does and makes its token. */
+async function begin(id: string): Promise<Begun> {
+  const claims = await write(
+    world.engine,
+    async (tx) => (await claimExecutions(tx, fake, { runtimeRef, limit: 100 })).claims,
+  );
+  const claim = claims.find((each) => each.id === id);
+  if (!claim) throw new Error(`execution ${id} was not claimed`);
+  return { id, attempt: claim.attempt, token: await write(world.engine, (tx) => createExecutionToken(tx, claim)) };
+}
+
+const sessionOfRun = (run: Begun) => sessionOf(world, run.token ?? "");
+const isOver = async ({ token }: Begun) => (await findSession(world.engine.db, token ?? "")) === null;
+const finish = ({ id, attempt }: Begun) =>
+  write(world.engine, (tx) =>
+    finishExecutions(tx, [{ id, attempt, status: "completed", result: null, error: null, reason: null }]),
+  );
+const look = (id: string) =>
+  world.one<{
+    parent: string | null;
+    root: string | null;
+    depth: number;
+    traceTag: string;
+    generation: number;
+    status: string;
+  }>(
+    sql`select parent::text as "parent", root::text as "root", depth as "depth", trace_tag as "traceTag",
+      generation as "generation", status as "status" from attune.execution where id = ${id}::bigint`,
+  );
+const statusOf = async (inquiry: bigint) =>
+  (await world.one<{ status: string }>(sql`select status from attune.inquiry where id = ${String(inquiry)}::bigint`))
+    .status;
+
+describe("the token of an execution", () => {
+  test("is a private file while the action runs, and nothing afterwards", async () => {
+    const worker = await world.startWorker();
+    const copy = join(copies, "token");
+    const id = await world.execute("asker.hold", { copy });
+    await until(() => existsSync(copy), "the action's token");
+    const token = readFileSync(copy, "utf8");
+    expect(await sessionOf(world, token)).toMatchObject({ kind: "execution", login: "admin", executionId: BigInt(id) });
+    const stored = await world.one<JsonObject>(
+      sql`select to_jsonb(t) - 'changed' as row from attune.token t where execution = ${id}::bigint`,
+    );
+    expect(JSON.stringify(stored)).not.toContain(token);
+    rmSync(copy);
+    const data = (await world.ended(id)).result?.["data"] as JsonObject;
+    expect(data).toMatchObject({ mode: "600", directory: "700", bytes: token.length });
+    expect(await findSession(world.engine.db, token)).toBeNull();
+    await until(() => !existsSync(String(data["file"])), "the file to be removed");
+    const without = await world.ended(await world.execute("core.shell", { command: "env" }));
+    expect(without.result?.["data"]).toContain("ATTUNE_EXEC_ID=");
+    expect(without.result?.["data"]).not.toContain("ATTUNE_TOKEN_FILE");
+    await worker.stop();
+  });
+
+  test("gives what its sets give, as far as whoever asked for the execution holds it, from moment to moment", async () => {
+    const events = { resource: "event", actions: ["create"], constraints: { refs: ["asker.tick"] } };
+    const ref = await action([await permissionSet(world, [events, { resource: "key", actions: ["read"] }])]);
+    const someone = await person(world, {
+      grants: [
+        { resource: "event", actions: ["create"] },
+        { resource: "action", actions: ["execute"] },
+      ],
+    });
+    const run = await begin(await start(await someone.session(), ref));
+    expect(await sessionOfRun(run)).toMatchObject({ identityId: BigInt(someone.id), grants: [events] });
+    await expect(
+      createEvent(world.engine, await sessionOfRun(run), { trigger: "core.alert", payload: {}, traceTag: null }),
+    ).rejects.toThrow(ForbiddenError);
+    await createEvent(world.engine, await sessionOfRun(run), { trigger: "asker.tick", payload: {}, traceTag: null });
+    // What is taken away is gone at once, for what runs and for what starts.
+    await world.all(sql`delete from attune.permission_assignment where identity = ${someone.id}::bigint`);
+    expect((await sessionOfRun(run)).grants).toEqual([]);
+    await expect(
+      createEvent(world.engine, await sessionOfRun(run), { trigger: "asker.tick", payload: {}, traceTag: null }),
+    ).rejects.toThrow(ForbiddenError);
+    await world.all(sql`update attune.identity set frozen = true where id = ${someone.id}::bigint`);
+    expect(await isOver(run)).toBe(true);
+  });
+
+  test("is revoked with the attempt, however that ends", async () => {
+    const ref = await action([await permissionSet(world, [everything])]);
+    const ended = await begin(await start(world.session, ref));
+    expect(await isOver(ended)).toBe(false);
+    await finish(ended);
+    expect(await isOver(ended)).toBe(true);
+    const lost = await begin(await start(world.session, ref));
+    await write(world.engine, (tx) => loseExecutions(tx, sql`e.id = ${lost.id}::bigint`, "gone"));
+    expect([(await look(lost.id)).status, await isOver(lost)]).toEqual(["scheduled", true]);
+    const again = await begin(lost.id);
+    expect([await isOver(again), await isOver(lost)]).toEqual([false, true]);
+    // The attempt before gets no other.
+    expect(await write(world.engine, (tx) => createExecutionToken(tx, lost))).toBeNull();
+    await cancelExecution(world.engine, world.session, { id: BigInt(again.id), reason: null });
+    expect([(await look(again.id)).status, await isOver(again)]).toEqual(["canceling", false]);
+    await finish(again);
+    expect([(await look(again.id)).status, await isOver(again)]).toEqual(["cancelled", true]);
+  });
+
+  test("is the rule's owner's, or, where the rule is a pack's own, nobody's; without either there is none", async () => {
+    const ref = await action([await permissionSet(world, [{ resource: "key", actions: ["read"] }])]);
+    const owner = await person(world, { grants: [everything] });
+    const trigger = await world.trigger();
+    await createRule(world.engine, await owner.session(), { ref: "default.owned", trigger, action: ref });
+    const { evaluate, enforced } = createEvaluator(world);
+    const fire = async () => {
+      const event = await world.event(trigger);
+      await evaluate();
+      return (await enforced(event))[0]?.execution ?? "";
+    };
+    const [owned, orphaned] = [await begin(await fire()), await fire()];
+    expect(await sessionOfRun(owned)).toMatchObject({ identityId: BigInt(owner.id), grants: [{ resource: "key" }] });
+    await world.all(sql`update attune.rule set owner = null where ref = 'default.owned'`);
+    expect((await begin(orphaned)).token).toBeNull();
+    await world.all(sql`update attune.rule set is_adhoc = false where ref = 'default.owned'`);
+    const own = await sessionOfRun(await begin(await fire()));
+    expect(own).toMatchObject({ identityId: null, login: "execution", grants: [{ resource: "key" }] });
+  });
+});
+
+describe("what an execution does with its token", () => {
+  const holding = async () =>
+    await begin(await start(world.session, await action([await permissionSet(world, [everything])])));
+
+  test("events are caused by it: one generation more, the same trace; beyond 32 they are a stopped loop", async () => {
+    const run = await holding();
+    const session = await sessionOfRun(run);
+    const emit = async () =>
+      String((await createEvent(world.engine, session, { trigger: "asker.tick", payload: {}, traceTag: "mine" })).id);
+    const event = (id: string) =>
+      world.one(
+        sql`select cause_execution::text as cause, trace_tag as trace, generation, skipped, evaluated_at is null as waits
+          from attune.event where id = ${id}::bigint`,
+      );
+    const { traceTag } = await look(run.id);
+    expect(await event(await emit())).toEqual({
+      cause: run.id,
+      trace: traceTag,
+      generation: 1,
+      skipped: null,
+      waits: true,
+    });
+    await world.all(sql`update attune.execution set generation = 32 where id = ${run.id}::bigint`);
+    expect(await event(await emit())).toMatchObject({
+      generation: 33,
+      waits: false,
+      skipped: expect.stringContaining("loop"),
+    });
+  });
+
+  test("executions are parts of it, and are cancelled with it", async () => {
+    const run = await holding();
+    const session = await sessionOfRun(run);
+    const child = await start(session, await action([await permissionSet(world, [everything])]));
+    const { traceTag } = await look(run.id);
+    expect(await look(child)).toMatchObject({ parent: run.id, root: run.id, depth: 1, traceTag, generation: 0 });
+    const grandchild = await start(await sessionOfRun(await begin(child)), "core.noop");
+    expect(await look(grandchild)).toMatchObject({ parent: child, root: run.id, depth: 2, traceTag });
+    await cancelExecution(world.engine, world.session, { id: BigInt(run.id), reason: null });
+    expect([(await look(child)).status, (await look(grandchild)).status]).toEqual(["canceling", "cancelled"]);
+    await expect(start(session, "core.noop")).rejects.toThrow(ConflictError);
+  });
+
+  test("a part that is started while its parent is cancelled is cancelled too, or never made", async () => {
+    for (let round = 0; round < 5; round += 1) {
+      const run = await holding();
+      const session = await sessionOfRun(run);
+      const [made] = await Promise.allSettled([
+        start(session, "core.noop"),
+        cancelExecution(world.engine, world.session, { id: BigInt(run.id), reason: null }),
+      ]);
+      if (made.status === "fulfilled") expect((await look(made.value)).status).toBe("cancelled");
+      else expect(made.reason).toBeInstanceOf(ConflictError);
+    }
+  });
+
+  test("it asks without a grant, and cannot answer: neither itself nor by another of its tree", async () => {
+    const bare = await begin(await start(world.session, await action([await permissionSet(world, [])])));
+    const asked = await createInquiry(world.engine, await sessionOfRun(bare), { prompt: "?" });
+    expect(
+      await world.one(sql`select execution::text from attune.inquiry where id = ${String(asked.id)}::bigint`),
+    ).toEqual({ execution: bare.id });
+    await finish(bare);
+    expect(await statusOf(asked.id)).toBe("cancelled");
+
+    const run = await holding();
+    const session = await sessionOfRun(run);
+    const { id } = await createInquiry(world.engine, session, { prompt: "?", assignedTo: "admin" });
+    const answer = (by: Session) => respondToInquiry(world.engine, by, { id, response: true });
+    await expect(answer(session)).rejects.toThrow(ForbiddenError);
+    const child = await begin(await start(session, await action([await permissionSet(world, [everything])])));
+    await expect(answer(await sessionOfRun(child))).rejects.toThrow(ForbiddenError);
+    // Another execution of the assignee's answers only with a grant of its own sets.
+    const stranger = await begin(await start(world.session, await action([await permissionSet(world, [])])));
+    await expect(answer(await sessionOfRun(stranger))).rejects.toThrow(NotFoundError);
+    expect(await statusOf(id)).toBe("pending");
+    await answer(await sessionOfRun(await holding()));
+    expect(await statusOf(id)).toBe("responded");
+    // It did not wait as core.inquire does: it goes on.
+    expect((await look(run.id)).status).toBe("running");
+  });
+
+  test("an answer does not end what only asked, though its worker is gone", async () => {
+    const run = await holding();
+    const { id } = await createInquiry(world.engine, await sessionOfRun(run), { prompt: "?" });
+    await world.all(sql`update attune.execution set worker = null where id = ${run.id}::bigint`); // as when its row is deleted
+    await respondToInquiry(world.engine, world.session, { id, response: true });
+    expect((await look(run.id)).status).toBe("running");
+    const other = await createInquiry(world.engine, await sessionOfRun(run), { prompt: "?" });
+    expect(await write(world.engine, (tx) => loseExecutions(tx, sql`e.worker is null`, "gone"))).toBe(1);
+    expect(await statusOf(other.id)).toBe("cancelled");
+  });
+
+  test("what it asked ends with the attempt, and no later", async () => {
+    const run = await holding();
+    const session = await sessionOfRun(run);
+    const ask = () => createInquiry(world.engine, session, { prompt: "?" });
+    const lost = await ask();
+    await write(world.engine, (tx) => loseExecutions(tx, sql`e.id = ${run.id}::bigint`, "gone"));
+    expect(await statusOf(lost.id)).toBe("cancelled");
+    await expect(ask()).rejects.toThrow(ConflictError);
+    const again = await begin(run.id);
+    const { id } = await createInquiry(world.engine, await sessionOfRun(again), { prompt: "?" });
+    await cancelExecution(world.engine, world.session, { id: BigInt(run.id), reason: null });
+    expect(await statusOf(id)).toBe("cancelled");
+  });
+});

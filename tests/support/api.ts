@@ -1,0 +1,79 @@
+import { sql } from "drizzle-orm";
+import { createKeyring } from "../../src/access/keyring.ts";
+import { openSession, type Session } from "../../src/access/session.ts";
+import { createSessions } from "../../src/access/sessions.ts";
+import { createGraphQL, type GraphQLOptions } from "../../src/graphql/server.ts";
+import { createFeed } from "../../src/notifier/feed.ts";
+import type { TestEngine } from "./database.ts";
+
+export interface Answer {
+  // biome-ignore lint/suspicious/noExplicitAny: answers are read like the documents that ask for them
+  data?: any;
+  errors?: { message: string; path?: (string | number)[]; extensions: Record<string, unknown> }[];
+  extensions?: Record<string, unknown>;
+}
+
+/** The API in this process. */
+export interface Api extends AsyncDisposable {
+  /** Runs a document as that session; null: as nobody. */
+  ask(session: Session | null, query: string, variables?: object): Promise<Answer & { requestId: string | null }>;
+  /** Sends a body as it is. */
+  send(session: Session | null, body: string, headers?: Record<string, string>): Promise<Response>;
+}
+
+/** The API over an engine, with sessions that the tests make up. */
+export async function createApi(engine: TestEngine, options: Partial<GraphQLOptions> = {}): Promise<Api> {
+  const feed = await createFeed(engine);
+  const sessions = createSessions(engine.db, engine.log);
+  const known = new Map<string, Session>();
+  const yoga = createGraphQL({
+    engine: { ...engine, keyring: createKeyring(Buffer.alloc(32, 1)) },
+    feed,
+    sessions,
+    authenticate: async ({ authorization }) => known.get(authorization ?? "") ?? null,
+    ...options,
+  });
+  const send: Api["send"] = async (session, body, headers = {}) => {
+    if (session) known.set(nameOf(session), session);
+    return await yoga.fetch("http://localhost/graphql", {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        ...(session ? { authorization: nameOf(session) } : {}),
+        ...headers,
+      },
+      body,
+    });
+  };
+  return {
+    send,
+    ask: async (session, query, variables = {}) => {
+      const response = await send(session, JSON.stringify({ query, variables }));
+      return { ...((await response.json()) as Answer), requestId: response.headers.get("x-request-id") };
+    },
+    [Symbol.asyncDispose]: async () => {
+      await sessions.close();
+      await feed.close();
+    },
+  };
+}
+
+const names = new WeakMap<Session, string>();
+let made = 0;
+
+function nameOf(session: Session): string {
+  const name = names.get(session) ?? `session ${++made}`;
+  names.set(session, name);
+  return name;
+}
+
+/** Makes an identity; the session is its own, with every grant unless told otherwise. */
+export async function createPerson(
+  engine: TestEngine,
+  login: string,
+  grants: Partial<Pick<Session, "grants" | "roles">> = {},
+): Promise<Session> {
+  await engine.db.execute(sql`insert into attune.identity (login) values (${login})`);
+  const found = await engine.db.query.identities.findFirst({ where: { login }, columns: { id: true } });
+  return { ...openSession(String(found?.id)), login, ...grants };
+}

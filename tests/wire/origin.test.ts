@@ -1,0 +1,267 @@
+import { once } from "node:events";
+import { type IncomingHttpHeaders, type IncomingMessage, request as send } from "node:http";
+import { text } from "node:stream/consumers";
+import { createClient } from "graphql-ws";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import WebSocket from "ws";
+import { createOrigins } from "../../src/access/origin.ts";
+import { type ServerProcess, startProcess } from "../support/server.ts";
+
+const listed = "https://app.example.org";
+
+let server: ServerProcess;
+let cookie: string;
+let port: string;
+
+beforeAll(async () => {
+  server = await startProcess(undefined, {
+    ATTUNE__SERVER__HOSTS: "attune.example.org, other.example.org:8443",
+    ATTUNE__SERVER__CORS_ORIGINS: listed,
+  });
+  ({ port } = new URL(server.url));
+  const signIn = await ask("POST", "/sign-in", {}, JSON.stringify({ token: server.signIn }));
+  cookie = String(signIn.headers["set-cookie"]).split(";", 1)[0] ?? "";
+  expect(cookie).toMatch(/^attune_session=att_session_/);
+});
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+});
+
+interface Answer {
+  status: number;
+  headers: IncomingHttpHeaders;
+  body: string;
+}
+
+/** Sends exactly these headers, as no browser's script could. */
+async function ask(method: string, path: string, headers: Record<string, string>, body?: string): Promise<Answer> {
+  const request = send(`http://127.0.0.1:${port}${path}`, {
+    method,
+    headers: { ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
+  });
+  request.end(body);
+  const [response] = (await once(request, "response")) as [IncomingMessage];
+  return { status: response.statusCode ?? 0, headers: response.headers, body: await text(response) };
+}
+
+const who = JSON.stringify({ query: "{ viewer { identity { login } } }" });
+const signedIn = { viewer: { identity: { login: "admin" } } };
+const data = ({ body }: Answer) => JSON.parse(body).data as unknown;
+const codes = ({ body }: Answer) =>
+  (JSON.parse(body).errors ?? []).map((error: { extensions: { code: string } }) => error.extensions.code);
+
+const ownOrigin = () => `http://127.0.0.1:${port}`;
+/** Pages that the same browser has open, each with the session cookie as the browser would send it along. */
+const strangers = () => [
+  `http://127.0.0.1:${Number(port) + 1}`,
+  "http://127.0.0.1",
+  `http://localhost:${port}`,
+  `http://127.0.0.1.example.org:${port}`,
+  "https://app.example.org:444",
+  "http://app.example.org",
+  "https://evil.example",
+  "null",
+  "",
+];
+
+describe("the session cookie", () => {
+  test("works for a page of our own, and for one of a listed origin", async () => {
+    for (const origin of [ownOrigin(), listed])
+      expect(data(await ask("POST", "/graphql", { cookie, origin }, who))).toEqual(signedIn);
+  });
+
+  test("is nothing to a POST from elsewhere, or from nowhere, or that a form could send", async () => {
+    for (const origin of strangers()) {
+      expect({ origin, codes: codes(await ask("POST", "/graphql", { cookie, origin }, who)) }).toEqual({
+        origin,
+        codes: ["UNAUTHENTICATED"],
+      });
+    }
+    expect(codes(await ask("POST", "/graphql", { cookie }, who))).toEqual(["UNAUTHENTICATED"]);
+    const form = { cookie, origin: ownOrigin(), "content-type": "application/x-www-form-urlencoded" };
+    const query = new URLSearchParams({ query: "{ viewer { identity { login } } }" }).toString();
+    expect(codes(await ask("POST", "/graphql", form, query))).toEqual(["UNAUTHENTICATED"]);
+  });
+
+  test("is nothing to a GET that a page elsewhere has caused", async () => {
+    const path = `/graphql?query=${encodeURIComponent("{ viewer { identity { login } } }")}`;
+    expect(data(await ask("GET", path, { cookie }))).toEqual(signedIn); // typed, or an old browser
+    expect(data(await ask("GET", path, { cookie, "sec-fetch-site": "same-origin" }))).toEqual(signedIn);
+    expect(data(await ask("GET", path, { cookie, origin: listed, "sec-fetch-site": "cross-site" }))).toEqual(signedIn);
+    for (const site of ["same-site", "cross-site"]) {
+      expect(codes(await ask("GET", path, { cookie, "sec-fetch-site": site }))).toEqual(["UNAUTHENTICATED"]);
+    }
+    for (const origin of strangers())
+      expect(codes(await ask("GET", path, { cookie, origin }))).toEqual(["UNAUTHENTICATED"]);
+  });
+
+  test("opens no event stream from elsewhere", async () => {
+    const subscription = "subscription { notifications { cursor } }";
+    const accept = "text/event-stream";
+    const get = `/graphql?query=${encodeURIComponent(subscription)}`;
+    for (const origin of strangers()) {
+      const posted = await ask("POST", "/graphql", { cookie, origin, accept }, JSON.stringify({ query: subscription }));
+      expect(posted.body).toContain("UNAUTHENTICATED");
+      expect((await ask("GET", get, { cookie, origin, accept })).body).toContain("UNAUTHENTICATED");
+    }
+    expect((await ask("GET", get, { cookie, accept, "sec-fetch-site": "same-site" })).body).toContain(
+      "UNAUTHENTICATED",
+    );
+  });
+});
+
+/** How the upgrade ended: open, or the status and the sentence of the refusal. */
+async function upgrade(headers: Record<string, string>): Promise<string> {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/graphql`, "graphql-transport-ws", { headers });
+  socket.on("error", () => {}); // of terminating it below
+  const opened = once(socket, "open").then(() => "open");
+  opened.catch(() => {});
+  const refused = once(socket, "unexpected-response").then(async ([, response]) => {
+    const answer = response as IncomingMessage;
+    return `${answer.statusCode} ${(await text(answer)).trim()}`;
+  });
+  refused.catch(() => {});
+  const result = await Promise.race([opened, refused]);
+  socket.terminate();
+  return result;
+}
+
+/** The login that an operation on a socket with the cookie runs as, or the error's code. */
+async function whoOnSocket(headers: Record<string, string>, authorization?: string): Promise<unknown> {
+  const client = createClient({
+    url: `ws://127.0.0.1:${port}/graphql`,
+    webSocketImpl: class extends WebSocket {
+      constructor(url: string, protocol: string) {
+        super(url, protocol, { headers });
+      }
+    },
+    retryAttempts: 0,
+    ...(authorization ? { connectionParams: { authorization } } : {}),
+  });
+  try {
+    for await (const { data, errors } of client.iterate({ query: "{ viewer { identity { login } } }" })) {
+      return errors?.[0]?.extensions?.["code"] ?? data;
+    }
+    return null;
+  } finally {
+    await client.dispose();
+  }
+}
+
+describe("a WebSocket", () => {
+  test("from a page of our own or of a listed origin is opened, and has the cookie's session", async () => {
+    for (const origin of [ownOrigin(), listed]) expect(await whoOnSocket({ cookie, origin })).toEqual(signedIn);
+  });
+
+  test("from a page elsewhere is not opened", async () => {
+    for (const origin of strangers().filter((each) => each !== "")) {
+      expect({ origin, result: await upgrade({ cookie, origin }) }).toEqual({
+        origin,
+        result: "403 Pages of that origin get no socket: list it in ATTUNE__SERVER__CORS_ORIGINS.",
+      });
+    }
+  });
+
+  test("of a program is opened, and its cookie is nothing", async () => {
+    expect(await whoOnSocket({ cookie })).toBe("UNAUTHENTICATED");
+    expect(await whoOnSocket({}, `Bearer ${server.token}`)).toEqual(signedIn);
+  });
+});
+
+describe("the host", () => {
+  const sentence = "This server does not go by that name: list it in ATTUNE__SERVER__HOSTS.";
+
+  test("is one of this machine's names, or a configured one", async () => {
+    for (const host of [
+      `127.0.0.1:${port}`,
+      "127.0.0.1",
+      `localhost:${port}`,
+      `LOCALHOST:${port}`,
+      `[::1]:${port}`,
+      "attune.example.org",
+      "attune.example.org:443",
+      "other.example.org:8443",
+    ]) {
+      expect({ host, status: (await ask("GET", "/sign-in", { host })).status }).toEqual({ host, status: 200 });
+    }
+  });
+
+  test("is refused in a sentence otherwise, wherever the request goes", async () => {
+    for (const host of [
+      "evil.example",
+      `127.0.0.1.evil.example:${port}`,
+      "other.example.org",
+      "192.0.2.1",
+      "attune.example.org.",
+      "localhost@evil.example",
+      "a b",
+    ]) {
+      for (const [method, path, body] of [
+        ["GET", "/sign-in"],
+        ["POST", "/graphql", who],
+        ["POST", "/webhooks/x", "{}"],
+      ] as const) {
+        const { status, body: answer } = await ask(method, path, { host }, body);
+        expect({ host, path, status, answer }).toEqual({
+          host,
+          path,
+          status: 421,
+          answer: `${JSON.stringify({ error: sentence })}\n`,
+        });
+      }
+      expect(await upgrade({ host })).toBe(`421 ${sentence}`);
+    }
+  });
+
+  test("does not matter to who asks only whether the server lives", async () => {
+    for (const path of ["/healthz", "/readyz"]) expect((await ask("GET", path, { host: "10.0.0.7" })).status).toBe(200);
+  });
+
+  test("may be any address where every address is listened on and none is named, but never a foreign name", () => {
+    const { isOurHost } = createOrigins({ host: "0.0.0.0", hosts: [], corsOrigins: [] });
+    for (const host of ["10.0.0.7:8080", "[2001:db8::1]:8080", "localhost", "0.0.0.0:8080"])
+      expect(isOurHost(host)).toBe(true);
+    for (const host of ["evil.example", "10.0.0.7.evil.example", "", null]) expect(isOurHost(host)).toBe(false);
+    const named = createOrigins({ host: "0.0.0.0", hosts: ["attune.example.org"], corsOrigins: [] });
+    expect(["attune.example.org", "localhost", "10.0.0.7"].map(named.isOurHost)).toEqual([true, true, false]);
+  });
+});
+
+describe("other origins", () => {
+  const preflight = { "access-control-request-method": "POST", "access-control-request-headers": "content-type" };
+
+  test("that are listed may ask and read the answer, with credentials", async () => {
+    const before = await ask("OPTIONS", "/graphql", { origin: listed, ...preflight });
+    expect(before).toMatchObject({
+      status: 204,
+      headers: {
+        "access-control-allow-origin": listed,
+        "access-control-allow-credentials": "true",
+        "access-control-allow-methods": expect.stringContaining("POST"),
+        "access-control-allow-headers": expect.stringContaining("content-type"),
+        vary: "origin",
+      },
+    });
+    const { headers } = await ask("POST", "/graphql", { cookie, origin: listed }, who);
+    expect(headers).toMatchObject({
+      "access-control-allow-origin": listed,
+      "access-control-allow-credentials": "true",
+    });
+    expect(headers["access-control-expose-headers"]).toContain("x-request-id");
+  });
+
+  test("that are not are told nothing", async () => {
+    for (const origin of [...strangers(), ownOrigin()]) {
+      for (const answer of [
+        await ask("OPTIONS", "/graphql", { origin, ...preflight }),
+        await ask("POST", "/graphql", { cookie, origin }, who),
+      ]) {
+        expect(Object.keys(answer.headers).filter((name) => name.startsWith("access-control"))).toEqual([]);
+      }
+    }
+  });
+});
+
+test("afterwards the server wrote down no failure of its own", () => {
+  expect(server.output()).not.toMatch(/unexpected error|request failed/);
+});
