@@ -4,6 +4,7 @@ import { authorize, targetOf } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
+import { runtimeQueue } from "../db/jobs.ts";
 import { runtime } from "../db/tables/runtime.ts";
 import { ConflictError } from "../errors.ts";
 import { checkInput } from "../lang/input.ts";
@@ -41,6 +42,8 @@ export async function createRuntime(
   authorize(session, "runtime", "create", targetOf(ref));
   const [, type, lastPart] = ref.split(".");
   const runtimeType = type === "sensor" ? "sensor" : "action"; // the ref's form lets nothing else through
+  // Every queue is known before a transaction uses it: inside one, on one connection, looking it up would wait for ever.
+  if (runtimeType === "action") await engine.jobs.open(runtimeQueue(ref));
   return await write(engine, async (tx) => {
     const pack = await findPackOf(tx, ref);
     refuseLoaded(pack);

@@ -5,6 +5,7 @@ import { identityOf, type Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
 import { ConflictError, InvalidInputError, type Issue, NotFoundError } from "../errors.ts";
+import { requireHeldSets } from "../execution/action.ts";
 import { normaliseConditions } from "../lang/criteria.ts";
 import { checkInput, componentRef } from "../lang/input.ts";
 import type { JsonObject } from "../lang/json.ts";
@@ -218,14 +219,15 @@ interface CheckedRule extends Omit<RuleDefinition, "conditions" | "actionParams"
 }
 
 async function checkRule(db: Db, session: Session, rule: RuleDefinition): Promise<CheckedRule> {
-  const [found] = await rows<{ action: Target | null; trigger: Target | null }>(
+  const [found] = await rows<{ action: RuleAction | null; trigger: Target | null }>(
     db,
-    sql`select (select jsonb_build_object('id', id::text, 'paramSchema', param_schema) from attune.action where ref = ${rule.actionRef}) as action,
+    sql`select (select jsonb_build_object('id', id::text, 'paramSchema', param_schema, 'permissionSetRefs', permission_set_refs) from attune.action where ref = ${rule.actionRef}) as action,
       (select jsonb_build_object('id', id::text, 'paramSchema', param_schema) from attune.trigger where ref = ${rule.triggerRef}) as trigger`,
   );
   if (!found?.action) throw new NotFoundError("action", rule.actionRef);
   if (!found.trigger) throw new NotFoundError("trigger", rule.triggerRef);
   const { action, trigger } = found;
+  await requireHeldSets(db, session, action.permissionSetRefs);
   const [, conditions, actionParams, triggerParams] = allOf(
     () => checkInput(texts, { label: rule.label, description: rule.description }),
     () => storableJson(normaliseConditions(rule.conditions, "conditions"), "conditions"),
@@ -265,6 +267,10 @@ function allOf<T extends readonly unknown[]>(...checks: { [K in keyof T]: () => 
   });
   if (issues.length > 0) throw new InvalidInputError(issues);
   return results as unknown as T; // without an issue every check has answered
+}
+
+interface RuleAction extends Target {
+  permissionSetRefs: string[];
 }
 
 interface Target {

@@ -9,7 +9,7 @@ import { ConflictError, invalid, NotFoundError } from "../errors.ts";
 import type { JsonObject } from "../lang/json.ts";
 import { compileParameters } from "../lang/schema.ts";
 import { storableJson } from "../lang/storable.ts";
-import { findAction, type RunnableAction } from "./action.ts";
+import { findAction, type RunnableAction, requireHeldSets } from "./action.ts";
 import { concealSecrets, findHandedOn, insertSecrets, type StoredSecret } from "./secret.ts";
 
 /** One execution to be made: its parameters are checked and complete. Ids are decimal text, as the database gives them. */
@@ -144,7 +144,7 @@ export interface ExecuteActionInput {
 const longestTimeout = 30 * 24 * 3600;
 
 /**
- * Starts an action by hand, or as a part of the execution whose session asks. Throws NotFoundError (no such action),
+ * Starts an action by hand, or as a part of the execution whose session asks. Throws NotFoundError (no such action), ForbiddenError,
  * ConflictError (disabled; the execution that asks does not run any more), InvalidInputError (parameters that do not fit, each
  * named); then nothing is stored.
  */
@@ -156,6 +156,7 @@ export async function executeAction(
   authorize(session, "action", "execute", targetOf(input.action));
   const action = await findAction(engine.db, input.action);
   if (!action) throw new NotFoundError("action", input.action);
+  await requireHeldSets(engine.db, session, action.permissionSetRefs);
   const reason = unrunnable(action);
   if (reason) throw new ConflictError(reason);
   const { timeoutSeconds } = input;

@@ -142,9 +142,9 @@ export async function fitResult(engine: Engine, of: Attempt, outcome: Outcome): 
   const isLong = typeof data === "string" && data.length > longestResult;
   if (!isLong && Buffer.byteLength(JSON.stringify(result)) <= longestResult) return outcome;
   const { data: _moved, ...rest } = isObject(result) ? result : {};
-  const bytes = Buffer.from(typeof data === "string" ? data : JSON.stringify(data));
+  const text = typeof data === "string" ? data : JSON.stringify(data);
   try {
-    await using received = await receiveContent(engine, only(bytes));
+    await using received = await receiveContent(engine, encode(text));
     const content = {
       ref: `${of.actionRef}/result`,
       ...kindOf(typeof data === "string" ? "result.txt" : "result.json"),
@@ -155,12 +155,20 @@ export async function fitResult(engine: Engine, of: Attempt, outcome: Outcome): 
   } catch (error) {
     engine.log.error({ err: error, execution: of.id }, "a result could not be stored as an artifact");
   }
-  const note = `${bytes.length} bytes: above the limit of ${longestResult}; the log has the output`;
+  const note = `${Buffer.byteLength(text)} bytes: above the limit of ${longestResult}; the log has the output`;
   return { ...outcome, result: { ...rest, data: null, data_omitted: note } };
 }
 
-async function* only(bytes: Uint8Array): AsyncGenerator<Uint8Array, void> {
-  yield bytes;
+/** The text as UTF-8, piece by piece in the same memory: written out at once, a result would weigh twice what it does. */
+async function* encode(text: string): AsyncGenerator<Uint8Array, void> {
+  const piece = new Uint8Array(64 * 1024);
+  const encoder = new TextEncoder();
+  for (let start = 0; start < text.length; ) {
+    // As many characters as there is room for in any case; a pair of surrogates is not parted.
+    const { read, written } = encoder.encodeInto(text.slice(start, start + piece.length), piece);
+    yield piece.subarray(0, written);
+    start += read;
+  }
 }
 
 const isObject = (value: Json): value is JsonObject =>

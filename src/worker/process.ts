@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createCapture, createStore } from "./output.ts";
 
 /** How long what the leader started may go on after it, when nobody asked it to stop. */
-const leftoverMs = 100;
+const leftoverMs = 250;
 /** How long a leader may outlive SIGKILL (another user's process, a hung disk) before it is given up. */
 const unkillableMs = 2_000;
 /** How many processes are looked at in the same turns of the event loop: one by one, a busy server took 10 s for a hundred. */

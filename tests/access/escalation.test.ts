@@ -90,6 +90,22 @@ describe("nobody reaches further than their grants", () => {
   });
 });
 
+test("of two clients that change the same rule as they have read it, one is told that it changed, 20 times", async () => {
+  const { engine, session } = world;
+  const ref = "default.contended";
+  await createRule(engine, session, { ref, trigger: "default.seen", action: "core.noop" });
+  for (let round = 0; round < 20; round += 1) {
+    const { updated } = await world.one<{ updated: string }>(
+      sql`select to_jsonb(updated) #>> '{}' as updated from attune.rule where ref = ${ref}`,
+    );
+    const change = (label: string) =>
+      updateRule(engine, session, { ref, expectedUpdated: new Date(updated), patch: { label } });
+    const ends = await Promise.allSettled([change(`a ${round}`), change(`b ${round}`)]);
+    const refused = ends.filter((end) => end.status === "rejected");
+    expect(refused).toMatchObject([{ reason: { code: "CONFLICT" } }]);
+  }
+});
+
 describe("holding a grant", () => {
   const grant = (constraints?: Grant["constraints"]): Grant => ({ resource: "rule", actions: ["update"], constraints });
   test.each<[string, Grant, Grant, boolean]>([

@@ -91,4 +91,4 @@ test(`${documents} documents of seed ${seed} fail nothing, show nothing hidden, 
   for (const count of [seen.refused, seen.wrong, seen.subscriptions, seen.open]) expect(count).toBeGreaterThan(20);
   expect(seen.mutations).toBeGreaterThan(300);
   expect(fields.size).toBeGreaterThan(60);
-});
+}, 120_000);

@@ -135,15 +135,23 @@ describe("the token of an execution", () => {
 
   test("gives what its sets give, as far as whoever asked for the execution holds it, from moment to moment", async () => {
     const events = { resource: "event", actions: ["create"], constraints: { refs: ["asker.tick"] } };
-    const ref = await action([await permissionSet(world, [events, { resource: "key", actions: ["read"] }])]);
-    const someone = await person(world, {
-      grants: [
-        { resource: "event", actions: ["create"] },
-        { resource: "action", actions: ["execute"] },
-      ],
-    });
+    const keys = { resource: "key", actions: ["read"] };
+    const ref = await action([await permissionSet(world, [events, keys])]);
+    const basic = [
+      { resource: "event", actions: ["create"] },
+      { resource: "action", actions: ["execute"] },
+    ];
+    const someone = await person(world, { grants: basic });
+    await expect(start(await someone.session(), ref)).rejects.toThrow(ForbiddenError);
+    const more = await permissionSet(world, [keys]);
+    await world.all(
+      sql`insert into attune.permission_assignment (identity, permission_set)
+        select ${someone.id}::bigint, s.id from attune.permission_set s where s.ref = ${more}`,
+    );
     const run = await begin(await start(await someone.session(), ref));
-    expect(await sessionOfRun(run)).toMatchObject({ identityId: BigInt(someone.id), grants: [events] });
+    expect(await sessionOfRun(run)).toMatchObject({ identityId: BigInt(someone.id), grants: [events, keys] });
+    await world.all(sql`delete from attune.permission_set where ref = ${more}`);
+    expect((await sessionOfRun(run)).grants).toEqual([events]);
     await expect(
       createEvent(world.engine, await sessionOfRun(run), { trigger: "core.alert", payload: {}, traceTag: null }),
     ).rejects.toThrow(ForbiddenError);
