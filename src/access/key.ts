@@ -30,9 +30,9 @@ function targetOfKey({ ref, ownerType, owner, ownerIdentity }: Owned): Target {
   };
 }
 
-/** What a person may always do with keys of their own. An execution's token gives what it was narrowed to, and no more. */
-function isOwn({ identityId, kind }: Session, { ownerIdentity }: Owned): boolean {
-  return ownerIdentity !== null && ownerIdentity === String(identityId) && (kind === "session" || kind === "api");
+/** What a person may always do with keys of their own. A narrowed token, and so every execution's, gives what it was narrowed to and no more. */
+function isOwn({ identityId, narrowed }: Session, { ownerIdentity }: Owned): boolean {
+  return ownerIdentity !== null && ownerIdentity === String(identityId) && !narrowed;
 }
 
 /** Whether the session may do that with the key. */

@@ -31,6 +31,11 @@ const own =
   ({ identityId }: Session): Expression | null =>
     identityId === null ? null : (table) => sql`${table[name]} = ${String(identityId)}::bigint`;
 
+const unlessNarrowed =
+  (always: (session: Session) => Expression | null) =>
+  (session: Session): Expression | null =>
+    session.narrowed ? null : always(session);
+
 const answers: Readonly<Record<Resource, Answers>> = {
   pack: { ref: column("ref"), pack: column("ref") },
   runtime: dotted(),
@@ -55,12 +60,12 @@ const answers: Readonly<Record<Resource, Answers>> = {
   },
   identity: { ref: column("login"), owner: column("id"), always: own("id") },
   permission_set: dotted(),
-  token: { owner: column("identityId"), always: own("identityId") },
+  token: { owner: column("identityId"), always: unlessNarrowed(own("identityId")) },
   key: {
     ref: column("ref"),
     pack: (table) => sql`case when ${table["ownerType"]} = 'pack' then ${table["owner"]} end`,
     owner: column("ownerIdentityId"),
-    always: own("ownerIdentityId"),
+    always: unlessNarrowed(own("ownerIdentityId")),
   },
   artifact: {
     ref: column("ref"),

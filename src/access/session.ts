@@ -10,6 +10,8 @@ export interface Session {
   kind: "session" | "api" | "execution" | "sensor";
   expiresAt: Date | null;
   grants: readonly Grant[];
+  /** Whether the credential was made for less than its identity may do: then it gives its grants, and nothing without one. */
+  narrowed: boolean;
   roles: readonly string[];
   /** The execution whose token this is; null for the other kinds. */
   executionId: bigint | null;
@@ -24,6 +26,7 @@ export function openSession(identity: string): Session {
     kind: "api",
     expiresAt: null,
     grants: everyGrant,
+    narrowed: false,
     roles: [],
     executionId: null,
   };

@@ -78,6 +78,7 @@ function toSession(row: Found): Session {
     kind: row.kind,
     expiresAt: row.expires === null ? null : new Date(row.expires),
     grants,
+    narrowed: asked !== null,
     roles: row.roles ?? [],
     executionId: row.execution === null ? null : BigInt(row.execution),
   };

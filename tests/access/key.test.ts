@@ -127,7 +127,7 @@ describe("a key", () => {
     await expect(reveal("system.told")).rejects.toMatchObject(notFound);
   });
 
-  test("takes a grant, but for one's own; an execution's token has no more than it was given", async () => {
+  test("takes a grant, but for one's own; a narrowed token has no more than it was given", async () => {
     const { session } = someone;
     await set({ name: "theirs", value: "of the system" });
     await set({ name: "theirs", value: "of the pack", owner: { pack: "core" } });
@@ -146,7 +146,7 @@ describe("a key", () => {
     await set({ name: "mine", value: "my own value", owner: { identity: "someone" } }, session);
     await set({ name: "mine", value: "another of mine", owner: { identity: "someone" } }, session);
     expect(await reveal("identity.someone.mine", session)).toBe("another of mine");
-    const token = { ...session, kind: "execution" as const };
+    const token = { ...session, narrowed: true };
     await expect(reveal("identity.someone.mine", token)).rejects.toMatchObject(notFound);
     const other = { ...session, identityId: 999_999n };
     await expect(reveal("identity.someone.mine", other)).rejects.toMatchObject(notFound);

@@ -27,7 +27,7 @@ const left = (execution: string) =>
     sql`select a.ref, a.type, v.content_type as "contentType", v.size::int, v.version,
         case when v.size < 100 then convert_from(v.content, 'UTF8') end as text
       from attune.artifact_version v join attune.artifact a on a.id = v.artifact
-      where v.execution = ${execution}::bigint and a.scope = 'action' and a.owner = 'core.shell' order by a.ref`,
+      where v.execution = ${execution}::bigint and a.scope = 'action' and a.owner = 'core.shell' order by a.ref, v.version`,
   );
 
 const entries = async (execution: string) => {

@@ -100,6 +100,7 @@ function sessionOf({ identity, grants }: Role): Session {
     expiresAt: null,
     grants,
     roles,
+    narrowed: false,
     executionId: null,
   };
 }
