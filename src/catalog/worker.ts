@@ -1,5 +1,5 @@
 import { eq, sql } from "drizzle-orm";
-import { authorize, may } from "../access/grants.ts";
+import { authorizeFound } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
@@ -54,9 +54,7 @@ async function lockWorker(
 ): Promise<typeof worker.$inferSelect> {
   const [stored] = await tx.db.select().from(worker).where(eq(worker.id, id)).for("update");
   const target = { ref: stored?.name ?? null };
-  if (!stored || !(may(session, "worker", "read", target) || may(session, "worker", doing, target))) {
-    throw new NotFoundError("worker", String(id));
-  }
-  authorize(session, "worker", doing, target);
+  if (!stored) throw new NotFoundError("worker", String(id));
+  authorizeFound(session, doing, { resource: "worker", id: String(id), target });
   return stored;
 }

@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { authorize, may, type Resource, targetOf } from "../access/grants.ts";
+import { authorizeFound, type Resource, targetOf } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
@@ -88,8 +88,6 @@ async function lockRecord(
     sql`select ${records[resource]} as ref from attune.${sql.identifier(resource)} where id = ${String(id)}::bigint for update`,
   );
   const target = targetOf(found?.ref ?? "");
-  if (!found || !(may(session, resource, "read", target) || may(session, resource, doing, target))) {
-    throw new NotFoundError(resource, String(id));
-  }
-  authorize(session, resource, doing, target);
+  if (!found) throw new NotFoundError(resource, String(id));
+  authorizeFound(session, doing, { resource, id: String(id), target });
 }

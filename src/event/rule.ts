@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { z } from "zod";
-import { authorize, may, targetOf } from "../access/grants.ts";
+import { authorize, authorizeFound, may, targetOf } from "../access/grants.ts";
 import { identityOf, type Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
@@ -195,10 +195,8 @@ async function lockRule(
       from attune.rule where ref = ${ref} for update`,
   );
   const target = targetOf(ref, rule?.owner ? BigInt(rule.owner) : null);
-  if (!rule || !(may(session, "rule", "read", target) || may(session, "rule", action, target))) {
-    throw new NotFoundError("rule", ref);
-  }
-  authorize(session, "rule", action, target);
+  if (!rule) throw new NotFoundError("rule", ref);
+  authorizeFound(session, action, { resource: "rule", id: ref, target });
   return rule;
 }
 

@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { authorize, may, targetOf } from "../access/grants.ts";
+import { authorizeFound, targetOf } from "../access/grants.ts";
 import { identityOf, type Session } from "../access/session.ts";
 import { anyOf, rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
@@ -23,10 +23,8 @@ export async function cancelExecution(
     const tree = await lockTree(tx, id);
     const own = tree.find((execution) => execution.id === id);
     const target = targetOf(own?.ref ?? "", own?.executor ? BigInt(own.executor) : null);
-    if (!own || !(may(session, "execution", "read", target) || may(session, "execution", "cancel", target))) {
-      throw new NotFoundError("execution", id);
-    }
-    authorize(session, "execution", "cancel", target);
+    if (!own) throw new NotFoundError("execution", id);
+    authorizeFound(session, "cancel", { resource: "execution", id: id, target });
     if (own.ended) throw new ConflictError(`The execution has ended already (${own.status}).`);
     await tx.db.execute(
       sql`update attune.execution set

@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { authorize, may, targetOf } from "../access/grants.ts";
+import { authorizeFound, targetOf } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
 import { type Engine, write } from "../db/engine.ts";
@@ -21,10 +21,8 @@ export async function deleteExecution(
         where id = ${String(id)}::bigint for update`,
     );
     const target = targetOf(found?.ref ?? "", found?.executor ? BigInt(found.executor) : null);
-    if (!found || !(may(session, "execution", "read", target) || may(session, "execution", "delete", target))) {
-      throw new NotFoundError("execution", String(id));
-    }
-    authorize(session, "execution", "delete", target);
+    if (!found) throw new NotFoundError("execution", String(id));
+    authorizeFound(session, "delete", { resource: "execution", id: String(id), target });
     if (!found.ended) throw new ConflictError(`The execution has not ended (${found.status}): cancel it first.`);
     await tx.db.execute(sql`delete from attune.execution where id = ${String(id)}::bigint`);
     return { id };

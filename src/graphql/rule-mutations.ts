@@ -3,10 +3,9 @@ import { builder } from "./builder.ts";
 import { RuleConditionInput, toCondition } from "./conditions.ts";
 import { RecordEvaluations, RuleCondition } from "./enums.ts";
 import { bounded } from "./filter.ts";
+import { addDeletion, addSwitch, expectedUpdated, type Fields, idempotencyKey } from "./mutation-field.ts";
 import { refusable } from "./refusals.ts";
 import { Rule } from "./rule.ts";
-
-type Fields = PothosSchemaTypes.InputFieldBuilder<typeof builder.$inferSchemaTypes, "InputObject">;
 
 const changeable = (t: Fields) => ({
   label: t.string({ description: "Its name for people; its ref unless said otherwise." }),
@@ -40,9 +39,7 @@ const CreateRuleInput = builder.inputType("CreateRuleInput", {
     action: t.string({ required: true, description: "The ref of its action." }),
     trigger: t.string({ required: true, description: "The ref of its trigger." }),
     ...changeable(t),
-    idempotencyKey: t.string({
-      description: "A key of your own: sent again within 24 hours, it makes nothing new and answers the same rule.",
-    }),
+    idempotencyKey: idempotencyKey(t),
   }),
 });
 
@@ -50,21 +47,12 @@ const UpdateRuleInput = builder.inputType("UpdateRuleInput", {
   description: "What to change of a rule; whatever is left out stays.",
   fields: (t) => ({
     ref: ruleRef(t),
-    expectedUpdated: t.field({
-      type: "DateTime",
-      description: "The rule's `updated` as you have read it: a conflict when it has changed since.",
-    }),
+    expectedUpdated: expectedUpdated(t),
     action: t.string({ description: "The ref of its action." }),
     trigger: t.string({ description: "The ref of its trigger." }),
     ...changeable(t),
   }),
 });
-
-const refInput = (name: string, description: string) =>
-  builder.inputType(name, { description, fields: (t) => ({ ref: ruleRef(t) }) });
-const DeleteRuleInput = refInput("DeleteRuleInput", "The rule to delete.");
-const EnableRuleInput = refInput("EnableRuleInput", "The rule to switch on.");
-const DisableRuleInput = refInput("DisableRuleInput", "The rule to switch off.");
 
 builder.mutationField("createRule", (t) =>
   t.withAuth({ may: "rule:create" }).drizzleField({
@@ -91,59 +79,33 @@ builder.mutationField("updateRule", (t) =>
     },
     errors: refusable("rule", "The rule as it is now."),
     resolve: async (query, _root, { input }, ctx) => {
-      const { ref, expectedUpdated = null, ...given } = input;
+      const { ref, expectedUpdated: expected, ...given } = input;
       const patch = { ...given, conditions: readConditions(input.conditions) };
-      const { id } = await updateRule(ctx.engine, ctx.session, { ref, expectedUpdated, patch });
+      const { id } = await updateRule(ctx.engine, ctx.session, { ref, expectedUpdated: expected ?? null, patch });
       return await ctx.written.query.rules.findFirst(query({ where: { id } }));
     },
   }),
 );
 
-builder.mutationField("enableRule", (t) =>
-  t.withAuth({ may: "rule:update" }).drizzleField({
-    type: Rule,
-    nullable: true,
-    description: "Switches a rule on; one that is on already stays so.",
-    args: { input: t.arg({ type: EnableRuleInput, required: true, description: "The rule." }) },
-    errors: refusable("rule", "The rule as it is now."),
-    resolve: async (query, _root, { input }, ctx) => {
-      const { id } = await setRuleEnabled(ctx.engine, ctx.session, { ref: input.ref, enabled: true });
-      return await ctx.written.query.rules.findFirst(query({ where: { id } }));
-    },
-  }),
-);
-
-builder.mutationField("disableRule", (t) =>
-  t.withAuth({ may: "rule:update" }).drizzleField({
-    type: Rule,
-    nullable: true,
-    description: "Switches a rule off; one that is off already stays so.",
-    args: { input: t.arg({ type: DisableRuleInput, required: true, description: "The rule." }) },
-    errors: refusable("rule", "The rule as it is now."),
-    resolve: async (query, _root, { input }, ctx) => {
-      const { id } = await setRuleEnabled(ctx.engine, ctx.session, { ref: input.ref, enabled: false });
-      return await ctx.written.query.rules.findFirst(query({ where: { id } }));
-    },
-  }),
-);
-
-const DeletedRule = builder.objectRef<{ id: bigint; ref: string }>("DeletedRule").implement({
-  description: "A rule that is no more.",
-  fields: (t) => ({
-    id: t.globalID({ description: "The id that it had.", resolve: ({ id }) => ({ id, type: Rule }) }),
-    ref: t.exposeString("ref", { description: "The ref that it had." }),
-  }),
+addSwitch({
+  kind: "Rule",
+  noun: "rule",
+  table: "rules",
+  ref: Rule,
+  may: "rule:update",
+  on: "it judges events.",
+  off: "it judges no events.",
+  run: (ctx, input) => setRuleEnabled(ctx.engine, ctx.session, input),
 });
 
-builder.mutationField("deleteRule", (t) =>
-  t.withAuth({ may: "rule:delete" }).field({
-    type: DeletedRule,
-    nullable: true,
+addDeletion(
+  {
+    kind: "Rule",
+    noun: "rule",
+    may: "rule:delete",
     description: "Deletes a rule. What it did stays and keeps its ref.",
-    args: { input: t.arg({ type: DeleteRuleInput, required: true, description: "The rule." }) },
-    errors: refusable("rule", "The rule that was deleted."),
-    resolve: (_root, { input }, ctx) => deleteRule(ctx.engine, ctx.session, { ref: input.ref }),
-  }),
+  },
+  (ctx, input) => deleteRule(ctx.engine, ctx.session, input),
 );
 
 function readConditions(conditions: Parameters<typeof toCondition>[0][] | null | undefined) {

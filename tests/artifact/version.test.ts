@@ -282,6 +282,7 @@ describe("files that belong to no version", () => {
     expect(await stored(id)).toEqual([]);
   });
 
+  // One connection cannot interleave two transactions: this needs PostgreSQL.
   test.runIf(onPostgres())("are left alone while a version is being stored", async () => {
     const id = await artifact();
     const key = orphan();
