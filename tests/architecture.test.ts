@@ -9,6 +9,7 @@ const ranks: Readonly<Record<string, number>> = {
   "errors.ts": 0,
   "config.ts": 0,
   "log.ts": 0,
+  "imports.js": 0,
   db: 1,
   access: 2,
   catalog: 3,

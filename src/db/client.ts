@@ -90,9 +90,11 @@ async function openPglite(options: DatabaseOptions): Promise<Database> {
   const dataDir = join(options.dataDir, "pgdata");
   try {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    // PostgreSQL's default, 128 MB, is zeroed at every start and stays resident; the system caches the files as well.
+    const settings = ["-c", "shared_buffers=32MB", "-c", `fsync=${options.fsync === false ? "off" : "on"}`];
     const pglite = await PGlite.create({
       dataDir,
-      startParams: [...PGlite.defaultStartParams, "-c", `fsync=${options.fsync === false ? "off" : "on"}`],
+      startParams: [...PGlite.defaultStartParams, ...settings],
     });
     return pgliteDatabase(pglite, options, () => lock.release());
   } catch (error) {

@@ -36,18 +36,17 @@ export async function findRuntimes(engine: Engine, path: string): Promise<FoundR
     engine.db,
     sql`select ref, distributions from attune.runtime where runtime_type = 'action' order by ref`,
   );
-  const found: FoundRuntime[] = [];
-  for (const { ref, distributions } of known.filter((each) => served.has(each.ref))) {
-    const commands = distributions.commands ?? [];
-    if (ref === "core.action.builtin") found.push({ ref, command: null, version: null });
-    for (const distribution of commands) {
-      const version = await versionOf(distribution, path);
-      if (version === null) continue;
-      found.push({ ref, command: distribution.command, version });
-      break;
-    }
-  }
-  return found;
+  const looked = known
+    .filter(({ ref }) => served.has(ref))
+    .map(async ({ ref, distributions }) => {
+      if (ref === "core.action.builtin") return { ref, command: null, version: null };
+      for (const distribution of distributions.commands ?? []) {
+        const version = await versionOf(distribution, path);
+        if (version !== null) return { ref, command: distribution.command, version };
+      }
+      return null;
+    });
+  return (await Promise.all(looked)).filter((found) => found !== null);
 }
 
 async function versionOf({ command, args, pattern }: Distribution, path: string): Promise<string | null> {

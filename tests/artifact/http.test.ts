@@ -16,7 +16,7 @@ const keyring = createKeyring(Buffer.from("42".repeat(32), "hex"));
 let server: ServerProcess;
 let directory: string;
 beforeAll(async () => {
-  const location = await cloneDatabase();
+  const location = await cloneDatabase("core");
   directory = join(location.dataDir, "artifacts");
   server = await startProcess(location, { ATTUNE__ARTIFACTS__DIR: directory });
 });

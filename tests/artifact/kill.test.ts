@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { sweepFiles } from "../../src/artifact/retention.ts";
 import { cloneDatabase, createEngine } from "../support/database.ts";
-import { request, startProcess } from "../support/server.ts";
+import { request, startInProcess, startProcess } from "../support/server.ts";
 
 const bytes = new Uint8Array(randomBytes(2 * 1024 * 1024));
 const announcement = {
@@ -26,7 +26,7 @@ interface Found {
 }
 
 test("kill -9 between a version's file and its row leaves no version, and the same link still works", async () => {
-  const location = await cloneDatabase();
+  const location = await cloneDatabase("core");
   const directory = join(location.dataDir, "artifacts");
   const settings = { ATTUNE__ARTIFACTS__DIR: directory };
   const files = () =>
@@ -47,7 +47,7 @@ test("kill -9 between a version's file and its row leaves no version, and the sa
     expect(files()).toHaveLength(1);
   }
   {
-    await using server = await startProcess(location, settings);
+    await using server = await startInProcess(location, settings);
     expect((await request<Found>(server, look)).artifacts.nodes).toEqual([{ ref: "killed", versions: { nodes: [] } }]);
     expect((await put(server.url, url)).status).toBe(201);
     const [found] = (await request<Found>(server, look)).artifacts.nodes;

@@ -16,7 +16,9 @@ const holder = join(import.meta.dirname, "../support/hold-database.ts");
 
 /** A process over the database; `opened` resolves with whether it could open it. */
 function hold(where: string, work = "") {
-  const child = spawn(process.execPath, [holder, where, work], { stdio: ["pipe", "pipe", "pipe"] });
+  const child = spawn(process.execPath, ["--import", "./src/imports.js", holder, where, work], {
+    stdio: ["pipe", "pipe", "pipe"],
+  });
   const exited = once(child, "exit").then(([code]) => code as number | null);
   const opened = Promise.race([once(child.stdout, "data").then(() => true), exited.then(() => false)]);
   return { child, exited, opened, stderr: text(child.stderr) };
@@ -102,7 +104,7 @@ describe.runIf(onPostgres())("a fresh PostgreSQL database", () => {
   test("is migrated by three processes at once, and once", async () => {
     const serverUrl = inject("serverUrl") ?? "";
     const admin = postgres(serverUrl, { max: 1, onnotice: () => {} });
-    const name = `${inject("template")}_${randomUUID().slice(0, 8)}`;
+    const name = `${inject("templates").nothing}_${randomUUID().slice(0, 8)}`;
     await admin`create database ${admin(name)}`;
     await admin.end();
     const url = databaseUrl(serverUrl, name);

@@ -173,10 +173,10 @@ describe("cancelling", () => {
 });
 
 describe("claiming", () => {
-  test("by two workers at once, 50 rounds: each execution is claimed once", async () => {
+  test("by two workers at once, 25 rounds: each execution is claimed once", async () => {
     const workers = [await register("one"), await register("two")] as const;
     const winners = new Set<string>();
-    for (let round = 0; round < 50; round += 1) {
+    for (let round = 0; round < 25; round += 1) {
       const ids = await Promise.all([1, 2, 3].map(() => world.execute("core.noop")));
       const taken = await Promise.all(workers.map((worker) => claim(worker, 2)));
       // Together they may have left one: both looked at the same rows and skipped each other's.

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { createRule } from "../../src/event/rule.ts";
 import { createTrigger } from "../../src/event/trigger.ts";
 import type { Location } from "../support/database.ts";
-import { request, serverEnvironment, spawnServer, startProcess } from "../support/server.ts";
+import { request, serverEnvironment, spawnServer, startInProcess, startProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
 import { createWorld } from "../support/world.ts";
 
@@ -45,7 +45,7 @@ async function post(server: { url: string; token: string }, count: number): Prom
 
 /** After a clean start: every accepted event is there, evaluated, with one enforcement and one ended execution for each rule. */
 async function expectEverythingComplete(): Promise<void> {
-  await using server = await startProcess(location);
+  await using server = await startInProcess(location);
   const started = Date.now();
   const events = await until(
     async () => {

@@ -8,7 +8,7 @@ import { createDocuments, type Generated } from "./fuzz/documents.ts";
 import { marker, seedBoth } from "./fuzz/seed.ts";
 
 const seed = Number(process.env["FUZZ_SEED"] ?? 3);
-const documents = 2200;
+const documents = 2000;
 
 let world: World;
 let api: Api;

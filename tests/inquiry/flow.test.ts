@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { overEvents, overSocket } from "../support/client.ts";
 import type { Location } from "../support/database.ts";
-import { request, type ServerProcess, startProcess } from "../support/server.ts";
+import { type RunningServer, request, type ServerProcess, startInProcess, startProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
 const environment = { ATTUNE__PACKS__DIRS: fileURLToPath(new URL("pack", import.meta.url)) };
@@ -41,11 +41,14 @@ interface Step {
   toStatus: string;
 }
 
-let server: ServerProcess;
+let first: ServerProcess;
+/** The first one, until it is killed. */
+let server: RunningServer;
 let location: Location;
 
 beforeAll(async () => {
-  server = await startProcess(undefined, environment);
+  first = await startProcess(undefined, environment);
+  server = first;
   location = server.location;
 });
 afterAll(() => server[Symbol.asyncDispose]());
@@ -182,8 +185,8 @@ describe("an inquiry", () => {
     const timed = await run("core.inquire", { prompt: "In time?", timeout_seconds: 2, default_response: "no" });
     const question = await questionOf(waiting);
     await questionOf(timed);
-    await server.kill();
-    server = await startProcess(location, environment);
+    await first.kill();
+    server = await startInProcess(location, environment);
     expect(await questionOf(waiting)).toMatchObject({ id: question.id, status: "PENDING" });
     expect(await ended(timed)).toMatchObject({
       status: "COMPLETED",
@@ -195,7 +198,7 @@ describe("an inquiry", () => {
   });
 
   test("is asked once, though the server is killed while it asks", async () => {
-    await server.kill();
+    await server[Symbol.asyncDispose]();
     await using dying = await startProcess(location, { ...environment, ATTUNE__TEST__FAULT: "inquiry.before_commit" });
     const { executeAction } = await request<{ executeAction: { execution: { id: string } } }>(dying, execute, {
       action: "core.inquire",
@@ -203,7 +206,7 @@ describe("an inquiry", () => {
     });
     await dying.exited;
     expect(dying.child.signalCode).toBe("SIGKILL");
-    server = await startProcess(location, environment);
+    server = await startInProcess(location, environment);
     const question = await questionOf(executeAction.execution.id);
     const all = await request<Asked>(server, asked, { id: executeAction.execution.id });
     expect(all.execution.inquiries.totalCount).toBe(1);

@@ -8,9 +8,17 @@ import { createClient } from "graphql-ws";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import WebSocket from "ws";
 import { readConfig } from "../../src/config.ts";
+import { StartError } from "../../src/errors.ts";
 import { cloneDatabase, type Location, onPostgres } from "../support/database.ts";
 import { processesWith } from "../support/processes.ts";
-import { request, type ServerProcess, serverEnvironment, startProcess } from "../support/server.ts";
+import {
+  request,
+  type ServerProcess,
+  serve,
+  serverEnvironment,
+  startInProcess,
+  startProcess,
+} from "../support/server.ts";
 import { until } from "../support/until.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "attune-start-"));
@@ -19,7 +27,7 @@ const nowhere: Location = { url: null, dataDir: join(scratch, "never-made") };
 
 /** What a start that must fail leaves: its exit code, what it printed, whether any process of its group is alive. */
 async function failedStart(env: Record<string, string>, program = process.execPath) {
-  const child = spawn(program, ["src/attune.js", "serve"], { env, stdio: ["ignore", "pipe", "pipe"], detached: true });
+  const child = spawn(program, serve, { env, stdio: ["ignore", "pipe", "pipe"], detached: true });
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
   return { code: child.exitCode, stdout, stderr, alive: isAlive(child) };
 }
@@ -37,6 +45,16 @@ function isAlive({ pid }: ChildProcess): boolean {
 function expectSentence(failed: Awaited<ReturnType<typeof failedStart>>, sentence: RegExp): void {
   expect(failed).toEqual({ code: 1, stdout: "", stderr: expect.stringMatching(sentence), alive: false });
   expect(failed.stderr).toMatch(/^[^\n]+\.\n$/);
+}
+
+/** The sentence with which a start is refused. */
+async function refusedStart(location: Location, extra: Record<string, string> = {}): Promise<string> {
+  const refusal = await startInProcess(location, extra).then(
+    () => null,
+    (error: unknown) => error,
+  );
+  expect(refusal).toBeInstanceOf(StartError);
+  return (refusal as StartError).message;
 }
 
 /** The first Node on the PATH that is too old; null when there is none. */
@@ -123,18 +141,19 @@ describe("a start that its user can mend says how", () => {
     const pack = join(scratch, "broken");
     cpSync("packs/core", pack, { recursive: true });
     writeFileSync(join(pack, "actions/noop.yaml"), "ref: core.noop\nlabel: Nothing\nrunner_typ: native\n");
-    const failed = await failedStart(serverEnvironment(nowhere, { ATTUNE__PACKS__DIRS: pack }));
-    expect(failed).toMatchObject({ code: 1, stdout: "", alive: false });
-    expect(failed.stderr).toMatch(/^The pack in .*broken cannot be loaded; mend these and start again:\n/);
-    expect(failed.stderr).toMatch(/^ {2}actions\/noop\.yaml:3:1 .*runner_typ.*runner_type/m);
-    expect(failed.stderr).not.toMatch(/^\s+at /m);
+    const message = await refusedStart(nowhere, { ATTUNE__PACKS__DIRS: pack });
+    expect(message).toMatch(/^The pack in .*broken cannot be loaded; mend these and start again:\n/);
+    expect(message).toMatch(/^ {2}actions\/noop\.yaml:3:1 .*runner_typ.*runner_type/m);
+    expect(existsSync(nowhere.dataDir)).toBe(false);
   });
 
   test("an unreachable database, without showing its password", async () => {
     const url = "postgres://someone:secret@127.0.0.1:1/attune";
-    const failed = await failedStart(serverEnvironment({ ...nowhere, url }));
-    expectSentence(failed, /^The database at 127\.0\.0\.1:1\/attune cannot be reached \(.*check ATTUNE__DATABASE__URL/);
-    expect(failed.stderr).not.toContain("secret");
+    const message = await refusedStart({ ...nowhere, url });
+    expect(message).toMatch(
+      /^The database at 127\.0\.0\.1:1\/attune cannot be reached \(.*check ATTUNE__DATABASE__URL/,
+    );
+    expect(message).not.toContain("secret");
   });
 
   // On PostgreSQL the key is the operator's, named by a setting.
@@ -157,7 +176,7 @@ describe("a running server", () => {
 
   beforeAll(async () => {
     // Embedded, it makes a key of its own.
-    server = await startProcess(undefined, onPostgres() ? {} : { ATTUNE__SECURITY__ENCRYPTION_KEY: "" });
+    server = await startProcess(await cloneDatabase(), onPostgres() ? {} : { ATTUNE__SECURITY__ENCRYPTION_KEY: "" });
   });
   afterAll(async () => {
     await server[Symbol.asyncDispose]();
@@ -174,8 +193,11 @@ describe("a running server", () => {
   });
 
   test("has its port taken from a second one", async () => {
-    const env = serverEnvironment(await cloneDatabase(), { ATTUNE__SERVER__PORT: new URL(server.url).port });
-    expectSentence(await failedStart(env), /^Port \d+ on 127\.0\.0\.1 is taken: .*ATTUNE__SERVER__PORT/);
+    const location = await cloneDatabase("core");
+    const message = await refusedStart(location, { ATTUNE__SERVER__PORT: new URL(server.url).port });
+    expect(message).toMatch(/^Port \d+ on 127\.0\.0\.1 is taken: .*ATTUNE__SERVER__PORT/);
+    await using next = await startInProcess(location); // nothing of the first holds the database any more
+    expect(await request(next, viewer)).toEqual({ viewer: { identity: { login: "admin" } } });
   });
 
   // PostgreSQL has no data directory of ours.

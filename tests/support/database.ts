@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import postgres from "postgres";
 import { inject } from "vitest";
@@ -7,7 +8,7 @@ import { type Database, openDatabase } from "../../src/db/client.ts";
 import { eventQueue, startJobs } from "../../src/db/jobs.ts";
 import { createWake } from "../../src/db/wake.ts";
 import { createLog } from "../../src/log.ts";
-import { copyDirectory, databaseUrl } from "./template.ts";
+import { copyDirectory, databaseUrl, type Holding } from "./template.ts";
 
 /** Where a test's own copy of the migrated database is. */
 export interface Location {
@@ -18,12 +19,21 @@ export interface Location {
 /** Whether this run is on PostgreSQL (else embedded). */
 export const onPostgres = () => inject("serverUrl") !== null;
 
-/** Clones the template: a database of the caller's own, dropped after the run. */
-export async function cloneDatabase(): Promise<Location> {
+const cloned = new Set<string>();
+
+/** Removes the directories of the databases that the current test file cloned. */
+export function removeClones(): void {
+  for (const directory of cloned) rmSync(directory, { recursive: true, force: true });
+  cloned.clear();
+}
+
+/** A migrated database of the caller's own, removed after the file (PostgreSQL: after the run). */
+export async function cloneDatabase(holding: Holding = "nothing"): Promise<Location> {
   const serverUrl = inject("serverUrl");
-  const template = inject("template");
+  const template = inject("templates")[holding];
   const name = randomUUID().slice(0, 8);
   const dataDir = join(inject("scratch"), name);
+  cloned.add(dataDir);
   if (!serverUrl) {
     copyDirectory(template, dataDir);
     return { url: null, dataDir };

@@ -4,19 +4,27 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import postgres from "postgres";
+import { readConfig } from "../../src/config.ts";
+import { createLog } from "../../src/log.ts";
+import { startServer } from "../../src/server.ts";
 import { cloneDatabase, type Location } from "./database.ts";
 import { until } from "./until.ts";
 
-/** A server as its user starts it: a process of its own. */
-export interface ServerProcess extends AsyncDisposable {
+/** A server that listens. */
+export interface RunningServer extends AsyncDisposable {
   url: string;
   /** An API token of the identity `admin`. */
   token: string;
   /** The one-time token of the printed sign-in link. */
   signIn: string;
   location: Location;
-  child: ChildProcess;
+  /** What it printed and logged so far. */
   output(): string;
+}
+
+/** A server as its user starts it: a process of its own. */
+export interface ServerProcess extends RunningServer {
+  child: ChildProcess;
   /** Ends the process as kill -9 does, and waits until it is gone. */
   kill(): Promise<void>;
   /** Resolves with the exit code. */
@@ -43,9 +51,18 @@ export function serverEnvironment(location: Location, extra: Record<string, stri
   };
 }
 
+/**
+ * Node's arguments for `attune serve`. The servers of tests live too short for the optimising compiler: what it makes of the
+ * embedded database costs more than it saves.
+ */
+export const serve = ["--liftoff-only", "src/attune.js", "serve"];
+
 /** Starts `attune serve` and collects what it prints; does not wait. */
 export function spawnServer(env: Record<string, string>): { child: ChildProcess; output: () => string } {
-  const child = spawn(process.execPath, ["src/attune.js", "serve"], { env, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, serve, {
+    env,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream?.setEncoding("utf8");
@@ -58,7 +75,7 @@ export function spawnServer(env: Record<string, string>): { child: ChildProcess;
 
 /** Starts a server on a clone of its own (or on `at`), and resolves when it has printed its address. */
 export async function startProcess(at?: Location, extra: Record<string, string> = {}): Promise<ServerProcess> {
-  const location = at ?? (await cloneDatabase());
+  const location = at ?? (await cloneDatabase("core"));
   const { child, output } = spawnServer(serverEnvironment(location, extra));
   const exited = once(child, "exit").then(([code]) => code as number | null);
   const [, url = ""] = await until(
@@ -69,11 +86,10 @@ export async function startProcess(at?: Location, extra: Record<string, string> 
     "the server's address",
     30_000,
   );
-  const signIn = /sign-in#(\S+)/.exec(output())?.[1] ?? "";
   return {
     url,
-    signIn,
-    token: location.url ? await insertToken(location.url) : tokenOf(location),
+    signIn: signInOf(output()),
+    token: await adminToken(location),
     location,
     child,
     output,
@@ -88,6 +104,31 @@ export async function startProcess(at?: Location, extra: Record<string, string> 
     },
   };
 }
+
+/** Starts a server inside the test's own process, over real sockets: for tests that need none of their own, which costs a second. */
+export async function startInProcess(at?: Location, extra: Record<string, string> = {}): Promise<RunningServer> {
+  const location = at ?? (await cloneDatabase("core"));
+  const config = readConfig(serverEnvironment(location, extra), false);
+  let output = "";
+  const log = createLog(config.log, {
+    write: (line) => {
+      output += line;
+    },
+  });
+  const server = await startServer(config, log);
+  return {
+    url: server.url ?? "",
+    signIn: signInOf(server.greeting),
+    token: await adminToken(location),
+    location,
+    output: () => server.greeting + output,
+    [Symbol.asyncDispose]: server.close,
+  };
+}
+
+const signInOf = (greeting: string) => /sign-in#(\S+)/.exec(greeting)?.[1] ?? "";
+
+const adminToken = async (location: Location) => (location.url ? await insertToken(location.url) : tokenOf(location));
 
 function tokenOf(location: Location): string {
   return JSON.parse(readFileSync(join(location.dataDir, "credentials.json"), "utf8")).token;

@@ -1,15 +1,11 @@
-import { fileURLToPath } from "node:url";
 import { type SQL, sql } from "drizzle-orm";
 import { openSession, type Session } from "../../src/access/session.ts";
 import { ensureAdmin } from "../../src/access/token.ts";
-import { ensureDefaultPack, loadPack } from "../../src/catalog/load.ts";
-import { readPack } from "../../src/catalog/read.ts";
 import { rows } from "../../src/db/client.ts";
 import { write } from "../../src/db/engine.ts";
 import { runtimeQueue } from "../../src/db/jobs.ts";
 import { createEvent } from "../../src/event/record.ts";
 import { createRule, type RuleFields } from "../../src/event/rule.ts";
-import { syncTimer } from "../../src/event/timer.ts";
 import { createTrigger } from "../../src/event/trigger.ts";
 import { executeAction } from "../../src/execution/request.ts";
 import { startExecutor } from "../../src/executor/run.ts";
@@ -17,12 +13,18 @@ import type { JsonObject } from "../../src/lang/json.ts";
 import { startTimers } from "../../src/sensor/timer.ts";
 import { findRuntimes } from "../../src/worker/registry.ts";
 import { startWorker } from "../../src/worker/run.ts";
-import { createEngine, type TestEngine } from "./database.ts";
+import { cloneDatabase, createEngine, type TestEngine } from "./database.ts";
 import { until } from "./until.ts";
 
-const corePack = fileURLToPath(new URL("../../packs/core", import.meta.url));
 const path = process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin";
 const never = 24 * 3600 * 1000;
+
+let foundRuntimes: ReturnType<typeof findRuntimes> | null = null;
+/** The interpreters of this machine: asked for their versions once in a process. */
+function runtimesOfHost(engine: TestEngine): ReturnType<typeof findRuntimes> {
+  foundRuntimes ??= findRuntimes(engine, path);
+  return foundRuntimes;
+}
 
 /** An execution's row as tests look at it. */
 export interface ExecutionRow {
@@ -72,12 +74,8 @@ export interface World extends AsyncDisposable {
 
 /** An engine over a clone of its own with the core pack loaded; what is started through it stops at its end. */
 export async function createWorld(): Promise<World> {
-  const engine = await createEngine();
-  await loadPack(engine, await readPack(corePack), syncTimer);
-  const admin = await write(engine, async (tx) => {
-    await ensureDefaultPack(tx);
-    return await ensureAdmin(tx);
-  });
+  const engine = await createEngine(await cloneDatabase("core"));
+  const admin = await write(engine, (tx) => ensureAdmin(tx));
   const runtimes = await rows<{ ref: string }>(engine.db, sql`select ref from attune.runtime`);
   for (const { ref } of runtimes) await engine.jobs.open(runtimeQueue(ref));
   const session = openSession(admin);
@@ -127,7 +125,7 @@ function roles(
     startWorker: async (slots = 10) =>
       keep(
         await startWorker(engine, {
-          runtimes: await findRuntimes(engine, path),
+          runtimes: await runtimesOfHost(engine),
           slots,
           stopMs: 5000,
           surroundings: { base: { PATH: path }, apiUrl: "", releases: new Map() },

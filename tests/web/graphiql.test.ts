@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { request, type ServerProcess, startProcess } from "../support/server.ts";
+import { type RunningServer, request, startInProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
 const executablePath = "/usr/bin/chromium";
@@ -21,7 +21,7 @@ const switches = [
 
 // There is nothing to look with where Debian's Chromium is not installed.
 describe.skipIf(missing)("GraphiQL in Chromium", () => {
-  let server: ServerProcess;
+  let server: RunningServer;
   let browser: Browser;
   let page: Page;
   /** Every address that the page asked for, sockets included. */
@@ -29,7 +29,7 @@ describe.skipIf(missing)("GraphiQL in Chromium", () => {
   const complaints: string[] = [];
 
   beforeAll(async () => {
-    [server, browser] = await Promise.all([startProcess(), chromium.launch({ executablePath, args: switches })]);
+    [server, browser] = await Promise.all([startInProcess(), chromium.launch({ executablePath, args: switches })]);
     page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
     page.on("request", (sent) => asked.push(sent.url()));
     page.on("websocket", (socket) => asked.push(socket.url()));

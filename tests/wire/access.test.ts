@@ -2,7 +2,7 @@ import { createClient } from "graphql-ws";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import WebSocket from "ws";
 import { overEvents, overSocket } from "../support/client.ts";
-import { request, type ServerProcess, startProcess } from "../support/server.ts";
+import { type RunningServer, request, startInProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
 const password = "correct horse battery";
@@ -19,10 +19,10 @@ interface Change {
   content: { ref: string };
 }
 
-let server: ServerProcess;
+let server: RunningServer;
 
 beforeAll(async () => {
-  server = await startProcess(undefined, { ATTUNE__ROLES: "api" });
+  server = await startInProcess(undefined, { ATTUNE__ROLES: "api" });
   await admin(`mutation { createTrigger(input: {ref: "default.t"}) { __typename } }`);
   for (const ref of ["default.a", "default.b"]) {
     await admin(

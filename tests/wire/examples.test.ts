@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { examples } from "../../src/graphql/examples.ts";
 import { openEvents } from "../support/events.ts";
-import { request, type ServerProcess, startProcess } from "../support/server.ts";
+import { type RunningServer, request, startInProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
-let server: ServerProcess;
+let server: RunningServer;
 
 beforeAll(async () => {
-  server = await startProcess();
+  server = await startInProcess();
 });
 
 afterAll(async () => {

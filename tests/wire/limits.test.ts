@@ -2,13 +2,13 @@ import { createClient } from "graphql-ws";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import WebSocket from "ws";
 import { overSocket } from "../support/client.ts";
-import { request, type ServerProcess, startProcess } from "../support/server.ts";
+import { type RunningServer, request, startInProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
-let server: ServerProcess;
+let server: RunningServer;
 
 beforeAll(async () => {
-  server = await startProcess();
+  server = await startInProcess();
 });
 
 afterAll(async () => {

@@ -6,7 +6,7 @@ import { migrate } from "../../src/db/migrate.ts";
 import { moves } from "../../src/execution/states.ts";
 import { overEvents, overSocket } from "../support/client.ts";
 import { cloneDatabase, createEngine } from "../support/database.ts";
-import { request, type ServerProcess, startProcess } from "../support/server.ts";
+import { type RunningServer, request, startInProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
 const transports = [
@@ -33,7 +33,7 @@ interface Asked {
   token: string;
 }
 
-let server: ServerProcess;
+let server: RunningServer;
 /** A session's that may read only the executions of `core.noop`, and the events and enforcements of the pack `open`. */
 let narrowed: Asked;
 
@@ -51,7 +51,7 @@ const pick = <T>(list: readonly T[]): T => list[random(list.length)] as T;
 
 /** Written before the server starts: executions that walked at random to their ends, a worker, and the narrowed identity. */
 async function prepare(): Promise<{ location: Awaited<ReturnType<typeof cloneDatabase>>; token: string }> {
-  const location = await cloneDatabase();
+  const location = await cloneDatabase("core");
   await using engine = await createEngine(location);
   const { db } = engine;
   await migrate(engine.database, async () => {}); // the first start over a copy empties the log
@@ -94,7 +94,7 @@ async function prepare(): Promise<{ location: Awaited<ReturnType<typeof cloneDat
 
 beforeAll(async () => {
   const { location, token } = await prepare();
-  server = await startProcess(location);
+  server = await startInProcess(location);
   narrowed = { url: server.url, token };
   for (const name of ["open", "shut"]) {
     await request(

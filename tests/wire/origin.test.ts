@@ -5,16 +5,16 @@ import { createClient } from "graphql-ws";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import WebSocket from "ws";
 import { createOrigins } from "../../src/access/origin.ts";
-import { type ServerProcess, startProcess } from "../support/server.ts";
+import { type RunningServer, startInProcess } from "../support/server.ts";
 
 const listed = "https://app.example.org";
 
-let server: ServerProcess;
+let server: RunningServer;
 let cookie: string;
 let port: string;
 
 beforeAll(async () => {
-  server = await startProcess(undefined, {
+  server = await startInProcess(undefined, {
     ATTUNE__SERVER__HOSTS: "attune.example.org, other.example.org:8443",
     ATTUNE__SERVER__CORS_ORIGINS: listed,
   });

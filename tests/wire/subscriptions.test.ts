@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import WebSocket from "ws";
 import { overEvents, overSocket, type Stream } from "../support/client.ts";
 import { openEvents } from "../support/events.ts";
-import { request, type ServerProcess, startProcess } from "../support/server.ts";
+import { type RunningServer, request, startInProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
 const transports = [
@@ -33,10 +33,10 @@ interface Errors {
   extensions: { code: string; oldestCursor?: string };
 }
 
-let server: ServerProcess;
+let server: RunningServer;
 
 beforeAll(async () => {
-  server = await startProcess(undefined, {
+  server = await startInProcess(undefined, {
     ATTUNE__DATABASE__LOG_STATEMENTS: "true",
     ATTUNE__LOG__LEVEL: "info",
     ATTUNE__LOG__FORMAT: "json",

@@ -1,15 +1,15 @@
 import { createHmac } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createEngine } from "../support/database.ts";
-import { request, type ServerProcess, startProcess } from "../support/server.ts";
+import { type RunningServer, request, startInProcess } from "../support/server.ts";
 
 const secret = "a secret of the hook";
-let server: ServerProcess;
+let server: RunningServer;
 /** Paths by the trigger's name. */
 const hooks: Record<string, string> = {};
 
 beforeAll(async () => {
-  server = await startProcess();
+  server = await startInProcess();
   for (const [name, enabled, hmac] of [
     ["open", true, null],
     ["signed", true, { secret, algorithm: "SHA512", header: "X-Signature", prefix: "" }],
