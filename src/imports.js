@@ -5,6 +5,14 @@ import module from "node:module";
 // format. That of drizzle-orm has 284 KiB and the package hundreds of files: knowing both takes half the time off every start.
 const drizzle = "/node_modules/drizzle-orm/";
 const found = new Map();
+
+/** The format of a file that is named exactly and whose name, or place, says it; else null. */
+function formatOf(specifier, parentURL) {
+  if (specifier.endsWith(".ts")) return "module-typescript";
+  if (specifier.endsWith(".mjs")) return "module";
+  return specifier.endsWith(".js") && parentURL.includes(drizzle) ? "module" : null;
+}
+
 module.registerHooks({
   resolve(specifier, context, nextResolve) {
     const { parentURL } = context;
@@ -13,10 +21,9 @@ module.registerHooks({
       found.set(specifier, { ...resolved, shortCircuit: true });
       return resolved;
     }
-    if (!parentURL?.includes(drizzle) || !specifier.startsWith(".") || !specifier.endsWith(".js")) {
-      return nextResolve(specifier, context);
-    }
-    return { url: new URL(specifier, parentURL).href, format: "module", shortCircuit: true };
+    const format = specifier.startsWith(".") && parentURL ? formatOf(specifier, parentURL) : null;
+    if (!format) return nextResolve(specifier, context);
+    return { url: new URL(specifier, parentURL).href, format, shortCircuit: true };
   },
 });
 module.enableCompileCache();
