@@ -1,13 +1,17 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { everyGrant, type Grant, holds } from "../../src/access/grants.ts";
+import { setKey } from "../../src/access/key.ts";
 import { createKeyring } from "../../src/access/keyring.ts";
 import { openSession, type Session } from "../../src/access/session.ts";
+import { createWorkflowDefinition } from "../../src/catalog/workflow.ts";
 import { createEvent } from "../../src/event/record.ts";
 import { createRule, deleteRule, setRuleEnabled, updateRule } from "../../src/event/rule.ts";
 import { createTrigger, enableWebhook } from "../../src/event/trigger.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
 import { executeAction } from "../../src/execution/request.ts";
+import { schema } from "../../src/graphql/schema.ts";
+import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 let world: World;
@@ -87,6 +91,59 @@ describe("nobody reaches further than their grants", () => {
       sql`select owner::text from attune.rule where ref = 'default.owned'`,
     );
     expect(owner).toBeNull();
+  });
+});
+
+describe("a key is not read by whoever may not use it", () => {
+  const reading = '{{ key("system.canary") }}';
+
+  test("through what a webhook or an event brings: that is text, whatever it looks like", async () => {
+    const { engine, session } = world;
+    const keyed = { ...engine, keyring: createKeyring(Buffer.alloc(32, 7)) };
+    await setKey(keyed, session, {
+      owner: { system: true },
+      name: "canary",
+      value: "the canary",
+      encrypted: true,
+      expectedUpdated: null,
+    });
+    const executor = world.startExecutor();
+    const ref = await world.rule("default.seen", {
+      action: "core.echo",
+      actionParams: { message: "{{ event.payload.text }} and {{ event.payload }}" },
+    });
+    await world.event("default.seen", { text: reading });
+    const { config } = await until(
+      () =>
+        world
+          .all<{ config: { message: string } }>(
+            sql`select x.config from attune.execution x join attune.enforcement e on e.id = x.enforcement where e.rule_ref = ${ref}`,
+          )
+          .then(([found]) => found),
+      "the execution",
+    );
+    await executor.stop();
+    expect(config.message).toBe(`${reading} and ${JSON.stringify({ text: reading })}`);
+  });
+
+  test("through a workflow: what its definition says is stored, and nothing runs it", async () => {
+    const { engine } = world;
+    const author = sessionWith([
+      { resource: "workflow_definition", actions: ["create", "read"] },
+      { resource: "action", actions: ["execute", "read"] },
+    ]);
+    const tasks = [{ name: "read", action: "core.echo", input: { message: reading } }];
+    await createWorkflowDefinition(engine, author, { ref: "default.reader", definition: { version: "1.0.0", tasks } });
+    const run = { action: "default.reader", parameters: {}, timeoutSeconds: null, priority: null };
+    await expect(executeAction(engine, author, run)).rejects.toMatchObject(notFound);
+  });
+
+  test("through a rule test or a run of a workflow: there is none yet, and whoever adds one tries it here", () => {
+    const fields = [schema.getQueryType(), schema.getMutationType()].flatMap((type) =>
+      Object.keys(type?.getFields() ?? {}),
+    );
+    expect(fields.length).toBeGreaterThan(100);
+    expect(fields.filter((name) => /test|lint|render|preview|(run|execute|start)Workflow/i.test(name))).toEqual([]);
   });
 });
 

@@ -1,7 +1,8 @@
+import { sql } from "drizzle-orm";
 import { getNamedType, isListType, isNonNullType, isObjectType } from "graphql";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../support/until.ts";
-import { findNotices, type Notice } from "./matrix/facts.ts";
+import { factsOf, findNotices, type Notice } from "./matrix/facts.ts";
 import { type RootField, rootFields } from "./matrix/fields.ts";
 import { allows, holdsAny, type Role } from "./matrix/roles.ts";
 import { type Answer, type Follower, roles as myRoles } from "./matrix/server.ts";
@@ -159,4 +160,37 @@ describe("a subscription", () => {
     }
     for (const { stream } of open) stream.stop();
   });
+});
+
+test("an execution's log is told to who may read the execution, and to nobody else", async () => {
+  const { engine } = matrix.world;
+  const seen = { told: 0, refused: 0 };
+  for (const side of ["own", "others"] as const) {
+    const ended = { status: "failed", finished_at: "2026-02-03T04:05:06.789Z" };
+    const id = await matrix.seeds.another("execution", side, ended);
+    await engine.db.execute(
+      sql`insert into attune.execution_log (execution, seq, stream, at, text) values (${id}::bigint, 1, 'stdout', now(), 'told')`,
+    );
+    const facts = (await factsOf(engine.db, "Execution", matrix.seeds.me, myRoles)).find((row) => row.id === id);
+    for (const role of [matrix.admin, ...matrix.roles]) {
+      const place = `${role.name}: the log of ${side}`;
+      const stream = await matrix.server.follow(
+        role,
+        `subscription { executionLog(id: "${globalId("Execution", id)}") { text } }`,
+      );
+      await until(() => stream.seen.length > 0, place);
+      const [message] = stream.seen;
+      if (facts && allows(role, "execution", "read", facts)) {
+        expect(message, place).toEqual({ data: { executionLog: { text: "told" } } });
+        seen.told += 1;
+      } else {
+        expect(message && codes(message), place).toEqual(["NOT_FOUND"]);
+        expect(JSON.stringify(stream.seen), place).not.toContain("told");
+        seen.refused += 1;
+      }
+      stream.stop();
+    }
+  }
+  expect(seen.told).toBeGreaterThan(2);
+  expect(seen.refused).toBeGreaterThan(2);
 });

@@ -47,7 +47,14 @@ export const specs: Readonly<Record<string, Spec>> = {
   },
   Identity: { table: "identity", resource: "identity", ref: "t.login", owner: "t.id", always: "t.id = {me}" },
   ApiToken: { table: "token", resource: "token", owner: "t.identity", always: "t.identity = {me}" },
-  Key: { table: "key", resource: "key", ref: "t.ref", owner: "t.owner_identity", always: "t.owner_identity = {me}" },
+  Key: {
+    table: "key",
+    resource: "key",
+    ref: "t.ref",
+    pack: "case when t.owner_type = 'pack' then t.owner end",
+    owner: "t.owner_identity",
+    always: "t.owner_identity = {me}",
+  },
   Artifact: {
     table: "artifact",
     resource: "artifact",

@@ -93,10 +93,7 @@ export const creating: Readonly<Record<string, { typename: string; input: Row }>
 /** Mutations that are about nothing that has a ref: their own tests try who may. */
 const others: ReadonlySet<string> = new Set(["createEvent", "rotateEncryptionKey"]);
 
-/**
- * Those that whoever is signed in may use, for what is one's own: their verbs decide, and their own tests try them. Here it is
- * only tried that they do nothing for who is not signed in.
- */
+/** Those that whoever is signed in may use, for what is one's own: their verbs decide, as tests/access/matrix-verbs.test.ts tries. */
 export const decidedByVerbs: readonly string[] = [
   "cancelInquiry",
   "createApiToken",

@@ -1,0 +1,243 @@
+import { createHash } from "node:crypto";
+import { sql } from "drizzle-orm";
+import type { Row } from "../../db/model/sample.ts";
+import { factsOf } from "./facts.ts";
+import { allows, type Facts, type Role } from "./roles.ts";
+import { roles as myRoles } from "./server.ts";
+import { globalId, type Matrix } from "./setup.ts";
+
+export type Side = "own" | "others";
+
+/** One way to use a mutation that leaves it to its verb who may. */
+export interface Verb {
+  name: string;
+  /** What it is used on. */
+  on: string;
+  /** The table that it changes. */
+  table: string;
+  /** Makes what it is about, and gives its input and what that says to grants. */
+  prepare(matrix: Matrix, side: Side): Promise<{ input: Row; facts: Facts }>;
+  /** Whether the role may, in the words of the documentation. */
+  may(role: Role, facts: Facts): boolean;
+  /** Whether it may know of what the input names; where there is none, it names nothing that could be hidden. */
+  knows?(role: Role, facts: Facts): boolean;
+}
+
+const logins: Readonly<Record<Side, string>> = { own: "me", others: "somebody" };
+const packs: Readonly<Record<Side, string>> = { own: "alpha", others: "beta" };
+let made = 0;
+const next = (kind: string) => {
+  made += 1;
+  return `${kind}${made}`;
+};
+
+const identityOf = (matrix: Matrix, side: Side) =>
+  side === "own" ? matrix.seeds.me : (matrix.seeds.others.get("identity") ?? "");
+
+function identityFacts(matrix: Matrix, side: Side): Facts {
+  const facts = matrix.facts.get("Identity")?.get(identityOf(matrix, side));
+  if (!facts) throw new Error(`the identity ${logins[side]} has no facts`);
+  return facts;
+}
+
+/** Runs a mutation as who may do everything, and answers its payload's only field. */
+async function must(matrix: Matrix, name: string, field: string, input: Row): Promise<{ id: string; ref: string }> {
+  const type = `${name.charAt(0).toUpperCase()}${name.slice(1)}`;
+  const { data, errors } = await matrix.server.ask(
+    matrix.admin,
+    `mutation($input: ${type}Input!) { ${name}(input: $input) { ... on ${type}Payload { ${field} { id ref } } ... on Error { message } } }`,
+    { input },
+  );
+  const answered = data?.[name]?.[field];
+  if (!answered) throw new Error(JSON.stringify(errors ?? data));
+  return answered;
+}
+
+async function factsOfRow(matrix: Matrix, typename: string, id: string): Promise<Facts> {
+  const found = await factsOf(matrix.world.engine.db, typename, matrix.seeds.me, myRoles);
+  const facts = found.find((row) => row.id === id);
+  if (!facts) throw new Error(`${typename} ${id} has no facts`);
+  return facts;
+}
+
+/** What is in nobody's table yet: it has the ref and the owner that it will have. */
+const unmade = (facts: Partial<Facts>): Facts => ({
+  id: "",
+  ref: null,
+  pack: null,
+  owner: null,
+  always: false,
+  ...facts,
+});
+
+const keyOwners: Readonly<Record<string, (side: Side) => Row>> = {
+  "of an identity": (side) => ({ identity: logins[side] }),
+  "of a pack": (side) => ({ pack: packs[side] }),
+};
+
+async function makeKey(matrix: Matrix, owner: Row): Promise<{ name: string; facts: Facts }> {
+  const name = next("key");
+  const { id } = await must(matrix, "setKey", "key", { owner, name, value: "v", encrypted: true });
+  return { name, facts: await factsOfRow(matrix, "Key", atob(id).split(":")[1] ?? "") };
+}
+
+const mayWithKey = (action: string) => (role: Role, facts: Facts) =>
+  facts.owner === role.identity || allows(role, "key", action, facts);
+
+const keyVerbs = Object.entries(keyOwners).flatMap(([on, ownerOf]): Verb[] => {
+  const ofStored = (action: string): Pick<Verb, "may" | "knows"> => ({
+    may: mayWithKey(action),
+    knows: mayWithKey("read"),
+  });
+  const prepare: Verb["prepare"] = async (matrix, side) => {
+    const { facts } = await makeKey(matrix, ownerOf(side));
+    return { input: { ref: facts.ref }, facts };
+  };
+  return [
+    {
+      name: "setKey",
+      on: `a new key ${on}`,
+      table: "key",
+      prepare: async (matrix, side) => {
+        const like = await makeKey(matrix, ownerOf(side));
+        const name = next("key");
+        const facts = { ...like.facts, id: "", ref: (like.facts.ref ?? "").replace(like.name, name) };
+        return { input: { owner: ownerOf(side), name, value: "w", encrypted: true }, facts };
+      },
+      may: mayWithKey("create"),
+    },
+    {
+      name: "setKey",
+      on: `a key ${on}`,
+      table: "key",
+      prepare: async (matrix, side) => {
+        const { name, facts } = await makeKey(matrix, ownerOf(side));
+        return { input: { owner: ownerOf(side), name, value: "w", encrypted: true }, facts };
+      },
+      may: mayWithKey("update"),
+    },
+    { name: "deleteKey", on: `a key ${on}`, table: "key", prepare, ...ofStored("delete") },
+    { name: "revealKey", on: `a key ${on}`, table: "audit_event", prepare, ...ofStored("reveal") },
+  ];
+});
+
+const inquiry =
+  (instead: (side: Side) => Row): Verb["prepare"] =>
+  async (matrix, side) => {
+    const id = await matrix.seeds.another("inquiry", side, { execution: null, ...instead(side) });
+    return { input: { id: globalId("Inquiry", id) }, facts: await factsOfRow(matrix, "Inquiry", id) };
+  };
+const mayWithInquiry = (action: string) => (role: Role, facts: Facts) => allows(role, "inquiry", action, facts);
+const toRole = (side: Side): Row => ({ assigned_to: null, assigned_role: side === "own" ? myRoles[0] : "night_shift" });
+
+const inquiryVerbs: Verb[] = [
+  {
+    name: "createInquiry",
+    on: "a question to an identity",
+    table: "inquiry",
+    prepare: async (matrix, side) => ({
+      input: { prompt: "?", assignedTo: logins[side] },
+      facts: unmade({ owner: identityOf(matrix, side) }),
+    }),
+    may: mayWithInquiry("create"),
+  },
+  ...[
+    { on: "a question to an identity", prepare: inquiry(() => ({})) },
+    { on: "a question to a role", prepare: inquiry(toRole) },
+  ].flatMap(({ on, prepare }): Verb[] => [
+    {
+      name: "respondToInquiry",
+      on,
+      table: "inquiry",
+      prepare,
+      // Whom it was assigned to is also who may always read it.
+      may: (role, facts) => facts.always || mayWithInquiry("respond")(role, facts),
+      knows: mayWithInquiry("read"),
+    },
+    {
+      name: "cancelInquiry",
+      on,
+      table: "inquiry",
+      prepare,
+      may: mayWithInquiry("cancel"),
+      knows: mayWithInquiry("read"),
+    },
+  ]),
+];
+
+/** What belongs to an identity: one's own, or with a grant for that identity. */
+const mayForIdentity = (role: Role, facts: Facts) =>
+  facts.id === role.identity || allows(role, "identity", "update", facts);
+const knowsIdentity = (role: Role, facts: Facts) => allows(role, "identity", "read", facts);
+
+const identityVerbs: Verb[] = [
+  {
+    name: "createApiToken",
+    on: "an identity",
+    table: "token",
+    prepare: async (matrix, side) => ({
+      input: { label: "matrix", login: logins[side] },
+      facts: identityFacts(matrix, side),
+    }),
+    may: mayForIdentity,
+    knows: knowsIdentity,
+  },
+  {
+    name: "revokeApiToken",
+    on: "a token",
+    table: "token",
+    prepare: async (matrix, side) => ({
+      input: { id: globalId("ApiToken", await matrix.seeds.another("token", side, { kind: "api" })) },
+      facts: identityFacts(matrix, side),
+    }),
+    may: mayForIdentity,
+    knows: knowsIdentity,
+  },
+  {
+    name: "setPassword",
+    on: "an identity",
+    table: "identity",
+    prepare: async (matrix, side) => {
+      // Whoever has none yet sets the first one without proving anything.
+      await matrix.world.engine.db.execute(
+        sql`update attune.identity set password_hash = null where login = ${logins[side]}`,
+      );
+      return {
+        input: { login: logins[side], password: `${next("correct horse ")} battery` },
+        facts: identityFacts(matrix, side),
+      };
+    },
+    may: mayForIdentity,
+    knows: knowsIdentity,
+  },
+];
+
+const content = { contentType: "application/zip", size: "3", sha256: createHash("sha256").update("abc").digest("hex") };
+const place = (side: Side) => ({ ref: next("upload"), type: "OTHER", scope: "IDENTITY", owner: logins[side] });
+
+const artifactVerbs: Verb[] = [
+  {
+    name: "createArtifactUpload",
+    on: "a new artifact",
+    table: "artifact",
+    prepare: async (matrix, side) => {
+      const input = { ...place(side), ...content };
+      return { input, facts: unmade({ ref: input.ref, owner: identityOf(matrix, side) }) };
+    },
+    may: (role, facts) => allows(role, "artifact", "create", facts),
+  },
+  {
+    name: "createArtifactUpload",
+    on: "an artifact",
+    table: "idempotency_key",
+    prepare: async (matrix, side) => {
+      const where = place(side);
+      await must(matrix, "createArtifact", "artifact", where);
+      return { input: { ...where, ...content }, facts: unmade({ ref: where.ref, owner: identityOf(matrix, side) }) };
+    },
+    may: (role, facts) => allows(role, "artifact", "update", facts),
+  },
+];
+
+/** Every one of them, but for what is about nothing: `signOut` ends the session that asks. */
+export const verbs: readonly Verb[] = [...keyVerbs, ...inquiryVerbs, ...identityVerbs, ...artifactVerbs];
