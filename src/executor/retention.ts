@@ -39,6 +39,17 @@ export async function pruneAuditTrail(engine: Engine): Promise<void> {
   });
 }
 
+/** Removes a batch of credentials that ended a day ago, but for API tokens: people look those up. */
+export async function pruneTokens(engine: Engine): Promise<void> {
+  await write(engine, (tx) =>
+    tx.db.execute(
+      sql`delete from attune.token where id in (select id from attune.token
+        where kind <> 'api' and coalesce(revoked_at, expires_at) < now() - interval '1 day'
+        order by coalesce(revoked_at, expires_at) limit ${sql.raw(String(batch))} for update skip locked)`,
+    ),
+  );
+}
+
 /** Removes a batch of idempotency keys older than the 24 hours that they count. */
 export async function pruneIdempotencyKeys(engine: Engine): Promise<void> {
   await write(engine, (tx) =>

@@ -11,6 +11,7 @@ import {
   pruneAuditTrail,
   pruneIdempotencyKeys,
   pruneNotifications,
+  pruneTokens,
 } from "./retention.ts";
 import { findDeadWorkers } from "./workers.ts";
 
@@ -37,6 +38,7 @@ export function startSweep(engine: Engine, everyMs: number): { stop(): Promise<v
       await pruneNotifications(engine);
       await pruneAuditTrail(engine);
       await pruneIdempotencyKeys(engine);
+      await pruneTokens(engine);
       await keepArtifacts();
       await vacuum();
       return Math.max(report.events, report.executions) >= batch ? 0 : everyMs;

@@ -5,11 +5,15 @@ import { claimOnce, type OnceRequest, onceSecret, settleOnce } from "../access/o
 import { type RequestScope, write } from "../db/engine.ts";
 import type { Json, JsonObject } from "../lang/json.ts";
 import type { Context } from "./context.ts";
+import { withoutGivenSecrets } from "./given-secrets.ts";
 
 type Input = Readonly<Record<string, unknown>>;
 type Resolver = GraphQLFieldResolver<unknown, Context, { input?: Input }>;
 
-/** Wraps every mutation: what it did stands in the audit trail, and an idempotency key makes it happen once. */
+/**
+ * Wraps every mutation: it gets none of the secrets that the execution that asks was given, what it did stands in the audit trail,
+ * and an idempotency key makes it happen once.
+ */
 export function scopeMutations(schema: GraphQLSchema): GraphQLSchema {
   for (const field of Object.values(schema.getMutationType()?.getFields() ?? {})) {
     const { resolve } = field;
@@ -23,8 +27,8 @@ function scoped(operation: string, resolve: Resolver): Resolver {
     // The nameless cannot fill the trail; who signs in is recorded there.
     if (!ctx.session) return await resolve(root, args, ctx, info);
     const { engine } = ctx;
-    const input = args.input ?? {};
-    const entry = describe(operation, input, ctx);
+    const { input, shown } = await withoutGivenSecrets(operation, args.input ?? {}, ctx);
+    const entry = describe(operation, shown, ctx);
     let recorded = false;
     const once = onceOf(operation, input, engine.keyring);
     const request: RequestScope = {
@@ -44,7 +48,7 @@ function scoped(operation: string, resolve: Resolver): Resolver {
     ctx.engine = { ...engine, request };
     let result: unknown;
     try {
-      result = await resolve(root, args, ctx, info);
+      result = await resolve(root, args.input ? { ...args, input } : args, ctx, info);
     } catch (error) {
       ctx.engine = engine;
       await write(engine, (tx) => recordAudit(tx.db, { ...entry, ...failure(error) }));

@@ -1,11 +1,9 @@
 import { sql } from "drizzle-orm";
 import { authorize } from "../access/grants.ts";
-import type { KeyedEngine } from "../access/keyring.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
 import { ConflictError, invalid } from "../errors.ts";
-import { findMask } from "../execution/secret.ts";
 import type { JsonObject } from "../lang/json.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { checkQuestion, type Naming, type Question, type QuestionInput } from "./question.ts";
@@ -18,16 +16,8 @@ const asParameter: Naming = (field) => field.replaceAll(/[A-Z]/g, (letter) => `_
  * Asks. An execution's session asks on behalf of its execution and needs no grant; the inquiry ends with it. Throws
  * InvalidInputError, ForbiddenError, ConflictError when the execution does not run any more.
  */
-export async function createInquiry(
-  engine: KeyedEngine,
-  session: Session,
-  input: QuestionInput,
-): Promise<{ id: bigint }> {
-  const asked = checkQuestion(input, asNamed);
-  const mask = await findMask(engine, session);
-  const question = mask
-    ? { ...asked, prompt: mask.text(asked.prompt), defaultResponse: mask.json(asked.defaultResponse) }
-    : asked;
+export async function createInquiry(engine: Engine, session: Session, input: QuestionInput): Promise<{ id: bigint }> {
+  const question = checkQuestion(input, asNamed);
   const { executionId } = session;
   return await write(engine, async (tx) => {
     if (executionId !== null) await lockAsking(tx, String(executionId));

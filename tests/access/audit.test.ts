@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { sql } from "drizzle-orm";
+import { type SQL, sql } from "drizzle-orm";
 import { type GraphQLField, getNamedType, isInputObjectType } from "graphql";
 import { createSchema, createYoga } from "graphql-yoga";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { recordAudit } from "../../src/access/audit.ts";
 import type { Session } from "../../src/access/session.ts";
 import { ForbiddenError } from "../../src/errors.ts";
-import { pruneAuditTrail, pruneIdempotencyKeys } from "../../src/executor/retention.ts";
+import { pruneAuditTrail, pruneIdempotencyKeys, pruneTokens } from "../../src/executor/retention.ts";
 import { useDenials } from "../../src/graphql/denials.ts";
 import { useMasking } from "../../src/graphql/errors.ts";
 import { auditDetails } from "../../src/graphql/mutations.ts";
@@ -277,7 +277,7 @@ describe("the trail is append-only", () => {
     expect(await entries(requestId)).toMatchObject([{ actor: null, actor_login: "gone", outcome: "success" }]);
   });
 
-  test("retention removes what is older than a year, and nothing else; keys that made something go after a day", async () => {
+  test("retention removes what is older than a year, and nothing else; keys that made something and ended credentials go after a day", async () => {
     const at = (days: number) =>
       world.engine.db.execute(
         sql`insert into attune.audit_event (category, event_type, outcome, request_id, created)
@@ -293,6 +293,27 @@ describe("the trail is append-only", () => {
     await key("young", 23);
     await key("old", 25);
     await pruneAuditTrail(world.engine);
+    const token = (name: string, kind: string, ended: SQL) =>
+      world.engine.db.execute(
+        sql`insert into attune.token (kind, token_hash, identity, label, revoked_at, expires_at)
+          select ${kind}, ${name}, id, ${name}, ${ended} from attune.identity where login = 'admin'`,
+      );
+    const [longAgo, lately] = [sql`now() - interval '25 hours'`, sql`now() - interval '23 hours'`];
+    await token("ended long ago", "execution", sql`${longAgo}, now() + interval '1 day'`);
+    await token("ended lately", "execution", sql`${lately}, null`);
+    await token("expired long ago", "session", sql`null, ${longAgo}`);
+    await token("an API token", "api", sql`${longAgo}, ${longAgo}`);
+    await token("good", "session", sql`null, now() + interval '1 day'`);
+    const notices = () =>
+      world.one<{ count: number }>(
+        sql`select count(*)::int as count from attune.notification where channel in ('access', 'token')`,
+      );
+    const before = await notices();
+    await pruneTokens(world.engine);
+    expect(
+      await world.all(sql`select label from attune.token where label ~ ' ago$| lately$|^good$|^an API' order by label`),
+    ).toEqual([{ label: "an API token" }, { label: "ended lately" }, { label: "good" }]);
+    expect(await notices()).toEqual(before); // they were of no use any more: nobody need look again
     await pruneIdempotencyKeys(world.engine);
     expect(await entries("days-364")).toHaveLength(1);
     expect(await entries("days-366")).toHaveLength(0);

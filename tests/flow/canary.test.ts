@@ -14,7 +14,7 @@ const canary = 'Ünseen/+& "canary" \\ with<tags> 7Yk2Qw9Z';
 const simple = "plainCanary0x5eA7vB3";
 const pack = join(mkdtempSync(join(tmpdir(), "attune-canary-")), "canary");
 
-/** Writes its password in every way, and sends an event with it by its own token. */
+/** Writes its password in every way, and says it in an event, an inquiry, an artifact and a ref by its own token. */
 const leak = `import { readFileSync } from "node:fs";
 const { password, how } = JSON.parse(readFileSync(0, "utf8"));
 const bytes = Buffer.from(password);
@@ -22,13 +22,17 @@ process.stderr.write(password + "\\n" + bytes.toString("base64url") + "\\n");
 if (how === "broken") {
   process.stdout.write(password);
 } else {
-  const query = "mutation ($payload: JSON) { createEvent(input: {trigger: \\"default.leaked\\", payload: $payload}) { __typename ... on Error { message } } }";
+  const answered = "{ __typename ... on Error { message } }";
+  const query = "mutation ($payload: JSON, $text: String!) { createEvent(input: {trigger: \\"default.leaked\\", payload: $payload}) " + answered
+    + " createInquiry(input: {prompt: $text, assignedTo: \\"admin\\"}) " + answered
+    + " createArtifact(input: {ref: \\"leaked\\", type: PROGRESS, name: $text, description: $text}) " + answered
+    + " deleteRule(input: {ref: $text}) " + answered + " }";
   const payload = { raw: password, [password]: 1, hex: bytes.toString("hex"), list: ["x" + password + "y"] };
   const token = readFileSync(process.env.ATTUNE_TOKEN_FILE, "utf8");
   const answer = await fetch(process.env.ATTUNE_API_URL + "/graphql", {
     method: "POST",
     headers: { "content-type": "application/json", authorization: "Bearer " + token },
-    body: JSON.stringify({ query, variables: { payload } }),
+    body: JSON.stringify({ query, variables: { payload, text: "I was given " + password } }),
   });
   process.stdout.write(JSON.stringify({
     sent: await answer.json(), raw: password, json: JSON.stringify({ password }), url: encodeURIComponent(password),
@@ -91,6 +95,14 @@ interface Everything {
     }[];
   };
   events: { nodes: { triggerRef: string; payload: Record<string, unknown> }[] };
+}
+
+const whatWasSaid = `{ inquiries { nodes { prompt } } artifacts(where: {ref: {eq: "leaked"}}) { nodes { name description } }
+  auditEvents(where: {eventType: {eq: "deleteRule"}}) { nodes { outcome resourceRef } } }`;
+interface Said {
+  inquiries: { nodes: { prompt: string }[] };
+  artifacts: { nodes: { name: string; description: string }[] };
+  auditEvents: { nodes: { outcome: string; resourceRef: string }[] };
 }
 
 beforeAll(async () => {
@@ -193,6 +205,14 @@ test("a secret that an action was given, and writes in every way, is found nowhe
     "[secret:password]": 1,
     hex: "[secret:password]",
     list: ["x[secret:password]y"],
+  });
+  const said = await request<Said>(server, whatWasSaid);
+  answers.push(said);
+  const text = "I was given [secret:password]";
+  expect(said).toEqual({
+    inquiries: { nodes: [{ prompt: text }] },
+    artifacts: { nodes: [{ name: text, description: text }] },
+    auditEvents: { nodes: [{ outcome: "FAILURE", resourceRef: text }] },
   });
   const leaked = all.executions.nodes.find(
     ({ actionRef, status }) => actionRef === "canary.leak" && status === "COMPLETED",

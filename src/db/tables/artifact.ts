@@ -64,6 +64,7 @@ export const artifactVersion = attune.table(
     check("artifact_version_sha256_check", sql`${t.sha256} ~ '^[0-9a-f]{64}$'`),
     check("artifact_version_content_check", sql`(${t.content} is null) <> (${t.storageKey} is null)`),
     unique("artifact_version_artifact_version_key").on(t.artifactId, t.version),
+    index("artifact_version_storage_key_idx").on(t.storageKey).where(sql`${t.storageKey} is not null`),
     index("artifact_version_execution_idx").on(t.executionId).where(sql`${t.executionId} is not null`),
   ],
 );

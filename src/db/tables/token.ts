@@ -29,6 +29,7 @@ export const token = attune.table(
     index("token_identity_idx").on(t.identityId),
     index("token_execution_idx").on(t.executionId).where(sql`${t.executionId} is not null`),
     index("token_sensor_idx").on(t.sensorId).where(sql`${t.sensorId} is not null`),
+    index("token_ended_idx").on(sql`coalesce(${t.revokedAt}, ${t.expiresAt})`).where(sql`${t.kind} <> 'api'`),
     index("token_revoked_by_idx").on(t.revokedById).where(sql`${t.revokedById} is not null`),
   ],
 );
