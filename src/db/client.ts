@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { PGlite, type QueryOptions, type Transaction } from "@electric-sql/pglite";
+import { PGlite } from "@electric-sql/pglite";
 import { type SQL, sql } from "drizzle-orm";
 import { type PgAsyncDatabase, PgDialect } from "drizzle-orm/pg-core";
 import { drizzle as drizzlePglite } from "drizzle-orm/pglite";
@@ -8,6 +8,7 @@ import { drizzle as drizzlePostgres, type PostgresJsQueryResultHKT } from "drizz
 import postgres from "postgres";
 import { StartError } from "../errors.ts";
 import { lockDirectory } from "./lock.ts";
+import { preparedClient } from "./prepared.ts";
 import { relations } from "./relations.ts";
 
 /** The database, or a transaction of it: the same on both drivers. */
@@ -110,8 +111,7 @@ export async function pgliteDatabase(
   released: () => void = () => {},
 ): Promise<Database> {
   await pglite.exec("set search_path = attune, public");
-  for (const type of keptAsText) pglite.parsers[type] = (value) => value;
-  const client = withoutParsers(pglite) as unknown as PGlite; // what drizzle calls of it
+  const client = preparedClient(pglite) as PGlite; // what drizzle calls of it
   const db = drizzlePglite({ client, relations, logger: logger(options) });
   return {
     kind: "pglite",
@@ -126,21 +126,6 @@ export async function pgliteDatabase(
       await pglite.close();
       released();
     },
-  };
-}
-
-/** The types that drizzle parses itself, by oid (pg_type): timestamp, timestamptz, date, interval, and arrays of these and of numeric. */
-const keptAsText = [1114, 1184, 1082, 1186, 1115, 1185, 1182, 1187, 1231];
-
-/**
- * PGlite as drizzle uses it. Drizzle says with each statement how to parse these types, and PGlite then copies all its parsers:
- * a tenth of a statement's time. The instance has them already.
- */
-function withoutParsers(client: PGlite | Transaction): object {
-  return {
-    query: (text: string, params: unknown[], { rowMode }: QueryOptions) => client.query(text, params, { rowMode }),
-    transaction: <T>(run: (tx: Transaction) => Promise<T>) =>
-      (client as PGlite).transaction((tx) => run(withoutParsers(tx) as Transaction)),
   };
 }
 

@@ -1,0 +1,98 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { rows } from "../../src/db/client.ts";
+import { createEngine, onPostgres, type TestEngine } from "../support/database.ts";
+
+let engine: TestEngine;
+beforeAll(async () => {
+  engine = await createEngine();
+});
+afterAll(() => engine[Symbol.asyncDispose]());
+
+describe("a statement", () => {
+  test("takes and gives every kind of value, again and again", async () => {
+    const bytes = Buffer.from([0, 1, 92, 255]);
+    const object = { text: "ä'\"\\", list: [1, null, true], none: null };
+    for (let round = 0; round < 7; round += 1) {
+      const [row] = await rows(
+        engine.db,
+        sql`select ${round}::int as int, ${"9007199254740993"}::bigint::text as big, ${1.5}::float8 as float, ${round % 2 === 0}::bool as bool,
+          ${JSON.stringify(object)}::text::jsonb as object, ${"null"}::text::jsonb as nothing, ${bytes}::bytea as bytes,
+          ${null}::text as missing, ${"ä \u{1f600} \\ '"}::text as text, array['a', 'b']::text[] as texts, array[1, 2]::int[] as ints,
+          timestamptz '2026-02-03 04:05:06.789+00' at time zone 'utc' = ${"2026-02-03T04:05:06.789Z"}::timestamptz at time zone 'utc' as same`,
+      );
+      expect(row).toMatchObject({ int: round, big: "9007199254740993", float: 1.5, bool: round % 2 === 0, object });
+      expect(row).toMatchObject({ nothing: null, missing: null, text: "ä \u{1f600} \\ '", same: true });
+      expect(row).toMatchObject({ texts: ["a", "b"], ints: [1, 2] });
+      expect(Buffer.from((row as { bytes: Uint8Array }).bytes)).toEqual(bytes);
+    }
+  });
+
+  test("that fails fails alone: outside of a transaction, and the transaction within one", async () => {
+    const { db } = engine;
+    const divide = (by: number) => rows<{ quotient: number }>(db, sql`select 6 / ${by}::int as quotient`);
+    for (let round = 0; round < 3; round += 1) {
+      await expect(divide(0)).rejects.toMatchObject({ cause: { code: "22012" } });
+      expect(await divide(3)).toEqual([{ quotient: 2 }]);
+      await expect(rows(db, sql`select nonsense from nowhere`)).rejects.toMatchObject({ cause: { code: "42P01" } });
+    }
+    const broken = db.transaction(async (tx) => {
+      await tx.execute(sql`insert into attune.pack (ref, label, version) values ('rolled_back', 'x', '1.0.0')`);
+      await rows(tx, sql`select 6 / ${0}::int as quotient`).catch(() => null);
+      return await rows(tx, sql`select 1 as never`);
+    });
+    await expect(broken).rejects.toMatchObject({ cause: { code: "25P02" } });
+    expect(await rows(db, sql`select from attune.pack where ref = 'rolled_back'`)).toEqual([]);
+    expect(await divide(2)).toEqual([{ quotient: 3 }]);
+  });
+
+  test("waits for a transaction that others have open, and sees none of it", async () => {
+    const { db } = engine;
+    const steps: string[] = [];
+    const opened = Promise.withResolvers<void>();
+    const transaction = db.transaction(async (tx) => {
+      await tx.execute(sql`insert into attune.pack (ref, label, version) values ('half_done', 'x', '1.0.0')`);
+      opened.resolve();
+      await new Promise((resolve) => setTimeout(resolve, 50)); // the others' chance to get in between
+      await tx.execute(sql`delete from attune.pack where ref = 'half_done'`);
+      steps.push("committed");
+    });
+    await opened.promise;
+    const found = await rows(db, sql`select ref from attune.pack where ref = 'half_done'`);
+    steps.push("read");
+    await transaction;
+    expect(found).toEqual([]);
+    if (!onPostgres()) expect(steps).toEqual(["committed", "read"]); // one connection
+  });
+
+  test("whose table was altered fails once at most, and is right from then on", async () => {
+    const { db } = engine;
+    await db.execute(sql`create table altered (a int)`);
+    const read = () => rows(db, sql`select * from altered`);
+    await db.execute(sql`insert into altered values (1)`);
+    expect(await read()).toEqual([{ a: 1 }]);
+    await db.execute(sql`alter table altered add column b text default 'new'`);
+    await read().catch(() => null);
+    expect(await read()).toEqual([{ a: 1, b: "new" }]);
+  });
+
+  // What PostgreSQL prepares is its driver's business.
+  test.skipIf(onPostgres())("is prepared once, and those used last stay so", async () => {
+    const { db } = engine;
+    const kept = async (like: string) =>
+      (
+        await rows<{ count: number }>(
+          db,
+          sql`select count(*)::int as count from pg_prepared_statements where statement like ${like}`,
+        )
+      )[0]?.count;
+    const often = () => rows(db, sql`select 'often' as word, ${1}::int as number`);
+    for (let round = 0; round < 400; round += 1) {
+      expect(await often()).toEqual([{ word: "often", number: 1 }]);
+      await rows(db, sql.raw(`select 'once' as word, ${round} as number`));
+    }
+    expect(await kept("select 'often'%")).toBe(1);
+    expect(await kept("select 'once'%")).toBeLessThan(300);
+    expect(await kept("%")).toBe(300);
+  });
+});
