@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { rows } from "../db/client.ts";
+import { anyOf, rows } from "../db/client.ts";
 import type { Tx } from "../db/engine.ts";
 import type { Json } from "../lang/json.ts";
 
@@ -25,6 +25,7 @@ export interface Outcome {
  * and how it ended stands in its timeline. A result of an attempt that is no longer the execution's own changes nothing; it
  * is noted in the timeline. Answers one boolean for each outcome: whether it was applied.
  */
+// The ids stand there twice: of the rows of a function the planner expects a hundred, and reads the whole table for them.
 export async function finishExecutions(tx: Tx, outcomes: readonly Outcome[]): Promise<boolean[]> {
   const input = JSON.stringify(outcomes);
   const applied = await rows<{ id: string; attempt: number }>(
@@ -36,7 +37,7 @@ export async function finishExecutions(tx: Tx, outcomes: readonly Outcome[]): Pr
         result = r.result, error = r.error, finished_at = clock_timestamp()
       from (select * from jsonb_to_recordset(${input}::text::jsonb) as r(id bigint, attempt int, status text, result jsonb,
         error jsonb, reason text) order by id) r
-      where e.id = r.id and e.attempt = r.attempt
+      where e.id = r.id and e.attempt = r.attempt and e.id = ${anyOf(outcomes.map(({ id }) => id))}
         and (e.status = 'canceling' or e.status = 'running' and r.status <> 'cancelled')
       returning e.id::text, e.attempt`,
   );
