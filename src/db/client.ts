@@ -32,6 +32,8 @@ export interface DatabaseOptions {
   url: string | null;
   dataDir: string;
   maxConnections: number;
+  /** PostgreSQL only: after so many milliseconds the server ends a statement. 60 s unless a test says otherwise. */
+  statementTimeoutMs?: number;
   /** PGlite only; on unless a measurement turns it off. */
   fsync?: boolean;
   /** Called with the text of every statement, before it runs. */
@@ -44,6 +46,8 @@ const channel = "attune";
  * while it grows, until the table is analysed.
  */
 const randomPageCost = 1.1;
+/** Twice what a request has: nobody waits for a statement any more that takes longer. */
+const statementTimeoutMs = 60_000;
 const dialect = new PgDialect();
 
 /**
@@ -64,6 +68,7 @@ async function openPostgres(options: DatabaseOptions, url: string): Promise<Data
       application_name: "attune",
       jit: "off",
       random_page_cost: randomPageCost,
+      statement_timeout: options.statementTimeoutMs ?? statementTimeoutMs,
     },
   });
   try {

@@ -1,9 +1,11 @@
 import { fileURLToPath } from "node:url";
 import { sql } from "drizzle-orm";
 import { migrate as migratePglite } from "drizzle-orm/pglite/migrator";
+import { drizzle } from "drizzle-orm/postgres-js";
 import { migrate as migratePostgres } from "drizzle-orm/postgres-js/migrator";
 import postgres from "postgres";
 import { type Database, type Db, rows } from "./client.ts";
+import { relations } from "./relations.ts";
 
 const migrationsFolder = fileURLToPath(new URL("../../drizzle", import.meta.url));
 const settings = { migrationsFolder, migrationsSchema: "attune_migrations", migrationsTable: "migration" };
@@ -16,26 +18,26 @@ const lockKey = 4_127_001;
  */
 export async function migrate(database: Database, prepare: () => Promise<void>): Promise<void> {
   if (database.url === null) {
-    await apply(database);
+    await migratePglite(database.db as never, settings); // asks for its driver's own class
+    await restoreEpoch(database.db);
     await prepare();
     return;
   }
-  // The lock belongs to a session, so it is held on a connection of its own while the pool does the work.
-  const holder = postgres(database.url, { max: 1, onnotice: () => {} });
+  // The lock belongs to a session: all is done on this connection, whose statements may take as long as they do.
+  const holder = postgres(database.url, {
+    max: 1,
+    onnotice: () => {},
+    connection: { search_path: "attune, public", application_name: "attune migrations" },
+  });
   try {
     await holder`select pg_advisory_lock(${lockKey})`;
-    await apply(database);
+    const db = drizzle({ client: holder, relations });
+    await migratePostgres(db, settings);
+    await restoreEpoch(db);
     await prepare();
   } finally {
     await holder.end({ timeout: 5 });
   }
-}
-
-async function apply(database: Database): Promise<void> {
-  // Each driver's migrator asks for its own class; both take the shared one's work.
-  if (database.kind === "pglite") await migratePglite(database.db as never, settings);
-  else await migratePostgres(database.db as never, settings);
-  await restoreEpoch(database.db);
 }
 
 /**

@@ -7,7 +7,8 @@ import { text } from "node:stream/consumers";
 import { sql } from "drizzle-orm";
 import postgres from "postgres";
 import { describe, expect, inject, test, vi } from "vitest";
-import { rows } from "../../src/db/client.ts";
+import { openDatabase, rows } from "../../src/db/client.ts";
+import { migrate } from "../../src/db/migrate.ts";
 import { createVacuum } from "../../src/executor/retention.ts";
 import { cloneDatabase, createEngine, onPostgres } from "../support/database.ts";
 import { databaseUrl } from "../support/template.ts";
@@ -115,6 +116,19 @@ describe.runIf(onPostgres())("a fresh PostgreSQL database", () => {
     const applied = await rows(engine.db, sql`select id from attune_migrations.migration`);
     const known = readdirSync(join(import.meta.dirname, "../../drizzle"));
     expect(applied).toHaveLength(known.length);
+  });
+
+  test("ends a statement that takes too long; migrating takes as long as it does", async () => {
+    const name = `${inject("templates").nothing}_${randomUUID().slice(0, 8)}`;
+    const admin = postgres(inject("serverUrl") ?? "", { max: 1, onnotice: () => {} });
+    await admin`create database ${admin(name)}`;
+    await admin.end();
+    const url = databaseUrl(inject("serverUrl") ?? "", name);
+    const hurried = await openDatabase({ url, dataDir: "", maxConnections: 2, statementTimeoutMs: 50 });
+    await migrate(hurried, async () => {});
+    await expect(rows(hurried.db, sql`select pg_sleep(20)`)).rejects.toMatchObject({ cause: { code: "57014" } });
+    expect(await rows(hurried.db, sql`select from attune.pack`)).toEqual([]);
+    await hurried.close();
   });
 
   test("that cannot be reached is refused in one sentence without its password", async () => {
