@@ -17,11 +17,11 @@ beforeAll(async () => {
 afterAll(() => world[Symbol.asyncDispose]());
 
 describe("executors", () => {
-  test("two at once, 50 rounds: each event has exactly one enforcement and one execution", async () => {
+  test("two at once, 25 rounds: each event has exactly one enforcement and one execution", async () => {
     const trigger = await world.trigger();
     await world.rule(trigger);
     const other = createRuleSets();
-    for (let round = 0; round < 50; round += 1) {
+    for (let round = 0; round < 25; round += 1) {
       const event = await world.event(trigger, { round });
       // The job twice over, as after a sweep: nothing but the row decides.
       await Promise.all([
@@ -36,7 +36,7 @@ describe("executors", () => {
         from attune.event e left join attune.enforcement f on f.event = e.id left join attune.execution x on x.enforcement = f.id
         where e.trigger_ref = ${trigger}`,
     );
-    expect(count).toEqual({ events: 50, enforcements: 50, executions: 50 });
+    expect(count).toEqual({ events: 25, enforcements: 25, executions: 25 });
   });
 
   test("an event sees every rule that was made before it, 200 times", async () => {

@@ -101,8 +101,11 @@ describe("the feed", () => {
     await write(engine, (tx) => tx.db.execute(sql`update attune.pack set label = 'new' where ref = 'one'`));
     await until(() => mine.seen.length > 0, "the update");
     expect(mine.seen.map((change) => change.activity)).toEqual(["updated"]);
+    // The reader's own statements do not count: while somebody else's transaction is open in the cluster, it looks again and again.
     const reads = engine.statements.filter((text) => text.includes("attune.notification n"));
-    expect(reads.length).toBeLessThan(8);
+    const own = reads.filter((text) => !text.includes("h.hidden"));
+    expect(own.length).toBeLessThan(8);
+    expect(reads.length).toBeGreaterThan(own.length);
     await Promise.all([mine.stop(), ...others.map((other) => other.stop())]);
     await feed.close();
   });
