@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { rows } from "../../src/db/client.ts";
 import { overSocket, type Stream } from "../support/client.ts";
 import { createEngine } from "../support/database.ts";
-import { type RunningServer, request, serverEnvironment, spawnServer, startInProcess } from "../support/server.ts";
+import { request, type ServerProcess, serverEnvironment, spawnServer, startProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
 /** Two values that must be seen nowhere: one that every encoding changes, one that URLs take as it is. */
@@ -45,7 +45,7 @@ const command = `printf '%s\\n' "$1"; printf '%s' "$1" | base64; printf 'user:%s
   printf '{"a": "%s"}\\n' "$1"; end=\${1#"\${1%????????}"}; printf '%s' "\${1%????????}"; sleep 0.3; printf '%s\\n' "$end"
   printf 'it failed with %s\\n' "$1" >&2; exit 1`;
 
-let server: RunningServer;
+let server: ServerProcess;
 const seen: Stream<unknown>[] = [];
 
 async function must(document: string, variables: Record<string, unknown> = {}): Promise<Record<string, unknown>> {
@@ -114,7 +114,7 @@ beforeAll(async () => {
 permission_set_refs: [core.editor]\nparameters:\n  password: {type: string, secret: true}\n  how: {type: string}\n`,
   );
   writeFileSync(join(pack, "actions/leak.mjs"), leak);
-  server = await startInProcess(undefined, {
+  server = await startProcess(undefined, {
     ATTUNE__PACKS__DIRS: pack,
     ATTUNE__LOG__LEVEL: "trace",
     ATTUNE__DATABASE__LOG_STATEMENTS: "true",

@@ -5,7 +5,7 @@ import * as webhooks from "@octokit/webhooks-examples" with { type: "json" };
 import { sign } from "@octokit/webhooks-methods";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { overEvents, overSocket } from "../support/client.ts";
-import { type RunningServer, request, startInProcess } from "../support/server.ts";
+import { request, type ServerProcess, startProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
 const secret = "a secret of the hook";
@@ -46,7 +46,7 @@ interface Change {
 }
 
 const path = ["REQUESTED", "SCHEDULING", "SCHEDULED", "RUNNING", "COMPLETED"];
-let server: RunningServer;
+let server: ServerProcess;
 let hook: string;
 
 async function post(payload: unknown, headers: Record<string, string> = {}) {
@@ -109,7 +109,7 @@ function expectEveryTransitionOnce(changes: Change[]): void {
 }
 
 beforeAll(async () => {
-  server = await startInProcess();
+  server = await startProcess();
   await request(server, createTrigger);
   const enabled = await request<{ enableWebhook: { path: string } }>(server, enableWebhook, { secret });
   hook = enabled.enableWebhook.path;
