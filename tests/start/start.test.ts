@@ -47,16 +47,6 @@ function expectSentence(failed: Awaited<ReturnType<typeof failedStart>>, sentenc
   expect(failed.stderr).toMatch(/^[^\n]+\.\n$/);
 }
 
-/** The sentence with which a start is refused. */
-async function refusedStart(location: Location, extra: Record<string, string> = {}): Promise<string> {
-  const refusal = await startInProcess(location, extra).then(
-    () => null,
-    (error: unknown) => error,
-  );
-  expect(refusal).toBeInstanceOf(StartError);
-  return (refusal as StartError).message;
-}
-
 /** The first Node on the PATH that is too old; null when there is none. */
 function olderNode(): string | null {
   const programs = (process.env["PATH"] ?? "").split(delimiter).map((directory) => join(directory, "node"));
@@ -141,7 +131,9 @@ describe("a start that its user can mend says how", () => {
     const pack = join(scratch, "broken");
     cpSync("packs/core", pack, { recursive: true });
     writeFileSync(join(pack, "actions/noop.yaml"), "ref: core.noop\nlabel: Nothing\nrunner_typ: native\n");
-    const message = await refusedStart(nowhere, { ATTUNE__PACKS__DIRS: pack });
+    const refused = startInProcess(nowhere, { ATTUNE__PACKS__DIRS: pack });
+    await expect(refused).rejects.toBeInstanceOf(StartError);
+    const message = await refused.catch((error: Error) => error.message);
     expect(message).toMatch(/^The pack in .*broken cannot be loaded; mend these and start again:\n/);
     expect(message).toMatch(/^ {2}actions\/noop\.yaml:3:1 .*runner_typ.*runner_type/m);
     expect(existsSync(nowhere.dataDir)).toBe(false);
@@ -149,11 +141,9 @@ describe("a start that its user can mend says how", () => {
 
   test("an unreachable database, without showing its password", async () => {
     const url = "postgres://someone:secret@127.0.0.1:1/attune";
-    const message = await refusedStart({ ...nowhere, url });
-    expect(message).toMatch(
-      /^The database at 127\.0\.0\.1:1\/attune cannot be reached \(.*check ATTUNE__DATABASE__URL/,
-    );
-    expect(message).not.toContain("secret");
+    const failed = await failedStart(serverEnvironment({ ...nowhere, url }));
+    expectSentence(failed, /^The database at 127\.0\.0\.1:1\/attune cannot be reached \(.*check ATTUNE__DATABASE__URL/);
+    expect(failed.stderr).not.toContain("secret");
   });
 
   // On PostgreSQL the key is the operator's, named by a setting.
@@ -194,10 +184,8 @@ describe("a running server", () => {
 
   test("has its port taken from a second one", async () => {
     const location = await cloneDatabase("core");
-    const message = await refusedStart(location, { ATTUNE__SERVER__PORT: new URL(server.url).port });
-    expect(message).toMatch(/^Port \d+ on 127\.0\.0\.1 is taken: .*ATTUNE__SERVER__PORT/);
-    await using next = await startInProcess(location); // nothing of the first holds the database any more
-    expect(await request(next, viewer)).toEqual({ viewer: { identity: { login: "admin" } } });
+    const env = serverEnvironment(location, { ATTUNE__SERVER__PORT: new URL(server.url).port });
+    expectSentence(await failedStart(env), /^Port \d+ on 127\.0\.0\.1 is taken: .*ATTUNE__SERVER__PORT/);
   });
 
   // PostgreSQL has no data directory of ours.
