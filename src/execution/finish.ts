@@ -25,9 +25,9 @@ export interface Outcome {
  * and how it ended stands in its timeline. A result of an attempt that is no longer the execution's own changes nothing; it
  * is noted in the timeline. Answers one boolean for each outcome: whether it was applied.
  */
-// The ids stand there twice: of the rows of a function the planner expects a hundred, and reads the whole table for them.
 export async function finishExecutions(tx: Tx, outcomes: readonly Outcome[]): Promise<boolean[]> {
   const input = JSON.stringify(outcomes);
+  // The ids stand there twice: of the rows of a function the planner expects a hundred, and reads the whole table for them.
   const applied = await rows<{ id: string; attempt: number }>(
     tx.db,
     sql`update attune.execution e set
