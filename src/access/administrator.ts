@@ -2,21 +2,20 @@ import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
 import type { Tx } from "../db/engine.ts";
 import { ConflictError } from "../errors.ts";
+import { everyGrant, holds, readGrants } from "./grants.ts";
 
 /** Whether an identity that may sign in holds the grant of everything, without a constraint. */
 async function hasAdministrator(tx: Tx): Promise<boolean> {
-  const [found] = await rows<{ found: boolean }>(
+  const held = await rows<{ grants: unknown[] }>(
     tx.db,
-    sql`select exists (
-      select from attune.permission_set s, jsonb_array_elements(s.grants) g
-      where g.value ->> 'resource' = '*' and g.value -> 'actions' @> '["*"]'
-        and coalesce(g.value -> 'constraints', 'null') in ('null', '{}')
+    sql`select s.grants as "grants" from attune.permission_set s
+      where s.grants @> '[{"resource": "*", "actions": ["*"]}]'
         and exists (select from attune.identity i where not i.frozen and (
           exists (select from attune.permission_assignment a where a.identity = i.id and a.permission_set = s.id)
           or exists (select from attune.permission_set_role p join attune.identity_role r on r.role = p.role
-            where p.permission_set = s.id and r.identity = i.id)))) as "found"`,
+            where p.permission_set = s.id and r.identity = i.id)))`,
   );
-  return found?.found === true;
+  return held.some(({ grants }) => everyGrant.every((grant) => holds(readGrants(grants), grant)));
 }
 
 /**

@@ -43,23 +43,37 @@ export interface Grant {
   constraints?: Constraints | undefined;
 }
 
-const refs = z.array(z.string().min(1).max(200)).min(1).max(100).optional();
+const grantOf = (refs: z.ZodType<string[]>) =>
+  z.strictObject({
+    resource: z.enum([...resources, "*"]),
+    actions: z
+      .array(z.string().regex(/^([a-z][a-z_]*|\*)$/, 'expected "*" or a lower-case name such as "read"'))
+      .min(1)
+      .max(20),
+    constraints: z
+      .strictObject({
+        pack_refs: refs.optional(),
+        refs: refs.optional(),
+        except_refs: refs.optional(),
+        owner: z.literal("self").optional(),
+      })
+      .optional(),
+  });
 
-/** A permission set's grants, as in YAML and in the API. */
-export const grantList = z
-  .array(
-    z.strictObject({
-      resource: z.enum([...resources, "*"]),
-      actions: z
-        .array(z.string().regex(/^([a-z][a-z_]*|\*)$/))
-        .min(1)
-        .max(20),
-      constraints: z
-        .strictObject({ pack_refs: refs, refs, except_refs: refs, owner: z.literal("self").optional() })
-        .optional(),
-    }),
-  )
-  .max(200);
+const ref = z.string().min(1).max(200);
+
+/** A permission set's grants, as a pack's files and the API give them. Anything unknown in one is refused. */
+export const grantList = z.array(grantOf(z.array(ref).min(1).max(100))).max(200);
+
+const storedGrant = grantOf(z.array(ref).min(1));
+
+/**
+ * Returns the stored grants that can be read. One that cannot, such as one with a constraint that this version does not know,
+ * grants nothing: ignoring the unknown part would widen it.
+ */
+export function readGrants(stored: readonly unknown[]): Grant[] {
+  return stored.flatMap((grant) => storedGrant.safeParse(grant).data ?? []);
+}
 
 /** What a row says to a grant's constraints. */
 export interface Target {

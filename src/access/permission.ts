@@ -7,7 +7,7 @@ import { checkInput, componentRef } from "../lang/input.ts";
 import type { Json } from "../lang/json.ts";
 import { storableJson } from "../lang/storable.ts";
 import { keepAdministrator } from "./administrator.ts";
-import { authorize, type Grant, grantList, may, requireHeld, targetOf } from "./grants.ts";
+import { authorize, type Grant, grantList, may, readGrants, requireHeld, targetOf } from "./grants.ts";
 import { identityOf, type Session } from "./session.ts";
 
 /** What people say of a permission set; absent leaves what is stored. */
@@ -23,7 +23,7 @@ const texts = z.object({
 });
 
 /** The grants, checked, and as JSON text. */
-function readGrants(given: unknown): { grants: Grant[]; text: string } {
+function checkGrants(given: unknown): { grants: Grant[]; text: string } {
   const grants = checkInput(grantList, given, "grants");
   return { grants, text: storableJson(JSON.parse(JSON.stringify(grants)) as Json, "grants") };
 }
@@ -43,7 +43,7 @@ export async function createPermissionSet(
     label: input.label ?? null,
     description: input.description ?? null,
   });
-  const { grants, text } = readGrants(input.grants ?? []);
+  const { grants, text } = checkGrants(input.grants ?? []);
   requireHeld(session, grants);
   return await write(engine, async (tx) => {
     const packRef = ref.slice(0, ref.indexOf("."));
@@ -78,7 +78,7 @@ export async function updatePermissionSet(
         throw new ConflictError(`The permission set "${input.ref}" was changed at ${stored.updated}: read it again.`);
       }
       const checked = checkInput(texts.partial(), { label, description });
-      const given = grants ? readGrants(grants) : null;
+      const given = grants ? checkGrants(grants) : null;
       if (given) requireHeld(session, given.grants);
       if (checked.label === undefined && checked.description === undefined && !given) return { id: BigInt(stored.id) };
       const next = { ...stored, ...defined(checked) };
@@ -146,7 +146,7 @@ const mayKnow = (session: Session, ref: string, action: string) =>
  */
 export async function requireHeldSets(tx: Tx, session: Session, refs: readonly string[]): Promise<string[]> {
   const identity = identityOf(session);
-  const sets = await rows<{ id: string; ref: string; grants: Grant[]; own: boolean }>(
+  const sets = await rows<{ id: string; ref: string; grants: unknown[]; own: boolean }>(
     tx.db,
     sql`select s.id::text, s.ref, s.grants,
         exists (select from attune.permission_assignment a where a.permission_set = s.id and a.identity = ${identity}::bigint)
@@ -158,7 +158,7 @@ export async function requireHeldSets(tx: Tx, session: Session, refs: readonly s
   const known = new Set(sets.filter(({ ref, own }) => own || mayKnow(session, ref, "assign")).map(({ ref }) => ref));
   const missing = refs.find((ref) => !known.has(ref));
   if (missing !== undefined) throw new NotFoundError("permission_set", missing);
-  for (const { grants } of sets) requireHeld(session, grants);
+  for (const { grants } of sets) requireHeld(session, readGrants(grants));
   return sets.map(({ id }) => id);
 }
 
@@ -191,12 +191,12 @@ export async function giveRoles(
   { identity, roles }: { identity: string; roles: readonly string[] },
 ): Promise<void> {
   const list = JSON.stringify(roles);
-  const sets = await rows<{ grants: Grant[] }>(
+  const sets = await rows<{ grants: unknown[] }>(
     tx.db,
     sql`select s.grants from attune.permission_set s where s.id in (select p.permission_set from attune.permission_set_role p
         where p.role in (select jsonb_array_elements_text(${list}::text::jsonb))) order by s.id for share`,
   );
-  for (const { grants } of sets) requireHeld(session, grants);
+  for (const { grants } of sets) requireHeld(session, readGrants(grants));
   if (!roles.every((role) => session.roles.includes(role))) {
     requireHeld(session, [{ resource: "inquiry", actions: ["respond"] }]);
   }

@@ -3,7 +3,7 @@ import { sql } from "drizzle-orm";
 import { anyOf, type Db, rows } from "../db/client.ts";
 import { startLoop } from "../lib/loop.ts";
 import type { Log } from "../log.ts";
-import { type Grant, narrow } from "./grants.ts";
+import { type Grant, narrow, readGrants } from "./grants.ts";
 import type { Session } from "./session.ts";
 
 /** How long a browser's session lives after its last use. */
@@ -25,9 +25,9 @@ interface Found {
   /** Not used in the last minute, as far as is written down. */
   idle: boolean;
   /** What the identity holds; null without one. */
-  held: Grant[] | null;
+  held: unknown[] | null;
   /** What the token was narrowed to; null: it was not. */
-  asked: Grant[] | null;
+  asked: unknown[] | null;
   roles: string[] | null;
 }
 
@@ -67,9 +67,10 @@ async function load(db: Db, by: "token_hash" | "id", values: readonly string[]):
 }
 
 function toSession(row: Found): Session {
-  const held = row.held ?? null;
+  const held = row.held && readGrants(row.held);
   // A token never gives more than its identity holds now; where no identity stands behind it, its sets are all it has.
-  const asked = row.asked ?? (row.kind === "execution" ? [] : null);
+  const narrowed = row.asked ?? (row.kind === "execution" ? [] : null);
+  const asked = narrowed && readGrants(narrowed);
   const grants = asked === null ? (held ?? []) : held === null || row.kind === "sensor" ? asked : narrow(held, asked);
   return {
     identityId: row.identity === null ? null : BigInt(row.identity),
@@ -86,21 +87,21 @@ function toSession(row: Found): Session {
 
 /** What an identity holds, frozen or not: it may be thawed. */
 export async function findHeldGrants(db: Db, identity: string): Promise<Grant[]> {
-  const [found] = await rows<{ held: Grant[] }>(
+  const [found] = await rows<{ held: unknown[] }>(
     db,
     sql`select ${heldGrants} as "held" from attune.identity i where i.id = ${identity}::bigint`,
   );
-  return found?.held ?? [];
+  return readGrants(found?.held ?? []);
 }
 
 /** What identities may do now, in one statement; one that is frozen or gone is not among them. */
 export async function findGrants(db: Db, identities: readonly string[]): Promise<Map<string, Grant[]>> {
-  const found = await rows<{ identity: string; held: Grant[] }>(
+  const found = await rows<{ identity: string; held: unknown[] }>(
     db,
     sql`select i.id::text as "identity", ${heldGrants} as "held" from attune.identity i
       where i.id = ${anyOf(identities)} and not i.frozen`,
   );
-  return new Map(found.map(({ identity, held }) => [identity, held]));
+  return new Map(found.map(({ identity, held }) => [identity, readGrants(held)]));
 }
 
 /** The session of a credential; null when it is unknown, revoked or expired, or its identity is frozen. Not cached. */

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { z } from "zod";
-import { authorize, type Grant, requireHeld, targetOf } from "../access/grants.ts";
+import { authorize, readGrants, requireHeld, targetOf } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
@@ -181,7 +181,7 @@ export async function requireSets(
   path = "permissionSetRefs",
 ): Promise<void> {
   if (refs.length === 0) return;
-  const sets = await rows<{ ref: string; grants: Grant[] }>(
+  const sets = await rows<{ ref: string; grants: unknown[] }>(
     db,
     sql`select ref, grants from attune.permission_set
       where ref in (select jsonb_array_elements_text(${JSON.stringify(refs)}::text::jsonb))`,
@@ -192,5 +192,5 @@ export async function requireSets(
       : [{ path: `${path}.${index}`, message: `there is no permission set "${ref}"` }],
   );
   if (issues.length > 0) throw new InvalidInputError(issues);
-  for (const { grants } of sets) requireHeld(session, grants);
+  for (const { grants } of sets) requireHeld(session, readGrants(grants));
 }

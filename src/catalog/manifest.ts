@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { grantList } from "../access/grants.ts";
 import { InvalidInputError } from "../errors.ts";
 import { compileRegex } from "../lang/regex.ts";
 import { parameterMap } from "../lang/schema.ts";
@@ -138,26 +139,12 @@ export const runtimeManifest = z
     message: "expected the type that stands in the ref",
   });
 
-const grantWord = z
-  .string()
-  .max(100)
-  .regex(/^(\*|[a-z][a-z_]*)$/, 'expected "*" or a lower-case name such as "execution"');
-
 /** `permission_sets/*.yaml`: grants that identities and tokens may hold together. */
 export const permissionSetManifest = z.strictObject({
   ref: componentRef,
   label,
   description,
-  grants: z
-    .array(
-      z.strictObject({
-        resource: grantWord,
-        actions: z.array(grantWord).min(1).max(100),
-        constraints: jsonObject.optional(),
-      }),
-    )
-    .max(200)
-    .default([]),
+  grants: grantList.default([]),
 });
 
 /** `rules/*.yaml`: runs an action when an event of a trigger meets the conditions, which whoever compiles them checks. */

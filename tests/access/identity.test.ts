@@ -208,6 +208,51 @@ describe("permission sets", () => {
   });
 });
 
+describe("a stored grant that cannot be read", () => {
+  const unreadable = [
+    { ...everything, constraints: { packs: ["ops"] } },
+    { ...everything, constraints: null },
+    { ...everything, only: "ops" },
+    { resource: "everything", actions: ["*"] },
+  ];
+  const store = (ref: string, grants: readonly object[]) =>
+    world.all(sql`update attune.permission_set set grants = ${JSON.stringify(grants)}::text::jsonb where ref = ${ref}`);
+
+  test("grants nothing, rather than everything without its constraint", async () => {
+    const readable: Grant = { resource: "rule", actions: ["read"] };
+    const { login, ref } = await person([readable]);
+    await store(ref, [...unreadable, readable]);
+    expect((await sessionOf(login)).grants).toEqual([readable]);
+    const narrowed = { login: null, label: "narrow", permissionSetRefs: [ref], expiresAt: null };
+    const { value } = await createApiToken(engine, admin, narrowed);
+    expect((await valid(value)).grants).toEqual([readable]);
+  });
+
+  test("does not count as an administrator's", async () => {
+    await using own = await createWorld();
+    await createPermissionSet(own.engine, own.session, { ref: "default.all", grants: [everything] });
+    const second = { ...blank, login: "second", permissionSets: ["default.all"] };
+    await createIdentity(own.engine, own.session, second);
+    const stored = (grants: readonly object[]) =>
+      own.all(
+        sql`update attune.permission_set set grants = ${JSON.stringify(grants)}::text::jsonb where ref = 'default.all'`,
+      );
+    const stepDown = () =>
+      unassignPermissionSet(own.engine, own.session, { login: "admin", permissionSet: "core.admin" });
+    await stored(unreadable);
+    await expect(stepDown()).rejects.toMatchObject(conflict);
+    await stored([...unreadable, everything]);
+    await stepDown();
+  });
+
+  test("is refused by the API", async () => {
+    for (const grant of unreadable) {
+      const made = createPermissionSet(engine, admin, { ref: "default.unreadable", grants: [grant] });
+      await expect(made).rejects.toMatchObject(bad);
+    }
+  });
+});
+
 describe("identities", () => {
   test("are made once, found by who may know of them, and owned by nobody else", async () => {
     const make = (login: string, fields: object = {}) => createIdentity(engine, admin, { ...blank, login, ...fields });

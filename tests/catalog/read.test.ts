@@ -194,6 +194,18 @@ const BROKEN: Record<string, { files: Record<string, string | Buffer>; faults: s
       "triggers/t.yaml:6:14 parameters.n.default: must be integer",
     ],
   },
+  "a grant with a constraint, a resource and a key that do not exist": {
+    files: {
+      "permission_sets/ops.yaml":
+        "ref: demo.ops\nlabel: Ops\ngrants:\n  - {resource: rule, actions: [read], constraints: {packs: [ops]}}\n" +
+        "  - {resource: rules, actions: [read]}\n  - {resource: rule, actions: [read], constraint: {}}\n",
+    },
+    faults: [
+      'permission_sets/ops.yaml:4:53 grants.0.constraints.packs: unknown field "packs"; expected one of pack_refs, refs, except_refs, owner',
+      expect.stringMatching(/^permission_sets\/ops\.yaml:5:16 grants\.1\.resource: Invalid option/),
+      'permission_sets/ops.yaml:6:39 grants.2.constraint: unknown field "constraint"; did you mean "constraints"?',
+    ],
+  },
   "tags under both names": {
     files: { "pack.yaml": `${PACK}tags: [a]\nkeywords: [b]\n` },
     faults: ["pack.yaml:5:11 keywords: is another name of tags; use one"],
