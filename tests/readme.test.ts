@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { settings } from "../src/config.ts";
 import { firstStatuses, isTerminal, moves } from "../src/execution/states.ts";
-import { examples } from "../src/graphql/examples.ts";
+import { examples } from "../src/graphql/transport/examples.ts";
 import { overEvents } from "./support/client.ts";
 import { onPostgres } from "./support/database.ts";
 import { request, type ServerProcess, startProcess } from "./support/server.ts";
@@ -251,7 +251,7 @@ describe("the documents", () => {
       ([rank = "", parts = ""]) => [...parts.matchAll(/`([^`]+)`/g)].map(([, part]) => `${part} ${rank}`),
     );
     const [, ranks = ""] = /const ranks[^{]*\{([^}]*)\}/.exec(read("tests/architecture.test.ts")) ?? [];
-    const held = [...ranks.matchAll(/"?([\w.]+)"?: (\d)/g)].map(([, part, rank]) => `${part} ${rank}`);
+    const held = [...ranks.matchAll(/"?([\w.]+)"?: (\d+)/g)].map(([, part, rank]) => `${part} ${rank}`);
     expect(held.length).toBeGreaterThan(10);
     expect(listed.sort()).toEqual(held.sort());
   });

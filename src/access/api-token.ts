@@ -3,7 +3,7 @@ import { z } from "zod";
 import { rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
 import { ForbiddenError, invalid, NotFoundError } from "../errors.ts";
-import { checkInput } from "../lang/input.ts";
+import { checkInput } from "../schema/input.ts";
 import { findHolder, isNarrowed, requireHeldOf } from "./credential.ts";
 import { requireHeldSets } from "./permission.ts";
 import { identityOf, type Session } from "./session.ts";

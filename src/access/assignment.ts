@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
 import { NotFoundError } from "../errors.ts";
-import { checkInput } from "../lang/input.ts";
+import { checkInput } from "../schema/input.ts";
 import { keepAdministrator } from "./administrator.ts";
 import { authorize, may, targetOf } from "./grants.ts";
 import { lockIdentity } from "./identity.ts";

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import type { Db } from "../db/client.ts";
-import type { JsonObject } from "../lang/json.ts";
+import type { JsonObject } from "../lib/json.ts";
 import { identityOf, type Session } from "./session.ts";
 
 /** One entry of the audit trail. Whoever writes it leaves every secret out of `details`. */

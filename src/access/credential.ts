@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { type Db, rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
 import { ConflictError, ForbiddenError, invalid, NotFoundError, RateLimitedError } from "../errors.ts";
-import { checkInput } from "../lang/input.ts";
+import { checkInput } from "../schema/input.ts";
 import type { Attempts } from "./attempts.ts";
 import { requireHeld } from "./grants.ts";
 import { authorizeIdentity, findIdentity, type StoredIdentity } from "./identity.ts";

@@ -5,7 +5,7 @@ import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
 import { ConflictError, invalid, NotFoundError } from "../errors.ts";
-import { checkInput } from "../lang/input.ts";
+import { checkInput } from "../schema/input.ts";
 import {
   type ArtifactFields,
   type ArtifactScope,

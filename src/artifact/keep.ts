@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
 import { ConflictError, Refusal } from "../errors.ts";
-import { checkInput } from "../lang/input.ts";
+import { checkInput } from "../schema/input.ts";
 import { insertArtifact } from "./artifact.ts";
 import { type ArtifactType, artifactRef, type ProgressEntry } from "./fields.ts";
 import { type Received, removeFiles } from "./files.ts";

@@ -9,7 +9,7 @@ import { identityOf, type Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import { type Tx, write } from "../db/engine.ts";
 import { ConflictError, ForbiddenError, invalid, NotFoundError, Refusal } from "../errors.ts";
-import { checkInput } from "../lang/input.ts";
+import { checkInput } from "../schema/input.ts";
 import { findOwner, insertArtifact, type Place } from "./artifact.ts";
 import {
   type ArtifactType,

@@ -14,7 +14,7 @@ import {
 } from "yaml";
 import { z } from "zod";
 import type { Issue } from "../errors.ts";
-import { didYouMean } from "../lang/nearest.ts";
+import { didYouMean } from "../lib/nearest.ts";
 
 const LARGEST = 128 * 1024;
 const MOST_ALIASES = 100;

@@ -1,8 +1,8 @@
 import { z } from "zod";
-import { issuesOf } from "../lang/input.ts";
-import type { Json, JsonObject } from "../lang/json.ts";
-import { type ParameterMap, parameterMap } from "../lang/schema.ts";
-import { storableJson } from "../lang/storable.ts";
+import type { Json, JsonObject } from "../lib/json.ts";
+import { issuesOf } from "../schema/input.ts";
+import { type ParameterMap, parameterMap } from "../schema/schema.ts";
+import { storableJson } from "../schema/storable.ts";
 
 // What inputs have in common. Where a field of an update is left out, what is stored stays.
 

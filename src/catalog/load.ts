@@ -10,7 +10,7 @@ import { runtime } from "../db/tables/runtime.ts";
 import { trigger } from "../db/tables/trigger.ts";
 import { ConflictError, InvalidInputError } from "../errors.ts";
 import { compileCriteria, normaliseConditions } from "../lang/criteria.ts";
-import type { Json } from "../lang/json.ts";
+import type { Json } from "../lib/json.ts";
 import { type RuleManifest, runtimeRef } from "./manifest.ts";
 import type { CheckedPack } from "./read.ts";
 

@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { grantList } from "../access/grants.ts";
 import { InvalidInputError } from "../errors.ts";
-import { compileRegex } from "../lang/regex.ts";
-import { parameterMap } from "../lang/schema.ts";
+import { compileRegex } from "../lib/regex.ts";
+import { parameterMap } from "../schema/schema.ts";
 
 const REF = {
   pack: /^[a-z][a-z0-9_-]+$/,

@@ -7,7 +7,7 @@ import { action } from "../db/tables/action.ts";
 import { pack } from "../db/tables/pack.ts";
 import { policy } from "../db/tables/policy.ts";
 import { InvalidInputError, type Issue, NotFoundError } from "../errors.ts";
-import { checkInput, componentRef } from "../lang/input.ts";
+import { checkInput, componentRef } from "../schema/input.ts";
 import { description, kept, label, text, texts } from "./fields.ts";
 import { deleteRow, findPackOf, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./locked.ts";
 

@@ -6,10 +6,10 @@ import { type Engine, type Tx, write } from "../db/engine.ts";
 import { runtime } from "../db/tables/runtime.ts";
 import { sensor } from "../db/tables/sensor.ts";
 import { ConflictError, invalid, NotFoundError } from "../errors.ts";
-import { checkInput, componentRef } from "../lang/input.ts";
-import type { JsonObject } from "../lang/json.ts";
-import { compileParameters } from "../lang/schema.ts";
-import { restoreSecrets } from "../lang/settings.ts";
+import type { JsonObject } from "../lib/json.ts";
+import { checkInput, componentRef } from "../schema/input.ts";
+import { compileParameters } from "../schema/schema.ts";
+import { restoreSecrets } from "../secrecy/settings.ts";
 import { description, jsonObject, kept, label, parameters, parametersOf, relativePath } from "./fields.ts";
 import { deleteRow, findPackOf, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./locked.ts";
 

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { type AnyPgColumn, bigint, customType, jsonb, snakeCase, text, timestamp } from "drizzle-orm/pg-core";
-import type { Json, JsonObject } from "../lang/json.ts";
+import type { Json, JsonObject } from "../lib/json.ts";
 
 /** Every table, enum and function of the project stands in this Postgres schema. */
 export const attune = snakeCase.schema("attune");

@@ -4,9 +4,9 @@ import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
 import { invalid, NotFoundError } from "../errors.ts";
-import type { Json, JsonObject } from "../lang/json.ts";
-import { compilePayloadSchema, type ParameterMap } from "../lang/schema.ts";
-import { storableJson } from "../lang/storable.ts";
+import type { Json, JsonObject } from "../lib/json.ts";
+import { compilePayloadSchema, type ParameterMap } from "../schema/schema.ts";
+import { storableJson } from "../schema/storable.ts";
 
 /**
  * Corrects what is stored of an event; what came of it stays as it is. Null leaves a part alone. Throws NotFoundError,

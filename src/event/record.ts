@@ -5,10 +5,10 @@ import { type Db, rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
 import { eventQueue } from "../db/jobs.ts";
 import { ConflictError, invalid, NotFoundError } from "../errors.ts";
-import type { Json, JsonObject } from "../lang/json.ts";
-import { compilePayloadSchema, type ParameterMap } from "../lang/schema.ts";
-import { storableJson } from "../lang/storable.ts";
 import { faultPoint } from "../lib/fault.ts";
+import type { Json, JsonObject } from "../lib/json.ts";
+import { compilePayloadSchema, type ParameterMap } from "../schema/schema.ts";
+import { storableJson } from "../schema/storable.ts";
 
 /** An event caused by events this many generations deep is stored, not evaluated: a stopped loop. */
 const maxGeneration = 32;

@@ -1,12 +1,12 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { sql } from "drizzle-orm";
 import type { KeyedEngine, Keyring } from "../access/keyring.ts";
+import type { WebhookConfig } from "../catalog/trigger.ts";
 import { type Db, rows } from "../db/client.ts";
 import { type Engine, write } from "../db/engine.ts";
 import { Refusal } from "../errors.ts";
-import type { Json, JsonObject } from "../lang/json.ts";
+import type { Json, JsonObject } from "../lib/json.ts";
 import { type EventTrigger, emitEvents } from "./record.ts";
-import type { WebhookConfig } from "./trigger.ts";
 
 /** A trigger's webhook, as found by its URL. */
 export interface Webhook {

@@ -2,8 +2,8 @@ import { type SQL, sql } from "drizzle-orm";
 import { type Grant, requireHeld } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
-import type { JsonObject } from "../lang/json.ts";
-import type { ParameterMap } from "../lang/schema.ts";
+import type { JsonObject } from "../lib/json.ts";
+import type { ParameterMap } from "../schema/schema.ts";
 
 /** What a new execution takes from its action: copied, so that a later change of the action leaves it as it is. */
 export interface RunnableAction {

@@ -3,7 +3,7 @@ import { anyOf, rows } from "../db/client.ts";
 import type { Tx } from "../db/engine.ts";
 import { runtimeQueue } from "../db/jobs.ts";
 import { ConflictError } from "../errors.ts";
-import type { JsonObject } from "../lang/json.ts";
+import type { JsonObject } from "../lib/json.ts";
 
 /** A claimed execution, with all that running it takes. `attempt` fences its result. */
 export interface Claim {

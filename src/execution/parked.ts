@@ -1,7 +1,7 @@
 import { type SQL, sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
 import type { Tx } from "../db/engine.ts";
-import type { Json } from "../lang/json.ts";
+import type { Json } from "../lib/json.ts";
 import type { ExecutionError } from "./finish.ts";
 
 /**

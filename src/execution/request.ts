@@ -6,9 +6,9 @@ import { rows } from "../db/client.ts";
 import { type Tx, write } from "../db/engine.ts";
 import { runtimeQueue } from "../db/jobs.ts";
 import { ConflictError, invalid, NotFoundError } from "../errors.ts";
-import type { JsonObject } from "../lang/json.ts";
-import { compileParameters } from "../lang/schema.ts";
-import { storableJson } from "../lang/storable.ts";
+import type { JsonObject } from "../lib/json.ts";
+import { compileParameters } from "../schema/schema.ts";
+import { storableJson } from "../schema/storable.ts";
 import { findAction, type RunnableAction, requireHeldSets } from "./action.ts";
 import { concealSecrets, findHandedOn, insertSecrets, type StoredSecret } from "./secret.ts";
 

@@ -3,11 +3,11 @@ import type { KeyedEngine, Keyring } from "../access/keyring.ts";
 import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
 import type { Tx } from "../db/engine.ts";
-import { ABSENT, type Json, type JsonObject, lookup } from "../lang/json.ts";
-import { createMask, type Mask, marker, type Secret } from "../lang/mask.ts";
-import type { ParameterMap } from "../lang/schema.ts";
-import { escapeKey, findSecrets, replaceAt } from "../lang/secret.ts";
 import type { SecretValue } from "../lang/template.ts";
+import { ABSENT, type Json, type JsonObject, lookup } from "../lib/json.ts";
+import type { ParameterMap } from "../schema/schema.ts";
+import { escapeKey, findSecrets, replaceAt } from "../secrecy/find.ts";
+import { createMask, type Mask, marker, type Secret } from "../secrecy/mask.ts";
 
 /** A secret of an execution as it is stored: where in its parameters (a JSON pointer), from where, and the encrypted value. */
 export interface StoredSecret {

@@ -1,7 +1,7 @@
 import type { KeyedEngine } from "../access/keyring.ts";
-import { enforceEvents } from "../event/enforce.ts";
-import { createRuleSets } from "../event/ruleset.ts";
 import { startLoop } from "../lib/loop.ts";
+import { enforceEvents } from "../rule/enforce.ts";
+import { createRuleSets } from "../rule/ruleset.ts";
 import { startInquiries } from "./inquiries.ts";
 import { startSweep } from "./sweep.ts";
 

@@ -4,8 +4,8 @@ import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
 import { ConflictError, invalid } from "../errors.ts";
-import type { JsonObject } from "../lang/json.ts";
 import { faultPoint } from "../lib/fault.ts";
+import type { JsonObject } from "../lib/json.ts";
 import { checkQuestion, type Naming, type Question, type QuestionInput } from "./question.ts";
 
 const asNamed: Naming = (field) => field;

@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { anyOf, rows } from "../db/client.ts";
 import { type Engine, type Tx, write } from "../db/engine.ts";
 import { endParked, isParked, type ParkedEnd } from "../execution/parked.ts";
-import type { Json } from "../lang/json.ts";
+import type { Json } from "../lib/json.ts";
 
 const batch = 200;
 

@@ -3,7 +3,7 @@ import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
 import type { Tx } from "../db/engine.ts";
 import { NotFoundError } from "../errors.ts";
-import type { ParameterMap } from "../lang/schema.ts";
+import type { ParameterMap } from "../schema/schema.ts";
 import { mayRead, type Parties } from "./access.ts";
 
 /** An inquiry that this transaction has locked, after the execution that asked: whoever ends one of them does so too. */

@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { InvalidInputError, type Issue, invalid } from "../errors.ts";
-import { checkInput } from "../lang/input.ts";
-import type { Json, JsonObject } from "../lang/json.ts";
-import { compileParameters, type ParameterMap, parameterMap } from "../lang/schema.ts";
-import { storableJson } from "../lang/storable.ts";
+import type { Json, JsonObject } from "../lib/json.ts";
+import { checkInput } from "../schema/input.ts";
+import { compileParameters, type ParameterMap, parameterMap } from "../schema/schema.ts";
+import { storableJson } from "../schema/storable.ts";
 
 /** What is asked of whom, as it is given. */
 export interface QuestionInput {

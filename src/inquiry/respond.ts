@@ -4,7 +4,7 @@ import { rows } from "../db/client.ts";
 import { type Engine, write } from "../db/engine.ts";
 import { ConflictError, ForbiddenError } from "../errors.ts";
 import { endParked } from "../execution/parked.ts";
-import type { Json } from "../lang/json.ts";
+import type { Json } from "../lib/json.ts";
 import { mayRespond } from "./access.ts";
 import { endOf, lockInquiry } from "./lock.ts";
 import { checkAnswer } from "./question.ts";

@@ -7,10 +7,10 @@ import {
   type ParseResult,
 } from "@marcbachmann/cel-js";
 import { invalid, Refusal } from "../errors.ts";
+import type { Json, JsonObject } from "../lib/json.ts";
+import { didYouMean } from "../lib/nearest.ts";
+import { compileRegex } from "../lib/regex.ts";
 import { collectCalls, collectVariables, findRefused } from "./cel-ast.ts";
-import type { Json, JsonObject } from "./json.ts";
-import { didYouMean } from "./nearest.ts";
-import { compileRegex } from "./regex.ts";
 
 /** What an expression may name: variables, and functions of one text argument. Values of both come with the context. */
 export interface CelScope {

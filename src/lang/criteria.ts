@@ -1,7 +1,7 @@
 import { InvalidInputError, type Issue, invalid } from "../errors.ts";
+import { ABSENT, type Json, type JsonObject, jsonType, lookup, parsePath } from "../lib/json.ts";
+import { didYouMean } from "../lib/nearest.ts";
 import { type CelScope, compileCel } from "./cel.ts";
-import { ABSENT, type Json, type JsonObject, jsonType, lookup, parsePath } from "./json.ts";
-import { didYouMean } from "./nearest.ts";
 import { operators, synonyms } from "./operators.ts";
 
 /** How one criterion came out. `actual` is left out when the field is absent; `error` says why the criterion could not be asked. */

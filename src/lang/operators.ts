@@ -1,6 +1,6 @@
 import { invalid } from "../errors.ts";
-import { type Json, jsonType, sameJson } from "./json.ts";
-import { compileRegex } from "./regex.ts";
+import { type Json, jsonType, sameJson } from "../lib/json.ts";
+import { compileRegex } from "../lib/regex.ts";
 
 /** Whether a value that is present passes; a text instead says why the question makes no sense for a value of its type. */
 type Test = (actual: Json) => boolean | string;

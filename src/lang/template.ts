@@ -1,8 +1,8 @@
 import { InvalidInputError, type Issue, invalid } from "../errors.ts";
+import type { Json } from "../lib/json.ts";
+import { escapeKey } from "../secrecy/find.ts";
+import { marker } from "../secrecy/mask.ts";
 import { type CelScope, celCalls, celVariables, compileCel, ruleScope } from "./cel.ts";
-import type { Json } from "./json.ts";
-import { marker } from "./mask.ts";
-import { escapeKey } from "./secret.ts";
 
 type Context = Record<string, unknown>;
 type Render = (context: Context, trace: Trace) => Json;

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { type Db, rows } from "../db/client.ts";
 import { CursorExpiredError } from "../errors.ts";
-import type { JsonObject } from "../lang/json.ts";
+import type { JsonObject } from "../lib/json.ts";
 import { comparePositions, formatCursor, type Position } from "./cursor.ts";
 
 /** One entry of the notification log. `cursor` resumes right after it. */

@@ -2,9 +2,9 @@ import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
 import { type Engine, write } from "../db/engine.ts";
 import { type EventTrigger, emitEvents } from "../event/record.ts";
-import { intervalSeconds } from "../event/timer.ts";
-import type { JsonObject } from "../lang/json.ts";
+import type { JsonObject } from "../lib/json.ts";
 import { startLoop } from "../lib/loop.ts";
+import { intervalSeconds } from "../rule/timer.ts";
 
 const batch = 100;
 /** Behind the wake-ups; also bounds how long a clock that jumped can mislead the wait. */

@@ -1,4 +1,4 @@
-import type { Json, JsonObject } from "../lang/json.ts";
+import type { Json, JsonObject } from "../lib/json.ts";
 
 /** How a built-in action ended. */
 export type BuiltinResult = { data: Json } | { error: { code: string; message: string; detail?: Json } };

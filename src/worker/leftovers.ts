@@ -7,7 +7,7 @@ import { kindOf } from "../artifact/kind.ts";
 import type { Engine } from "../db/engine.ts";
 import { Refusal } from "../errors.ts";
 import type { Outcome } from "../execution/finish.ts";
-import type { Json, JsonObject } from "../lang/json.ts";
+import type { Json, JsonObject } from "../lib/json.ts";
 import { persist } from "./persist.ts";
 
 const mib = 1024 * 1024;

@@ -1,6 +1,6 @@
 import type { Outcome } from "../execution/finish.ts";
-import type { Json } from "../lang/json.ts";
-import type { Mask } from "../lang/mask.ts";
+import type { Json } from "../lib/json.ts";
+import type { Mask } from "../secrecy/mask.ts";
 
 type Stream = "stdout" | "stderr" | "system";
 type Emit = (stream: Stream, text: string) => void;

@@ -4,9 +4,9 @@ import { promisify } from "node:util";
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
 import { type Engine, write } from "../db/engine.ts";
-import type { JsonObject } from "../lang/json.ts";
-import { compileRegex } from "../lang/regex.ts";
+import type { JsonObject } from "../lib/json.ts";
 import { thisProcess } from "../lib/process-identity.ts";
+import { compileRegex } from "../lib/regex.ts";
 
 export interface Registration {
   id: string;

@@ -4,13 +4,13 @@ import { everyGrant, type Grant, holds } from "../../src/access/grants.ts";
 import { setKey } from "../../src/access/key.ts";
 import { createKeyring } from "../../src/access/keyring.ts";
 import { openSession, type Session } from "../../src/access/session.ts";
+import { createTrigger, enableWebhook } from "../../src/catalog/trigger.ts";
 import { createWorkflowDefinition } from "../../src/catalog/workflow.ts";
 import { createEvent } from "../../src/event/record.ts";
-import { createRule, deleteRule, setRuleEnabled, updateRule } from "../../src/event/rule.ts";
-import { createTrigger, enableWebhook } from "../../src/event/trigger.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
 import { executeAction } from "../../src/execution/request.ts";
 import { schema } from "../../src/graphql/schema.ts";
+import { createRule, deleteRule, setRuleEnabled, updateRule } from "../../src/rule/rule.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
 

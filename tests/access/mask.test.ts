@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { createMask, type Secret } from "../../src/lang/mask.ts";
+import { createMask, type Secret } from "../../src/secrecy/mask.ts";
 
 /** No marker holds a part of these: what is shown must not itself be a secret. */
 const secretText = fc

@@ -9,7 +9,7 @@ import { createSessions, findSession, type Sessions } from "../../src/access/ses
 import { signIn, signInByLink, signOut } from "../../src/access/sign-in.ts";
 import { createSignInToken } from "../../src/access/token.ts";
 import { write } from "../../src/db/engine.ts";
-import { createGraphQL } from "../../src/graphql/server.ts";
+import { createGraphQL } from "../../src/graphql/transport/server.ts";
 import { type Api, startApi } from "../../src/http/api.ts";
 import { createFeed, type Feed } from "../../src/notifier/feed.ts";
 import type { TestEngine } from "../support/database.ts";

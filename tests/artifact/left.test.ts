@@ -3,8 +3,8 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { receiveContent } from "../../src/artifact/files.ts";
 import { keepContent, noteProgress } from "../../src/artifact/keep.ts";
-import type { JsonObject } from "../../src/lang/json.ts";
 import { globalId } from "../../src/lib/global-id.ts";
+import type { JsonObject } from "../../src/lib/json.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
 

@@ -5,7 +5,7 @@ import { createKeyring } from "../../src/access/keyring.ts";
 import { createAction } from "../../src/catalog/action.ts";
 import { createPack, deletePack, updatePack } from "../../src/catalog/pack.ts";
 import { write } from "../../src/db/engine.ts";
-import type { JsonObject } from "../../src/lang/json.ts";
+import type { JsonObject } from "../../src/lib/json.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 let world: World;

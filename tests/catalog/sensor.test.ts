@@ -2,8 +2,8 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { setEnabled } from "../../src/catalog/locked.ts";
 import { createSensor, deleteSensor, updateSensor } from "../../src/catalog/sensor.ts";
+import { createTrigger, updateTrigger } from "../../src/catalog/trigger.ts";
 import { sensor } from "../../src/db/tables/sensor.ts";
-import { createTrigger, updateTrigger } from "../../src/event/trigger.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 let world: World;

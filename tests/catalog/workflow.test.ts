@@ -6,7 +6,7 @@ import {
   deleteWorkflowDefinition,
   updateWorkflowDefinition,
 } from "../../src/catalog/workflow.ts";
-import type { JsonObject } from "../../src/lang/json.ts";
+import type { JsonObject } from "../../src/lib/json.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 let world: World;

@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventQueue } from "../../src/db/jobs.ts";
 import { createEvent } from "../../src/event/record.ts";
-import type { Json } from "../../src/lang/json.ts";
+import type { Json } from "../../src/lib/json.ts";
 import { createEvaluator, type Evaluator } from "../support/evaluator.ts";
 import { createWorld, type World } from "../support/world.ts";
 

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { beforeAll, describe, expect, test } from "vitest";
-import { createRule } from "../../src/event/rule.ts";
-import { createTrigger } from "../../src/event/trigger.ts";
+import { createTrigger } from "../../src/catalog/trigger.ts";
+import { createRule } from "../../src/rule/rule.ts";
 import type { Location } from "../support/database.ts";
 import { request, serverEnvironment, spawnServer, startInProcess, startProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";

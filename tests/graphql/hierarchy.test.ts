@@ -4,7 +4,7 @@ import type { Grant } from "../../src/access/grants.ts";
 import { openSession, type Session } from "../../src/access/session.ts";
 import { createSessions, type Sessions } from "../../src/access/sessions.ts";
 import { rows } from "../../src/db/client.ts";
-import { createGraphQL } from "../../src/graphql/server.ts";
+import { createGraphQL } from "../../src/graphql/transport/server.ts";
 import { createFeed, type Feed } from "../../src/notifier/feed.ts";
 import { createEngine, type TestEngine } from "../support/database.ts";
 

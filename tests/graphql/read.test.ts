@@ -5,7 +5,7 @@ import { createKeyring } from "../../src/access/keyring.ts";
 import { openSession } from "../../src/access/session.ts";
 import { createSessions, type Sessions } from "../../src/access/sessions.ts";
 import { schema } from "../../src/graphql/schema.ts";
-import { createGraphQL } from "../../src/graphql/server.ts";
+import { createGraphQL } from "../../src/graphql/transport/server.ts";
 import { createLog } from "../../src/log.ts";
 import { createFeed, type Feed } from "../../src/notifier/feed.ts";
 import { createEngine, type TestEngine } from "../support/database.ts";

@@ -7,7 +7,7 @@ import { cancelInquiry } from "../../src/inquiry/cancel.ts";
 import { createInquiry } from "../../src/inquiry/create.ts";
 import { expireInquiries } from "../../src/inquiry/expire.ts";
 import { respondToInquiry } from "../../src/inquiry/respond.ts";
-import type { Json, JsonObject } from "../../src/lang/json.ts";
+import type { Json, JsonObject } from "../../src/lib/json.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type Part, type World } from "../support/world.ts";
 import { person } from "./people.ts";

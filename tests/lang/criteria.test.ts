@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { InvalidInputError } from "../../src/errors.ts";
 import { compileCriteria, normaliseConditions } from "../../src/lang/criteria.ts";
-import type { Json, JsonObject } from "../../src/lang/json.ts";
+import type { Json, JsonObject } from "../../src/lib/json.ts";
 
 const absent = Symbol("absent");
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { InvalidInputError } from "../../src/errors.ts";
-import type { Json } from "../../src/lang/json.ts";
 import { compileTemplates, TemplateError, usesVariable } from "../../src/lang/template.ts";
+import type { Json } from "../../src/lib/json.ts";
 
 const context = {
   event: { payload: { n: 2, s: "abc", list: [1, "x"], o: { a: null }, yes: true, none: null } },

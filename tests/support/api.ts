@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { createKeyring } from "../../src/access/keyring.ts";
 import { openSession, type Session } from "../../src/access/session.ts";
 import { createSessions } from "../../src/access/sessions.ts";
-import { createGraphQL, type GraphQLOptions } from "../../src/graphql/server.ts";
+import { createGraphQL, type GraphQLOptions } from "../../src/graphql/transport/server.ts";
 import { createFeed } from "../../src/notifier/feed.ts";
 import type { TestEngine } from "./database.ts";
 

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
-import { enforceEvents } from "../../src/event/enforce.ts";
-import { createRuleSets, type RuleSets } from "../../src/event/ruleset.ts";
-import type { Json, JsonObject } from "../../src/lang/json.ts";
+import type { Json, JsonObject } from "../../src/lib/json.ts";
+import { enforceEvents } from "../../src/rule/enforce.ts";
+import { createRuleSets, type RuleSets } from "../../src/rule/ruleset.ts";
 import type { World } from "./world.ts";
 
 /** What one rule made of an event. */

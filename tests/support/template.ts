@@ -14,8 +14,8 @@ import { type Engine, write } from "../../src/db/engine.ts";
 import { eventQueue, type Jobs, runtimeQueue, startJobs } from "../../src/db/jobs.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { createWake } from "../../src/db/wake.ts";
-import { syncTimer } from "../../src/event/timer.ts";
 import { createLog } from "../../src/log.ts";
+import { syncTimer } from "../../src/rule/timer.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {

@@ -1,15 +1,15 @@
 import { type SQL, sql } from "drizzle-orm";
 import { openSession, type Session } from "../../src/access/session.ts";
 import { ensureAdmin } from "../../src/access/token.ts";
+import { createTrigger } from "../../src/catalog/trigger.ts";
 import { rows } from "../../src/db/client.ts";
 import { write } from "../../src/db/engine.ts";
 import { runtimeQueue } from "../../src/db/jobs.ts";
 import { createEvent } from "../../src/event/record.ts";
-import { createRule, type RuleFields } from "../../src/event/rule.ts";
-import { createTrigger } from "../../src/event/trigger.ts";
 import { executeAction } from "../../src/execution/request.ts";
 import { startExecutor } from "../../src/executor/run.ts";
-import type { JsonObject } from "../../src/lang/json.ts";
+import type { JsonObject } from "../../src/lib/json.ts";
+import { createRule, type RuleFields } from "../../src/rule/rule.ts";
 import { startTimers } from "../../src/sensor/timer.ts";
 import { findRuntimes } from "../../src/worker/registry.ts";
 import { startWorker } from "../../src/worker/run.ts";

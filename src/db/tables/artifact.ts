@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { bigint, check, customType, index, integer, jsonb, text, unique } from "drizzle-orm/pg-core";
-import type { Json } from "../../lang/json.ts";
+import type { Json } from "../../lib/json.ts";
 import {
   artifactRetention,
   artifactType,

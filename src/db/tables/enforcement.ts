@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { index, jsonb, text, uniqueIndex } from "drizzle-orm/pg-core";
-import type { Json } from "../../lang/json.ts";
+import type { Json } from "../../lib/json.ts";
 import {
   attune,
   changed,

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { boolean, index, integer, jsonb, text } from "drizzle-orm/pg-core";
-import type { Json } from "../../lang/json.ts";
+import type { Json } from "../../lib/json.ts";
 import { attune, base, changed, instant, json, jsonObject, reference } from "../schema.ts";
 import { rule } from "./rule.ts";
 import { sensor } from "./sensor.ts";

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { check, index, jsonb, text, unique } from "drizzle-orm/pg-core";
-import type { Json } from "../../lang/json.ts";
+import type { Json } from "../../lib/json.ts";
 import { attune, base, dotted, reference, versioned } from "../schema.ts";
 import { identity } from "./identity.ts";
 import { pack } from "./pack.ts";

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { bigint, boolean, check, index, integer, jsonb, text } from "drizzle-orm/pg-core";
-import type { Json } from "../../lang/json.ts";
+import type { Json } from "../../lib/json.ts";
 import { attune, changed, dotted, enforcementCondition, instant, jsonObject, reference, versioned } from "../schema.ts";
 import { action } from "./action.ts";
 import { identity } from "./identity.ts";

@@ -1,7 +1,7 @@
 import { createKeyring } from "../../../src/access/keyring.ts";
 import type { Session } from "../../../src/access/session.ts";
 import { createSessions } from "../../../src/access/sessions.ts";
-import { createGraphQL } from "../../../src/graphql/server.ts";
+import { createGraphQL } from "../../../src/graphql/transport/server.ts";
 import { createLog } from "../../../src/log.ts";
 import { createFeed } from "../../../src/notifier/feed.ts";
 import type { TestEngine } from "../../support/database.ts";

@@ -1,0 +1,213 @@
+import { randomBytes } from "node:crypto";
+import { sql } from "drizzle-orm";
+import { z } from "zod";
+import { authorize, may, targetOf } from "../access/grants.ts";
+import { storePackSecret } from "../access/key.ts";
+import type { KeyedEngine } from "../access/keyring.ts";
+import type { Session } from "../access/session.ts";
+import { rows } from "../db/client.ts";
+import { type Engine, type Tx, write } from "../db/engine.ts";
+import { trigger } from "../db/tables/trigger.ts";
+import { ConflictError, NotFoundError } from "../errors.ts";
+import type { JsonObject } from "../lib/json.ts";
+import { checkInput, componentRef } from "../schema/input.ts";
+import { description, kept, label, parameters } from "./fields.ts";
+import { deleteRow, findPackOf, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./locked.ts";
+
+/** What people may say of a trigger; what is left out has its default or, in an update, stays. Null empties what can be empty. */
+export interface TriggerFields {
+  label?: string | null;
+  description?: string | null;
+  enabled?: boolean | null;
+  paramSchema?: JsonObject | null;
+  outSchema?: JsonObject | null;
+  /** The ref of the sensor that watches for it. */
+  sensor?: string | null;
+}
+
+const triggerFields = z.object({
+  label: kept(label),
+  description: description.nullish(),
+  enabled: kept(z.boolean()),
+  paramSchema: parameters.nullish(),
+  outSchema: parameters.nullish(),
+  sensor: z.string().max(200).nullish(),
+});
+
+/** Makes a trigger in the pack that its ref names. Throws InvalidInputError, NotFoundError (pack, sensor), ConflictError (taken). */
+export async function createTrigger(
+  engine: Engine,
+  session: Session,
+  input: TriggerFields & { ref: string },
+): Promise<{ id: bigint }> {
+  const { sensor: sensorRef, ...fields } = checkInput(triggerFields.extend({ ref: componentRef }), input);
+  authorize(session, "trigger", "create", targetOf(fields.ref));
+  return await write(engine, async (tx) => {
+    const pack = await findPackOf(tx, fields.ref);
+    const watcher = sensorRef ? await findSensor(tx, session, sensorRef) : {};
+    const values = { ...fields, ...watcher, label: fields.label ?? fields.ref, isAdhoc: true };
+    return await insertNew(tx, trigger, { ...values, packId: pack.id, packRef: pack.ref });
+  });
+}
+
+/**
+ * Changes what the patch names; of a pack's own trigger only whether it is enabled. Throws NotFoundError, InvalidInputError,
+ * ForbiddenError, ConflictError.
+ */
+export async function updateTrigger(
+  engine: Engine,
+  session: Session,
+  input: Which & { patch: TriggerFields },
+): Promise<{ id: bigint }> {
+  authorize(session, "trigger", "update", targetOf(input.ref));
+  const { sensor: sensorRef, ...fields } = checkInput(triggerFields, input.patch);
+  return await write(engine, async (tx) => {
+    const { id, isAdhoc } = await lockByRef(tx, trigger, input);
+    const { enabled: _switch, ...others } = { ...fields, sensorRef };
+    if (!isAdhoc && !isEmpty(others)) {
+      throw new ConflictError(
+        `The trigger "${input.ref}" comes from its pack's files: only whether it is enabled can be changed.`,
+      );
+    }
+    const watcher = sensorRef ? await findSensor(tx, session, sensorRef) : { sensorId: null, sensorRef: null };
+    await updateRow(tx, trigger, { id, fields: sensorRef === undefined ? fields : { ...fields, ...watcher } });
+    return { id };
+  });
+}
+
+/**
+ * Deletes a trigger that was made by hand, with the secret of its webhook; its rules and events keep its ref. Throws NotFoundError,
+ * ForbiddenError, ConflictError.
+ */
+export async function deleteTrigger(
+  engine: Engine,
+  session: Session,
+  { ref }: { ref: string },
+): Promise<{ id: bigint; ref: string }> {
+  authorize(session, "trigger", "delete", targetOf(ref));
+  return await write(engine, async (tx) => {
+    const { id, isAdhoc, packId } = await lockByRef(tx, trigger, { ref });
+    if (!isAdhoc) {
+      throw new ConflictError(`The trigger "${ref}" comes from its pack's files: disable it instead.`);
+    }
+    await tx.db.execute(
+      sql`delete from attune.key where owner_pack = ${String(packId)}::bigint and name = ${secretName(ref)}
+        and not exists (select from attune.trigger t where t.id <> ${String(id)}::bigint and t.webhook_config #>> '{hmac,key}' = key.ref)`,
+    );
+    await deleteRow(tx, trigger, id);
+    return { id, ref };
+  });
+}
+
+/** The sensor, where the session may know of it. */
+async function findSensor(tx: Tx, session: Session, ref: string): Promise<{ sensorId: bigint; sensorRef: string }> {
+  const [found] = await rows<{ id: string }>(tx.db, sql`select id::text from attune.sensor where ref = ${ref}`);
+  if (!found || !may(session, "sensor", "read", targetOf(ref))) throw new NotFoundError("sensor", ref);
+  return { sensorId: BigInt(found.id), sensorRef: ref };
+}
+
+/** The name of the key that holds the secret of a trigger's webhook, among those of its pack. */
+const secretName = (ref: string) => `webhook-${ref.slice(ref.indexOf(".") + 1)}`.slice(0, 63);
+
+const headerName = z
+  .string()
+  .regex(/^[A-Za-z0-9-]{1,100}$/, "must be the name of an HTTP header")
+  .transform((name) => name.toLowerCase());
+
+const webhookInput = z.object({
+  hmac: z
+    .object({
+      secret: z.string().min(6, "must have at least 6 characters").max(1000),
+      algorithm: z.enum(["sha256", "sha512"]).nullish(),
+      header: headerName.nullish(),
+      prefix: z.string().max(100).nullish(),
+    })
+    .nullish(),
+  maxBytes: z
+    .int()
+    .min(1)
+    .max(25 * 1024 * 1024)
+    .nullish(),
+  deliveryHeader: headerName.nullish(),
+});
+
+/** How a webhook's requests are taken; `hmac.key` is the ref of an encrypted key, never the secret itself. */
+export interface WebhookConfig {
+  hmac: { key: string; algorithm: "sha256" | "sha512"; header: string; prefix: string } | null;
+  max_bytes: number;
+  delivery_header: string;
+}
+
+/**
+ * Gives the trigger a webhook, or changes the one it has: its URL stays. The HMAC secret is kept as an encrypted key of the
+ * trigger's pack. Throws NotFoundError, InvalidInputError.
+ */
+export async function enableWebhook(
+  engine: KeyedEngine,
+  session: Session,
+  input: { trigger: string; hmac?: unknown; maxBytes?: number | null; deliveryHeader?: string | null },
+): Promise<{ id: bigint }> {
+  const { hmac, maxBytes, deliveryHeader } = checkInput(webhookInput, input);
+  authorize(session, "trigger", "update", targetOf(input.trigger));
+  return await write(engine, async (tx) => {
+    const [found] = await rows<{ id: string; ref: string; pack: string; packRef: string }>(
+      tx.db,
+      sql`select id::text as "id", ref as "ref", pack::text as "pack", pack_ref as "packRef" from attune.trigger
+        where ref = ${input.trigger} for update`,
+    );
+    if (!found) throw new NotFoundError("trigger", input.trigger);
+    const name = secretName(found.ref);
+    const { pack, packRef } = found;
+    const config: WebhookConfig = {
+      hmac: hmac
+        ? {
+            key: await storePackSecret(tx, engine.keyring, { pack, packRef, name, value: hmac.secret }),
+            algorithm: hmac.algorithm ?? "sha256",
+            header: hmac.header ?? "x-hub-signature-256",
+            prefix: hmac.prefix ?? `${hmac.algorithm ?? "sha256"}=`,
+          }
+        : null,
+      max_bytes: maxBytes ?? 1024 * 1024,
+      delivery_header: deliveryHeader ?? "x-github-delivery",
+    };
+    await tx.db.execute(
+      sql`update attune.trigger set webhook_enabled = true, webhook_config = ${JSON.stringify(config)}::text::jsonb,
+          webhook_key = coalesce(webhook_key, ${newWebhookKey()})
+        where id = ${found.id}::bigint`,
+    );
+    return { id: BigInt(found.id) };
+  });
+}
+
+/** Requests to the trigger's webhook are refused from now on; enabled again, it has the same path. Throws NotFoundError. */
+export async function disableWebhook(
+  engine: Engine,
+  session: Session,
+  input: { trigger: string },
+): Promise<{ id: bigint }> {
+  authorize(session, "trigger", "update", targetOf(input.trigger));
+  return await write(engine, async (tx) => {
+    const { id, webhookEnabled } = await lockByRef(tx, trigger, { ref: input.trigger });
+    if (webhookEnabled) await updateRow(tx, trigger, { id, fields: { webhookEnabled: false } });
+    return { id };
+  });
+}
+
+/** Gives the webhook another path; the one that it had leads nowhere from now on. Throws NotFoundError, ConflictError (no webhook). */
+export async function rotateWebhookKey(
+  engine: Engine,
+  session: Session,
+  input: { trigger: string },
+): Promise<{ id: bigint }> {
+  authorize(session, "trigger", "update", targetOf(input.trigger));
+  return await write(engine, async (tx) => {
+    const { id, webhookKey } = await lockByRef(tx, trigger, { ref: input.trigger });
+    if (webhookKey === null) {
+      throw new ConflictError(`The trigger "${input.trigger}" has no webhook: enable it first.`);
+    }
+    await updateRow(tx, trigger, { id, fields: { webhookKey: newWebhookKey() } });
+    return { id };
+  });
+}
+
+const newWebhookKey = () => randomBytes(32).toString("base64url");

@@ -1,0 +1,173 @@
+import { appendProgress, createArtifact, deleteArtifact, updateArtifact } from "../../artifact/artifact.ts";
+import { createUpload, type UploadPlace } from "../../artifact/upload.ts";
+import { invalid } from "../../errors.ts";
+import { builder } from "../kit/builder.ts";
+import { ArtifactRetention, ArtifactType, ArtifactVisibility, OwnerType } from "../kit/enums.ts";
+import { readId } from "../kit/ids.ts";
+import { addRowMutation, expectedUpdated, type Fields, idempotencyKey } from "../kit/mutation-field.ts";
+import { refusable } from "../kit/refusals.ts";
+import { Artifact } from "./artifact.ts";
+
+const changeable = (t: Fields) => ({
+  name: t.string({ description: "Its name for people, at most 200 characters; null empties it." }),
+  description: t.string({ description: "What it is for; null empties it." }),
+  visibility: t.field({ type: ArtifactVisibility, description: "Who may read it; PRIVATE unless said otherwise." }),
+  retention: t.field({
+    type: ArtifactRetention,
+    description: "What `retentionLimit` counts; VERSIONS unless said otherwise.",
+  }),
+  retentionLimit: t.int({ description: "How many versions, days, hours or minutes; 1 unless said otherwise." }),
+  url: t.string({ description: "Where it leads, http or https; for type URL, and only there." }),
+});
+
+const place = (t: Fields) => ({
+  ref: t.string({
+    required: true,
+    description:
+      'Its name among its owner\'s, such as `reports/july.csv`: names joined by "/", at most 400 characters.',
+  }),
+  scope: t.field({ type: OwnerType, description: "What kind of thing it belongs to; SYSTEM unless said otherwise." }),
+  owner: t.string({ description: "The login or ref of what it belongs to; left out for the system's." }),
+});
+
+const artifactId = (t: Fields) => t.id({ required: true, description: "The artifact's id." });
+
+const CreateArtifactInput = builder.inputType("CreateArtifactInput", {
+  description: "An artifact to make.",
+  fields: (t) => ({
+    ...place(t),
+    type: t.field({ type: ArtifactType, required: true, description: "What it is." }),
+    contentType: t.string({ description: 'The media type of its contents, such as "text/csv".' }),
+    ...changeable(t),
+    idempotencyKey: idempotencyKey(t),
+  }),
+});
+
+const UpdateArtifactInput = builder.inputType("UpdateArtifactInput", {
+  description: "What to change of an artifact; whatever is left out stays.",
+  fields: (t) => ({
+    id: artifactId(t),
+    expectedUpdated: expectedUpdated(t),
+    ...changeable(t),
+  }),
+});
+
+const DeleteArtifactInput = builder.inputType("DeleteArtifactInput", {
+  description: "The artifact to delete.",
+  fields: (t) => ({ id: artifactId(t) }),
+});
+
+const CreateArtifactUploadInput = builder.inputType("CreateArtifactUploadInput", {
+  description: "A content that is to become the next version of an artifact.",
+  fields: (t) => ({
+    ...place(t),
+    type: t.field({ type: ArtifactType, required: true, description: "What the artifact is, be it new or not." }),
+    contentType: t.string({
+      required: true,
+      description: "The content's media type: the request must send the same as Content-Type.",
+    }),
+    size: t.field({ type: "BigInt", required: true, description: "How many bytes it has." }),
+    sha256: t.string({ required: true, description: "The SHA-256 of its bytes, in lower case hexadecimal digits." }),
+  }),
+});
+
+const AppendArtifactProgressInput = builder.inputType("AppendArtifactProgressInput", {
+  description: "How far something is.",
+  fields: (t) => ({
+    id: artifactId(t),
+    percent: t.float({ description: "How much of it is done, from 0 to 100." }),
+    message: t.string({ description: "What is being done, at most 500 characters." }),
+  }),
+});
+
+const about = { table: "artifacts", ref: Artifact } as const;
+
+addRowMutation({
+  ...about,
+  name: "createArtifact",
+  may: "artifact:create",
+  description: "Makes an artifact. Its versions are uploaded with `createArtifactUpload`.",
+  input: CreateArtifactInput,
+  about: "The artifact.",
+  payload: ["artifact", "The new artifact."],
+  run: (ctx, input) => createArtifact(ctx.engine, ctx.session, input),
+});
+
+addRowMutation({
+  ...about,
+  name: "updateArtifact",
+  may: "artifact:update",
+  description: "Changes what an artifact is called, who may read it, and how long it is kept.",
+  input: UpdateArtifactInput,
+  about: "The artifact and what to change of it.",
+  payload: ["artifact", "The artifact as it is now."],
+  run: (ctx, { id, expectedUpdated: expected, ...patch }) =>
+    updateArtifact(ctx.engine, ctx.session, { id: readId("Artifact", id, "id"), expectedUpdated: expected, patch }),
+});
+
+addRowMutation({
+  ...about,
+  name: "appendArtifactProgress",
+  may: "artifact:update",
+  description: "Adds an entry to an artifact of type PROGRESS; the newest 100 are kept.",
+  input: AppendArtifactProgressInput,
+  about: "The artifact and the entry.",
+  payload: ["artifact", "The artifact as it is now."],
+  run: (ctx, { id, percent = null, message = null }) =>
+    appendProgress(ctx.engine, ctx.session, { id: readId("Artifact", id, "id"), percent, message }),
+});
+
+const DeletedArtifact = builder.objectRef<{ id: bigint; ref: string }>("DeletedArtifact").implement({
+  description: "An artifact that is no more.",
+  fields: (t) => ({
+    id: t.globalID({ description: "The id that it had.", resolve: ({ id }) => ({ id, type: Artifact }) }),
+    ref: t.exposeString("ref", { description: "The ref that it had." }),
+  }),
+});
+
+builder.mutationField("deleteArtifact", (t) =>
+  t.withAuth({ may: "artifact:delete" }).field({
+    type: DeletedArtifact,
+    nullable: true,
+    description: "Deletes an artifact with all its versions.",
+    args: { input: t.arg({ type: DeleteArtifactInput, required: true, description: "The artifact." }) },
+    errors: refusable("artifact", "The artifact that was deleted."),
+    resolve: (_root, { input }, ctx) =>
+      deleteArtifact(ctx.engine, ctx.session, { id: readId("Artifact", input.id, "id") }),
+  }),
+);
+
+const ArtifactUpload = builder.objectRef<UploadPlace>("ArtifactUpload").implement({
+  description: "Where a content can be sent, once.",
+  fields: (t) => ({
+    url: t.exposeString("path", {
+      description:
+        "A path on this server: PUT exactly the announced bytes there, with the announced Content-Type and without any other credential.",
+    }),
+    expiresAt: t.expose("expiresAt", { type: "DateTime", description: "Until when; it ends with your session, too." }),
+    artifact: t.drizzleField({
+      type: Artifact,
+      nullable: true,
+      description: "The artifact that gets the version.",
+      resolve: (query, { artifactId: id }, _args, ctx) =>
+        ctx.written.query.artifacts.findFirst(query({ where: { id } })),
+    }),
+  }),
+});
+
+// It takes artifact:create or artifact:update, as there is no artifact or there is: the verb decides.
+builder.mutationField("createArtifactUpload", (t) =>
+  t.withAuth({ signedIn: true, $any: { may: "artifact:update", $all: { may: "artifact:create" } } }).field({
+    type: ArtifactUpload,
+    nullable: true,
+    description:
+      "Prepares an upload: makes the artifact unless there is one of that ref, and answers where to send the bytes, within 15 minutes.",
+    args: { input: t.arg({ type: CreateArtifactUploadInput, required: true, description: "The content." }) },
+    errors: refusable("upload", "Where to send the bytes."),
+    resolve: async (_root, { input }, ctx) => {
+      const size = Number(input.size);
+      if (!Number.isSafeInteger(size)) throw invalid("size", "must be a number of bytes");
+      return await createUpload(ctx.engine, ctx.session, { ...input, size });
+    },
+  }),
+);

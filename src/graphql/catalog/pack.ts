@@ -1,0 +1,87 @@
+import { parametersOf } from "../../catalog/fields.ts";
+import { hideSecrets } from "../../secrecy/settings.ts";
+import { permissionSets } from "../access/permission-set.ts";
+import { builder } from "../kit/builder.ts";
+import { byFlag, byId, byText, byTime } from "../kit/filter.ts";
+import { defineList } from "../kit/list.ts";
+import { addRootFields } from "../kit/root.ts";
+import { byWords } from "../kit/text-filter.ts";
+import { rules } from "../rule/rule.ts";
+import { actions } from "./action.ts";
+import { policies } from "./policy.ts";
+import { runtimes } from "./runtime.ts";
+import { sensors } from "./sensor.ts";
+import { triggers } from "./trigger.ts";
+import { workflows } from "./workflow.ts";
+
+/** A bundle of whatever can be named. */
+export const Pack = builder.drizzleNode("packs", {
+  name: "Pack",
+  description: "A bundle of triggers, actions, rules and runtimes.",
+  id: { column: (pack) => pack.id },
+  select: { columns: { id: true } },
+  fields: (t) => ({
+    ref: t.exposeString("ref", { description: "Its name in the whole system; what it holds is named `ref.name`." }),
+    label: t.exposeString("label", { description: "Its name for people." }),
+    description: t.exposeString("description", { nullable: true, description: "What it is for." }),
+    version: t.exposeString("version", { description: "Its semantic version." }),
+    tags: t.exposeStringList("tags", { description: "Words to find it by." }),
+    isStandard: t.exposeBoolean("isStandard", { description: "Whether it comes with Attune." }),
+    meta: t.expose("meta", { type: "JSONObject", description: "Whatever else its files say of it." }),
+    confSchema: t.expose("confSchema", { type: "JSONObject", description: "Its settings, by name." }),
+    config: t.field({
+      type: "JSONObject",
+      description: "The values of its settings; secret ones are hidden.",
+      select: { columns: { config: true, confSchema: true } },
+      resolve: ({ config, confSchema }) => hideSecrets(parametersOf(confSchema), config),
+    }),
+    dependencies: t.exposeStringList("dependencies", { description: "The refs of the packs that it needs." }),
+    runtimeDeps: t.exposeStringList("runtimeDeps", { description: "The refs of the runtimes that it needs." }),
+    sourceType: t.exposeString("sourceType", {
+      nullable: true,
+      description: "Where it came from: which kind of place.",
+    }),
+    sourceUrl: t.exposeString("sourceUrl", { nullable: true, description: "Where it came from: the address." }),
+    installedAt: t.expose("installedAt", { type: "DateTime", nullable: true, description: "When it was installed." }),
+    created: t.expose("created", { type: "DateTime", description: "When it was made." }),
+    updated: t.expose("updated", {
+      type: "DateTime",
+      description: "When it last changed; give it as `expectedUpdated` to change only what you have read.",
+    }),
+    actions: t.relatedConnection("actions", actions.related("Its actions."), actions.connection),
+    triggers: t.relatedConnection("triggers", triggers.related("Its triggers."), triggers.connection),
+    rules: t.relatedConnection("rules", rules.related("Its rules."), rules.connection),
+    sensors: t.relatedConnection("sensors", sensors.related("Its sensors."), sensors.connection),
+    policies: t.relatedConnection(
+      "policies",
+      policies.related("The policies about all of its actions; those about one action are the action's."),
+      policies.connection,
+    ),
+    workflows: t.relatedConnection("workflows", workflows.related("Its workflows."), workflows.connection),
+    permissionSets: t.relatedConnection(
+      "permissionSets",
+      permissionSets.related("Its permission sets."),
+      permissionSets.connection,
+    ),
+    runtimes: t.relatedConnection("runtimes", runtimes.related("The runtimes that it describes."), runtimes.connection),
+  }),
+});
+
+const packs = defineList("Pack", "packs", {
+  ref: Pack,
+  where: {
+    id: byId("Pack", "id", "The pack itself."),
+    ref: byText("ref", "Its ref."),
+    label: byText("label", "Its label."),
+    description: byText("description", "Its description."),
+    version: byText("version", "Its version."),
+    text: byWords(["ref", "label", "description"], ["tags"]),
+    isStandard: byFlag("isStandard", "Whether it comes with Attune."),
+    created: byTime("created", "When it was made."),
+    updated: byTime("updated", "When it last changed."),
+  },
+  order: { ref: "Its ref.", label: "Its label.", created: "When it was made.", updated: "When it last changed." },
+  defaultOrder: ["ref", "asc"],
+});
+
+addRootFields({ table: "packs", name: "Pack", one: "pack", many: "packs", ref: Pack, list: packs, hasRef: true });

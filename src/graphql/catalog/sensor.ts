@@ -1,0 +1,82 @@
+import { parametersOf } from "../../catalog/fields.ts";
+import { hideSecrets } from "../../secrecy/settings.ts";
+import { events } from "../event/event.ts";
+import { builder } from "../kit/builder.ts";
+import { byFlag, byId, byText, byTime } from "../kit/filter.ts";
+import { defineList } from "../kit/list.ts";
+import { addRootFields } from "../kit/root.ts";
+import { byWords } from "../kit/text-filter.ts";
+import { triggers } from "./trigger.ts";
+
+/** A program that watches something. */
+export const Sensor = builder.drizzleNode("sensors", {
+  name: "Sensor",
+  description: "A program that watches something and emits events of its triggers.",
+  id: { column: (sensor) => sensor.id },
+  select: { columns: { id: true } },
+  fields: (t) => ({
+    ref: t.exposeString("ref", { description: "Its name in the whole system: `pack.name`." }),
+    packRef: t.exposeString("packRef", { nullable: true, description: "The ref of its pack." }),
+    label: t.exposeString("label", { description: "Its name for people." }),
+    description: t.exposeString("description", { nullable: true, description: "What it watches." }),
+    entrypoint: t.exposeString("entrypoint", { description: "What is run: a file of its pack." }),
+    runtimeRef: t.exposeString("runtimeRef", { description: "The ref of its runtime." }),
+    enabled: t.exposeBoolean("enabled", { description: "Whether it may run." }),
+    isAdhoc: t.exposeBoolean("isAdhoc", { description: "Whether a person made it, rather than a pack's files." }),
+    paramSchema: t.expose("paramSchema", {
+      type: "JSONObject",
+      nullable: true,
+      description: "Its settings, by name: type, default, limits.",
+    }),
+    config: t.field({
+      type: "JSONObject",
+      nullable: true,
+      description: "The values of its settings; secret ones are hidden.",
+      select: { columns: { config: true, paramSchema: true } },
+      resolve: ({ config, paramSchema }) => config && hideSecrets(parametersOf(paramSchema ?? {}), config),
+    }),
+    created: t.expose("created", { type: "DateTime", description: "When it was made." }),
+    updated: t.expose("updated", {
+      type: "DateTime",
+      description: "When it last changed; give it as `expectedUpdated` to change only what you have read.",
+    }),
+    pack: t.relation("pack", { nullable: true, description: "Its pack." }),
+    runtime: t.relation("runtime", { nullable: true, description: "What it runs in." }),
+    triggers: t.relatedConnection(
+      "triggers",
+      triggers.related("The triggers that it watches for."),
+      triggers.connection,
+    ),
+    events: t.relatedConnection("events", events.related("The events that it saw."), events.connection),
+  }),
+});
+
+/** Sensors, wherever they are listed. */
+export const sensors = defineList("Sensor", "sensors", {
+  ref: Sensor,
+  where: {
+    id: byId("Sensor", "id", "The sensor itself."),
+    ref: byText("ref", "Its ref."),
+    pack: byText("packRef", "The ref of its pack."),
+    label: byText("label", "Its label."),
+    description: byText("description", "Its description."),
+    text: byWords(["ref", "label", "description"]),
+    runtime: byText("runtimeRef", "The ref of its runtime."),
+    enabled: byFlag("enabled", "Whether it may run."),
+    isAdhoc: byFlag("isAdhoc", "Whether a person made it."),
+    created: byTime("created", "When it was made."),
+    updated: byTime("updated", "When it last changed."),
+  },
+  order: { ref: "Its ref.", label: "Its label.", created: "When it was made.", updated: "When it last changed." },
+  defaultOrder: ["ref", "asc"],
+});
+
+addRootFields({
+  table: "sensors",
+  name: "Sensor",
+  one: "sensor",
+  many: "sensors",
+  ref: Sensor,
+  list: sensors,
+  hasRef: true,
+});

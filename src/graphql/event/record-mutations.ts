@@ -1,0 +1,52 @@
+import { deleteEnforcement, deleteEvent, updateEvent } from "../../event/change.ts";
+import type { Json } from "../../lib/json.ts";
+import { builder } from "../kit/builder.ts";
+import { readId } from "../kit/ids.ts";
+import { addDeletionById, addRowMutation } from "../kit/mutation-field.ts";
+import { Event } from "./event.ts";
+
+const UpdateEventInput = builder.inputType("UpdateEventInput", {
+  description: "What to correct of an event; whatever is left out stays.",
+  fields: (t) => ({
+    id: t.id({ required: true, description: "The event's id." }),
+    payload: t.field({ type: "JSON", description: "What it says; must keep the trigger's contract." }),
+    config: t.field({ type: "JSONObject", description: "The trigger's parameters at the time." }),
+  }),
+});
+
+addRowMutation({
+  table: "events",
+  ref: Event,
+  name: "updateEvent",
+  may: "event:update",
+  description: "Corrects what is stored of an event. What came of it already stays as it is.",
+  input: UpdateEventInput,
+  about: "The event and what to correct of it.",
+  payload: ["event", "The event as it is now."],
+  run: (ctx, { id, payload, config }) =>
+    updateEvent(ctx.engine, ctx.session, {
+      id: readId("Event", id, "id"),
+      payload: (payload ?? null) as Json, // the scalar JSON takes nothing else
+      config: config ?? null,
+    }),
+});
+
+addDeletionById(
+  {
+    kind: "Event",
+    noun: "event",
+    may: "event:delete",
+    description: "Deletes an event. The matches of rules and the executions that came of it stay.",
+  },
+  (ctx, input) => deleteEvent(ctx.engine, ctx.session, input),
+);
+
+addDeletionById(
+  {
+    kind: "Enforcement",
+    noun: "enforcement",
+    may: "enforcement:delete",
+    description: "Deletes an enforcement. Its executions stay.",
+  },
+  (ctx, input) => deleteEnforcement(ctx.engine, ctx.session, input),
+);

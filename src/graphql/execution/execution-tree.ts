@@ -1,0 +1,223 @@
+import { decodeBase64, decodeCursorChunk, encodeBase64, encodeCursorTuple } from "@pothos/core";
+import { getSchemaConfig, queryFromInfo } from "@pothos/plugin-drizzle";
+import { type SQL, sql } from "drizzle-orm";
+import { alias, type PgColumn } from "drizzle-orm/pg-core";
+import type { GraphQLResolveInfo } from "graphql";
+import type { Columns } from "../../access/resource.ts";
+import { rows } from "../../db/client.ts";
+import { execution } from "../../db/tables/execution.ts";
+import { invalid } from "../../errors.ts";
+import { globalId } from "../../lib/global-id.ts";
+import { createBatch } from "../kit/batch.ts";
+import { builder, defaultPageSize } from "../kit/builder.ts";
+import type { Context } from "../kit/context.ts";
+import { type ListArgs, pageCost } from "../kit/list.ts";
+import { loadNode } from "../kit/node.ts";
+import { Execution, executions } from "./execution.ts";
+
+const deepest = 100;
+const defaultDepth = 10;
+
+interface TreeArgs extends ListArgs {
+  maxDepth?: number | null;
+}
+
+/** One page of what stands below an execution, and whether there is more on the side that it goes on to. */
+interface Page {
+  rows: Record<string, unknown>[];
+  more: boolean;
+}
+
+const arrayOf = (ids: readonly bigint[]) => sql`${`{${ids.join(",")}}`}::text::bigint[]`;
+
+/** What stands below `t.top`, at most `depth` levels down: a subquery of ids. */
+const below = (depth: number): SQL => sql`(
+  with recursive below(id, depth) as (
+    select t.top, 0
+    union all select c.id, b.depth + 1 from below b join attune.execution c on c.parent = b.id where b.depth < ${depth}::int)
+  select id from below where depth > 0)`;
+
+function depthOf({ maxDepth }: TreeArgs): number {
+  const depth = maxDepth ?? defaultDepth;
+  if (depth < 0 || depth > deepest) throw invalid("maxDepth", `must be from 0 to ${deepest}, not ${depth}`);
+  return depth;
+}
+
+/** How the page is read: a page from the end is read backwards, and turned around. */
+function plan(args: TreeArgs, ctx: Context) {
+  const { where, orderBy } = executions.query(args, ctx); // checks the arguments, the cursors too
+  const x = alias(execution, "x");
+  const columns = x as unknown as Columns; // a table has its columns as properties
+  const keys = Object.keys(orderBy);
+  const order = keys.map((key) => columns[key]).filter((column): column is PgColumn => column !== undefined);
+  const backward = typeof args.last === "number";
+  const ascending = (orderBy[keys[0] ?? "id"] === "asc") !== backward;
+  const position = sql`(${sql.join(order, sql`, `)})`;
+  const beyond = (cursor: string | null | undefined, greater: boolean) =>
+    cursor ? sql`${position} ${sql.raw(greater ? ">" : "<")} (${valuesOf(cursor, order)})` : sql`true`;
+  const forward = ascending !== backward;
+  return {
+    keys,
+    backward,
+    limit: args.first ?? args.last ?? defaultPageSize,
+    condition: where.RAW(x),
+    bounds: sql`${beyond(args.after, forward)} and ${beyond(args.before, !forward)}`,
+    order: sql.join(
+      order.map((column) => sql`${column} ${sql.raw(ascending ? "asc" : "desc")}`),
+      sql`, `,
+    ),
+  };
+}
+
+/** What stands in a cursor that was checked already, as the columns take it. */
+function valuesOf(cursor: string, order: readonly PgColumn[]): SQL {
+  const decoded = decodeCursorChunk(decodeBase64(cursor).slice("DC:".length));
+  const values: unknown[] = Array.isArray(decoded) ? decoded : [decoded];
+  return sql.join(
+    order.map((column, index) => sql`${sql.param(values[index], column)}`),
+    sql`, `,
+  );
+}
+
+/** What is selected of the nodes, as a query; called by each of the objects, for each remembers what its nodes come with. */
+function selectionOf(args: TreeArgs, ctx: Context, info: GraphQLResolveInfo): object {
+  const columns = ["id", ...plan(args, ctx).keys];
+  return queryFromInfo({
+    config: getSchemaConfig(builder),
+    context: ctx,
+    info,
+    paths: [["nodes"], ["edges", "node"]],
+    columns: Object.fromEntries(columns.map((key) => [key, true])),
+  });
+}
+
+/** The pages below all of those executions: one statement finds the rows, one reads what is selected of them. */
+async function loadPages(
+  tops: readonly bigint[],
+  args: TreeArgs,
+  ctx: Context,
+  selection: object,
+): Promise<Map<bigint, Page>> {
+  const { backward, limit, condition, bounds, order } = plan(args, ctx);
+  const found = await ctx.db
+    .select({ top: sql<string>`p.top::text`, id: sql<string>`p.id::text` })
+    .from(
+      sql`(select t.top, q.id, q.place from unnest(${arrayOf(tops)}) as t(top) cross join lateral (
+      select x.id, row_number() over (order by ${order}) as place from attune.execution x
+      where x.id in ${below(depthOf(args))} and ${condition} and ${bounds}
+      order by ${order} limit ${limit + 1}) q) p`,
+    )
+    .orderBy(sql`p.top, p.place`);
+  const ids = [...new Set(found.map(({ id }) => BigInt(id)))];
+  const read =
+    ids.length === 0
+      ? []
+      : await ctx.db.query.executions.findMany({ ...selection, where: { id: { in: ids } } } as object);
+  const byId = new Map(read.map((row) => [row.id, row]));
+  return new Map(
+    [...Map.groupBy(found, ({ top }) => BigInt(top))].map(([top, list]) => {
+      const page = list.slice(0, limit).flatMap(({ id }) => byId.get(BigInt(id)) ?? []);
+      return [top, { rows: backward ? page.reverse() : page, more: list.length > limit }];
+    }),
+  );
+}
+
+function toConnection({ rows: page, more }: Page, args: TreeArgs, ctx: Context) {
+  const { keys, backward } = plan(args, ctx);
+  const edges = page.map((node) => {
+    const values = keys.map((key) => node[key]);
+    return { cursor: encodeBase64(`DC:${encodeCursorTuple(values)}`), node };
+  });
+  return {
+    edges,
+    pageInfo: {
+      startCursor: edges[0]?.cursor ?? null,
+      endCursor: edges.at(-1)?.cursor ?? null,
+      hasNextPage: backward ? typeof args.before === "string" : more,
+      hasPreviousPage: backward ? more : typeof args.after === "string",
+    },
+  };
+}
+
+async function countBelow(tops: readonly bigint[], args: TreeArgs, ctx: Context): Promise<Map<bigint, number>> {
+  const { condition } = plan(args, ctx);
+  const found = await ctx.db.select({ top: sql<string>`p.top::text`, count: sql<string>`p.count::text` }).from(
+    sql`(select t.top, (select count(*) from attune.execution x
+      where x.id in ${below(depthOf(args))} and ${condition}) as count from unnest(${arrayOf(tops)}) as t(top)) p`,
+  );
+  return new Map(found.map(({ top, count }) => [BigInt(top), Number(count)]));
+}
+
+/** The ids above each of the executions, the topmost first, of what may be read. */
+async function loadAbove(ids: readonly bigint[], ctx: Context): Promise<Map<bigint, bigint[]>> {
+  const found = await rows<{ bottom: string; id: string }>(
+    ctx.db,
+    sql`with recursive above(bottom, id, height) as (
+        select x.id, x.parent, 1 from attune.execution x where x.id = any (${arrayOf(ids)}) and x.parent is not null
+        union all select a.bottom, x.parent, a.height + 1 from above a join attune.execution x on x.id = a.id
+          where x.parent is not null and a.height < ${deepest}::int)
+      select bottom::text as "bottom", id::text as "id" from above order by bottom, height desc`,
+  );
+  const readable = await ctx.db.query.executions.findMany({
+    columns: { id: true },
+    where: { id: { in: [...new Set(found.map(({ id }) => BigInt(id)))] } },
+  });
+  const may = new Set(readable.map(({ id }) => id));
+  const above = found.map(({ bottom, id }) => ({ bottom: BigInt(bottom), id: BigInt(id) }));
+  return new Map(
+    [...Map.groupBy(above, ({ bottom }) => bottom)].map(([bottom, list]) => [
+      bottom,
+      list.map(({ id }) => id).filter((id) => may.has(id)),
+    ]),
+  );
+}
+
+const pages = createBatch<Page>();
+const counts = createBatch<number>();
+const ancestors = createBatch<bigint[]>();
+const paths = createBatch<bigint[]>();
+
+builder.objectField(Execution, "descendants", (t) =>
+  t.connection(
+    {
+      type: Execution,
+      description: "The executions that are parts of it, and their parts, and so on.",
+      args: {
+        ...executions.args,
+        maxDepth: t.arg.int({ defaultValue: defaultDepth, description: `How many levels down, at most ${deepest}.` }),
+      },
+      complexity: pageCost,
+      resolve: async ({ id }, args, ctx, info) => {
+        const selection = selectionOf(args, ctx, info);
+        const page = await pages(id, (ids) => loadPages(ids, args, ctx, selection), ctx, info);
+        const totalCount = async () => (await counts(id, (ids) => countBelow(ids, args, ctx), ctx, info)) ?? 0;
+        return { ...toConnection(page ?? { rows: [], more: false }, args, ctx), totalCount } as never; // rows as the plugin reads them
+      },
+    },
+    executions.connection as never, // made of the same type; the lists' types do not say so
+  ),
+);
+
+builder.objectField(Execution, "ancestors", (t) =>
+  t.field({
+    type: [Execution],
+    description: `The executions that it is a part of, the topmost first, its parent last; those that may be read, at most ${deepest}.`,
+    complexity: { field: 1, multiplier: defaultDepth },
+    resolve: async ({ id }, _args, ctx, info) => {
+      const above = (await ancestors(id, (ids) => loadAbove(ids, ctx), ctx, info)) ?? [];
+      const nodes = await Promise.all(above.map((number) => loadNode({ typename: "Execution", number }, ctx, info)));
+      return nodes.filter((node) => node !== null) as (typeof Execution.$inferType)[]; // of the type that was asked for
+    },
+  }),
+);
+
+builder.objectField(Execution, "path", (t) =>
+  t.field({
+    type: ["ID"],
+    description: "The ids from the topmost execution that it is a part of to itself; those that may be read.",
+    resolve: async ({ id }, _args, ctx, info) => {
+      const above = (await paths(id, (ids) => loadAbove(ids, ctx), ctx, info)) ?? [];
+      return [...above, id].map((each) => globalId("Execution", each));
+    },
+  }),
+);

@@ -1,0 +1,70 @@
+import { resourceOfTable } from "../../access/resource.ts";
+import { tables } from "../../db/tables.ts";
+import { builder } from "./builder.ts";
+import { readId } from "./ids.ts";
+import { type defineList, pageCost } from "./list.ts";
+
+interface RootOptions {
+  table: keyof typeof tables;
+  /** The type's name, as in its ids. */
+  name: string;
+  /** The fields' names: one object, and the list. */
+  one: string;
+  many: string;
+  ref: unknown;
+  list: ReturnType<typeof defineList>;
+  /** Whether people know it by a ref. */
+  hasRef: boolean;
+  /** Whether some rows may be read without a grant, so that asking takes none. */
+  isForAll?: boolean;
+}
+
+/** Adds the queries of an entity: `one(id:)`, `oneByRef(ref:)` and the list `many(…)`. */
+export function addRootFields({ name, one, many, list, hasRef, ...options }: RootOptions): void {
+  // The code is the same for every table, and so typed as if all were packs.
+  const table = options.table as "packs";
+  const ref = options.ref as typeof table;
+  const counted = tables[table];
+  const resource = resourceOfTable[options.table];
+  if (!resource) throw new Error(`${options.table} are no resource that can be granted on`);
+  const authScopes = options.isForAll ? { signedIn: true } : ({ may: `${resource}:read` } as const);
+
+  builder.queryField(one, (t) =>
+    t.drizzleField({
+      type: ref,
+      nullable: true,
+      authScopes,
+      description: `The ${name} with that id; null when there is none.`,
+      args: { id: t.arg.id({ required: true, description: `The id of a ${name}.` }) },
+      resolve: (query, _root, { id }, ctx) =>
+        ctx.db.query[table].findFirst(query({ where: { id: readId(name, id, "id") } })),
+    }),
+  );
+  if (hasRef) {
+    builder.queryField(`${one}ByRef`, (t) =>
+      t.drizzleField({
+        type: ref,
+        nullable: true,
+        authScopes,
+        description: `The ${name} with that ref; null when there is none.`,
+        args: { ref: t.arg.string({ required: true, description: `The ref of a ${name}.` }) },
+        resolve: (query, _root, args, ctx) => ctx.db.query[table].findFirst(query({ where: { ref: args.ref } })),
+      }),
+    );
+  }
+  builder.queryField(many, (t) =>
+    t.drizzleConnection(
+      {
+        type: ref,
+        nullable: true,
+        authScopes,
+        description: `Every ${name}, page by page.`,
+        args: list.args,
+        complexity: pageCost,
+        totalCount: (_root, args, ctx) => ctx.db.$count(counted, list.query(args, ctx).where.RAW(counted)),
+        resolve: (query, _root, args, ctx) => ctx.db.query[table].findMany(query(list.query(args, ctx))),
+      },
+      list.connection,
+    ),
+  );
+}

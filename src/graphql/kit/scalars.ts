@@ -1,0 +1,116 @@
+import { GraphQLError, Kind, type ValueNode } from "graphql";
+import type { Json, JsonObject } from "../../lib/json.ts";
+
+/** What the API's own scalars hold: parsed on the way in, as resolvers return it on the way out. */
+export type Scalars = {
+  ID: { Input: string; Output: string | bigint };
+  DateTime: { Input: Date; Output: Date };
+  JSON: { Input: NonNullable<unknown>; Output: Json };
+  JSONObject: { Input: JsonObject; Output: JsonObject };
+  BigInt: { Input: bigint; Output: bigint };
+  Cursor: { Input: string; Output: string };
+};
+
+const instant = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})$/i;
+const largest = 2n ** 63n - 1n;
+
+function refused(message: string): GraphQLError {
+  return new GraphQLError(message, { extensions: { code: "BAD_USER_INPUT" } });
+}
+
+function parseDateTime(value: unknown): Date {
+  const date = typeof value === "string" && instant.test(value) ? new Date(value) : null;
+  if (!date || Number.isNaN(date.getTime())) {
+    throw refused(`${JSON.stringify(value)} is not a point in time such as "2026-11-21T09:30:00.000Z"`);
+  }
+  return date;
+}
+
+/** A whole number that fits a signed 64-bit column; null for anything else. */
+export function parseBigInt(value: unknown): bigint | null {
+  const text = typeof value === "number" && Number.isSafeInteger(value) ? String(value) : value;
+  if (typeof text !== "string" || !/^-?\d{1,19}$/.test(text)) return null;
+  const number = BigInt(text);
+  return number <= largest && number >= -largest ? number : null;
+}
+
+function toBigInt(value: unknown): bigint {
+  const number = parseBigInt(value);
+  if (number === null) throw refused(`${JSON.stringify(value)} is not a whole number of at most 64 bits`);
+  return number;
+}
+
+function toObject(value: unknown): JsonObject {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+    return value as JsonObject; // what JSON.parse or a literal gave: JSON by construction
+  }
+  throw refused("must be a JSON object");
+}
+
+function toText(value: unknown): string {
+  if (typeof value === "string") return value;
+  throw refused("must be a string");
+}
+
+type Variables = { [name: string]: unknown } | null | undefined;
+
+function literal(node: ValueNode, variables: Variables): Json {
+  switch (node.kind) {
+    case Kind.NULL:
+      return null;
+    case Kind.INT:
+    case Kind.FLOAT:
+      return Number(node.value);
+    case Kind.STRING:
+    case Kind.ENUM:
+    case Kind.BOOLEAN:
+      return node.value;
+    case Kind.LIST:
+      return node.values.map((value) => literal(value, variables));
+    case Kind.OBJECT:
+      return Object.fromEntries(node.fields.map((field) => [field.name.value, literal(field.value, variables)]));
+    case Kind.VARIABLE:
+      return (variables?.[node.name.value] ?? null) as Json; // variables came as JSON
+    default:
+      throw new Error(node satisfies never);
+  }
+}
+
+/** How each scalar is described, read and written. */
+export const scalarOptions = {
+  DateTime: {
+    description: 'A point in time in ISO 8601 with milliseconds, in UTC: "2026-11-21T09:30:00.000Z".',
+    specifiedByURL: "https://scalars.graphql.org/andimarek/date-time.html",
+    serialize: (value: unknown) => (value instanceof Date ? value : new Date(String(value))).toISOString(),
+    parseValue: parseDateTime,
+  },
+  JSON: {
+    description: "Any JSON value.",
+    specifiedByURL: "https://www.rfc-editor.org/rfc/rfc8259",
+    serialize: (value: unknown) => value,
+    parseValue: (value: unknown) => value as NonNullable<unknown>, // a null never comes here
+    parseLiteral: (node: ValueNode, variables: Variables) => literal(node, variables) as NonNullable<unknown>, // likewise
+  },
+  JSONObject: {
+    description: "A JSON object: names with any JSON values.",
+    specifiedByURL: "https://www.rfc-editor.org/rfc/rfc8259#section-4",
+    serialize: (value: unknown) => value,
+    parseValue: toObject,
+    parseLiteral: (node: ValueNode, variables: Variables) => toObject(literal(node, variables)),
+  },
+  BigInt: {
+    description:
+      "A whole number of up to 64 bits, written as a decimal string, because JSON numbers lose digits beyond 2^53.",
+    specifiedByURL: "https://www.rfc-editor.org/rfc/rfc7493#section-2.2",
+    serialize: (value: unknown) => String(value),
+    parseValue: toBigInt,
+    parseLiteral: (node: ValueNode) => toBigInt("value" in node ? node.value : null),
+  },
+  Cursor: {
+    description:
+      "An opaque place in a stream. Give the `cursor` of the last message as `after` to go on right behind it.",
+    specifiedByURL: "https://relay.dev/graphql/connections.htm#sec-Cursor",
+    serialize: (value: unknown) => String(value),
+    parseValue: toText,
+  },
+} as const;

@@ -1,0 +1,46 @@
+import type { Json, JsonObject } from "../../lib/json.ts";
+import { builder } from "../kit/builder.ts";
+import { CriterionOperator } from "../kit/enums.ts";
+
+interface RuleConditionShape {
+  field?: string | null;
+  operator?: string | null;
+  value?: NonNullable<unknown> | null;
+  any?: readonly RuleConditionShape[] | null;
+  all?: readonly RuleConditionShape[] | null;
+  not?: RuleConditionShape | null;
+  expression?: string | null;
+}
+
+const ref = builder.inputRef<RuleConditionShape>("RuleConditionInput");
+
+/** One condition of a rule, as clients write it. */
+export const RuleConditionInput = ref.implement({
+  description:
+    "A condition of a rule, in one of these forms: `{field, operator, value}`, `{any: […]}`, `{all: […]}`, `{not: …}`, `{expression}`.",
+  fields: (t) => ({
+    field: t.string({
+      description: 'What is compared: a path in the event\'s payload, such as "body.action" or "/headers/x-name".',
+    }),
+    operator: t.field({ type: CriterionOperator, description: "How it is compared." }),
+    value: t.field({ type: "JSON", description: "What it is compared with; not for EXISTS and NEXISTS." }),
+    any: t.field({ type: [ref], description: "A group of which at least one must hold." }),
+    all: t.field({ type: [ref], description: "A group of which all must hold." }),
+    not: t.field({ type: ref, description: "What must not hold." }),
+    expression: t.string({ description: 'An expression in CEL that gives true or false: "event.payload.size > 10".' }),
+  }),
+});
+
+/** The condition as it is stored: only what was given; a null `value` is one. */
+export function toCondition(input: RuleConditionShape): JsonObject {
+  const { field, operator, value, any, all, not, expression } = input;
+  const condition: JsonObject = {};
+  if (typeof field === "string") condition["field"] = field;
+  if (typeof operator === "string") condition["operator"] = operator;
+  if (value !== undefined) condition["value"] = value as Json; // the scalar JSON takes nothing else
+  if (any) condition["any"] = any.map(toCondition);
+  if (all) condition["all"] = all.map(toCondition);
+  if (not) condition["not"] = toCondition(not);
+  if (typeof expression === "string") condition["expression"] = expression;
+  return condition;
+}

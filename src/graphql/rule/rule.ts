@@ -1,0 +1,96 @@
+import { evaluations } from "../event/event.ts";
+import { builder } from "../kit/builder.ts";
+import { RecordEvaluations, RuleCondition } from "../kit/enums.ts";
+import { byFlag, byId, byText, byTime } from "../kit/filter.ts";
+import { defineList } from "../kit/list.ts";
+import { addRootFields } from "../kit/root.ts";
+import { enforcements } from "./enforcement.ts";
+
+builder.drizzleObject("timers", {
+  name: "Timer",
+  description: "When a rule on a timer ticks.",
+  select: { columns: { id: true } },
+  fields: (t) => ({
+    nextFireAt: t.expose("nextFireAt", {
+      type: "DateTime",
+      nullable: true,
+      description: "The next tick; null while the rule is disabled.",
+    }),
+    lastFiredAt: t.expose("lastFiredAt", { type: "DateTime", nullable: true, description: "The last tick." }),
+    fireCount: t.expose("fireCount", { type: "BigInt", description: "How many ticks there have been." }),
+  }),
+});
+
+/** Runs an action when an event of its trigger meets its conditions. */
+export const Rule = builder.drizzleNode("rules", {
+  name: "Rule",
+  description: "Runs an action when an event of its trigger meets its conditions.",
+  id: { column: (rule) => rule.id },
+  select: { columns: { id: true } },
+  fields: (t) => ({
+    ref: t.exposeString("ref", { description: "Its name in the whole system: `pack.name`." }),
+    packRef: t.exposeString("packRef", { description: "The ref of its pack." }),
+    label: t.exposeString("label", { description: "Its name for people." }),
+    description: t.exposeString("description", { nullable: true, description: "What it is for." }),
+    enabled: t.exposeBoolean("enabled", { description: "Whether it judges events." }),
+    isAdhoc: t.exposeBoolean("isAdhoc", { description: "Whether a person made it, rather than a pack's files." }),
+    actionRef: t.exposeString("actionRef", { description: "The ref of its action, kept when the action is deleted." }),
+    triggerRef: t.exposeString("triggerRef", {
+      description: "The ref of its trigger, kept when the trigger is deleted.",
+    }),
+    condition: t.expose("condition", { type: RuleCondition, description: "How its conditions are joined." }),
+    conditions: t.expose("conditions", {
+      type: ["JSON"],
+      description: "Its conditions; without any, every event matches.",
+    }),
+    actionParams: t.expose("actionParams", {
+      type: "JSONObject",
+      description: "The action's parameters; texts may hold templates such as {{ event.payload.name }}.",
+    }),
+    triggerParams: t.expose("triggerParams", { type: "JSONObject", description: "The trigger's parameters (timers)." }),
+    recordEvaluations: t.expose("recordEvaluations", {
+      type: RecordEvaluations,
+      description: "Which of its decisions are kept.",
+    }),
+    revision: t.exposeInt("revision", { description: "Grows with every change of what it does." }),
+    created: t.expose("created", { type: "DateTime", description: "When it was made." }),
+    updated: t.expose("updated", {
+      type: "DateTime",
+      description: "When it last changed; give it as `expectedUpdated` to change only what you have read.",
+    }),
+    pack: t.relation("pack", { nullable: true, description: "Its pack." }),
+    action: t.relation("action", { nullable: true, description: "Its action; null when it was deleted." }),
+    trigger: t.relation("trigger", { nullable: true, description: "Its trigger; null when it was deleted." }),
+    owner: t.relation("owner", { nullable: true, description: "Who made it." }),
+    timer: t.relation("timer", { nullable: true, description: "Its ticks, when its trigger is a timer." }),
+    enforcements: t.relatedConnection("enforcements", enforcements.related("Its matches."), enforcements.connection),
+    evaluations: t.relatedConnection(
+      "evaluations",
+      evaluations.related("Its decisions, as far as it keeps them."),
+      evaluations.connection,
+    ),
+  }),
+});
+
+/** Rules, wherever they are listed. */
+export const rules = defineList("Rule", "rules", {
+  ref: Rule,
+  where: {
+    id: byId("Rule", "id", "The rule itself."),
+    ref: byText("ref", "Its ref."),
+    pack: byText("packRef", "The ref of its pack."),
+    label: byText("label", "Its label."),
+    description: byText("description", "Its description."),
+    action: byText("actionRef", "The ref of its action."),
+    trigger: byText("triggerRef", "The ref of its trigger."),
+    owner: byId("Identity", "ownerId", "Who made it."),
+    enabled: byFlag("enabled", "Whether it judges events."),
+    isAdhoc: byFlag("isAdhoc", "Whether a person made it."),
+    created: byTime("created", "When it was made."),
+    updated: byTime("updated", "When it last changed."),
+  },
+  order: { ref: "Its ref.", label: "Its label.", created: "When it was made.", updated: "When it last changed." },
+  defaultOrder: ["ref", "asc"],
+});
+
+addRootFields({ table: "rules", name: "Rule", one: "rule", many: "rules", ref: Rule, list: rules, hasRef: true });

@@ -1,0 +1,113 @@
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createYoga, type YogaInitialContext } from "graphql-yoga";
+import { type Attempts, createAttempts } from "../../access/attempts.ts";
+import { cookieCredential } from "../../access/cookie.ts";
+import type { KeyedEngine } from "../../access/keyring.ts";
+import { createOrigins, type Origins } from "../../access/origin.ts";
+import type { Session } from "../../access/session.ts";
+import type { Sessions } from "../../access/sessions.ts";
+import type { Feed } from "../../notifier/feed.ts";
+import { useDenials } from "../guards/denials.ts";
+import { useLimits } from "../guards/limits.ts";
+import { type LoadLimits, loadLimits, useLoadLimits } from "../guards/load.ts";
+import { useMasking } from "../guards/masking.ts";
+import type { Context } from "../kit/context.ts";
+import { securedDb } from "../kit/secured.ts";
+import { schema } from "../schema.ts";
+import { cookiesOf } from "./cookies.ts";
+import { type Credentials, credentialsOf } from "./credentials.ts";
+import { examples } from "./examples.ts";
+import { useEventIds } from "./sse.ts";
+
+export interface GraphQLOptions {
+  engine: KeyedEngine;
+  feed: Feed;
+  sessions: Sessions;
+  /** Who the credentials belong to; null when to nobody. */
+  authenticate: (credentials: Credentials) => Promise<Session | null>;
+  /** Left out: its own. */
+  attempts?: Attempts;
+  /** Left out: this machine's own pages only. */
+  origins?: Origins;
+  /** Whether the schema is told; true when left out. */
+  introspection?: boolean;
+  /** Left out: 30 s, 1000 subscriptions. */
+  load?: LoadLimits;
+}
+
+/** What a socket's operation brings instead of a request; over HTTP the request's id may come along. */
+export interface SocketContext {
+  credentials: Credentials;
+  ip: string | null;
+  requestId: string;
+}
+
+/** `req` and `res` are there over HTTP. */
+type Initial = YogaInitialContext & Partial<SocketContext> & { req?: IncomingMessage; res?: ServerResponse };
+
+export type GraphQLServer = ReturnType<typeof createGraphQL>;
+
+const longestBody = 2 * 1024 * 1024;
+
+// GraphiQL 5 leaves a stale offset on the tabs that it opens with, and applies it to the one that is pressed: it jumps away
+// from under the pointer, so that the first click on each tab does nothing.
+const tabsInPlace = "<style>.graphiql-tab { transform: none !important; }</style>";
+
+/** The API over HTTP: queries and mutations, subscriptions as event streams, and GraphiQL for browsers, all at `/graphql`. */
+export function createGraphQL({ engine, feed, sessions, authenticate, ...options }: GraphQLOptions) {
+  const { introspection = true, load = loadLimits, attempts = createAttempts() } = options;
+  const origins = options.origins ?? createOrigins({ host: "127.0.0.1", hosts: [], corsOrigins: [] });
+  return createYoga<Partial<SocketContext>, Context>({
+    schema,
+    graphqlEndpoint: "/graphql",
+    landingPage: false,
+    logging: false,
+    cors: false,
+    multipart: false,
+    maxRequestBodySize: longestBody,
+    // A plugin of ours masks them all, each under the id of its request.
+    maskedErrors: { maskError: (error) => error as Error },
+    context: async ({ request, credentials, ip, req, res, requestId }: Initial): Promise<Context> => {
+      const given = credentials ?? credentialsOf(request, origins);
+      const session = await authenticate(given);
+      const cookies = res ? cookiesOf(request, res, origins) : null;
+      const cookie = session && sessions.wasExtended(session) ? cookieCredential(given) : null;
+      if (cookie !== null) cookies?.keep(cookie);
+      const reader = () => context.session;
+      const context: Context = {
+        engine,
+        db: securedDb(engine.db, reader),
+        written: securedDb(engine.db, reader, { own: true }),
+        feed,
+        session,
+        sessions,
+        attempts,
+        cookies,
+        requestId: requestId ?? randomUUID(),
+        ip: ip ?? req?.socket.remoteAddress ?? null,
+        lastEventId: request?.headers.get("last-event-id") || null,
+      };
+      return context;
+    },
+    plugins: [
+      useMasking({ log: engine.log, hideSuggestions: !introspection }),
+      useLimits({ introspection }),
+      useLoadLimits(load),
+      useDenials(),
+      useEventIds(),
+    ],
+    renderGraphiQL: async (options) => {
+      const { renderGraphiQL } = await import("@graphql-yoga/render-graphiql"); // 9 MB
+      return renderGraphiQL(options).replace("<head>", `<head>${tabsInPlace}`);
+    },
+    graphiql: introspection && {
+      title: "Attune",
+      subscriptionsProtocol: "WS",
+      defaultTabs: examples.map(({ query, variables }) => ({
+        query,
+        variables: variables ? JSON.stringify(variables, null, 2) : null,
+      })),
+    },
+  });
+}

@@ -1,0 +1,121 @@
+import type { Keyring } from "../access/keyring.ts";
+import type { ExecutionError } from "../execution/finish.ts";
+import { checkParameters, unrunnable } from "../execution/request.ts";
+import { concealSecrets, type StoredSecret } from "../execution/secret.ts";
+import type { CriterionOutcome } from "../lang/criteria.ts";
+import { globalId } from "../lib/global-id.ts";
+import type { Json, JsonObject } from "../lib/json.ts";
+import { storableJson } from "../schema/storable.ts";
+import { createMask } from "../secrecy/mask.ts";
+import type { Authority } from "./authority.ts";
+import type { CompiledRule } from "./ruleset.ts";
+
+/** An event as rules see it. */
+export interface PendingEvent {
+  id: string;
+  trigger: string | null;
+  triggerRef: string;
+  payload: Json;
+  rule: string | null;
+  traceTag: string;
+  generation: number;
+  created: string;
+  rulesRevision: string | null;
+  now: string;
+}
+
+/** A rule whose conditions an event meets. */
+export interface Met {
+  rule: CompiledRule;
+  event: PendingEvent;
+}
+
+/** What one rule makes of one event. */
+export interface Match extends Met {
+  status: "processed" | "disabled";
+  /** The resolved parameters without their secrets; null when there is no execution to be made. */
+  config: JsonObject | null;
+  secrets: StoredSecret[];
+  error: ExecutionError | null;
+}
+
+/** One rule's judgement, to be recorded. */
+export interface Evaluation {
+  rule: CompiledRule;
+  event: PendingEvent;
+  matched: boolean;
+  detail: CriterionOutcome[];
+}
+
+/** Evaluates every rule that concerns the event. Pure: no side effects, and no rule can stop another. */
+export function matchEvent(
+  event: PendingEvent,
+  rules: readonly CompiledRule[],
+): { met: Met[]; evaluations: Evaluation[] } {
+  const met: Met[] = [];
+  const evaluations: Evaluation[] = [];
+  for (const rule of rules) {
+    if (event.rule !== null && event.rule !== rule.id) continue;
+    const { matched, criteria } = rule.evaluate(event.payload);
+    if (isRecorded(rule, matched, criteria)) evaluations.push({ rule, event, matched, detail: criteria });
+    if (matched) met.push({ rule, event });
+  }
+  return { met, evaluations };
+}
+
+/** `near`: a match, or a miss of which at least one criterion held, or one that could not be asked. */
+function isRecorded(rule: CompiledRule, matched: boolean, criteria: CriterionOutcome[]): boolean {
+  if (rule.recordEvaluations === "none") return false;
+  if (rule.recordEvaluations === "all" || criteria.some(({ error }) => error !== null)) return true;
+  return criteria.length > 0 && (matched || criteria.some(({ result }) => result));
+}
+
+/** What the rule makes of the event: the parameters of its execution, or why there is to be none. */
+export function resolveMatch({ rule, event }: Met, authority: Authority, keyring: Keyring): Match {
+  const refuse = (code: string, message: string, status: Match["status"] = "processed"): Match => ({
+    ...{ rule, event, status, config: null, secrets: [] },
+    error: { code, message },
+  });
+  const { action } = rule;
+  if (action === null) return refuse("ACTION_UNAVAILABLE", `The action "${rule.actionRef}" is gone.`, "disabled");
+  const unavailable = unrunnable(action);
+  if (unavailable !== null) return refuse("ACTION_UNAVAILABLE", unavailable, "disabled");
+  const forbidden =
+    authority.refuseAction(rule, action.ref) ??
+    rule.keys.map((key) => authority.refuseKey(rule, key)).find((reason) => reason !== null);
+  if (forbidden) return refuse("FORBIDDEN", forbidden);
+  const keys = new Map<string, string>();
+  try {
+    const { value, secrets } = rule.render(contextOf(rule, event), (ref) => {
+      const read = authority.readKey(ref);
+      keys.set(ref, read);
+      return read;
+    });
+    // The parameters are an object, and rendering keeps keys.
+    const config = checkParameters(action, value as JsonObject, "action_params");
+    storableJson(config, "action_params");
+    const concealed = concealSecrets(keyring, action.paramSchema, config, { values: secrets, keys });
+    return { rule, event, status: "processed", ...concealed, error: null };
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    const mask = createMask([...keys].map(([name, text]) => ({ name, text })));
+    return refuse("PARAMETERS_INVALID", mask?.text(message) ?? message);
+  }
+}
+
+/** What a rule's templates may name. */
+function contextOf(rule: CompiledRule, event: PendingEvent): Record<string, unknown> {
+  return {
+    event: {
+      id: globalId("Event", event.id),
+      payload: event.payload,
+      trigger: event.triggerRef,
+      trace_tag: event.traceTag,
+      created: event.created,
+    },
+    rule: { ref: rule.ref, revision: rule.revision },
+    trigger: { ref: event.triggerRef },
+    pack: rule.pack,
+    now: new Date(event.now),
+  };
+}

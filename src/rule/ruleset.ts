@@ -1,0 +1,99 @@
+import { sql } from "drizzle-orm";
+import { anyOf, type Db, rows } from "../db/client.ts";
+import { type RunnableAction, runnableJson } from "../execution/action.ts";
+import { compileCriteria, type Outcome } from "../lang/criteria.ts";
+import { compileTemplates, type Templates } from "../lang/template.ts";
+import type { Json, JsonObject } from "../lib/json.ts";
+import { createOwners, type Owners } from "./authority.ts";
+
+/** A rule, ready to judge events. */
+export interface CompiledRule {
+  id: string;
+  ref: string;
+  revision: number;
+  condition: "any" | "all";
+  conditions: Json[];
+  recordEvaluations: "none" | "near" | "all";
+  pack: { ref: string; config: JsonObject };
+  actionRef: string;
+  /** Null when the action is gone. */
+  action: RunnableAction | null;
+  /** Who stands behind it: null for a pack's own, and for an ad-hoc one whose owner is gone. */
+  owner: string | null;
+  isAdhoc: boolean;
+  evaluate: (payload: Json) => Outcome;
+  render: Templates["render"];
+  /** The refs of the keys that its templates name. */
+  keys: readonly string[];
+}
+
+interface StoredRule extends Omit<CompiledRule, "evaluate" | "render" | "keys"> {
+  actionParams: JsonObject;
+}
+
+function compile(rule: StoredRule): CompiledRule {
+  try {
+    const { render, names } = compileTemplates(rule.actionParams, "action_params");
+    return { ...rule, evaluate: compileCriteria(rule.condition, rule.conditions), render, keys: names };
+  } catch (error) {
+    // Saved rules compile; one that no longer does must neither fire nor stop the others.
+    const message = error instanceof Error ? error.message : String(error);
+    const broken = {
+      path: "",
+      operator: "",
+      expected: null,
+      result: false,
+      error: `the rule does not compile: ${message}`,
+    };
+    const render = () => ({ value: {}, secrets: [] });
+    return { ...rule, evaluate: () => ({ matched: false, criteria: [broken] }), render, keys: [] };
+  }
+}
+
+/** The enabled rules of triggers, compiled, kept by (trigger, revision of its rules). */
+export interface RuleSets {
+  /** The rules of each trigger at the revision that the caller's own snapshot showed. */
+  load(db: Db, triggers: ReadonlyMap<string, string>): Promise<Map<string, CompiledRule[]>>;
+  /** What the rules' owners may do. */
+  owners: Owners;
+}
+
+const maxKept = 2000;
+
+/** An empty cache; the executor keeps one for each process. */
+export function createRuleSets(): RuleSets {
+  const kept = new Map<string, { revision: string; rules: CompiledRule[] }>();
+  async function read(db: Db, triggers: readonly string[]): Promise<Map<string, CompiledRule[]>> {
+    const found = await rows<{ trigger: string; rule: StoredRule }>(
+      db,
+      sql`select r.trigger::text as trigger, jsonb_build_object('id', r.id::text, 'ref', r.ref, 'revision', r.revision,
+          'condition', r.condition, 'conditions', r.conditions, 'recordEvaluations', r.record_evaluations,
+          'actionParams', r.action_params, 'actionRef', r.action_ref,
+          'owner', r.owner::text, 'isAdhoc', r.is_adhoc, 'pack', jsonb_build_object('ref', rp.ref, 'config', rp.config),
+          'action', case when a.id is not null then ${runnableJson} end) as rule
+        from attune.rule r join attune.pack rp on rp.id = r.pack
+          left join attune.action a on a.id = r.action left join attune.runtime rt on rt.id = a.runtime
+          left join attune.pack p on p.id = a.pack
+        where r.enabled and r.trigger = ${anyOf(triggers)}
+        order by r.ref`,
+    );
+    const sets = new Map(triggers.map((trigger) => [trigger, [] as CompiledRule[]]));
+    for (const { trigger, rule } of found) sets.get(trigger)?.push(compile(rule));
+    return sets;
+  }
+  return {
+    owners: createOwners(),
+    load: async (db, triggers) => {
+      const stale = [...triggers].filter(([trigger, revision]) => kept.get(trigger)?.revision !== revision);
+      if (stale.length > 0) {
+        if (kept.size > maxKept) kept.clear();
+        const sets = await read(
+          db,
+          stale.map(([trigger]) => trigger),
+        );
+        for (const [trigger, revision] of stale) kept.set(trigger, { revision, rules: sets.get(trigger) ?? [] });
+      }
+      return new Map([...triggers.keys()].map((trigger) => [trigger, kept.get(trigger)?.rules ?? []]));
+    },
+  };
+}

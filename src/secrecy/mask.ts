@@ -1,0 +1,142 @@
+import type { Json, JsonObject } from "../lib/json.ts";
+import { type Automaton, compileAutomaton } from "./automaton.ts";
+import { encodingsOf } from "./encodings.ts";
+
+/** A text that must not be seen, and the name that is shown in its place. */
+export interface Secret {
+  name: string;
+  text: string;
+}
+
+/** Replaces secrets in whole values. */
+export interface Mask {
+  /** The text, with `[secret:<name>]` in place of every secret, whichever way it is encoded. */
+  text(text: string): string;
+  /** The value with all its texts, its objects' keys among them, and its numbers masked; what holds no secret stays the same object. */
+  json(value: Json): Json;
+  /** Replaces in a text that comes in pieces, wherever it is cut. */
+  stream(): MaskStream;
+}
+
+/** Replaces secrets in a text that comes in pieces. */
+export interface MaskStream {
+  /** What can be shown of the text so far: all of it but an end with which a secret may begin. */
+  write(piece: string): string;
+  /** What was held back. The stream can be used again. */
+  end(): string;
+}
+
+/** Masking cannot tell a shorter value from ordinary text. */
+export const minSecretLength = 6;
+
+/** What is shown in place of a secret. */
+export const marker = (name: string): string => `[secret:${name}]`;
+
+/**
+ * A mask for these secrets; null when there is nothing to look for, because none has six characters. Found is each as it is,
+ * JSON-escaped, URL-encoded, in base64 (at each alignment, with or without padding, also url-safe, and with line breaks) and in hex
+ * (both cases, also with spaces): see `encodingsOf`. All are sought in one pass over the text.
+ */
+export function createMask(secrets: readonly Secret[]): Mask | null {
+  const sought = secrets.filter(({ text }) => text.length >= minSecretLength);
+  if (sought.length === 0) return null;
+  const automata = encodingsOf(sought).map(compileAutomaton);
+  const stream = () => createStream(automata);
+  const whole = stream();
+  const text = (value: string) => {
+    if (value.length < minSecretLength) return value;
+    const shown = whole.write(value);
+    return `${shown}${whole.end()}`;
+  };
+  return { text, json: (value) => maskJson(value, text), stream };
+}
+
+/** Where a secret was found, or several that overlap. Positions count from the beginning of the stream. */
+interface Region {
+  from: number;
+  to: number;
+  name: string;
+}
+
+function createStream(automata: readonly Automaton[]): MaskStream {
+  /** The text that was not shown yet, and where it begins. */
+  let held = "";
+  let start = 0;
+  let regions: Region[] = [];
+  const searches = automata.map((automaton) => automaton.search((from, to, name) => regions.push({ from, to, name })));
+
+  /** Shows what stands before `until`; a region that is not over by then is held back as a whole. */
+  function show(until: number): string {
+    let shown = "";
+    let at = start;
+    while (regions[0] && regions[0].from < until) {
+      const region = regions[0];
+      if (region.to > until) {
+        until = region.from;
+        break;
+      }
+      regions.shift();
+      shown += held.slice(at - start, region.from - start) + marker(region.name);
+      at = region.to;
+    }
+    if (at < until) {
+      shown += held.slice(at - start, until - start);
+      at = until;
+    }
+    held = held.slice(at - start);
+    start = at;
+    return shown;
+  }
+
+  return {
+    write: (piece) => {
+      const end = start + held.length;
+      held += piece;
+      for (const search of searches) search.read(piece, end);
+      regions = inOrder(regions);
+      return show(Math.min(...searches.map((search) => search.undecided())));
+    },
+    end: () => {
+      const shown = show(start + held.length);
+      for (const search of searches) search.reset();
+      start = 0;
+      regions = [];
+      return shown;
+    },
+  };
+}
+
+/** By their beginnings; those that overlap become one, so that no end of a secret looks out from behind another. */
+function inOrder(regions: readonly Region[]): Region[] {
+  const joined: Region[] = [];
+  for (const region of regions.toSorted((a, b) => a.from - b.from || b.to - a.to)) {
+    const last = joined.at(-1);
+    if (last && region.from < last.to) last.to = Math.max(last.to, region.to);
+    else joined.push({ ...region });
+  }
+  return joined;
+}
+
+function maskJson(value: Json, text: (value: string) => string): Json {
+  if (typeof value === "string") return text(value);
+  if (typeof value === "number") {
+    const shown = text(String(value));
+    return shown === String(value) ? value : shown;
+  }
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) {
+    const items = value.map((item) => maskJson(item, text));
+    return items.every((item, index) => item === value[index]) ? value : items;
+  }
+  return maskObject(value, text);
+}
+
+function maskObject(value: JsonObject, text: (value: string) => string): JsonObject {
+  let same = true;
+  const entries = Object.entries(value).map(([key, item]): [string, Json] => {
+    const shown: [string, Json] = [text(key), maskJson(item, text)];
+    same &&= shown[0] === key && shown[1] === item;
+    return shown;
+  });
+  return same ? value : Object.fromEntries(entries);
+}

@@ -1,0 +1,172 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createKeyring } from "../../src/access/keyring.ts";
+import type { Session } from "../../src/access/session.ts";
+import { setEnabled } from "../../src/catalog/locked.ts";
+import {
+  createTrigger,
+  deleteTrigger,
+  disableWebhook,
+  enableWebhook,
+  rotateWebhookKey,
+  updateTrigger,
+} from "../../src/catalog/trigger.ts";
+import { trigger } from "../../src/db/tables/trigger.ts";
+import { deleteEnforcement, deleteEvent, updateEvent } from "../../src/event/change.ts";
+import { findWebhook } from "../../src/event/webhook.ts";
+import { deleteExecution } from "../../src/execution/delete.ts";
+import type { Json, JsonObject } from "../../src/lib/json.ts";
+import { until } from "../support/until.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+let world: World;
+beforeAll(async () => {
+  world = await createWorld();
+});
+afterAll(() => world[Symbol.asyncDispose]());
+
+const make = (ref: string, fields = {}) => createTrigger(world.engine, world.session, { ref, ...fields });
+const change = (ref: string, patch: object, expectedUpdated: Date | null = null) =>
+  updateTrigger(world.engine, world.session, { ref, patch, expectedUpdated });
+const remove = (ref: string) => deleteTrigger(world.engine, world.session, { ref });
+const look = (ref: string) =>
+  world.one<{ row: Record<string, unknown> }>(sql`select to_jsonb(t) as row from attune.trigger t where ref = ${ref}`);
+
+describe("a trigger made by hand", () => {
+  test("changes in the fields that are given, and in none when none is", async () => {
+    await make("default.changing", { description: "Before.", outSchema: { a: { type: "string" } } });
+    const { row } = await look("default.changing");
+    await change("default.changing", {});
+    expect((await look("default.changing")).row).toEqual(row);
+    await expect(change("default.changing", { label: "New" }, new Date(0))).rejects.toMatchObject({ code: "CONFLICT" });
+    await change("default.changing", { label: "New", outSchema: null }, new Date(String(row["updated"])));
+    expect((await look("default.changing")).row).toMatchObject({
+      label: "New",
+      out_schema: null,
+      description: "Before.",
+    });
+    await expect(
+      change("default.changing", { label: "", paramSchema: { x: { type: "y" } }, outSchema: { x: {} } }),
+    ).rejects.toMatchObject({
+      issues: expect.arrayContaining(
+        ["label", "paramSchema.x.type", "outSchema.x.type"].map((path) => expect.objectContaining({ path })),
+      ),
+    });
+    await expect(change("default.gone", {})).rejects.toMatchObject({ code: "NOT_FOUND", kind: "trigger" });
+  });
+
+  test("takes events while it is enabled", async () => {
+    const { engine, session } = world;
+    await make("default.switched");
+    await setEnabled(engine, session, { table: trigger, ref: "default.switched", enabled: false });
+    await expect(world.event("default.switched")).rejects.toMatchObject({ code: "CONFLICT" });
+    await setEnabled(engine, session, { table: trigger, ref: "default.switched", enabled: true });
+    await world.event("default.switched");
+    const none = setEnabled(engine, session, { table: trigger, ref: "default.none", enabled: true });
+    await expect(none).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+
+  test("is deleted with its webhook's secret; rules and events keep its ref", async () => {
+    await make("default.doomed");
+    const engine = { ...world.engine, keyring: createKeyring(Buffer.alloc(32, 1)) };
+    await enableWebhook(engine, world.session, { trigger: "default.doomed", hmac: { secret: "s3cr3t!" } });
+    const rule = await world.rule("default.doomed");
+    const event = await world.event("default.doomed");
+    await remove("default.doomed");
+    const kept = await world.one(
+      sql`select r.trigger as rule, r.trigger_ref as ref, e.trigger as event, e.trigger_ref as "eventRef",
+        (select count(*)::int from attune.key where name = 'webhook-doomed') as keys
+      from attune.rule r, attune.event e where r.ref = ${rule} and e.id = ${event}::bigint`,
+    );
+    expect(kept).toEqual({ rule: null, ref: "default.doomed", event: null, eventRef: "default.doomed", keys: 0 });
+    await expect(remove("default.doomed")).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+});
+
+test("of a pack's own trigger only the switch and the webhook are people's", async () => {
+  await expect(change("core.alert", { label: "Mine" })).rejects.toMatchObject({ code: "CONFLICT" });
+  await expect(remove("core.alert")).rejects.toMatchObject({ code: "CONFLICT" });
+  await change("core.alert", { enabled: false });
+  expect((await look("core.alert")).row).toMatchObject({ enabled: false });
+});
+
+test("a webhook is switched off and on at the same path, until its key is rotated", async () => {
+  const { session } = world;
+  const engine = { ...world.engine, keyring: createKeyring(Buffer.alloc(32, 1)) };
+  await make("default.hooked");
+  const input = { trigger: "default.hooked" };
+  await expect(rotateWebhookKey(engine, session, input)).rejects.toMatchObject({ code: "CONFLICT" });
+  await disableWebhook(engine, session, input);
+  await enableWebhook(engine, session, input);
+  const key = async () => String((await look("default.hooked")).row["webhook_key"]);
+  const first = await key();
+  await disableWebhook(engine, session, input);
+  expect(await findWebhook(engine.db, first)).toBeNull();
+  await enableWebhook(engine, session, input);
+  expect(await key()).toBe(first);
+  expect(await findWebhook(engine.db, first)).not.toBeNull();
+  await rotateWebhookKey(engine, session, input);
+  expect(await findWebhook(engine.db, first)).toBeNull();
+  expect(await findWebhook(engine.db, await key())).not.toBeNull();
+});
+
+describe("what is stored of the past", () => {
+  const eventOf = (id: string) =>
+    world.one<{ payload: Json; config: JsonObject | null }>(
+      sql`select payload, config from attune.event where id = ${id}::bigint`,
+    );
+  const correct = (id: string, fields: { payload?: Json; config?: JsonObject }, session: Session = world.session) =>
+    updateEvent(world.engine, session, { id: BigInt(id), payload: null, config: null, ...fields });
+
+  test("an event is corrected within its contract, by whoever may; what came of it stays", async () => {
+    await make("default.contract", { outSchema: { size: { type: "integer", required: true } } });
+    const id = await world.event("default.contract", { size: 1 });
+    await correct(id, { payload: { size: 2 }, config: { note: "x" } });
+    expect(await eventOf(id)).toEqual({ payload: { size: 2 }, config: { note: "x" } });
+    await correct(id, {});
+    expect(await eventOf(id)).toEqual({ payload: { size: 2 }, config: { note: "x" } });
+    await expect(correct(id, { payload: { size: "x" } })).rejects.toMatchObject({ issues: [{ path: "payload.size" }] });
+    await expect(correct(id, { payload: [1] })).rejects.toMatchObject({ issues: [{ path: "payload" }] });
+    const reader = { ...world.session, grants: [{ resource: "event", actions: ["read"] }] };
+    await expect(correct(id, { payload: { size: 3 } }, reader)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    const nobody = { ...world.session, grants: [] };
+    await expect(correct(id, { payload: { size: 3 } }, nobody)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await expect(correct("999999", {})).rejects.toMatchObject({ code: "NOT_FOUND", kind: "event" });
+  });
+
+  test("an execution is deleted when it has ended, an event and an enforcement at any time; the others stay", async () => {
+    const { engine, session } = world;
+    await make("default.past");
+    await world.rule("default.past");
+    const executor = world.startExecutor();
+    const event = await world.event("default.past");
+    const find = sql`select x.id::text as execution, f.id::text as enforcement from attune.execution x
+      join attune.enforcement f on f.id = x.enforcement where f.event = ${event}::bigint`;
+    const [made] = (await until(async () => {
+      const found = await world.all<{ execution: string; enforcement: string }>(find);
+      return found.length > 0 && found;
+    }, "the execution")) as { execution: string; enforcement: string }[];
+    if (!made) throw new Error("nothing was made");
+    const execution = { id: BigInt(made.execution) };
+    await expect(deleteExecution(engine, session, execution)).rejects.toMatchObject({
+      code: "CONFLICT",
+      message: expect.stringContaining("scheduled"),
+    });
+    await deleteEvent(engine, session, { id: BigInt(event) });
+    const enforcement = sql`select event, rule_ref as rule from attune.enforcement where id = ${made.enforcement}::bigint`;
+    expect(await world.one(enforcement)).toEqual({ event: null, rule: expect.any(String) });
+    const worker = await world.startWorker();
+    await world.ended(made.execution);
+    await deleteEnforcement(engine, session, { id: BigInt(made.enforcement) });
+    expect(await world.execution(made.execution)).toMatchObject({ status: "completed" });
+    const nobody = { ...session, grants: [] };
+    await expect(deleteExecution(engine, nobody, execution)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await deleteExecution(engine, session, execution);
+    await expect(deleteExecution(engine, session, execution)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await expect(deleteEvent(engine, session, { id: BigInt(event) })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    const gone = deleteEnforcement(engine, session, { id: BigInt(made.enforcement) });
+    await expect(gone).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await executor.stop();
+    await worker.stop();
+  });
+});

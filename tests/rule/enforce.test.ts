@@ -1,0 +1,299 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { write } from "../../src/db/engine.ts";
+import { eventQueue } from "../../src/db/jobs.ts";
+import { emitEvents, findTrigger } from "../../src/event/record.ts";
+import type { JsonObject } from "../../src/lib/json.ts";
+import { deleteRule, setRuleEnabled, updateRule } from "../../src/rule/rule.ts";
+import { createEvaluator, type Evaluator, is } from "../support/evaluator.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+let world: World;
+let look: Evaluator;
+beforeAll(async () => {
+  world = await createWorld();
+  look = createEvaluator(world);
+  await world.all(
+    sql`insert into attune.action (ref, pack, pack_ref, label, entrypoint, is_adhoc, runtime, param_schema)
+      select 'default.typed', p.id, 'default', 'Typed', 'default.typed', true, r.id,
+        '{"count": {"type": "integer", "minimum": 0}, "ratio": {"type": "number"}, "tags": {"type": "array"}, "whole": {"type": "object"},
+          "flag": {"type": "boolean"}, "text": {"type": "string", "default": "as ever"}, "nothing": {"type": "any"}}'
+      from attune.pack p, attune.runtime r where p.ref = 'default' and r.ref = 'core.action.builtin'`,
+  );
+});
+afterAll(() => world[Symbol.asyncDispose]());
+beforeEach(() => look.evaluate());
+
+describe("an event", () => {
+  test("makes one enforcement and one scheduled execution with its job for each rule that it matches", async () => {
+    const trigger = await world.trigger();
+    const rules = [
+      await world.rule(trigger),
+      await world.rule(trigger, { conditions: is("a", 1) }),
+      await world.rule(trigger, { action: "core.echo", actionParams: { message: "{{ event.payload.a }}!" } }),
+    ];
+    await world.rule(trigger, { conditions: is("a", 2) });
+    await world.rule(await world.trigger());
+    const event = await world.event(trigger, { a: 1 });
+    expect(await look.jobs(eventQueue)).toEqual([{ entity: event }]);
+    await look.evaluate();
+    const found = await look.enforced(event);
+    expect(found.map(({ rule }) => rule)).toEqual(rules.sort());
+    expect(
+      found.every(
+        ({ status, error, executionStatus }) => [status, error, executionStatus].join() === "processed,,scheduled",
+      ),
+    ).toBe(true);
+    expect(found.find(({ executionConfig }) => executionConfig?.["message"])?.executionConfig).toEqual({
+      message: "1!",
+    });
+    const queued = [
+      ...(await look.jobs("execution/core.action.builtin")),
+      ...(await look.jobs("execution/core.action.shell")),
+    ];
+    for (const { execution } of found) expect(queued.filter(({ entity }) => entity === execution)).toHaveLength(1);
+    expect(await world.timeline(found[0]?.execution ?? "")).toEqual([
+      "->requested",
+      "requested>scheduling",
+      "scheduling>scheduled",
+    ]);
+    expect(await look.event(event)).toMatchObject({ evaluated: true, skipped: null, tries: 0 });
+    expect(await look.jobs(eventQueue)).toEqual([]);
+  });
+
+  test("carries its trace tag and its rule's and trigger's refs into the execution", async () => {
+    const trigger = await world.trigger();
+    const rule = await world.rule(trigger);
+    const event = await world.event(trigger);
+    await look.evaluate();
+    const row = await world.one(
+      sql`select x.trace_tag, x.rule_ref, x.trigger_ref, x.generation, x.executor from attune.execution x
+        join attune.enforcement f on f.id = x.enforcement where f.event = ${event}::bigint`,
+    );
+    expect(row).toEqual({
+      trace_tag: `${trigger}.${event}`,
+      rule_ref: rule,
+      trigger_ref: trigger,
+      generation: 0,
+      executor: null,
+    });
+  });
+
+  test("that no rule matches makes nothing", async () => {
+    const trigger = await world.trigger();
+    await world.rule(trigger, { conditions: is("a", 1) });
+    const event = await world.event(trigger, { a: 2 });
+    await look.evaluate();
+    expect(await look.enforced(event)).toEqual([]);
+    expect(await look.event(event)).toMatchObject({ evaluated: true, skipped: null });
+  });
+
+  test("is not evaluated again when its job comes twice", async () => {
+    const trigger = await world.trigger();
+    await world.rule(trigger);
+    const event = await world.event(trigger);
+    await look.evaluate();
+    const before = await look.enforced(event);
+    await write(world.engine, (tx) => tx.jobs.add(tx.db, eventQueue, [{ id: event }]));
+    await look.evaluate();
+    expect(await look.enforced(event)).toEqual(before);
+    expect(await look.jobs(eventQueue)).toEqual([]);
+  });
+
+  test("bound to one rule (as a timer's) concerns that rule alone", async () => {
+    const ref = await world.trigger();
+    const mine = await world.rule(ref);
+    await world.rule(ref);
+    const { id } = await world.one<{ id: string }>(sql`select id::text from attune.rule where ref = ${mine}`);
+    const [event = ""] = await emit(ref, { rule: id });
+    await look.evaluate();
+    expect((await look.enforced(event)).map(({ rule }) => rule)).toEqual([mine]);
+  });
+
+  test("of generation 32 is evaluated; of generation 33 it is stored only, and says why", async () => {
+    const ref = await world.trigger();
+    await world.rule(ref);
+    const [last = ""] = await emit(ref, { generation: 32 });
+    const [beyond = ""] = await emit(ref, { generation: 33 });
+    expect(await look.jobs(eventQueue)).toEqual([{ entity: last }]);
+    await look.evaluate();
+    expect(await look.enforced(last)).toHaveLength(1);
+    expect(await look.enforced(beyond)).toEqual([]);
+    expect(await look.event(beyond)).toMatchObject({
+      evaluated: true,
+      skipped: "stopped loop: generation 33 is above 32",
+    });
+  });
+
+  test("whose trigger is deleted before it is evaluated says so", async () => {
+    const ref = await world.trigger();
+    const event = await world.event(ref);
+    await world.all(sql`delete from attune.trigger where ref = ${ref}`);
+    await look.evaluate();
+    expect(await look.event(event)).toMatchObject({ evaluated: true, skipped: "its trigger is gone" });
+  });
+});
+
+async function emit(ref: string, fields: { rule?: string; generation?: number }): Promise<string[]> {
+  return await write(world.engine, async (tx) => {
+    const trigger = await findTrigger(tx.db, ref);
+    if (!trigger) throw new Error(`no trigger ${ref}`);
+    const event = { trigger, payload: {}, config: null, rule: fields.rule ?? null, traceTag: null, cause: null };
+    return await emitEvents(tx, [{ ...event, generation: fields.generation ?? 0 }]);
+  });
+}
+
+describe("what is recorded of an evaluation", () => {
+  const criteria = [...is("a", 1), ...is("b", 1)];
+  test.each<["none" | "near" | "all", boolean[]]>([
+    ["none", [false, false, false]],
+    ["near", [true, true, false]],
+    ["all", [true, true, true]],
+  ])("%s", async (recordEvaluations, expected) => {
+    const trigger = await world.trigger();
+    await world.rule(trigger, { conditions: criteria, recordEvaluations });
+    const events: string[] = [];
+    const payloads: JsonObject[] = [{ a: 1, b: 1 }, { a: 1 }, { c: 1 }];
+    for (const payload of payloads) events.push(await world.event(trigger, payload));
+    await look.evaluate();
+    const recorded = await world.all<{ event: string; matched: boolean; revision: number; detail: JsonObject[] }>(
+      sql`select v.event::text, v.matched, v.rule_revision as revision, v.detail from attune.rule_evaluation v
+        join attune.event e on e.id = v.event where e.trigger_ref = ${trigger} order by v.event`,
+    );
+    expect(events.map((event) => recorded.some((each) => each.event === event))).toEqual(expected);
+    for (const { event, matched, revision, detail } of recorded) {
+      expect({ matched, revision, criteria: detail.length }).toEqual({
+        matched: event === events[0],
+        revision: 1,
+        criteria: 2,
+      });
+    }
+  });
+
+  test("a criterion that could not be asked is recorded with why, also as a miss", async () => {
+    const trigger = await world.trigger();
+    await world.rule(trigger, { conditions: [{ field: "a", operator: "gt", value: 5 }] });
+    const event = await world.event(trigger, { a: "text" });
+    await look.evaluate();
+    const { detail } = await world.one<{ detail: { error: string | null }[] }>(
+      sql`select detail from attune.rule_evaluation where event = ${event}::bigint and not matched`,
+    );
+    expect(detail[0]?.error).toEqual(expect.any(String));
+  });
+});
+
+describe("parameters", () => {
+  const payload = { n: 3, half: 0.5, list: [1, "two", null], map: { deep: { yes: true } }, none: null, word: "w" };
+
+  test("keep their JSON types where a value is one whole template, become text where it is mixed, and get defaults", async () => {
+    const trigger = await world.trigger();
+    await world.rule(trigger, {
+      action: "default.typed",
+      actionParams: {
+        count: "{{ event.payload.n }}",
+        ratio: "{{ event.payload.half }}",
+        tags: "{{ event.payload.list }}",
+        whole: { literal: 1, inner: "{{ event.payload.map }}", mixed: "<{{ event.payload.n }}>" },
+        flag: "{{ event.payload.n > 2 }}",
+        nothing: "{{ event.payload.none }}",
+      },
+    });
+    const event = await world.event(trigger, payload);
+    await look.evaluate();
+    const [found] = await look.enforced(event);
+    const config = {
+      count: 3,
+      ratio: 0.5,
+      tags: [1, "two", null],
+      whole: { literal: 1, inner: { deep: { yes: true } }, mixed: "<3>" },
+      flag: true,
+      nothing: null,
+      text: "as ever",
+    };
+    expect(found).toMatchObject({ status: "processed", error: null, config, executionConfig: config });
+  });
+
+  test.each<[string, JsonObject, string]>([
+    ["whose template fails", { count: "{{ event.payload.absent }}" }, "absent"],
+    ["that do not fit the action's schema", { count: "{{ event.payload.word }}" }, "action_params.count"],
+    ["below the schema's minimum", { count: "{{ 0 - 1 }}" }, "action_params.count"],
+  ])("%s end the enforcement with the error and without an execution", async (_name, actionParams, says) => {
+    const trigger = await world.trigger();
+    const broken = await world.rule(trigger, { action: "default.typed", actionParams });
+    const sound = await world.rule(trigger);
+    const event = await world.event(trigger, payload);
+    await look.evaluate();
+    const found = await look.enforced(event);
+    expect(found.find(({ rule }) => rule === broken)).toMatchObject({
+      status: "processed",
+      execution: null,
+      config: null,
+      error: { code: "PARAMETERS_INVALID", message: expect.stringContaining(says) },
+    });
+    expect(found.find(({ rule }) => rule === sound)?.executionStatus).toBe("scheduled");
+  });
+});
+
+describe("what was switched off or is gone", () => {
+  test("a disabled action leaves an enforcement that says so; enabled again it runs", async () => {
+    const trigger = await world.trigger();
+    await world.rule(trigger, { action: "default.typed" });
+    const enable = (on: boolean) =>
+      world.all(sql`update attune.action set enabled = ${on} where ref = 'default.typed'`);
+    await enable(false);
+    const first = await world.event(trigger);
+    await look.evaluate();
+    expect(await look.enforced(first)).toMatchObject([
+      {
+        status: "disabled",
+        execution: null,
+        error: { code: "ACTION_UNAVAILABLE", message: 'The action "default.typed" is disabled.' },
+      },
+    ]);
+    await enable(true);
+    const second = await world.event(trigger);
+    await look.evaluate();
+    expect(await look.enforced(second)).toMatchObject([{ status: "processed", executionStatus: "scheduled" }]);
+  });
+
+  test("a deleted action likewise", async () => {
+    await world.all(
+      sql`insert into attune.action (ref, label, entrypoint, is_adhoc, runtime)
+        select 'default.brief', 'b', 'b', true, id from attune.runtime where ref = 'core.action.builtin'`,
+    );
+    const trigger = await world.trigger();
+    await world.rule(trigger, { action: "default.brief" });
+    const first = await world.event(trigger);
+    await look.evaluate();
+    await world.all(sql`delete from attune.action where ref = 'default.brief'`);
+    const second = await world.event(trigger);
+    await look.evaluate();
+    expect(await look.enforced(first)).toMatchObject([{ status: "processed", executionStatus: "scheduled" }]);
+    expect(await look.enforced(second)).toMatchObject([
+      {
+        status: "disabled",
+        execution: null,
+        error: { code: "ACTION_UNAVAILABLE", message: 'The action "default.brief" is gone.' },
+      },
+    ]);
+  });
+
+  test("a rule is evaluated as it is at that moment: disabled, enabled, changed, deleted", async () => {
+    const trigger = await world.trigger();
+    const ref = await world.rule(trigger, { action: "core.echo", actionParams: { message: "one" } });
+    const { engine, session } = world;
+    const messages = async () => {
+      const event = await world.event(trigger);
+      await look.evaluate();
+      return (await look.enforced(event)).map(({ config }) => config?.["message"]);
+    };
+    expect(await messages()).toEqual(["one"]);
+    await setRuleEnabled(engine, session, { ref, enabled: false });
+    expect(await messages()).toEqual([]);
+    await setRuleEnabled(engine, session, { ref, enabled: true });
+    await updateRule(engine, session, { ref, expectedUpdated: null, patch: { actionParams: { message: "two" } } });
+    expect(await messages()).toEqual(["two"]);
+    await deleteRule(engine, session, { ref });
+    expect(await messages()).toEqual([]);
+  });
+});

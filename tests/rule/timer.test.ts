@@ -1,0 +1,179 @@
+import { sql } from "drizzle-orm";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import type { JsonObject } from "../../src/lib/json.ts";
+import { createRule, setRuleEnabled, updateRule } from "../../src/rule/rule.ts";
+import { until } from "../support/until.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+const intervalTimer = "core.intervaltimer";
+
+let world: World;
+beforeAll(async () => {
+  world = await createWorld();
+});
+afterAll(() => world[Symbol.asyncDispose]());
+afterEach(() => world.all(sql`delete from attune.rule`));
+
+const every = (interval: number, unit = "seconds") => world.rule(intervalTimer, { triggerParams: { unit, interval } });
+
+interface Timer {
+  kind: string;
+  nextFireAt: string | null;
+  fireCount: number;
+}
+
+const timer = (rule: string) =>
+  world.one<Timer>(
+    sql`select t.kind as "kind", to_jsonb(t.next_fire_at) #>> '{}' as "nextFireAt", t.fire_count::int as "fireCount"
+      from attune.timer t join attune.rule r on r.id = t.rule where r.ref = ${rule}`,
+  );
+
+interface Tick {
+  scheduled_at: string;
+  fired_at: string;
+  fire_count: number;
+}
+
+/** What the timer of the rule emitted, in order. */
+const ticks = async (rule: string) =>
+  (
+    await world.all<{ payload: Tick }>(
+      sql`select e.payload from attune.event e join attune.rule r on r.id = e.rule where r.ref = ${rule} order by e.id`,
+    )
+  ).map(({ payload }) => payload);
+
+async function ticked(rule: string, count: number): Promise<Tick[]> {
+  await until(async () => (await ticks(rule)).length >= count, `${count} ticks of ${rule}`);
+  return await ticks(rule);
+}
+
+/** Makes the timer due that long ago and tells the loops. */
+async function overdue(rule: string, ago: string): Promise<void> {
+  await world.all(
+    sql`update attune.timer set next_fire_at = now() - ${ago}::interval where rule = (select id from attune.rule where ref = ${rule})`,
+  );
+  world.engine.wake.announce(["timer"]);
+}
+
+describe("an interval timer", () => {
+  test("ticks once per interval, anchored to the tick before; each runs the rule's action", async () => {
+    const parts = [world.startExecutor(), world.startTimers(), await world.startWorker()];
+    const rule = await every(1);
+    const [first, second, third] = await ticked(rule, 3);
+    expect([first, second, third].map((tick) => tick?.fire_count)).toEqual([1, 2, 3]);
+    const at = (tick: Tick | undefined) => Date.parse(tick?.scheduled_at ?? "");
+    expect([at(second) - at(first), at(third) - at(second)]).toEqual([1000, 1000]);
+    const done = sql`select count(*)::int as count from attune.execution where rule_ref = ${rule} and status = 'completed'`;
+    await until(async () => (await world.one<{ count: number }>(done)).count >= 3, "their executions");
+    for (const part of parts) await part.stop();
+  });
+
+  test("ticks of one rule concern no other rule", async () => {
+    const [mine, other] = [await every(1), await every(1, "hours")];
+    const parts = [world.startExecutor(), world.startTimers()];
+    await ticked(mine, 1);
+    const enforced = () =>
+      world.all<{ rule_ref: string }>(
+        sql`select distinct rule_ref from attune.enforcement where trigger_ref = ${intervalTimer} and rule is not null`,
+      );
+    await until(async () => (await enforced()).length > 0, "its enforcement");
+    expect((await enforced()).map(({ rule_ref }) => rule_ref)).toEqual([mine]);
+    expect(await timer(other)).toMatchObject({ kind: "interval:3600", fireCount: 0 });
+    for (const part of parts) await part.stop();
+  });
+
+  test("two loops at once tick each tick once", async () => {
+    const rules = await Promise.all(Array.from({ length: 5 }, () => every(1, "hours")));
+    const loops = [world.startTimers(), world.startTimers()];
+    for (let round = 1; round <= 20; round += 1) {
+      for (const rule of rules) await overdue(rule, "1 second");
+      for (const rule of rules) await ticked(rule, round);
+    }
+    for (const loop of loops) await loop.stop();
+    for (const rule of rules) {
+      expect((await ticks(rule)).map(({ fire_count }) => fire_count)).toEqual(
+        Array.from({ length: 20 }, (_, n) => n + 1),
+      );
+      expect((await timer(rule)).fireCount).toBe(20);
+    }
+  });
+
+  test("skips what it missed and keeps its rhythm", async () => {
+    const rule = await every(60);
+    await overdue(rule, "10 minutes 30 seconds");
+    const { nextFireAt: due } = await timer(rule);
+    const loop = world.startTimers();
+    const [tick] = await ticked(rule, 1);
+    await loop.stop();
+    expect(Date.parse(tick?.scheduled_at ?? "")).toBe(Date.parse(due ?? ""));
+    const next = await timer(rule);
+    expect(next.fireCount).toBe(1);
+    expect(Date.parse(next.nextFireAt ?? "") - Date.parse(due ?? "")).toBe(11 * 60_000);
+  });
+
+  test("is silent while its rule is disabled and starts anew when it is enabled", async () => {
+    const { engine, session } = world;
+    const [rule, clock] = [await every(1), await every(1)];
+    const loop = world.startTimers();
+    await ticked(rule, 1);
+    await setRuleEnabled(engine, session, { ref: rule, enabled: false });
+    expect((await timer(rule)).nextFireAt).toBeNull();
+    const before = (await ticks(rule)).length;
+    await ticked(clock, (await ticks(clock)).length + 2);
+    expect(await ticks(rule)).toHaveLength(before);
+    await setRuleEnabled(engine, session, { ref: rule, enabled: true });
+    await ticked(rule, before + 1);
+    await loop.stop();
+  });
+
+  test("is silent while its trigger is disabled", async () => {
+    const rule = await every(1);
+    await world.all(sql`update attune.trigger set enabled = false where ref = ${intervalTimer}`);
+    const loop = world.startTimers();
+    await overdue(rule, "10 seconds");
+    await loop.stop();
+    expect(await ticks(rule)).toEqual([]);
+    await world.all(sql`update attune.trigger set enabled = true where ref = ${intervalTimer}`);
+    const again = world.startTimers();
+    await ticked(rule, 1);
+    await again.stop();
+  });
+
+  test("keeps its next tick when the rule is saved without a change of the interval, and only then", async () => {
+    const { engine, session } = world;
+    const ref = await every(2, "minutes");
+    const { nextFireAt, kind } = await timer(ref);
+    expect(kind).toBe("interval:120");
+    const save = (patch: JsonObject) => updateRule(engine, session, { ref, expectedUpdated: null, patch });
+    await save({ label: "Another label" });
+    await save({ triggerParams: { unit: "seconds", interval: 120 } });
+    expect((await timer(ref)).nextFireAt).toBe(nextFireAt);
+    await save({ triggerParams: { unit: "minutes", interval: 3 } });
+    const changed = await timer(ref);
+    expect(changed.kind).toBe("interval:180");
+    expect(changed.nextFireAt).not.toBe(nextFireAt);
+    await save({ trigger: "core.webhook", triggerParams: {} });
+    expect(await world.all(sql`select from attune.timer`)).toEqual([]);
+  });
+
+  test("goes with its rule", async () => {
+    await every(1);
+    await world.all(sql`delete from attune.rule`);
+    expect(await world.all(sql`select from attune.timer`)).toEqual([]);
+  });
+
+  test.each<[string, JsonObject, string]>([
+    ["of zero", { unit: "seconds", interval: 0 }, "triggerParams.interval"],
+    ["of no whole number", { unit: "seconds", interval: 1.5 }, "triggerParams.interval"],
+    ["in an unknown unit", { unit: "fortnights", interval: 1 }, "triggerParams.unit"],
+    ["that is not given", {}, "triggerParams.unit"],
+    ["of more than ten years", { unit: "days", interval: 4000 }, "triggerParams.interval"],
+  ])("with an interval %s is refused, naming the path", async (_name, triggerParams, path) => {
+    const { engine, session } = world;
+    const input = { ref: "default.wrong", action: "core.noop", trigger: intervalTimer, triggerParams };
+    const refusal = await createRule(engine, session, input).catch((error: unknown) => error);
+    expect(refusal).toMatchObject({ code: "BAD_USER_INPUT" });
+    expect((refusal as { issues: { path: string }[] }).issues.map((issue) => issue.path)).toContain(path);
+    expect(await world.all(sql`select from attune.rule`)).toEqual([]);
+  });
+});
