@@ -1,7 +1,7 @@
 import { createClient } from "graphql-ws";
 import { WebSocket } from "ws";
 import { issueApiToken } from "../src/access/token.ts";
-import { write } from "../src/db/engine.ts";
+import { write } from "../src/db/tx.ts";
 import { findAction, type RunnableAction } from "../src/execution/action.ts";
 import { claimExecutions } from "../src/execution/claim.ts";
 import { finishExecutions } from "../src/execution/finish.ts";
@@ -72,7 +72,7 @@ function keyOf({ executionId, toStatus }: { executionId: string; toStatus: strin
 }
 
 /** Plays executor and worker: takes one execution through its five statuses, in three transactions. */
-function createWriter({ engine, session }: Stage, action: RunnableAction, worker: Registration) {
+function createWriter({ services, session }: Stage, action: RunnableAction, worker: Registration) {
   const committed: { key: string; at: number }[] = [];
   const note = (id: string, statuses: readonly string[]) => {
     const at = performance.now();
@@ -81,7 +81,7 @@ function createWriter({ engine, session }: Stage, action: RunnableAction, worker
   return {
     committed,
     runOne: async () => {
-      const [id = ""] = await write(engine, (tx) =>
+      const [id = ""] = await write(services, (tx) =>
         requestExecutions(tx, [
           {
             action,
@@ -98,9 +98,9 @@ function createWriter({ engine, session }: Stage, action: RunnableAction, worker
         ]),
       );
       note(id, ["requested", "scheduling", "scheduled"]);
-      await write(engine, (tx) => claimExecutions(tx, worker, { runtimeRef: action.runtimeRef ?? "", limit: 1 }));
+      await write(services, (tx) => claimExecutions(tx, worker, { runtimeRef: action.runtimeRef ?? "", limit: 1 }));
       note(id, ["running"]);
-      await write(engine, (tx) =>
+      await write(services, (tx) =>
         finishExecutions(tx, [{ id, attempt: 1, status: "completed", result: null, error: null, reason: null }]),
       );
       note(id, ["completed"]);
@@ -117,11 +117,11 @@ export async function measureFeed(
   stage: Stage,
   load: { subscribers: number; perSecond: number; seconds: number },
 ): Promise<FeedResult> {
-  const { engine, session } = stage;
-  const token = await write(engine, (tx) => issueApiToken(tx, String(session.identityId), "bench"));
-  const action = await findAction(engine.db, "core.noop");
+  const { services, session } = stage;
+  const token = await write(services, (tx) => issueApiToken(tx, String(session.identityId), "bench"));
+  const action = await findAction(services.db, "core.noop");
   if (!action) throw new Error("there is no action core.noop");
-  const worker = await registerWorker(engine, { runtimes: [], slots: 1, labels: {} });
+  const worker = await registerWorker(services, { runtimes: [], slots: 1, labels: {} });
   await using server = await startApiProcess(place, { logStatements: true });
   const writer = createWriter(stage, action, worker);
   const subscribers = Array.from({ length: load.subscribers }, () => subscribe(server.url, token));

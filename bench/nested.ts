@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { sql } from "drizzle-orm";
 import { issueApiToken } from "../src/access/token.ts";
-import { write } from "../src/db/engine.ts";
+import { write } from "../src/db/tx.ts";
 import { type ServerProcess, startApiProcess, startServer } from "./api.ts";
 import { type Place, postgresPlace } from "./place.ts";
 import { formatProfile } from "./profile.ts";
@@ -25,16 +25,16 @@ const postgraphileServer = fileURLToPath(new URL("postgraphile/server.js", impor
 /** More of each than is asked for. */
 const perParent = 25;
 
-async function fill({ engine }: Stage): Promise<void> {
-  await engine.db.execute(sql`insert into attune.pack (ref, label, version)
+async function fill({ services }: Stage): Promise<void> {
+  await services.db.execute(sql`insert into attune.pack (ref, label, version)
     select 'bench' || lpad(n::text, 2, '0'), 'Pack ' || n, '1.0.0' from generate_series(1, ${perParent}::int) n`);
-  await engine.db.execute(sql`insert into attune.action (ref, pack, pack_ref, label, entrypoint)
+  await services.db.execute(sql`insert into attune.action (ref, pack, pack_ref, label, entrypoint)
     select p.ref || '.a' || lpad(n::text, 2, '0'), p.id, p.ref, 'Action ' || n, 'x'
     from attune.pack p, generate_series(1, ${perParent}::int) n where p.ref like 'bench%'`);
-  await engine.db.execute(sql`insert into attune.execution (action, action_ref, on_worker_loss, trace_tag, status, finished_at, created)
+  await services.db.execute(sql`insert into attune.execution (action, action_ref, on_worker_loss, trace_tag, status, finished_at, created)
     select a.id, a.ref, 'abandon', 'trace' || n, 'failed', now(), timestamptz '2026-01-01' + make_interval(secs => n)
     from attune.action a, generate_series(1, ${perParent}::int) n where a.pack_ref like 'bench%'`);
-  await engine.db.execute(sql`analyze`);
+  await services.db.execute(sql`analyze`);
 }
 
 interface Contender {
@@ -150,7 +150,7 @@ async function main(): Promise<void> {
   await using place = await postgresPlace();
   await using stage = await openStage(place);
   await fill(stage);
-  const token = await write(stage.engine, (tx) => issueApiToken(tx, String(stage.session.identityId), "bench"));
+  const token = await write(stage.services, (tx) => issueApiToken(tx, String(stage.session.identityId), "bench"));
   const headers = { authorization: `Bearer ${token}` };
   if (options.profile) {
     await profile(place, headers, 20);

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { rows } from "../src/db/client.ts";
-import { write } from "../src/db/engine.ts";
+import { write } from "../src/db/tx.ts";
 import { emitEvents } from "../src/event/record.ts";
 import { startExecutor } from "../src/executor/run.ts";
 import { createFeed } from "../src/notifier/feed.ts";
@@ -28,11 +28,11 @@ const sweepMs = 15_000;
 const deadlineMs = 120_000;
 
 /** Starts the roles over the stage. */
-export async function startPipeline({ engine, trigger }: Stage): Promise<Pipeline> {
-  const feed = await createFeed(engine);
-  const executor = startExecutor(engine, sweepMs);
-  const worker = await startWorker(engine, {
-    runtimes: await findRuntimes(engine, process.env["PATH"] ?? ""),
+export async function startPipeline({ services, trigger }: Stage): Promise<Pipeline> {
+  const feed = await createFeed(services);
+  const executor = startExecutor(services, sweepMs);
+  const worker = await startWorker(services, {
+    runtimes: await findRuntimes(services, process.env["PATH"] ?? ""),
     slots: 10,
     stopMs: 1000,
     surroundings: { base: {}, apiUrl: "", releases: new Map() },
@@ -57,7 +57,7 @@ export async function startPipeline({ engine, trigger }: Stage): Promise<Pipelin
   const completed = (event: string) =>
     early.delete(event) ? Promise.resolve() : new Promise<void>((resolve) => waiting.set(event, resolve));
   const emit = (count: number) =>
-    write(engine, (tx) =>
+    write(services, (tx) =>
       emitEvents(
         tx,
         Array.from({ length: count }, (_, number) => ({
@@ -108,9 +108,9 @@ async function withDeadline(work: Promise<unknown>, what: () => string): Promise
 }
 
 /** The id of the newest event: what is emitted from now on is above it. */
-export async function newestEvent({ engine }: Stage): Promise<string> {
+export async function newestEvent({ services }: Stage): Promise<string> {
   const [newest] = await rows<{ id: string }>(
-    engine.db,
+    services.db,
     sql`select coalesce(max(id), 0)::text as id from attune.event`,
   );
   return newest?.id ?? "0";
@@ -120,9 +120,9 @@ export async function newestEvent({ engine }: Stage): Promise<string> {
  * Counts the rows: throws unless exactly `count` events lie behind `after`, each with exactly one enforcement, one completed
  * execution, and its five transitions in order.
  */
-export async function verify({ engine }: Stage, after: string, count: number): Promise<void> {
+export async function verify({ services }: Stage, after: string, count: number): Promise<void> {
   const [found] = await rows<Record<string, number>>(
-    engine.db,
+    services.db,
     sql`with made as (
         select e.id, e.evaluated_at is not null as evaluated, count(distinct n.id) as enforcements, count(distinct x.id) as executions,
           count(t.id) as transitions, string_agg(t.to_status::text, ' ' order by t.id) as path, min(x.status::text) as status

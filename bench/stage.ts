@@ -1,20 +1,22 @@
 import { fileURLToPath } from "node:url";
 import { sql } from "drizzle-orm";
-import { createKeyring, type KeyedEngine } from "../src/access/keyring.ts";
 import { openSession, type Session } from "../src/access/session.ts";
 import { ensureAdmin } from "../src/access/token.ts";
 import { ensureDefaultPack, loadPack } from "../src/catalog/load.ts";
 import { readPack } from "../src/catalog/read.ts";
 import { createTrigger } from "../src/catalog/trigger.ts";
 import { type Database, openDatabase, rows } from "../src/db/client.ts";
-import { write } from "../src/db/engine.ts";
 import { eventQueue, type Jobs, runtimeQueue, startJobs } from "../src/db/jobs.ts";
 import { migrate } from "../src/db/migrate.ts";
+import type { Services } from "../src/db/services.ts";
+import { write } from "../src/db/tx.ts";
 import { createWake } from "../src/db/wake.ts";
 import { type EventTrigger, findTrigger } from "../src/event/record.ts";
 import { createLog } from "../src/log.ts";
 import { createRule } from "../src/rule/rule.ts";
 import { syncTimer } from "../src/rule/timer.ts";
+import { createKeyring } from "../src/secrecy/keyring.ts";
+import { commit } from "../tests/support/commit.ts";
 import type { Place } from "./place.ts";
 
 const corePack = fileURLToPath(new URL("../packs/core", import.meta.url));
@@ -23,7 +25,7 @@ const maxConnections = 10;
 
 /** An engine over a migrated database with the core pack and one rule, `core.noop` on the trigger; no role runs yet. */
 export interface Stage extends AsyncDisposable {
-  engine: KeyedEngine;
+  services: Services;
   database: Database;
   session: Session;
   trigger: EventTrigger;
@@ -40,26 +42,29 @@ export async function openStage(place: Place): Promise<Stage> {
   const jobs = await started.promise;
   const wake = await createWake(database, log);
   const keyring = createKeyring(Buffer.alloc(32, 1));
-  const engine: KeyedEngine = { kind: database.kind, db: database.db, jobs, wake, log, keyring, artifactsDir: null };
-  await loadPack(engine, await readPack(corePack), syncTimer);
-  const admin = await write(engine, async (tx) => {
+  const services: Services = { kind: database.kind, db: database.db, jobs, wake, log, keyring, artifactsDir: null };
+  await loadPack(services, await readPack(corePack), syncTimer);
+  const admin = await write(services, async (tx) => {
     await ensureDefaultPack(tx);
     return await ensureAdmin(tx);
   });
   await jobs.open(eventQueue);
   const runtimes = await rows<{ ref: string }>(
-    engine.db,
+    services.db,
     sql`select ref from attune.runtime where runtime_type = 'action'`,
   );
   for (const { ref } of runtimes) await jobs.open(runtimeQueue(ref));
   const session = openSession(admin);
-  await createTrigger(engine, session, { ref: "default.bench" });
-  await createRule(engine, session, { ref: "default.bench", trigger: "default.bench", action: "core.noop" });
-  const trigger = await findTrigger(engine.db, "default.bench");
+  await commit(services, createTrigger, session, { ref: "default.bench" });
+  await commit(services, createRule, session, { ref: "default.bench", trigger: "default.bench", action: "core.noop" });
+  const trigger = await findTrigger(services.db, "default.bench");
   if (!trigger) throw new Error("the trigger that was just made is not there");
-  const [server] = await rows<{ version: string }>(engine.db, sql`select current_setting('server_version') as version`);
+  const [server] = await rows<{ version: string }>(
+    services.db,
+    sql`select current_setting('server_version') as version`,
+  );
   return {
-    engine,
+    services,
     database,
     session,
     trigger,

@@ -5,7 +5,6 @@ import { fileURLToPath } from "node:url";
 import { sql } from "drizzle-orm";
 import { createAttempts } from "./access/attempts.ts";
 import { credentialOf } from "./access/cookie.ts";
-import { createKeyring, type KeyedEngine, type Keyring } from "./access/keyring.ts";
 import { createOrigins } from "./access/origin.ts";
 import { requireKeyring } from "./access/rotate.ts";
 import { openSession, type Session } from "./access/session.ts";
@@ -15,9 +14,10 @@ import { ensureDefaultPack, loadPack } from "./catalog/load.ts";
 import { type CheckedPack, readPack } from "./catalog/read.ts";
 import type { Config } from "./config.ts";
 import { type Database, openDatabase, rows } from "./db/client.ts";
-import { write } from "./db/engine.ts";
 import { eventQueue, type Jobs, runtimeQueue, startJobs } from "./db/jobs.ts";
 import { migrate } from "./db/migrate.ts";
+import type { Services } from "./db/services.ts";
+import { write } from "./db/tx.ts";
 import { createWake } from "./db/wake.ts";
 import { InvalidInputError, StartError } from "./errors.ts";
 import { startExecutor } from "./executor/run.ts";
@@ -29,6 +29,7 @@ import { armFault } from "./lib/fault.ts";
 import type { Log } from "./log.ts";
 import { createFeed, type Feed } from "./notifier/feed.ts";
 import { syncTimer } from "./rule/timer.ts";
+import { createKeyring, type Keyring } from "./secrecy/keyring.ts";
 import { startTimers } from "./sensor/timer.ts";
 import { findRuntimes } from "./worker/registry.ts";
 import { startWorker } from "./worker/run.ts";
@@ -77,20 +78,20 @@ async function start(config: Config, log: Log, stops: Stop[]): Promise<Omit<Serv
     ...(config.logStatements ? { onStatement: (text: string) => log.info({ sql: text }, "statement") } : {}),
   });
   stops.push(() => database.close());
-  const engine = await startEngine(config, database, log, stops);
-  const admin = await loadAll(engine, sources);
-  await openQueues(engine);
+  const services = await startServices(config, database, log, stops);
+  const admin = await loadAll(services, sources);
+  await openQueues(services);
 
   let api: Api | null = null;
   if (config.roles.has("api")) {
-    const feed = await createFeed(engine);
+    const feed = await createFeed(services);
     stops.push(() => feed.close());
-    const sessions = createSessions(engine.db, log);
+    const sessions = createSessions(services.db, log);
     stops.push(() => sessions.close(), followAccess(feed, sessions, log));
     const origins = createOrigins(config);
     const attempts = createAttempts();
     const graphql = createGraphQL({
-      engine,
+      services,
       feed,
       sessions,
       authenticate: authenticator(config, sessions, admin),
@@ -99,7 +100,7 @@ async function start(config: Config, log: Log, stops: Stop[]): Promise<Omit<Serv
       introspection: config.introspection,
     });
     api = await startApi({
-      engine,
+      services,
       host: config.host,
       port: config.port,
       origins,
@@ -110,10 +111,10 @@ async function start(config: Config, log: Log, stops: Stop[]): Promise<Omit<Serv
     });
     stops.push(api.close);
   }
-  if (config.roles.has("executor")) stops.push(startExecutor(engine, sweepMs).stop);
+  if (config.roles.has("executor")) stops.push(startExecutor(services, sweepMs).stop);
   if (config.roles.has("worker")) {
-    const worker = await startWorker(engine, {
-      runtimes: await findRuntimes(engine, config.actionBase["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"),
+    const worker = await startWorker(services, {
+      runtimes: await findRuntimes(services, config.actionBase["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"),
       slots: config.workerSlots,
       stopMs: config.workerStopMs,
       surroundings: {
@@ -124,8 +125,8 @@ async function start(config: Config, log: Log, stops: Stop[]): Promise<Omit<Serv
     });
     stops.push(worker.stop);
   }
-  if (config.roles.has("sensor")) stops.push(startTimers(engine).stop);
-  return { url: api?.url ?? null, greeting: await greet(config, engine, { admin, url: api?.url ?? null }) };
+  if (config.roles.has("sensor")) stops.push(startTimers(services).stop);
+  return { url: api?.url ?? null, greeting: await greet(config, services, { admin, url: api?.url ?? null }) };
 }
 
 /** Whatever changes what somebody may do is felt by every open session, in every process. Answers the way to stop. */
@@ -164,7 +165,7 @@ async function readPacks(config: Config): Promise<CheckedPack[]> {
   return sources;
 }
 
-async function startEngine(config: Config, database: Database, log: Log, stops: Stop[]): Promise<KeyedEngine> {
+async function startServices(config: Config, database: Database, log: Log, stops: Stop[]): Promise<Services> {
   const keyring = openKeyring(config);
   const started = Promise.withResolvers<Jobs>();
   await migrate(database, async () => {
@@ -199,23 +200,23 @@ function openKeyring(config: Config): Keyring {
   return createKeyring(Buffer.from(digits, "hex"), config.previousKeys);
 }
 
-async function loadAll(engine: KeyedEngine, sources: readonly CheckedPack[]): Promise<string> {
+async function loadAll(services: Services, sources: readonly CheckedPack[]): Promise<string> {
   for (const source of sources) {
     try {
-      await loadPack(engine, source, syncTimer);
+      await loadPack(services, source, syncTimer);
     } catch (cause) {
       if (!(cause instanceof InvalidInputError)) throw cause;
       throw new StartError(`The pack ${source.pack.ref} cannot be loaded: ${cause.message}`, { cause });
     }
   }
-  return await write(engine, async (tx) => {
+  return await write(services, async (tx) => {
     await ensureDefaultPack(tx);
     return await ensureAdmin(tx);
   });
 }
 
 /** Every queue is made known before the first transaction that uses it. */
-async function openQueues({ db, jobs }: KeyedEngine): Promise<void> {
+async function openQueues({ db, jobs }: Services): Promise<void> {
   await jobs.open(eventQueue);
   const runtimes = await rows<{ ref: string }>(db, sql`select ref from attune.runtime where runtime_type = 'action'`);
   for (const { ref } of runtimes) await jobs.open(runtimeQueue(ref));
@@ -230,27 +231,23 @@ function authenticator(config: Config, sessions: Sessions, admin: string) {
   };
 }
 
-async function greet(config: Config, engine: KeyedEngine, at: { admin: string; url: string | null }): Promise<string> {
+async function greet(config: Config, services: Services, at: { admin: string; url: string | null }): Promise<string> {
   const { admin, url } = at;
   if (url === null) return `attune runs as ${[...config.roles].join(", ")}.\n`;
-  if (config.databaseUrl === null) await writeCredentials(config, engine, { admin, url });
+  if (config.databaseUrl === null) await writeCredentials(config, services, { admin, url });
   if (!config.enableAuth)
     return `attune listens on ${url}\nAuthentication is off: whoever reaches this address may do everything.\n`;
-  const token = await write(engine, (tx) => createSignInToken(tx, admin));
+  const token = await write(services, (tx) => createSignInToken(tx, admin));
   return `attune listens on ${url}\nSign in (once, within 15 minutes): ${url}/sign-in#${token}\n`;
 }
 
 /** The local CLI's way in: an API token made once and used while it is valid. */
-async function writeCredentials(
-  config: Config,
-  engine: KeyedEngine,
-  at: { admin: string; url: string },
-): Promise<void> {
+async function writeCredentials(config: Config, services: Services, at: { admin: string; url: string }): Promise<void> {
   const file = join(config.dataDir, "credentials.json");
   mkdirSync(config.dataDir, { recursive: true });
   const kept = readCredentials(file);
-  const valid = kept !== null && (await findSession(engine.db, kept)) !== null;
-  const token = valid ? kept : await write(engine, (tx) => issueApiToken(tx, at.admin, "local cli"));
+  const valid = kept !== null && (await findSession(services.db, kept)) !== null;
+  const token = valid ? kept : await write(services, (tx) => issueApiToken(tx, at.admin, "local cli"));
   writeFileSync(file, `${JSON.stringify({ url: at.url, token })}\n`, { mode: 0o600 });
   chmodSync(file, 0o600);
 }

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
-import type { Tx } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import { everyGrant, holds, readGrants } from "./grants.ts";
 

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { z } from "zod";
 import { rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import { ForbiddenError, invalid, NotFoundError } from "../errors.ts";
 import { checkInput } from "../schema/input.ts";
 import { findHolder, isNarrowed, requireHeldOf } from "./credential.ts";
@@ -20,7 +20,7 @@ const fields = z.object({
  * InvalidInputError.
  */
 export async function createApiToken(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: { login: string | null; label: string; expiresAt: Date | null; permissionSetRefs: readonly string[] | null },
 ): Promise<{ id: bigint; value?: string }> {
@@ -28,15 +28,13 @@ export async function createApiToken(
     label: input.label,
     permissionSetRefs: input.permissionSetRefs && [...new Set(input.permissionSetRefs)],
   });
-  return await write(engine, async (tx) => {
-    const holder = await findHolder(tx.db, session, input.login);
-    await checkEnd(tx, session, input.expiresAt);
-    if (permissionSetRefs) await requireHeldSets(tx, session, permissionSetRefs);
-    else if (await isNarrowed(tx.db, session)) {
-      throw new ForbiddenError("Your own token is narrowed to permission sets: name those that the new one gets.");
-    } else await requireHeldOf(tx.db, session, holder);
-    return await insertApiToken(tx, holder.identity.id, { label, expiresAt: input.expiresAt, permissionSetRefs });
-  });
+  const holder = await findHolder(tx.db, session, input.login);
+  await checkEnd(tx, session, input.expiresAt);
+  if (permissionSetRefs) await requireHeldSets(tx, session, permissionSetRefs);
+  else if (await isNarrowed(tx.db, session)) {
+    throw new ForbiddenError("Your own token is narrowed to permission sets: name those that the new one gets.");
+  } else await requireHeldOf(tx.db, session, holder);
+  return await insertApiToken(tx, holder.identity.id, { label, expiresAt: input.expiresAt, permissionSetRefs });
 }
 
 async function checkEnd(tx: Tx, session: Session, expiresAt: Date | null): Promise<void> {
@@ -57,22 +55,20 @@ async function checkEnd(tx: Tx, session: Session, expiresAt: Date | null): Promi
  * Ends an API token for good: one's own, or with `identity:update` another's; one that is revoked stays so. Throws NotFoundError and
  * ForbiddenError.
  */
-export async function revokeApiToken(engine: Engine, session: Session, input: { id: bigint }): Promise<{ id: bigint }> {
-  return await write(engine, async (tx) => {
-    const [token] = await rows<{ login: string }>(
-      tx.db,
-      sql`select i.login from attune.token t join attune.identity i on i.id = t.identity
+export async function revokeApiToken(tx: Tx, session: Session, input: { id: bigint }): Promise<{ id: bigint }> {
+  const [token] = await rows<{ login: string }>(
+    tx.db,
+    sql`select i.login from attune.token t join attune.identity i on i.id = t.identity
         where t.id = ${String(input.id)}::bigint and t.kind = 'api' for update of t`,
-    );
-    if (!token) throw new NotFoundError("token", String(input.id));
-    await findHolder(tx.db, session, token.login).catch((error: unknown) => {
-      // Whose it is, nobody learns who may not know of the owner.
-      throw error instanceof NotFoundError ? new NotFoundError("token", String(input.id)) : error;
-    });
-    await tx.db.execute(
-      sql`update attune.token set revoked_at = now(), revoked_by = ${identityOf(session)}::bigint
-        where id = ${String(input.id)}::bigint and revoked_at is null`,
-    );
-    return { id: input.id };
+  );
+  if (!token) throw new NotFoundError("token", String(input.id));
+  await findHolder(tx.db, session, token.login).catch((error: unknown) => {
+    // Whose it is, nobody learns who may not know of the owner.
+    throw error instanceof NotFoundError ? new NotFoundError("token", String(input.id)) : error;
   });
+  await tx.db.execute(
+    sql`update attune.token set revoked_at = now(), revoked_by = ${identityOf(session)}::bigint
+        where id = ${String(input.id)}::bigint and revoked_at is null`,
+  );
+  return { id: input.id };
 }

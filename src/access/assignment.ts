@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import { NotFoundError } from "../errors.ts";
 import { checkInput } from "../schema/input.ts";
 import { keepAdministrator } from "./administrator.ts";
@@ -19,15 +19,13 @@ interface SetAssignment {
  * of the set. Throws NotFoundError and ForbiddenError.
  */
 export async function assignPermissionSet(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   { login, permissionSet }: SetAssignment,
 ): Promise<{ id: bigint }> {
-  return await write(engine, async (tx) => {
-    const identity = await lockIdentity(tx, session, { login, action: "update" });
-    await giveSets(tx, session, { identity: identity.id, refs: [permissionSet] });
-    return { id: BigInt(identity.id) };
-  });
+  const identity = await lockIdentity(tx, session, { login, action: "update" });
+  await giveSets(tx, session, { identity: identity.id, refs: [permissionSet] });
+  return { id: BigInt(identity.id) };
 }
 
 /**
@@ -35,21 +33,19 @@ export async function assignPermissionSet(
  * where nobody would be left who may do everything.
  */
 export async function unassignPermissionSet(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   { login, permissionSet }: SetAssignment,
 ): Promise<{ id: bigint }> {
-  return await write(engine, (tx) =>
-    keepAdministrator(tx, async () => {
-      const identity = await lockIdentity(tx, session, { login, action: "update" });
-      const set = await findAssignable(tx, session, permissionSet);
-      await tx.db.execute(
-        sql`delete from attune.permission_assignment
+  return await keepAdministrator(tx, async () => {
+    const identity = await lockIdentity(tx, session, { login, action: "update" });
+    const set = await findAssignable(tx, session, permissionSet);
+    await tx.db.execute(
+      sql`delete from attune.permission_assignment
           where identity = ${identity.id}::bigint and permission_set = ${set}::bigint`,
-      );
-      return { id: BigInt(identity.id) };
-    }),
-  );
+    );
+    return { id: BigInt(identity.id) };
+  });
 }
 
 interface RoleAssignment {
@@ -59,33 +55,25 @@ interface RoleAssignment {
 
 /** Gives an identity a role; one that has it keeps it. Throws NotFoundError, ForbiddenError (see `giveRoles`), InvalidInputError. */
 export async function assignRole(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   { login, ...input }: RoleAssignment,
 ): Promise<{ id: bigint }> {
   const role = checkInput(roleName, input.role, "role");
-  return await write(engine, async (tx) => {
-    const identity = await lockIdentity(tx, session, { login, action: "update" });
-    await giveRoles(tx, session, { identity: identity.id, roles: [role] });
-    return { id: BigInt(identity.id) };
-  });
+  const identity = await lockIdentity(tx, session, { login, action: "update" });
+  await giveRoles(tx, session, { identity: identity.id, roles: [role] });
+  return { id: BigInt(identity.id) };
 }
 
 /** Takes a role from an identity. Throws as `unassignPermissionSet`. */
-export async function unassignRole(
-  engine: Engine,
-  session: Session,
-  { login, role }: RoleAssignment,
-): Promise<{ id: bigint }> {
-  return await write(engine, (tx) =>
-    keepAdministrator(tx, async () => {
-      const identity = await lockIdentity(tx, session, { login, action: "update" });
-      await tx.db.execute(
-        sql`delete from attune.identity_role where identity = ${identity.id}::bigint and role = ${role}`,
-      );
-      return { id: BigInt(identity.id) };
-    }),
-  );
+export async function unassignRole(tx: Tx, session: Session, { login, role }: RoleAssignment): Promise<{ id: bigint }> {
+  return await keepAdministrator(tx, async () => {
+    const identity = await lockIdentity(tx, session, { login, action: "update" });
+    await tx.db.execute(
+      sql`delete from attune.identity_role where identity = ${identity.id}::bigint and role = ${role}`,
+    );
+    return { id: BigInt(identity.id) };
+  });
 }
 
 interface RoleSet {
@@ -98,37 +86,33 @@ interface RoleSet {
  * Throws NotFoundError, ForbiddenError, InvalidInputError.
  */
 export async function addPermissionSetToRole(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   { permissionSet, ...input }: RoleSet,
 ): Promise<{ id: bigint }> {
   const role = checkInput(roleName, input.role, "role");
-  return await write(engine, async (tx) => {
-    const set = await findAssignable(tx, session, permissionSet);
-    await requireHeldSets(tx, session, [permissionSet]);
-    await tx.db.execute(
-      sql`insert into attune.permission_set_role (permission_set, role) values (${set}::bigint, ${role})
+  const set = await findAssignable(tx, session, permissionSet);
+  await requireHeldSets(tx, session, [permissionSet]);
+  await tx.db.execute(
+    sql`insert into attune.permission_set_role (permission_set, role) values (${set}::bigint, ${role})
         on conflict do nothing`,
-    );
-    return { id: BigInt(set) };
-  });
+  );
+  return { id: BigInt(set) };
 }
 
 /** Takes a permission set from a role, and so from everybody who has it by that role. Throws as `unassignPermissionSet`. */
 export async function removePermissionSetFromRole(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   { role, permissionSet }: RoleSet,
 ): Promise<{ id: bigint }> {
-  return await write(engine, (tx) =>
-    keepAdministrator(tx, async () => {
-      const set = await findAssignable(tx, session, permissionSet);
-      await tx.db.execute(
-        sql`delete from attune.permission_set_role where permission_set = ${set}::bigint and role = ${role}`,
-      );
-      return { id: BigInt(set) };
-    }),
-  );
+  return await keepAdministrator(tx, async () => {
+    const set = await findAssignable(tx, session, permissionSet);
+    await tx.db.execute(
+      sql`delete from attune.permission_set_role where permission_set = ${set}::bigint and role = ${role}`,
+    );
+    return { id: BigInt(set) };
+  });
 }
 
 /** The set's id. Throws NotFoundError also where the session may not know of it, ForbiddenError. */

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { type Db, rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, ForbiddenError, invalid, NotFoundError, RateLimitedError } from "../errors.ts";
 import { checkInput } from "../schema/input.ts";
 import type { Attempts } from "./attempts.ts";
@@ -53,31 +53,48 @@ export async function isNarrowed(db: Db, session: Session): Promise<boolean> {
   return token?.narrowed === true;
 }
 
+/** A new password, hashed, with the hash that the old one had when it was checked. */
+interface PreparedPassword {
+  login: string | null;
+  passwordHash: string;
+  previousHash: string | null;
+}
+
 /**
- * Sets the password: one's own by the current one, where there is one; another's with `identity:update` and all that the other
- * holds. The identity's other sessions and its unused sign-in links end. Throws InvalidInputError, NotFoundError, ForbiddenError,
- * ConflictError (it was changed meanwhile) and RateLimitedError.
+ * Checks a new password, and one's own current one, and hashes it: both take too long for a transaction. Throws
+ * InvalidInputError, NotFoundError, ForbiddenError and RateLimitedError.
  */
-export async function setPassword(
-  engine: Engine,
+export async function prepareSetPassword(
+  db: Db,
   session: Session,
   input: { login: string | null; currentPassword: string | null; password: string; attempts: Attempts },
-): Promise<{ id: bigint }> {
+): Promise<PreparedPassword> {
   const password = checkInput(passwordText, input.password, "password");
-  const seen = await findHolder(engine.db, session, input.login);
-  if (seen.isOneself) await proveOneself(engine.db, session, { ...input, seen });
-  const hash = await hashPassword(password);
-  return await write(engine, async (tx) => {
-    const holder = await findHolder(tx.db, session, input.login, "for update");
-    const { id, login, passwordHash } = holder.identity;
-    if (passwordHash !== seen.identity.passwordHash) {
-      throw new ConflictError(`The password of "${login}" was changed meanwhile.`);
-    }
-    if (!holder.isOneself) await requireHeldOf(tx.db, session, holder);
-    await tx.db.execute(sql`update attune.identity set password_hash = ${hash} where id = ${id}::bigint`);
-    await endSessions(tx, session, id);
-    return { id: BigInt(id) };
-  });
+  const seen = await findHolder(db, session, input.login);
+  if (seen.isOneself) await proveOneself(db, session, { ...input, seen });
+  return {
+    login: input.login,
+    passwordHash: await hashPassword(password),
+    previousHash: seen.identity.passwordHash,
+  };
+}
+
+/**
+ * Sets the password: one's own, or another's with `identity:update` and all that the other holds. The identity's other sessions
+ * and its unused sign-in links end. Throws NotFoundError, ForbiddenError, and ConflictError if it was changed meanwhile.
+ */
+export async function setPassword(tx: Tx, session: Session, prepared: PreparedPassword): Promise<{ id: bigint }> {
+  const holder = await findHolder(tx.db, session, prepared.login, "for update");
+  const { id, login, passwordHash } = holder.identity;
+  if (passwordHash !== prepared.previousHash) {
+    throw new ConflictError(`The password of "${login}" was changed meanwhile.`);
+  }
+  if (!holder.isOneself) await requireHeldOf(tx.db, session, holder);
+  await tx.db.execute(
+    sql`update attune.identity set password_hash = ${prepared.passwordHash} where id = ${id}::bigint`,
+  );
+  await endSessions(tx, session, id);
+  return { id: BigInt(id) };
 }
 
 /** That whoever has the session is its identity: by the password; where there is none yet, by a token that is not narrowed. */

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
-import type { Tx } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import { hashOf } from "./sessions.ts";
 
 /** Beyond its execution's deadline nobody needs a token, whatever else fails to end it. */

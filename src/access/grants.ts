@@ -27,6 +27,15 @@ export const resources = [
 ] as const;
 export type Resource = (typeof resources)[number];
 
+/** A resource and an action, such as `rule:create`. */
+export type Permission = `${Resource}:${string}`;
+
+/** Splits a permission into its resource and its action. */
+export function readPermission(permission: Permission): [Resource, string] {
+  const [resource, action = ""] = permission.split(":");
+  return [resource as Resource, action]; // by its type
+}
+
 /** Which rows a grant is about; all that is given must hold. A row that cannot say so (an event has no owner) is not meant. */
 export interface Constraints {
   pack_refs?: string[] | undefined;
@@ -109,6 +118,12 @@ export function authorize(session: Session, resource: Resource, action: string, 
   if (may(session, resource, action, target)) return;
   const what = target.ref ? `${resource} "${target.ref}"` : `this ${resource}`;
   throw new ForbiddenError(`You may not ${action} the ${what}: it takes a grant of ${resource}:${action}.`);
+}
+
+/** Throws ForbiddenError unless the session may do one of these, such as `rule:create`, to anything at all. */
+export function authorizeAny(session: Session, permissions: readonly Permission[]): void {
+  const allowed = permissions.some((permission) => may(session, ...readPermission(permission)));
+  if (!allowed) throw new ForbiddenError(`You may not do this: it takes a grant of ${permissions.join(" or ")}.`);
 }
 
 /**

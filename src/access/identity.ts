@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { z } from "zod";
 import { type Db, rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, NotFoundError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { checkInput } from "../schema/input.ts";
@@ -32,12 +32,21 @@ const targetOfIdentity = ({ id, login }: { id: string; login: string }): Target 
   ownerId: BigInt(id),
 });
 
+/** A new identity that has been checked; its password is hashed already. */
+export interface PreparedIdentity {
+  login: string;
+  displayName: string | null;
+  passwordHash: string | null;
+  attributes: string;
+  roles: readonly string[];
+  permissionSets: readonly string[];
+}
+
 /**
- * Makes an identity; without a password it signs in by links and tokens only. Throws InvalidInputError, ConflictError (the login is
- * taken), NotFoundError (a set), ForbiddenError (also for a grant that the session does not hold itself).
+ * Checks a new identity and hashes its password, which takes too long for a transaction. Throws InvalidInputError and
+ * ForbiddenError.
  */
-export async function createIdentity(
-  engine: Engine,
+export async function prepareIdentity(
   session: Session,
   input: {
     login: string;
@@ -47,7 +56,7 @@ export async function createIdentity(
     roles: readonly string[];
     permissionSets: readonly string[];
   },
-): Promise<{ id: bigint }> {
+): Promise<PreparedIdentity> {
   const { login, password, roles, permissionSets, ...texts } = checkInput(newIdentity, {
     ...input,
     roles: [...new Set(input.roles)],
@@ -55,19 +64,26 @@ export async function createIdentity(
   });
   const attributes = storableJson(input.attributes, "attributes", 64 * 1024);
   authorize(session, "identity", "create", { ref: login });
-  const hash = password === null ? null : await hashPassword(password);
-  return await write(engine, async (tx) => {
-    const [made] = await rows<{ id: string }>(
-      tx.db,
-      sql`insert into attune.identity (login, display_name, password_hash, attributes)
-        values (${login}, ${texts.displayName}, ${hash}, ${attributes}::text::jsonb)
+  const passwordHash = password === null ? null : await hashPassword(password);
+  return { login, ...texts, passwordHash, attributes, roles, permissionSets };
+}
+
+/**
+ * Creates an identity; without a password it signs in by links and tokens only. Throws ConflictError (the login is taken),
+ * NotFoundError (a permission set), ForbiddenError (also for a grant that the session does not hold itself).
+ */
+export async function createIdentity(tx: Tx, session: Session, prepared: PreparedIdentity): Promise<{ id: bigint }> {
+  const { login, displayName, passwordHash, attributes, roles, permissionSets } = prepared;
+  const [made] = await rows<{ id: string }>(
+    tx.db,
+    sql`insert into attune.identity (login, display_name, password_hash, attributes)
+        values (${login}, ${displayName}, ${passwordHash}, ${attributes}::text::jsonb)
         on conflict (login) do nothing returning id::text`,
-    );
-    if (!made) throw new ConflictError(`There is an identity "${login}" already.`);
-    if (permissionSets.length > 0) await giveSets(tx, session, { identity: made.id, refs: permissionSets });
-    if (roles.length > 0) await giveRoles(tx, session, { identity: made.id, roles });
-    return { id: BigInt(made.id) };
-  });
+  );
+  if (!made) throw new ConflictError(`There is an identity "${login}" already.`);
+  if (permissionSets.length > 0) await giveSets(tx, session, { identity: made.id, refs: permissionSets });
+  if (roles.length > 0) await giveRoles(tx, session, { identity: made.id, roles });
+  return { id: BigInt(made.id) };
 }
 
 /**
@@ -76,7 +92,7 @@ export async function createIdentity(
  * everything, and when it has changed since `expectedUpdated`.
  */
 export async function updateIdentity(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: {
     login: string;
@@ -85,25 +101,23 @@ export async function updateIdentity(
   },
 ): Promise<{ id: bigint }> {
   const { patch } = input;
-  return await write(engine, (tx) =>
-    keepAdministrator(tx, async () => {
-      const stored = await lockIdentity(tx, session, { login: input.login, action: "update" });
-      if (input.expectedUpdated && input.expectedUpdated.getTime() !== new Date(stored.updated).getTime()) {
-        throw new ConflictError(`The identity "${input.login}" was changed at ${stored.updated}: read it again.`);
-      }
-      const named = defined({ displayName: checkInput(displayName.optional(), patch.displayName, "displayName") });
-      const attributes = patch.attributes ? storableJson(patch.attributes, "attributes", 64 * 1024) : null;
-      const frozen = patch.frozen ?? null;
-      if (frozen && BigInt(stored.id) === session.identityId) throw new ConflictError("Nobody freezes themselves.");
-      if (Object.keys(named).length === 0 && attributes === null && frozen === null) return { id: BigInt(stored.id) };
-      const next = { ...stored, ...named };
-      await tx.db.execute(
-        sql`update attune.identity set display_name = ${next.displayName}, frozen = coalesce(${frozen}::boolean, frozen),
+  return await keepAdministrator(tx, async () => {
+    const stored = await lockIdentity(tx, session, { login: input.login, action: "update" });
+    if (input.expectedUpdated && input.expectedUpdated.getTime() !== new Date(stored.updated).getTime()) {
+      throw new ConflictError(`The identity "${input.login}" was changed at ${stored.updated}: read it again.`);
+    }
+    const named = defined({ displayName: checkInput(displayName.optional(), patch.displayName, "displayName") });
+    const attributes = patch.attributes ? storableJson(patch.attributes, "attributes", 64 * 1024) : null;
+    const frozen = patch.frozen ?? null;
+    if (frozen && BigInt(stored.id) === session.identityId) throw new ConflictError("Nobody freezes themselves.");
+    if (Object.keys(named).length === 0 && attributes === null && frozen === null) return { id: BigInt(stored.id) };
+    const next = { ...stored, ...named };
+    await tx.db.execute(
+      sql`update attune.identity set display_name = ${next.displayName}, frozen = coalesce(${frozen}::boolean, frozen),
           attributes = coalesce(${attributes}::text::jsonb, attributes) where id = ${stored.id}::bigint`,
-      );
-      return { id: BigInt(stored.id) };
-    }),
-  );
+    );
+    return { id: BigInt(stored.id) };
+  });
 }
 
 /**
@@ -111,18 +125,16 @@ export async function updateIdentity(
  * for the last who may do everything, and for one that owns keys.
  */
 export async function deleteIdentity(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: { login: string },
 ): Promise<{ id: bigint; login: string }> {
-  return await write(engine, (tx) =>
-    keepAdministrator(tx, async () => {
-      const stored = await lockIdentity(tx, session, { login: input.login, action: "delete" });
-      if (BigInt(stored.id) === session.identityId) throw new ConflictError("Nobody deletes themselves.");
-      await tx.db.execute(sql`delete from attune.identity where id = ${stored.id}::bigint`);
-      return { id: BigInt(stored.id), login: input.login };
-    }),
-  );
+  return await keepAdministrator(tx, async () => {
+    const stored = await lockIdentity(tx, session, { login: input.login, action: "delete" });
+    if (BigInt(stored.id) === session.identityId) throw new ConflictError("Nobody deletes themselves.");
+    await tx.db.execute(sql`delete from attune.identity where id = ${stored.id}::bigint`);
+    return { id: BigInt(stored.id), login: input.login };
+  });
 }
 
 /** An identity as the verbs see it. */

@@ -1,13 +1,12 @@
 import { sql } from "drizzle-orm";
 import { z } from "zod";
 import { rows } from "../db/client.ts";
-import { type Tx, write } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, invalid, NotFoundError } from "../errors.ts";
 import { checkInput } from "../schema/input.ts";
 import { storableJson } from "../schema/storable.ts";
 import { recordAudit } from "./audit.ts";
 import { authorize, may, type Target } from "./grants.ts";
-import type { KeyedEngine, Keyring } from "./keyring.ts";
 import type { Session } from "./session.ts";
 
 /** What can own a key. */
@@ -67,88 +66,83 @@ export interface SetKeyInput {
  * Stores a key: makes it, or gives the one of that owner and name this value. Throws InvalidInputError, NotFoundError (the
  * owner; the key, when `expectedUpdated` is given), ForbiddenError, and ConflictError when it has changed since `expectedUpdated`.
  */
-export async function setKey(engine: KeyedEngine, session: Session, input: SetKeyInput): Promise<{ id: bigint }> {
+export async function setKey(tx: Tx, session: Session, input: SetKeyInput): Promise<{ id: bigint }> {
   const { name, value } = checkInput(keyInput, { name: input.name, value: input.value });
   storableJson(value, "value", longestValue);
   const { type, ref: ownerRef } = readOwner(input.owner);
   const ref = type === "system" ? `system.${name}` : `${type}.${ownerRef}.${name}`;
-  const stored = input.encrypted
-    ? { hash: engine.keyring.id, value: engine.keyring.seal(value) }
-    : { hash: null, value };
-  return await write(engine, async (tx) => {
-    const known = await findKey(tx, ref);
-    if (known) {
-      authorizeKey(session, "update", known);
-      if (input.expectedUpdated && input.expectedUpdated.getTime() !== new Date(known.updated).getTime()) {
-        throw new ConflictError(`The key "${ref}" was changed at ${known.updated}: look at it again.`);
-      }
-      await tx.db.execute(
-        sql`update attune.key set value = ${stored.value}, encrypted = ${input.encrypted}, encryption_key_hash = ${stored.hash}
-          where id = ${known.id}::bigint`,
-      );
-      return { id: BigInt(known.id) };
+  const stored = input.encrypted ? { hash: tx.keyring.id, value: tx.keyring.seal(value) } : { hash: null, value };
+  const known = await findKey(tx, ref);
+  if (known) {
+    authorizeKey(session, "update", known);
+    if (input.expectedUpdated && input.expectedUpdated.getTime() !== new Date(known.updated).getTime()) {
+      throw new ConflictError(`The key "${ref}" was changed at ${known.updated}: look at it again.`);
     }
-    const ownerId = type === "system" ? null : await findOwner(tx, type, ownerRef);
-    const ownerIdentity = type === "identity" ? ownerId : null;
-    authorizeKey(session, "create", { ref, ownerType: type, owner: ownerRef, ownerIdentity });
-    if (type !== "system" && ownerId === null) throw new NotFoundError(type, ownerRef);
-    if (input.expectedUpdated) throw new NotFoundError("key", ref);
-    const own = (of: OwnerType) => (of === type ? ownerId : null);
-    const [made] = await rows<{ id: string }>(
-      tx.db,
-      sql`insert into attune.key (ref, owner_type, owner, owner_identity, owner_pack, owner_action, owner_sensor, name, encrypted,
+    await tx.db.execute(
+      sql`update attune.key set value = ${stored.value}, encrypted = ${input.encrypted}, encryption_key_hash = ${stored.hash}
+          where id = ${known.id}::bigint`,
+    );
+    return { id: BigInt(known.id) };
+  }
+  const ownerId = type === "system" ? null : await findOwner(tx, type, ownerRef);
+  const ownerIdentity = type === "identity" ? ownerId : null;
+  authorizeKey(session, "create", { ref, ownerType: type, owner: ownerRef, ownerIdentity });
+  if (type !== "system" && ownerId === null) throw new NotFoundError(type, ownerRef);
+  if (input.expectedUpdated) throw new NotFoundError("key", ref);
+  const own = (of: OwnerType) => (of === type ? ownerId : null);
+  const [made] = await rows<{ id: string }>(
+    tx.db,
+    sql`insert into attune.key (ref, owner_type, owner, owner_identity, owner_pack, owner_action, owner_sensor, name, encrypted,
           encryption_key_hash, value)
         values ('', ${type}::attune.owner_type, '', ${own("identity")}::bigint, ${own("pack")}::bigint, ${own("action")}::bigint,
           ${own("sensor")}::bigint, ${name}, ${input.encrypted}, ${stored.hash}, ${stored.value})
         on conflict (owner_type, owner, name) do nothing returning id::text`,
-    );
-    if (!made) throw new ConflictError(`Somebody else made the key "${ref}" at the same moment: look at it first.`);
-    return { id: BigInt(made.id) };
-  });
+  );
+  if (!made) throw new ConflictError(`Somebody else made the key "${ref}" at the same moment: look at it first.`);
+  return { id: BigInt(made.id) };
 }
 
 /** Deletes a key. Throws NotFoundError (also where the session may not know of it), ForbiddenError. */
 export async function deleteKey(
-  engine: KeyedEngine,
+  tx: Tx,
   session: Session,
   input: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  return await write(engine, async (tx) => {
-    const { id } = await lockKey(tx, session, { ref: input.ref, action: "delete" });
-    await tx.db.execute(sql`delete from attune.key where id = ${id}::bigint`);
-    return { id: BigInt(id), ref: input.ref };
-  });
+  const { id } = await lockKey(tx, session, { ref: input.ref, action: "delete" });
+  await tx.db.execute(sql`delete from attune.key where id = ${id}::bigint`);
+  return { id: BigInt(id), ref: input.ref };
 }
 
 /**
- * Gives a key's value, after an entry of the audit trail has committed that says who was given it. Throws NotFoundError (also where the
- * session may not know of it), ForbiddenError, and ConflictError when it was encrypted with a key that this process lacks.
+ * Returns a key's value, and writes an entry of the audit trail that says who got it: the caller hands the value on only after the
+ * commit. Throws NotFoundError (also where the session may not know of it), ForbiddenError, and ConflictError when it was
+ * encrypted with a key that this process lacks.
  */
 export async function revealKey(
-  engine: KeyedEngine,
+  tx: Tx,
   session: Session,
   input: { ref: string; request: { ip: string | null; requestId: string } },
 ): Promise<{ id: bigint; value: string }> {
-  const { id, encrypted, value } = await write(engine, async (tx) => {
-    const key = await lockKey(tx, session, { ref: input.ref, action: "reveal" });
-    await recordAudit(tx.db, {
-      category: "reveal",
-      eventType: "revealKey",
-      outcome: "success",
-      session,
-      ...input.request,
-      resourceType: "key",
-      resourceRef: key.ref,
-      details: null,
-    });
-    return { ...key, id: BigInt(key.id) };
+  const { id, ref, encrypted, value } = await lockKey(tx, session, { ref: input.ref, action: "reveal" });
+  await recordAudit(tx.db, {
+    category: "reveal",
+    eventType: "revealKey",
+    outcome: "success",
+    session,
+    ...input.request,
+    resourceType: "key",
+    resourceRef: ref,
+    details: null,
   });
-  if (!encrypted) return { id, value };
+  return { id: BigInt(id), value: encrypted ? open(tx, ref, value) : value };
+}
+
+function open({ keyring }: Tx, ref: string, value: string): string {
   try {
-    return { id, value: engine.keyring.open(value) };
+    return keyring.open(value);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new ConflictError(`The key "${input.ref}" cannot be decrypted: ${reason}.`, { cause });
+    throw new ConflictError(`The key "${ref}" cannot be decrypted: ${reason}.`, { cause });
   }
 }
 
@@ -208,11 +202,10 @@ async function findOwner(tx: Tx, type: keyof typeof owners, ref: string): Promis
 
 /** Stores a secret of a pack, encrypted, in place of one of the same name; answers its ref, which is no secret. */
 export async function storePackSecret(
-  tx: Tx,
-  keyring: Keyring,
+  { db, keyring }: Tx,
   secret: { pack: string; packRef: string; name: string; value: string },
 ): Promise<string> {
-  await tx.db.execute(
+  await db.execute(
     sql`insert into attune.key (ref, owner_type, owner, owner_pack, name, encrypted, encryption_key_hash, value)
       values ('', 'pack', '', ${secret.pack}::bigint, ${secret.name}, true, ${keyring.id}, ${keyring.seal(secret.value)})
       on conflict (owner_type, owner, name) do update

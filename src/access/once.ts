@@ -1,7 +1,7 @@
 import { createHmac } from "node:crypto";
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
-import type { Tx } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, invalid } from "../errors.ts";
 import { identityOf, type Session } from "./session.ts";
 

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { z } from "zod";
 import { anyOf, rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, NotFoundError } from "../errors.ts";
 import type { Json } from "../lib/json.ts";
 import { checkInput, componentRef } from "../schema/input.ts";
@@ -33,7 +33,7 @@ function checkGrants(given: unknown): { grants: Grant[]; text: string } {
  * ConflictError (the ref is taken), ForbiddenError (a grant that the session does not hold).
  */
 export async function createPermissionSet(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: PermissionSetFields & { ref: string },
 ): Promise<{ id: bigint }> {
@@ -45,19 +45,17 @@ export async function createPermissionSet(
   });
   const { grants, text } = checkGrants(input.grants ?? []);
   requireHeld(session, grants);
-  return await write(engine, async (tx) => {
-    const packRef = ref.slice(0, ref.indexOf("."));
-    const packs = await rows(tx.db, sql`select from attune.pack where ref = ${packRef}`);
-    if (packs.length === 0) throw new NotFoundError("pack", packRef);
-    const [made] = await rows<{ id: string }>(
-      tx.db,
-      sql`insert into attune.permission_set (ref, pack_ref, label, description, grants)
+  const packRef = ref.slice(0, ref.indexOf("."));
+  const packs = await rows(tx.db, sql`select from attune.pack where ref = ${packRef}`);
+  if (packs.length === 0) throw new NotFoundError("pack", packRef);
+  const [made] = await rows<{ id: string }>(
+    tx.db,
+    sql`insert into attune.permission_set (ref, pack_ref, label, description, grants)
         values (${ref}, ${packRef}, ${label}, ${description}, ${text}::text::jsonb)
         on conflict (ref) do nothing returning id::text`,
-    );
-    if (!made) throw new ConflictError(`There is a permission set "${ref}" already.`);
-    return { id: BigInt(made.id) };
-  });
+  );
+  if (!made) throw new ConflictError(`There is a permission set "${ref}" already.`);
+  return { id: BigInt(made.id) };
 }
 
 /**
@@ -66,29 +64,27 @@ export async function createPermissionSet(
  * nobody would be left who may do everything.
  */
 export async function updatePermissionSet(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: { ref: string; expectedUpdated: Date | null; patch: PermissionSetFields },
 ): Promise<{ id: bigint }> {
   const { label, description, grants } = input.patch;
-  return await write(engine, (tx) =>
-    keepAdministrator(tx, async () => {
-      const stored = await lockSet(tx, session, { ref: input.ref, action: "update" });
-      if (input.expectedUpdated && input.expectedUpdated.getTime() !== new Date(stored.updated).getTime()) {
-        throw new ConflictError(`The permission set "${input.ref}" was changed at ${stored.updated}: read it again.`);
-      }
-      const checked = checkInput(texts.partial(), { label, description });
-      const given = grants ? checkGrants(grants) : null;
-      if (given) requireHeld(session, given.grants);
-      if (checked.label === undefined && checked.description === undefined && !given) return { id: BigInt(stored.id) };
-      const next = { ...stored, ...defined(checked) };
-      await tx.db.execute(
-        sql`update attune.permission_set set label = ${next.label}, description = ${next.description},
+  return await keepAdministrator(tx, async () => {
+    const stored = await lockSet(tx, session, { ref: input.ref, action: "update" });
+    if (input.expectedUpdated && input.expectedUpdated.getTime() !== new Date(stored.updated).getTime()) {
+      throw new ConflictError(`The permission set "${input.ref}" was changed at ${stored.updated}: read it again.`);
+    }
+    const checked = checkInput(texts.partial(), { label, description });
+    const given = grants ? checkGrants(grants) : null;
+    if (given) requireHeld(session, given.grants);
+    if (checked.label === undefined && checked.description === undefined && !given) return { id: BigInt(stored.id) };
+    const next = { ...stored, ...defined(checked) };
+    await tx.db.execute(
+      sql`update attune.permission_set set label = ${next.label}, description = ${next.description},
           grants = coalesce(${given?.text ?? null}::text::jsonb, grants) where id = ${stored.id}::bigint`,
-      );
-      return { id: BigInt(stored.id) };
-    }),
-  );
+    );
+    return { id: BigInt(stored.id) };
+  });
 }
 
 /** The fields that are given, null included. */
@@ -98,17 +94,15 @@ export function defined<T extends object>(fields: T): Partial<T> {
 
 /** Deletes a set that people made, from whoever has it too. Throws as `updatePermissionSet`. */
 export async function deletePermissionSet(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  return await write(engine, (tx) =>
-    keepAdministrator(tx, async () => {
-      const stored = await lockSet(tx, session, { ref: input.ref, action: "delete" });
-      await tx.db.execute(sql`delete from attune.permission_set where id = ${stored.id}::bigint`);
-      return { id: BigInt(stored.id), ref: input.ref };
-    }),
-  );
+  return await keepAdministrator(tx, async () => {
+    const stored = await lockSet(tx, session, { ref: input.ref, action: "delete" });
+    await tx.db.execute(sql`delete from attune.permission_set where id = ${stored.id}::bigint`);
+    return { id: BigInt(stored.id), ref: input.ref };
+  });
 }
 
 interface StoredSet {

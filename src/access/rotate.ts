@@ -1,9 +1,10 @@
 import { type SQL, sql } from "drizzle-orm";
 import { type Db, rows } from "../db/client.ts";
-import { write } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
+import { write } from "../db/tx.ts";
 import { StartError } from "../errors.ts";
+import type { Keyring } from "../secrecy/keyring.ts";
 import { authorize } from "./grants.ts";
-import type { KeyedEngine, Keyring } from "./keyring.ts";
 import type { Session } from "./session.ts";
 
 const batchSize = 200;
@@ -15,16 +16,16 @@ const maxBatches = 100;
  * whatever interrupts it loses nothing and the next call goes on. `complete`: nothing under an older key is left. Throws ForbiddenError.
  */
 export async function rotateEncryptionKey(
-  engine: KeyedEngine,
+  services: Services,
   session: Session,
 ): Promise<{ keys: number; secrets: number; complete: boolean }> {
   authorize(session, "key", "rotate", {});
-  const { keyring } = engine;
+  const { keyring } = services;
   let batches = 0;
   const rewrite = async (next: (after: string) => SQL, store: (input: string) => SQL): Promise<number> => {
     let count = 0;
     for (let after = "0"; batches < maxBatches; batches += 1) {
-      const done = await write(engine, async (tx) => {
+      const done = await write(services, async (tx) => {
         const found = await rows<{ id: string; value: string }>(tx.db, next(after));
         const sealed = found.map(({ id, value }) => ({ id, value: keyring.seal(keyring.open(value)) }));
         if (sealed.length > 0) await tx.db.execute(store(JSON.stringify(sealed)));

@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
+import { type Tx, write } from "../db/tx.ts";
 import { ConflictError, RateLimitedError, UnauthenticatedError } from "../errors.ts";
 import { type AttemptKey, type Attempts, addressName } from "./attempts.ts";
 import { recordAudit } from "./audit.ts";
@@ -37,14 +38,14 @@ type Verdict = { identity: string } | { refused: string };
  * was wrong, and RateLimitedError after too many failures of the login or from the address. Both ways are in the audit trail.
  */
 export async function signIn(
-  engine: Engine,
+  services: Services,
   input: { login: string; password: string },
   options: SignInOptions,
 ): Promise<SignedIn> {
   const login = loginName.safeParse(input.login).data ?? null;
   const request = { way: "signIn", login } as const;
-  const succeeded = await count(engine, request, options, [{ kind: "login", name: login ?? "" }]);
-  const checked = await checkPassword(engine, login, input.password);
+  const succeeded = await count(services, request, options, [{ kind: "login", name: login ?? "" }]);
+  const checked = await checkPassword(services, login, input.password);
   const verdict = async (tx: Tx): Promise<Verdict> => {
     if ("refused" in checked) return checked;
     // Hashing takes a while: the password may have been changed meanwhile.
@@ -54,19 +55,19 @@ export async function signIn(
     );
     return still ? checked : { refused: "the password is wrong" };
   };
-  const signedIn = await conclude(engine, request, options, verdict);
+  const signedIn = await conclude(services, request, options, verdict);
   if (!signedIn) throw new UnauthenticatedError("The login or the password is wrong.");
   succeeded();
   return signedIn;
 }
 
 async function checkPassword(
-  engine: Engine,
+  services: Services,
   login: string | null,
   password: string,
 ): Promise<{ identity: string; hash: string } | { refused: string }> {
   const [found] = await rows<{ id: string; hash: string | null; frozen: boolean }>(
-    engine.db,
+    services.db,
     sql`select id::text, password_hash as "hash", frozen from attune.identity where login = ${login}`,
   );
   const right = await verifyPassword(password, found?.hash ?? null);
@@ -78,13 +79,13 @@ async function checkPassword(
 
 /** Exchanges a sign-in token, once, for a session of 30 days. Throws as `signIn`, for a token that is used, old or unknown. */
 export async function signInByLink(
-  engine: Engine,
+  services: Services,
   input: { token: string },
   options: SignInOptions,
 ): Promise<SignedIn> {
   const request = { way: "signInByLink", login: null } as const;
-  const succeeded = await count(engine, request, options, []);
-  const signedIn = await conclude(engine, request, options, async (tx) => {
+  const succeeded = await count(services, request, options, []);
+  const signedIn = await conclude(services, request, options, async (tx) => {
     const [used] = await rows<{ identity: string }>(
       tx.db,
       sql`update attune.token t set revoked_at = now(), last_used_at = now() from attune.identity i
@@ -102,7 +103,7 @@ export async function signInByLink(
 
 /** Counts the attempt; answers what to call when it was a good one. Throws RateLimitedError, the first of a wait being audited. */
 async function count(
-  engine: Engine,
+  services: Services,
   request: Request,
   options: SignInOptions,
   keys: readonly AttemptKey[],
@@ -111,19 +112,19 @@ async function count(
   if (attempt.allowed) return attempt.succeeded;
   // One entry says it: the nameless must not fill the trail.
   if (attempt.first) {
-    await write(apart(engine), (tx) => audit(tx, request, options, { refused: "too many attempts have failed" }));
+    await write(services, (tx) => audit(tx, request, options, { refused: "too many attempts have failed" }));
   }
   throw new RateLimitedError(attempt.retryAfterSeconds);
 }
 
 /** Begins the session and writes both it and what the trail says of it, or why there is none (then null). */
 async function conclude(
-  engine: Engine,
+  services: Services,
   request: Request,
   options: SignInOptions,
   decide: (tx: Tx) => Promise<Verdict>,
 ): Promise<SignedIn | null> {
-  return await write(apart(engine), async (tx) => {
+  return await write(services, async (tx) => {
     const verdict = await decide(tx);
     const token = "identity" in verdict ? await createSessionToken(tx, verdict.identity) : null;
     const session = token && (await findSession(tx.db, token.value));
@@ -132,9 +133,6 @@ async function conclude(
     return token && session ? { ...token, session } : null;
   });
 }
-
-/** A mutation's own entry and idempotency key belong to what it does; this is told in its own words. */
-const apart = (engine: Engine): Engine => ({ ...engine, request: null });
 
 async function audit(
   tx: Tx,
@@ -159,21 +157,19 @@ async function audit(
 
 /** Ends the session, or all sessions of its identity that began by signing in. Throws ConflictError for a token of another kind. */
 export async function signOut(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   { everywhere }: { everywhere: boolean },
 ): Promise<{ ended: number }> {
   if (session.kind !== "session") {
     throw new ConflictError("Only a session that began by signing in ends by signing out: tokens are revoked.");
   }
-  return await write(engine, async (tx) => {
-    const ended = await rows(
-      tx.db,
-      sql`update attune.token set revoked_at = now(), revoked_by = ${identityOf(session)}::bigint
+  const ended = await rows(
+    tx.db,
+    sql`update attune.token set revoked_at = now(), revoked_by = ${identityOf(session)}::bigint
         where kind = 'session' and revoked_at is null and identity = ${identityOf(session)}::bigint
           and (${everywhere} or id = ${String(session.tokenId)}::bigint)
           and expires_at > now() returning id`,
-    );
-    return { ended: ended.length };
-  });
+  );
+  return { ended: ended.length };
 }

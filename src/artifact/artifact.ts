@@ -3,7 +3,7 @@ import { z } from "zod";
 import { authorize, authorizeFound } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, invalid, NotFoundError } from "../errors.ts";
 import { checkInput } from "../schema/input.ts";
 import {
@@ -43,20 +43,18 @@ const newArtifact = z.object({
  * owner has one of that ref).
  */
 export async function createArtifact(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: Place & ArtifactFields & { type: ArtifactType; contentType?: string | null | undefined },
 ): Promise<{ id: bigint }> {
   const { ref, type, contentType: of = null, ...place } = checkInput(newArtifact, input);
   const fields = checkInput(artifactFields, input);
   checkUrl(type, fields.url, true);
-  return await write(engine, async (tx) => {
-    const owner = await findOwner(tx.db, place);
-    authorize(session, "artifact", "create", { ref, ownerId: owner.id });
-    const id = await insertArtifact(tx, { ref, ...owner, type, contentType: of, fields });
-    if (id === null) throw new ConflictError(`There is an artifact "${ref}" of that owner already.`);
-    return { id };
-  });
+  const owner = await findOwner(tx.db, place);
+  authorize(session, "artifact", "create", { ref, ownerId: owner.id });
+  const id = await insertArtifact(tx, { ref, ...owner, type, contentType: of, fields });
+  if (id === null) throw new ConflictError(`There is an artifact "${ref}" of that owner already.`);
+  return { id };
 }
 
 interface Insert extends Owner {
@@ -86,66 +84,58 @@ export async function insertArtifact(tx: Tx, { ref, type, fields, ...made }: Ins
  * ConflictError when `expectedUpdated` is given and the artifact has changed since.
  */
 export async function updateArtifact(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: { id: bigint; expectedUpdated?: Date | null | undefined; patch: ArtifactFields },
 ): Promise<{ id: bigint }> {
   const patch = checkInput(artifactFields, input.patch);
-  return await write(engine, async (tx) => {
-    const stored = await lockArtifact(tx, session, { id: input.id, doing: "update" });
-    checkUrl(stored.type, patch.url, false);
-    if (input.expectedUpdated && input.expectedUpdated.getTime() !== new Date(stored.updated).getTime()) {
-      throw new ConflictError(`The artifact "${stored.ref}" was changed at ${stored.updated}: read it again.`);
-    }
-    if (Object.values(patch).every((value) => value === undefined)) return { id: input.id };
-    const data = patch.url ? JSON.stringify({ url: patch.url }) : null;
-    await tx.db.execute(
-      sql`update attune.artifact set name = ${patch.name === undefined ? sql`name` : patch.name},
+  const stored = await lockArtifact(tx, session, { id: input.id, doing: "update" });
+  checkUrl(stored.type, patch.url, false);
+  if (input.expectedUpdated && input.expectedUpdated.getTime() !== new Date(stored.updated).getTime()) {
+    throw new ConflictError(`The artifact "${stored.ref}" was changed at ${stored.updated}: read it again.`);
+  }
+  if (Object.values(patch).every((value) => value === undefined)) return { id: input.id };
+  const data = patch.url ? JSON.stringify({ url: patch.url }) : null;
+  await tx.db.execute(
+    sql`update attune.artifact set name = ${patch.name === undefined ? sql`name` : patch.name},
           description = ${patch.description === undefined ? sql`description` : patch.description},
           visibility = coalesce(${patch.visibility ?? null}::attune.visibility, visibility),
           retention = coalesce(${patch.retention ?? null}::attune.artifact_retention, retention),
           retention_limit = coalesce(${patch.retentionLimit ?? null}::int, retention_limit),
           data = coalesce(${data}::text::jsonb, data)
         where id = ${String(input.id)}::bigint`,
-    );
-    return { id: input.id };
-  });
+  );
+  return { id: input.id };
 }
 
-/** Deletes an artifact with all its versions. Throws NotFoundError, ForbiddenError. */
+/** Deletes an artifact with all its versions; their files go after the commit. Throws NotFoundError, ForbiddenError. */
 export async function deleteArtifact(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: { id: bigint },
 ): Promise<{ id: bigint; ref: string }> {
-  const files: string[] = [];
-  const deleted = await write(engine, async (tx) => {
-    const { ref, ...stored } = await lockArtifact(tx, session, { id: input.id, doing: "delete" });
-    const versions = await rows<{ key: string }>(
-      tx.db,
-      sql`delete from attune.artifact_version where artifact = ${stored.id}::bigint returning storage_key as key`,
-    );
-    await tx.db.execute(sql`delete from attune.artifact where id = ${stored.id}::bigint`);
-    files.push(...versions.map(({ key }) => key));
-    return { id: input.id, ref };
-  });
-  await removeFiles(engine, files);
-  return deleted;
+  const { ref, ...stored } = await lockArtifact(tx, session, { id: input.id, doing: "delete" });
+  const versions = await rows<{ key: string | null }>(
+    tx.db,
+    sql`delete from attune.artifact_version where artifact = ${stored.id}::bigint returning storage_key as key`,
+  );
+  await tx.db.execute(sql`delete from attune.artifact where id = ${stored.id}::bigint`);
+  const files = versions.flatMap(({ key }) => key ?? []);
+  tx.afterCommit(() => removeFiles(tx, files));
+  return { id: input.id, ref };
 }
 
 /** Notes how far something is; the newest entries are kept. Throws NotFoundError, ForbiddenError, InvalidInputError. */
 export async function appendProgress(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: { id: bigint } & Partial<ProgressEntry>,
 ): Promise<{ id: bigint }> {
   const entry = checkInput(progressEntry, { percent: input.percent ?? null, message: input.message ?? null });
-  return await write(engine, async (tx) => {
-    const stored = await lockArtifact(tx, session, { id: input.id, doing: "update" });
-    if (stored.type !== "progress") throw invalid("id", `must be of an artifact of type progress, not ${stored.type}`);
-    await tx.db.execute(sql`update attune.artifact a set data = ${appendEntry(entry)} where id = ${stored.id}::bigint`);
-    return { id: input.id };
-  });
+  const stored = await lockArtifact(tx, session, { id: input.id, doing: "update" });
+  if (stored.type !== "progress") throw invalid("id", `must be of an artifact of type progress, not ${stored.type}`);
+  await tx.db.execute(sql`update attune.artifact a set data = ${appendEntry(entry)} where id = ${stored.id}::bigint`);
+  return { id: input.id };
 }
 
 interface Owner {

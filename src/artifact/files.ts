@@ -2,7 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import type { Engine } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
 import { invalid } from "../errors.ts";
 
 const mib = 1024 * 1024;
@@ -27,8 +27,11 @@ export interface Received extends AsyncDisposable {
   keep(): Promise<Content>;
 }
 
+/** Where large contents go: a directory that all processes share, or null. */
+type FilePlace = Pick<Services, "artifactsDir">;
+
 /** Throws InvalidInputError at `size` for more bytes than can be kept here. */
-export function checkSize({ artifactsDir }: Engine, size: number): void {
+export function checkSize({ artifactsDir }: FilePlace, size: number): void {
   if (size > mostBytes) throw invalid("size", `must be at most ${mostBytes / mib} MiB`);
   if (artifactsDir !== null || size <= rowBytesAlone) return;
   throw invalid(
@@ -44,8 +47,8 @@ export const waitingRoom = (artifactsDir: string) => join(artifactsDir, "tmp");
  * Reads a source to its end: at most 1 MiB of it stays in memory, more goes into a temporary file. A piece is used before the
  * next is asked for. Throws InvalidInputError at `size` for more than can be kept, and whatever the source throws.
  */
-export async function receiveContent(engine: Engine, source: AsyncIterable<Uint8Array>): Promise<Received> {
-  const { artifactsDir } = engine;
+export async function receiveContent(place: FilePlace, source: AsyncIterable<Uint8Array>): Promise<Received> {
+  const { artifactsDir } = place;
   const hash = createHash("sha256");
   const pieces: Uint8Array[] = [];
   const spool = createSpool(artifactsDir === null ? tmpdir() : waitingRoom(artifactsDir));
@@ -53,7 +56,7 @@ export async function receiveContent(engine: Engine, source: AsyncIterable<Uint8
   try {
     for await (const piece of source) {
       size += piece.length;
-      checkSize(engine, size);
+      checkSize(place, size);
       hash.update(piece);
       if (size <= rowBytes) {
         pieces.push(Uint8Array.from(piece)); // the source may use its memory again
@@ -126,7 +129,7 @@ async function syncDirectory(path: string): Promise<void> {
 
 /** Removes files whose rows are gone; what cannot be removed now, the sweep finds. */
 export async function removeFiles(
-  { artifactsDir, log }: Engine,
+  { artifactsDir, log }: FilePlace & Pick<Services, "log">,
   storageKeys: readonly (string | null)[],
 ): Promise<void> {
   for (const key of storageKeys) {
@@ -140,7 +143,7 @@ export async function removeFiles(
 }
 
 /** The path of a version's file. */
-export function pathOf({ artifactsDir }: Engine, storageKey: string): string {
+export function pathOf({ artifactsDir }: FilePlace, storageKey: string): string {
   if (artifactsDir !== null) return join(artifactsDir, storageKey);
   throw new Error(`the content ${storageKey} is in a file, and ATTUNE__ARTIFACTS__DIR is not set`);
 }

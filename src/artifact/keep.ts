@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
+import { type Tx, write } from "../db/tx.ts";
 import { ConflictError, Refusal } from "../errors.ts";
 import { checkInput } from "../schema/input.ts";
 import { insertArtifact } from "./artifact.ts";
@@ -32,7 +33,7 @@ const keptDays = 30;
  * that runs any more: a lost worker changes nothing. Storing the same again changes nothing. Throws InvalidInputError, ConflictError.
  */
 export async function keepContent(
-  engine: Engine,
+  services: Services,
   of: Attempt,
   { ref: given, type, contentType, received }: LeftContent,
 ): Promise<{ ref: string; version: number; size: number } | null> {
@@ -49,16 +50,16 @@ export async function keepContent(
       isKept = earlier.storageKey === content.storageKey;
       return { ref, version: earlier.version, size };
     }
-    const { version } = await addVersion(engine, tx, { artifact, execution: of.id, contentType, content });
+    const { version } = await addVersion(tx, { artifact, execution: of.id, contentType, content });
     isKept = true;
     return { ref, version, size };
   };
   try {
-    const kept = await write(engine, store);
-    if (!isKept) await removeFiles(engine, [content.storageKey]);
+    const kept = await write(services, store);
+    if (!isKept) await removeFiles(services, [content.storageKey]);
     return kept;
   } catch (error) {
-    if (error instanceof Refusal) await removeFiles(engine, [content.storageKey]);
+    if (error instanceof Refusal) await removeFiles(services, [content.storageKey]);
     throw error;
   }
 }
@@ -104,8 +105,12 @@ async function findSame(
 }
 
 /** Notes how far an attempt says that it is, in an artifact of type progress; not when it is not the one that runs any more. */
-export async function noteProgress(engine: Engine, of: Attempt, { ref, entry }: { ref: string; entry: ProgressEntry }) {
-  await write(engine, (tx) =>
+export async function noteProgress(
+  services: Services,
+  of: Attempt,
+  { ref, entry }: { ref: string; entry: ProgressEntry },
+) {
+  await write(services, (tx) =>
     tx.db.execute(
       sql`insert into attune.artifact as a (ref, scope, owner, type, retention, retention_limit, data)
         select ${ref}, 'action', ${of.actionRef}, 'progress', 'days', ${keptDays}::int,

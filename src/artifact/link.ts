@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
-import type { Keyring } from "../access/keyring.ts";
 import { ForbiddenError } from "../errors.ts";
+import type { Keyring } from "../secrecy/keyring.ts";
 
 /** A permission to read one version, or to send one content, that speaks for itself. */
 export interface Link {

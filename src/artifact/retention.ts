@@ -2,7 +2,8 @@ import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
-import { type Engine, write } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
+import { write } from "../db/tx.ts";
 import { removeFiles, waitingRoom } from "./files.ts";
 import { filesLock } from "./version.ts";
 
@@ -18,8 +19,8 @@ const period = sql.raw(`make_interval(days => case a.retention when 'days' then 
  * than so many days, hours or minutes; then artifacts kept for such a time that have not changed within it and have no
  * version left. Answers whether there may be more.
  */
-export async function pruneArtifacts(engine: Engine): Promise<boolean> {
-  const versions = await write(engine, (tx) =>
+export async function pruneArtifacts(services: Services): Promise<boolean> {
+  const versions = await write(services, (tx) =>
     rows<{ key: string | null }>(
       tx.db,
       sql`delete from attune.artifact_version v using (
@@ -33,10 +34,10 @@ export async function pruneArtifacts(engine: Engine): Promise<boolean> {
     ),
   );
   await removeFiles(
-    engine,
+    services,
     versions.map(({ key }) => key),
   );
-  const artifacts = await write(engine, (tx) =>
+  const artifacts = await write(services, (tx) =>
     rows(
       tx.db,
       sql`delete from attune.artifact where id in (select a.id from attune.artifact a
@@ -54,8 +55,8 @@ export async function pruneArtifacts(engine: Engine): Promise<boolean> {
  * committed, or before it had removed them. Answers how many. While a version is being stored nothing is removed, and what
  * is removed here is missed there, so that no row ever names a file that is gone.
  */
-export async function sweepFiles(engine: Engine, minAgeMs: number): Promise<number> {
-  const { artifactsDir } = engine;
+export async function sweepFiles(services: Services, minAgeMs: number): Promise<number> {
+  const { artifactsDir } = services;
   if (artifactsDir === null) return 0;
   const before = Date.now() - minAgeMs;
   let removed = 0;
@@ -72,14 +73,14 @@ export async function sweepFiles(engine: Engine, minAgeMs: number): Promise<numb
       if (await isOlder(join(artifactsDir, prefix, name), before)) old.push(`${prefix}/${name}`);
     }
     for (let start = 0; start < old.length; start += batch) {
-      removed += await removeUnnamed(engine, artifactsDir, old.slice(start, start + batch));
+      removed += await removeUnnamed(services, artifactsDir, old.slice(start, start + batch));
     }
   }
   return removed;
 }
 
-async function removeUnnamed(engine: Engine, directory: string, keys: readonly string[]): Promise<number> {
-  return await engine.db.transaction(async (db) => {
+async function removeUnnamed(services: Services, directory: string, keys: readonly string[]): Promise<number> {
+  return await services.db.transaction(async (db) => {
     const [lock] = await rows<{ held: boolean }>(db, sql`select pg_try_advisory_xact_lock(${filesLock}) as held`);
     if (!lock?.held) return 0;
     const named = await rows<{ key: string }>(

@@ -3,11 +3,11 @@ import { sql } from "drizzle-orm";
 import { z } from "zod";
 import { recordAudit } from "../access/audit.ts";
 import { authorize } from "../access/grants.ts";
-import type { KeyedEngine } from "../access/keyring.ts";
 import { claimOnce, onceSecret, settleOnce } from "../access/once.ts";
 import { identityOf, type Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
-import { type Tx, write } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
+import { type Tx, write } from "../db/tx.ts";
 import { ConflictError, ForbiddenError, invalid, NotFoundError, Refusal } from "../errors.ts";
 import { checkInput } from "../schema/input.ts";
 import { findOwner, insertArtifact, type Place } from "./artifact.ts";
@@ -36,7 +36,8 @@ const uploadInput = z.object({
 
 /** Where a content may be sent, once, until it expires. */
 export interface UploadPlace {
-  artifactId: bigint;
+  /** The artifact's id. */
+  id: bigint;
   path: string;
   expiresAt: Date;
 }
@@ -46,35 +47,46 @@ export interface UploadPlace {
  * InvalidInputError, ForbiddenError, NotFoundError (its owner), ConflictError (there is one of another type).
  */
 export async function createUpload(
-  engine: KeyedEngine,
+  tx: Tx,
   session: Session,
   input: Place & { type: ArtifactType; contentType: string; size: number; sha256: string },
 ): Promise<UploadPlace> {
   const { ref, type, contentType: of, size, sha256: hash, ...place } = checkInput(uploadInput, input);
-  checkSize(engine, size);
+  checkSize(tx, size);
   if (identityOf(session) === null) {
     throw new ForbiddenError("An upload takes an identity: an action leaves its files in ATTUNE_ARTIFACTS_DIR.");
   }
-  const { id } = await write(engine, async (tx) => {
-    const owner = await findOwner(tx.db, place);
-    const target = { ref, ownerId: owner.id };
-    const find = () => findArtifact(tx.db, ref, owner);
-    let found = await find();
-    if (found === null) {
-      authorize(session, "artifact", "create", target);
-      const id = await insertArtifact(tx, { ref, ...owner, type, contentType: of, fields: {} });
-      if (id !== null) return { id };
-      found = await find(); // somebody was faster
-      if (found === null) throw new ConflictError(`The artifact "${ref}" was made and deleted meanwhile: try again.`);
-    }
-    authorize(session, "artifact", "update", target);
-    if (found.type !== type) throw new ConflictError(`The artifact "${ref}" is of type ${found.type}, not ${type}.`);
-    return { id: BigInt(found.id) };
-  });
+  const id = await findOrInsert(tx, session, { ref, type, contentType: of, place });
   const expires = expiryOf(Date.now());
   const upload = { size, sha256: hash, contentType: of, once: randomUUID() };
-  const path = signedPath(engine.keyring, { id, token: session.tokenId, expires, upload });
-  return { artifactId: id, path, expiresAt: new Date(expires) };
+  const path = signedPath(tx.keyring, { id, token: session.tokenId, expires, upload });
+  return { id, path, expiresAt: new Date(expires) };
+}
+
+/** Returns the artifact's id, creating it unless there is one. */
+async function findOrInsert(
+  tx: Tx,
+  session: Session,
+  {
+    ref,
+    type,
+    contentType: of,
+    place,
+  }: { ref: string; type: ArtifactType; contentType: string; place: Omit<Place, "ref"> },
+): Promise<bigint> {
+  const owner = await findOwner(tx.db, place);
+  const target = { ref, ownerId: owner.id };
+  let found = await findArtifact(tx.db, ref, owner);
+  if (found === null) {
+    authorize(session, "artifact", "create", target);
+    const id = await insertArtifact(tx, { ref, ...owner, type, contentType: of, fields: {} });
+    if (id !== null) return id;
+    found = await findArtifact(tx.db, ref, owner); // another request was faster
+    if (found === null) throw new ConflictError(`The artifact "${ref}" was created and deleted meanwhile: try again.`);
+  }
+  authorize(session, "artifact", "update", target);
+  if (found.type !== type) throw new ConflictError(`The artifact "${ref}" is of type ${found.type}, not ${type}.`);
+  return BigInt(found.id);
 }
 
 async function findArtifact(
@@ -102,17 +114,17 @@ export interface Sender {
  * NotFoundError (the artifact), ConflictError (the link was used), InvalidInputError (another size or hash); then nothing is stored.
  */
 export async function receiveUpload(
-  engine: KeyedEngine,
+  services: Services,
   { session, ip, requestId }: Sender,
   { id, upload }: Link & { upload: NonNullable<Link["upload"]> },
   source: AsyncIterable<Uint8Array>,
 ): Promise<{ id: bigint; version: number }> {
   const artifact = String(id);
-  await checkTarget(engine.db, session, artifact);
-  await checkUnused(engine.db, session, upload.once); // before the bytes come; the transaction decides
-  const secret = engine.keyring.derive(onceSecret);
+  await checkTarget(services.db, session, artifact);
+  await checkUnused(services.db, session, upload.once); // before the bytes come; the transaction decides
+  const secret = services.keyring.derive(onceSecret);
   const request = { key: onceKey(upload.once), operation: "uploadArtifact", input: artifact, secret };
-  await using received = await receiveContent(engine, source);
+  await using received = await receiveContent(services, source);
   checkReceived(received, upload);
   const content = await received.keep();
   const store = async (tx: Tx) => {
@@ -120,7 +132,12 @@ export async function receiveUpload(
     if ((await claimOnce(tx, session, request)) !== null) {
       throw new ConflictError(used);
     }
-    const added = await addVersion(engine, tx, { artifact, execution: null, contentType: upload.contentType, content });
+    const added = await addVersion(tx, {
+      artifact,
+      execution: null,
+      contentType: upload.contentType,
+      content,
+    });
     await settleOnce(tx, session, request, { type: "artifact_version", id: added.id });
     await recordAudit(tx.db, {
       category: "mutation",
@@ -136,10 +153,10 @@ export async function receiveUpload(
     return added;
   };
   try {
-    return await write(engine, store);
+    return await write(services, store);
   } catch (error) {
     // A refusal has rolled back for certain; after anything else the row may stand, and the sweep will know.
-    if (error instanceof Refusal) await removeFiles(engine, [content.storageKey]);
+    if (error instanceof Refusal) await removeFiles(services, [content.storageKey]);
     throw error;
   }
 }

@@ -1,7 +1,8 @@
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { type SQL, sql } from "drizzle-orm";
 import { type Db, rows } from "../db/client.ts";
-import type { Engine, Tx } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, NotFoundError } from "../errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import type { ArtifactScope } from "./fields.ts";
@@ -22,11 +23,10 @@ interface NewVersion {
  * when several are stored at the same time. Throws ConflictError when the artifact is gone or of a type without versions.
  */
 export async function addVersion(
-  engine: Engine,
   tx: Tx,
   { artifact, execution, contentType, content }: NewVersion,
 ): Promise<{ id: bigint; version: number }> {
-  if (content.storageKey !== null) await requireFile(engine, tx, content.storageKey);
+  if (content.storageKey !== null) await requireFile(tx, content.storageKey);
   const large = content.spool === null ? null : await loadLarge(tx, content.spool);
   // The row's lock makes the numbers; `lastVersion` remembers one that retention has removed.
   const [added] = await rows<{ id: string; version: number }>(
@@ -54,9 +54,9 @@ function contentColumn({ bytes }: Content, large: string | null): SQL {
 }
 
 /** Nobody removes a file while its row is on the way: the sweep waits for the lock, and a file that it took is missed here. */
-async function requireFile(engine: Engine, tx: Tx, storageKey: string): Promise<void> {
+async function requireFile(tx: Tx, storageKey: string): Promise<void> {
   await tx.db.execute(sql`select pg_advisory_xact_lock_shared(${filesLock})`);
-  const found = await stat(pathOf(engine, storageKey)).catch(() => null);
+  const found = await stat(pathOf(tx, storageKey)).catch(() => null);
   if (found === null) throw new ConflictError("The content was lost before its version was stored: send it again.");
 }
 
@@ -119,12 +119,12 @@ const pieceBytes = 256 * 1024;
  * NotFoundError when the version went meanwhile.
  */
 export async function* readVersion(
-  engine: Engine,
+  services: Services,
   version: Pick<StoredVersion, "id" | "storageKey">,
   { start, end }: { start: number; end: number },
 ): AsyncGenerator<Uint8Array, void> {
-  if (version.storageKey === null) return yield* readRow(engine, version.id, { start, end });
-  const file = await openFile(engine, version.id, version.storageKey);
+  if (version.storageKey === null) return yield* readRow(services, version.id, { start, end });
+  const file = await openFile(services, version.id, version.storageKey);
   try {
     const buffer = Buffer.alloc(Math.min(pieceBytes, end - start));
     for (let at = start; at < end; ) {
@@ -138,25 +138,25 @@ export async function* readVersion(
   }
 }
 
-async function openFile(engine: Engine, id: string, storageKey: string): Promise<FileHandle> {
+async function openFile(services: Services, id: string, storageKey: string): Promise<FileHandle> {
   try {
-    return await open(pathOf(engine, storageKey), "r");
+    return await open(pathOf(services, storageKey), "r");
   } catch (error) {
     // Where the row went first, the file went after it.
-    if ((await findVersion(engine.db, BigInt(id))) === null) throw new NotFoundError("artifact version", id);
+    if ((await findVersion(services.db, BigInt(id))) === null) throw new NotFoundError("artifact version", id);
     throw error;
   }
 }
 
 async function* readRow(
-  engine: Engine,
+  services: Services,
   id: string,
   { start, end }: { start: number; end: number },
 ): AsyncGenerator<Uint8Array, void> {
   for (let at = start; at < end; at += rowBytes) {
     const length = Math.min(rowBytes, end - at);
     const [found] = await rows<{ piece: string }>(
-      engine.db,
+      services.db,
       sql`select encode(substring(content from ${at + 1}::int for ${length}::int), 'base64') as piece
         from attune.artifact_version where id = ${id}::bigint`,
     );

@@ -3,15 +3,15 @@ import { z } from "zod";
 import { authorize, readGrants, requireHeld, targetOf } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
 import { action } from "../db/tables/action.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, InvalidInputError, type Issue, invalid, NotFoundError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import { checkInput, componentRef } from "../schema/input.ts";
 import { description, kept, label, parameters, text } from "./fields.ts";
-import { deleteRow, findPackOf, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./locked.ts";
 import { LONGEST_TIMEOUT } from "./manifest.ts";
+import { deleteRow, findPackOf, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./row-kit.ts";
 
 /** What people may say of an action; what is left out has its default or, in an update, stays. Null empties what can be empty. */
 export interface ActionFields {
@@ -57,20 +57,18 @@ const newAction = actionFields.extend({ ref: componentRef, runtime, entrypoint }
  * whole), ConflictError (the ref is taken).
  */
 export async function createAction(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: ActionFields & { ref: string; runtime: string; entrypoint: string },
 ): Promise<{ id: bigint }> {
   const { runtime: runtimeRef, ...fields } = checkInput(newAction, input);
   authorize(session, "action", "create", targetOf(fields.ref));
-  return await write(engine, async (tx) => {
-    const pack = await findPackOf(tx, fields.ref);
-    const wanted = { packId: pack.id, runtimeRef, entrypoint: fields.entrypoint };
-    const runtimeId = await requireRunnable(tx.db, session, wanted);
-    await requireSets(tx.db, session, fields.permissionSetRefs ?? []);
-    const values = { ...fields, label: fields.label ?? fields.ref, runtimeId, isAdhoc: true };
-    return await insertNew(tx, action, { ...values, packId: pack.id, packRef: pack.ref });
-  });
+  const pack = await findPackOf(tx, fields.ref);
+  const wanted = { packId: pack.id, runtimeRef, entrypoint: fields.entrypoint };
+  const runtimeId = await requireRunnable(tx.db, session, wanted);
+  await requireSets(tx.db, session, fields.permissionSetRefs ?? []);
+  const values = { ...fields, label: fields.label ?? fields.ref, runtimeId, isAdhoc: true };
+  return await insertNew(tx, action, { ...values, packId: pack.id, packRef: pack.ref });
 }
 
 /**
@@ -78,44 +76,40 @@ export async function createAction(
  * as it becomes. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError.
  */
 export async function updateAction(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: Which & { patch: ActionFields },
 ): Promise<{ id: bigint }> {
   authorize(session, "action", "update", targetOf(input.ref));
   const { runtime: runtimeRef, ...fields } = checkInput(actionFields, input.patch);
-  return await write(engine, async (tx) => {
-    const stored = await lockByRef(tx, action, input);
-    const { enabled: _switch, ...others } = { ...fields, runtimeRef };
-    if (isEmpty(others)) {
-      await updateRow(tx, action, { id: stored.id, fields });
-      return { id: stored.id };
-    }
-    if (!stored.isAdhoc) throw new ConflictError(ownSentence(input.ref, "only whether it is enabled can be changed"));
-    const runtimeId = await requireRunnable(tx.db, session, {
-      packId: stored.packId,
-      runtimeRef: runtimeRef ?? (await refOfRuntime(tx, stored.runtimeId)),
-      entrypoint: fields.entrypoint ?? stored.entrypoint,
-    });
-    await requireSets(tx.db, session, fields.permissionSetRefs ?? stored.permissionSetRefs);
-    await updateRow(tx, action, { id: stored.id, fields: { ...fields, runtimeId } });
+  const stored = await lockByRef(tx, action, input);
+  const { enabled: _switch, ...others } = { ...fields, runtimeRef };
+  if (isEmpty(others)) {
+    await updateRow(tx, action, { id: stored.id, fields });
     return { id: stored.id };
+  }
+  if (!stored.isAdhoc) throw new ConflictError(ownSentence(input.ref, "only whether it is enabled can be changed"));
+  const runtimeId = await requireRunnable(tx.db, session, {
+    packId: stored.packId,
+    runtimeRef: runtimeRef ?? (await refOfRuntime(tx, stored.runtimeId)),
+    entrypoint: fields.entrypoint ?? stored.entrypoint,
   });
+  await requireSets(tx.db, session, fields.permissionSetRefs ?? stored.permissionSetRefs);
+  await updateRow(tx, action, { id: stored.id, fields: { ...fields, runtimeId } });
+  return { id: stored.id };
 }
 
 /** Deletes an action that was made by hand; what ran of it keeps its ref. Throws NotFoundError, ForbiddenError, ConflictError. */
 export async function deleteAction(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
   authorize(session, "action", "delete", targetOf(ref));
-  return await write(engine, async (tx) => {
-    const { id, isAdhoc } = await lockByRef(tx, action, { ref });
-    if (!isAdhoc) throw new ConflictError(ownSentence(ref, "it is deleted with its pack; disable it instead"));
-    await deleteRow(tx, action, id);
-    return { id, ref };
-  });
+  const { id, isAdhoc } = await lockByRef(tx, action, { ref });
+  if (!isAdhoc) throw new ConflictError(ownSentence(ref, "it is deleted with its pack; disable it instead"));
+  await deleteRow(tx, action, id);
+  return { id, ref };
 }
 
 const ownSentence = (ref: string, instead: string) => `The action "${ref}" comes from its pack's files: ${instead}.`;

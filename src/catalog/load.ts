@@ -1,13 +1,14 @@
 import { sql } from "drizzle-orm";
 import type { PgTable } from "drizzle-orm/pg-core";
 import { type Db, rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
 import { action } from "../db/tables/action.ts";
 import { pack, packRelease } from "../db/tables/pack.ts";
 import { permissionSet } from "../db/tables/permission.ts";
 import { rule } from "../db/tables/rule.ts";
 import { runtime } from "../db/tables/runtime.ts";
 import { trigger } from "../db/tables/trigger.ts";
+import { type Tx, write } from "../db/tx.ts";
 import { ConflictError, InvalidInputError } from "../errors.ts";
 import { compileCriteria, normaliseConditions } from "../lang/criteria.ts";
 import type { Json } from "../lib/json.ts";
@@ -28,11 +29,11 @@ export async function ensureDefaultPack(tx: Tx): Promise<void> {
  * `loaded` is called for each rule, inside the transaction. Throws InvalidInputError or ConflictError; nothing is half loaded.
  */
 export async function loadPack(
-  engine: Engine,
+  services: Services,
   source: CheckedPack,
   loaded: (tx: Tx, rule: { id: string }) => Promise<void>,
 ): Promise<void> {
-  await write(engine, async (tx) => {
+  await write(services, async (tx) => {
     const stored = await upsertPack(tx.db, source);
     if (stored.digest === source.digest) return;
     const [release] = await tx.db

@@ -3,17 +3,17 @@ import { z } from "zod";
 import { authorize, targetOf } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
 import { action } from "../db/tables/action.ts";
 import { pack } from "../db/tables/pack.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { checkInput } from "../schema/input.ts";
 import { compileParameters } from "../schema/schema.ts";
 import { restoreSecrets } from "../secrecy/settings.ts";
 import { description, jsonObject, kept, label, parameters, parametersOf, texts } from "./fields.ts";
-import { deleteRow, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./locked.ts";
 import { packRef, semver } from "./manifest.ts";
+import { deleteRow, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./row-kit.ts";
 
 /** What people may say of a pack; what is left out has its default or, in an update, stays. Null empties what can be empty. */
 export interface PackFields {
@@ -43,16 +43,20 @@ const packFields = z.object({
 
 /** Makes a pack for things made by hand. Throws InvalidInputError, ForbiddenError, ConflictError (the ref is taken). */
 export async function createPack(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: PackFields & { ref: string },
 ): Promise<{ id: bigint }> {
   const { ref, ...fields } = checkInput(packFields.extend({ ref: packRef }), input);
   authorize(session, "pack", "create", targetOf(ref));
   const config = checkConfig(fields.confSchema ?? {}, fields.config ?? {}, {});
-  return await write(engine, (tx) =>
-    insertNew(tx, pack, { ...fields, ref, config, label: fields.label ?? ref, version: fields.version ?? "1.0.0" }),
-  );
+  return await insertNew(tx, pack, {
+    ...fields,
+    ref,
+    config,
+    label: fields.label ?? ref,
+    version: fields.version ?? "1.0.0",
+  });
 }
 
 /**
@@ -60,28 +64,24 @@ export async function createPack(
  * settings. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError.
  */
 export async function updatePack(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: Which & { patch: PackFields },
 ): Promise<{ id: bigint }> {
   authorize(session, "pack", "update", targetOf(input.ref));
   const fields = checkInput(packFields, input.patch);
-  return await write(engine, async (tx) => {
-    const stored = await lockByRef(tx, pack, input);
-    const { config, ...others } = fields;
-    if (stored.sourceType !== null && !isEmpty(others)) {
-      throw new ConflictError(`The pack "${input.ref}" comes from files: only its config can be changed here.`);
-    }
-    const isAboutConfig = config !== undefined || fields.confSchema !== undefined;
-    const schema = fields.confSchema ?? stored.confSchema;
-    await updateRow(tx, pack, {
-      id: stored.id,
-      fields: isAboutConfig
-        ? { ...others, config: checkConfig(schema, config ?? stored.config, stored.config) }
-        : others,
-    });
-    return { id: stored.id };
+  const stored = await lockByRef(tx, pack, input);
+  const { config, ...others } = fields;
+  if (stored.sourceType !== null && !isEmpty(others)) {
+    throw new ConflictError(`The pack "${input.ref}" comes from files: only its config can be changed here.`);
+  }
+  const isAboutConfig = config !== undefined || fields.confSchema !== undefined;
+  const schema = fields.confSchema ?? stored.confSchema;
+  await updateRow(tx, pack, {
+    id: stored.id,
+    fields: isAboutConfig ? { ...others, config: checkConfig(schema, config ?? stored.config, stored.config) } : others,
   });
+  return { id: stored.id };
 }
 
 /** The settings with their defaults filled in, and with the secrets that come back as they are shown. */
@@ -95,22 +95,20 @@ function checkConfig(schema: JsonObject, config: JsonObject, stored: JsonObject)
  * what the system needs, for a pack that owns keys, and where another pack's action runs in one of its runtimes.
  */
 export async function deletePack(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
   authorize(session, "pack", "delete", targetOf(ref));
-  return await write(engine, async (tx) => {
-    const { id, isStandard } = await lockByRef(tx, pack, { ref });
-    if (isStandard || ref === "core" || ref === "default") {
-      throw new ConflictError(`The pack "${ref}" belongs to Attune itself: it cannot be deleted.`);
-    }
-    await refuseNeeded(tx, { id: String(id), ref });
-    // Before their runtimes, which they restrict.
-    await tx.db.delete(action).where(eq(action.packId, id));
-    await deleteRow(tx, pack, id);
-    return { id, ref };
-  });
+  const { id, isStandard } = await lockByRef(tx, pack, { ref });
+  if (isStandard || ref === "core" || ref === "default") {
+    throw new ConflictError(`The pack "${ref}" belongs to Attune itself: it cannot be deleted.`);
+  }
+  await refuseNeeded(tx, { id: String(id), ref });
+  // Before their runtimes, which they restrict.
+  await tx.db.delete(action).where(eq(action.packId, id));
+  await deleteRow(tx, pack, id);
+  return { id, ref };
 }
 
 async function refuseNeeded(tx: Tx, { id, ref }: { id: string; ref: string }): Promise<void> {

@@ -2,14 +2,14 @@ import { eq } from "drizzle-orm";
 import { z } from "zod";
 import { authorize, targetOf } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
 import { action } from "../db/tables/action.ts";
 import { pack } from "../db/tables/pack.ts";
 import { policy } from "../db/tables/policy.ts";
+import type { Tx } from "../db/tx.ts";
 import { InvalidInputError, type Issue, NotFoundError } from "../errors.ts";
 import { checkInput, componentRef } from "../schema/input.ts";
 import { description, kept, label, text, texts } from "./fields.ts";
-import { deleteRow, findPackOf, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./locked.ts";
+import { deleteRow, findPackOf, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./row-kit.ts";
 
 /** What people may say of a policy; what is left out has its default or, in an update, stays. Null empties what can be empty. */
 export interface PolicyFields {
@@ -50,62 +50,56 @@ const policyFields = z.object({
  * ForbiddenError (also where the session may not do so for what it is about), ConflictError (the ref is taken).
  */
 export async function createPolicy(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: PolicyFields & { ref: string },
 ): Promise<{ id: bigint }> {
   const { action: actionRef, pack: packRef, ...fields } = checkInput(policyFields.extend({ ref: componentRef }), input);
   authorize(session, "policy", "create", targetOf(fields.ref));
   checkLimits({ ...unlimited, ...fields, action: actionRef, pack: packRef });
-  return await write(engine, async (tx) => {
-    await findPackOf(tx, fields.ref);
-    const scope = await findScope(tx, { action: actionRef ?? null, pack: packRef ?? null });
-    authorizeScope(session, { ref: fields.ref, doing: "create" }, scope);
-    return await insertNew(tx, policy, { ...fields, ...columnsOf(scope), name: fields.name ?? fields.ref });
-  });
+  await findPackOf(tx, fields.ref);
+  const scope = await findScope(tx, { action: actionRef ?? null, pack: packRef ?? null });
+  authorizeScope(session, { ref: fields.ref, doing: "create" }, scope);
+  return await insertNew(tx, policy, { ...fields, ...columnsOf(scope), name: fields.name ?? fields.ref });
 }
 
 /** Changes what the patch names. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError. */
 export async function updatePolicy(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: Which & { patch: PolicyFields },
 ): Promise<{ id: bigint }> {
   authorize(session, "policy", "update", targetOf(input.ref));
   const given = checkInput(policyFields, input.patch);
   const { action: actionRef, pack: packRef, ...fields } = given;
-  return await write(engine, async (tx) => {
-    const stored = await lockByRef(tx, policy, input);
-    if (isEmpty(given)) return { id: stored.id };
-    const was = await refsOfScope(tx, stored);
-    const scopeRefs = {
-      action: actionRef === undefined ? was.action : actionRef,
-      pack: packRef === undefined ? was.pack : packRef,
-    };
-    const defined = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
-    checkLimits({ ...stored, ...defined, ...scopeRefs });
-    const scope = await findScope(tx, scopeRefs);
-    for (const about of [await findScope(tx, was), scope]) {
-      authorizeScope(session, { ref: input.ref, doing: "update" }, about);
-    }
-    await updateRow(tx, policy, { id: stored.id, fields: { ...fields, ...columnsOf(scope) } });
-    return { id: stored.id };
-  });
+  const stored = await lockByRef(tx, policy, input);
+  if (isEmpty(given)) return { id: stored.id };
+  const was = await refsOfScope(tx, stored);
+  const scopeRefs = {
+    action: actionRef === undefined ? was.action : actionRef,
+    pack: packRef === undefined ? was.pack : packRef,
+  };
+  const defined = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+  checkLimits({ ...stored, ...defined, ...scopeRefs });
+  const scope = await findScope(tx, scopeRefs);
+  for (const about of [await findScope(tx, was), scope]) {
+    authorizeScope(session, { ref: input.ref, doing: "update" }, about);
+  }
+  await updateRow(tx, policy, { id: stored.id, fields: { ...fields, ...columnsOf(scope) } });
+  return { id: stored.id };
 }
 
 /** Deletes a policy. Throws NotFoundError, ForbiddenError. */
 export async function deletePolicy(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
   authorize(session, "policy", "delete", targetOf(ref));
-  return await write(engine, async (tx) => {
-    const stored = await lockByRef(tx, policy, { ref });
-    authorizeScope(session, { ref, doing: "delete" }, await findScope(tx, await refsOfScope(tx, stored)));
-    await deleteRow(tx, policy, stored.id);
-    return { id: stored.id, ref };
-  });
+  const stored = await lockByRef(tx, policy, { ref });
+  authorizeScope(session, { ref, doing: "delete" }, await findScope(tx, await refsOfScope(tx, stored)));
+  await deleteRow(tx, policy, stored.id);
+  return { id: stored.id, ref };
 }
 
 const unlimited = { method: null, threshold: null, rateMax: null, rateWindowSeconds: null };

@@ -3,15 +3,15 @@ import { z } from "zod";
 import { authorize, targetOf } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
-import { runtimeQueue } from "../db/jobs.ts";
+import { type Jobs, runtimeQueue } from "../db/jobs.ts";
 import { runtime } from "../db/tables/runtime.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { checkInput } from "../schema/input.ts";
 import { description, jsonObject, kept, text } from "./fields.ts";
-import { deleteRow, findPackOf, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./locked.ts";
 import { distributions, runtimeRefText } from "./manifest.ts";
+import { deleteRow, findPackOf, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./row-kit.ts";
 
 /** What people may say of a runtime; what is left out has its default or, in an update, stays. Null empties what can be empty. */
 export interface RuntimeFields {
@@ -30,11 +30,19 @@ const runtimeFields = z.object({
 });
 
 /**
- * Makes a runtime; its ref says what runs in it. The pack that the ref names must have been made by hand. Throws InvalidInputError,
+ * Opens the queue of a new runtime, as every queue must be known before a transaction uses it: inside one, on the embedded
+ * database's only connection, looking it up would wait for ever. Throws InvalidInputError.
+ */
+export async function prepareRuntime(jobs: Jobs, { ref }: { ref: string }): Promise<void> {
+  if (checkInput(runtimeRefText, ref, "ref").includes(".action.")) await jobs.open(runtimeQueue(ref));
+}
+
+/**
+ * Makes a runtime, whose queue `prepareRuntime` has opened; its ref says what runs in it. The pack that the ref names must have been made by hand. Throws InvalidInputError,
  * NotFoundError (pack), ForbiddenError, ConflictError (the ref is taken, or the pack comes from files).
  */
 export async function createRuntime(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: RuntimeFields & { ref: string },
 ): Promise<{ id: bigint }> {
@@ -42,34 +50,28 @@ export async function createRuntime(
   authorize(session, "runtime", "create", targetOf(ref));
   const [, type, lastPart] = ref.split(".");
   const runtimeType = type === "sensor" ? "sensor" : "action"; // the ref's form lets nothing else through
-  // Every queue is known before a transaction uses it: inside one, on one connection, looking it up would wait for ever.
-  if (runtimeType === "action") await engine.jobs.open(runtimeQueue(ref));
-  return await write(engine, async (tx) => {
-    const pack = await findPackOf(tx, ref);
-    refuseLoaded(pack);
-    const values = {
-      ...fields,
-      name: fields.name ?? lastPart ?? ref,
-      distributions: fields.distributions ?? { commands: [] },
-    };
-    return await insertNew(tx, runtime, { ...values, ref, runtimeType, packId: pack.id, packRef: pack.ref });
-  });
+  const pack = await findPackOf(tx, ref);
+  refuseLoaded(pack);
+  const values = {
+    ...fields,
+    name: fields.name ?? lastPart ?? ref,
+    distributions: fields.distributions ?? { commands: [] },
+  };
+  return await insertNew(tx, runtime, { ...values, ref, runtimeType, packId: pack.id, packRef: pack.ref });
 }
 
 /** Changes what the patch names. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError. */
 export async function updateRuntime(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: Which & { patch: RuntimeFields },
 ): Promise<{ id: bigint }> {
   authorize(session, "runtime", "update", targetOf(input.ref));
   const fields = checkInput(runtimeFields, input.patch);
-  return await write(engine, async (tx) => {
-    const { id, packId } = await lockByRef(tx, runtime, input);
-    if (!isEmpty(fields)) await refuseOwn(tx, { ref: input.ref, packId });
-    await updateRow(tx, runtime, { id, fields });
-    return { id };
-  });
+  const { id, packId } = await lockByRef(tx, runtime, input);
+  if (!isEmpty(fields)) await refuseOwn(tx, { ref: input.ref, packId });
+  await updateRow(tx, runtime, { id, fields });
+  return { id };
 }
 
 /**
@@ -77,22 +79,20 @@ export async function updateRuntime(
  * it, or where it comes from its pack's files.
  */
 export async function deleteRuntime(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
   authorize(session, "runtime", "delete", targetOf(ref));
-  return await write(engine, async (tx) => {
-    const { id, packId } = await lockByRef(tx, runtime, { ref });
-    const [user] = await rows<{ ref: string }>(
-      tx.db,
-      sql`select ref from attune.action where runtime = ${String(id)}::bigint order by ref limit 1`,
-    );
-    if (user) throw new ConflictError(`The action "${user.ref}" runs in the runtime "${ref}": delete it first.`);
-    await refuseOwn(tx, { ref, packId });
-    await deleteRow(tx, runtime, id);
-    return { id, ref };
-  });
+  const { id, packId } = await lockByRef(tx, runtime, { ref });
+  const [user] = await rows<{ ref: string }>(
+    tx.db,
+    sql`select ref from attune.action where runtime = ${String(id)}::bigint order by ref limit 1`,
+  );
+  if (user) throw new ConflictError(`The action "${user.ref}" runs in the runtime "${ref}": delete it first.`);
+  await refuseOwn(tx, { ref, packId });
+  await deleteRow(tx, runtime, id);
+  return { id, ref };
 }
 
 async function refuseOwn(tx: Tx, { ref, packId }: { ref: string; packId: bigint | null }): Promise<void> {

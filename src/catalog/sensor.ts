@@ -2,16 +2,16 @@ import { eq } from "drizzle-orm";
 import { z } from "zod";
 import { authorize, targetOf } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
 import { runtime } from "../db/tables/runtime.ts";
 import { sensor } from "../db/tables/sensor.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, invalid, NotFoundError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { checkInput, componentRef } from "../schema/input.ts";
 import { compileParameters } from "../schema/schema.ts";
 import { restoreSecrets } from "../secrecy/settings.ts";
 import { description, jsonObject, kept, label, parameters, parametersOf, relativePath } from "./fields.ts";
-import { deleteRow, findPackOf, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./locked.ts";
+import { deleteRow, findPackOf, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./row-kit.ts";
 
 /** What people may say of a sensor; what is left out has its default or, in an update, stays. Null empties what can be empty. */
 export interface SensorFields {
@@ -41,70 +41,64 @@ const newSensor = sensorFields.extend({ ref: componentRef, runtime: runtimeRef, 
  * (pack, runtime), ForbiddenError, ConflictError (the ref is taken).
  */
 export async function createSensor(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: SensorFields & { ref: string; runtime: string; entrypoint: string },
 ): Promise<{ id: bigint }> {
   const { runtime: wanted, ...fields } = checkInput(newSensor, input);
   authorize(session, "sensor", "create", targetOf(fields.ref));
   const config = checkConfig(fields.paramSchema ?? null, fields.config ?? null, {});
-  return await write(engine, async (tx) => {
-    const pack = await findPackOf(tx, fields.ref);
-    const values = { ...fields, config, label: fields.label ?? fields.ref, isAdhoc: true };
-    return await insertNew(tx, sensor, {
-      ...values,
-      ...(await findRuntime(tx, wanted)),
-      packId: pack.id,
-      packRef: pack.ref,
-    });
+  const pack = await findPackOf(tx, fields.ref);
+  const values = { ...fields, config, label: fields.label ?? fields.ref, isAdhoc: true };
+  return await insertNew(tx, sensor, {
+    ...values,
+    ...(await findRuntime(tx, wanted)),
+    packId: pack.id,
+    packRef: pack.ref,
   });
 }
 
 /** Changes what the patch names; of a pack's own sensor only whether it is enabled. Throws NotFoundError, InvalidInputError, … */
 export async function updateSensor(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: Which & { patch: SensorFields },
 ): Promise<{ id: bigint }> {
   authorize(session, "sensor", "update", targetOf(input.ref));
   const { runtime: wanted, ...fields } = checkInput(sensorFields, input.patch);
-  return await write(engine, async (tx) => {
-    const stored = await lockByRef(tx, sensor, input);
-    const { enabled: _switch, ...others } = { ...fields, wanted };
-    if (!stored.isAdhoc && !isEmpty(others)) {
-      throw new ConflictError(
-        `The sensor "${input.ref}" comes from its pack's files: only whether it is enabled can be changed.`,
-      );
-    }
-    const schema = fields.paramSchema === undefined ? stored.paramSchema : fields.paramSchema;
-    const isAboutConfig = fields.config !== undefined || fields.paramSchema !== undefined;
-    await updateRow(tx, sensor, {
-      id: stored.id,
-      fields: {
-        ...fields,
-        ...(isAboutConfig ? { config: checkConfig(schema, fields.config ?? stored.config, stored.config ?? {}) } : {}),
-        ...(wanted === undefined ? {} : await findRuntime(tx, wanted)),
-      },
-    });
-    return { id: stored.id };
+  const stored = await lockByRef(tx, sensor, input);
+  const { enabled: _switch, ...others } = { ...fields, wanted };
+  if (!stored.isAdhoc && !isEmpty(others)) {
+    throw new ConflictError(
+      `The sensor "${input.ref}" comes from its pack's files: only whether it is enabled can be changed.`,
+    );
+  }
+  const schema = fields.paramSchema === undefined ? stored.paramSchema : fields.paramSchema;
+  const isAboutConfig = fields.config !== undefined || fields.paramSchema !== undefined;
+  await updateRow(tx, sensor, {
+    id: stored.id,
+    fields: {
+      ...fields,
+      ...(isAboutConfig ? { config: checkConfig(schema, fields.config ?? stored.config, stored.config ?? {}) } : {}),
+      ...(wanted === undefined ? {} : await findRuntime(tx, wanted)),
+    },
   });
+  return { id: stored.id };
 }
 
 /** Deletes a sensor that was made by hand; its triggers and events keep its ref. Throws NotFoundError, ForbiddenError, ConflictError. */
 export async function deleteSensor(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
   authorize(session, "sensor", "delete", targetOf(ref));
-  return await write(engine, async (tx) => {
-    const { id, isAdhoc } = await lockByRef(tx, sensor, { ref });
-    if (!isAdhoc) {
-      throw new ConflictError(`The sensor "${ref}" comes from its pack's files: disable it instead.`);
-    }
-    await deleteRow(tx, sensor, id);
-    return { id, ref };
-  });
+  const { id, isAdhoc } = await lockByRef(tx, sensor, { ref });
+  if (!isAdhoc) {
+    throw new ConflictError(`The sensor "${ref}" comes from its pack's files: disable it instead.`);
+  }
+  await deleteRow(tx, sensor, id);
+  return { id, ref };
 }
 
 function checkConfig(schema: JsonObject | null, config: JsonObject | null, stored: JsonObject): JsonObject | null {

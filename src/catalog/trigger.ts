@@ -3,16 +3,15 @@ import { sql } from "drizzle-orm";
 import { z } from "zod";
 import { authorize, may, targetOf } from "../access/grants.ts";
 import { storePackSecret } from "../access/key.ts";
-import type { KeyedEngine } from "../access/keyring.ts";
 import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
 import { trigger } from "../db/tables/trigger.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, NotFoundError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { checkInput, componentRef } from "../schema/input.ts";
 import { description, kept, label, parameters } from "./fields.ts";
-import { deleteRow, findPackOf, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./locked.ts";
+import { deleteRow, findPackOf, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./row-kit.ts";
 
 /** What people may say of a trigger; what is left out has its default or, in an update, stays. Null empties what can be empty. */
 export interface TriggerFields {
@@ -36,18 +35,16 @@ const triggerFields = z.object({
 
 /** Makes a trigger in the pack that its ref names. Throws InvalidInputError, NotFoundError (pack, sensor), ConflictError (taken). */
 export async function createTrigger(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: TriggerFields & { ref: string },
 ): Promise<{ id: bigint }> {
   const { sensor: sensorRef, ...fields } = checkInput(triggerFields.extend({ ref: componentRef }), input);
   authorize(session, "trigger", "create", targetOf(fields.ref));
-  return await write(engine, async (tx) => {
-    const pack = await findPackOf(tx, fields.ref);
-    const watcher = sensorRef ? await findSensor(tx, session, sensorRef) : {};
-    const values = { ...fields, ...watcher, label: fields.label ?? fields.ref, isAdhoc: true };
-    return await insertNew(tx, trigger, { ...values, packId: pack.id, packRef: pack.ref });
-  });
+  const pack = await findPackOf(tx, fields.ref);
+  const watcher = sensorRef ? await findSensor(tx, session, sensorRef) : {};
+  const values = { ...fields, ...watcher, label: fields.label ?? fields.ref, isAdhoc: true };
+  return await insertNew(tx, trigger, { ...values, packId: pack.id, packRef: pack.ref });
 }
 
 /**
@@ -55,24 +52,22 @@ export async function createTrigger(
  * ForbiddenError, ConflictError.
  */
 export async function updateTrigger(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: Which & { patch: TriggerFields },
 ): Promise<{ id: bigint }> {
   authorize(session, "trigger", "update", targetOf(input.ref));
   const { sensor: sensorRef, ...fields } = checkInput(triggerFields, input.patch);
-  return await write(engine, async (tx) => {
-    const { id, isAdhoc } = await lockByRef(tx, trigger, input);
-    const { enabled: _switch, ...others } = { ...fields, sensorRef };
-    if (!isAdhoc && !isEmpty(others)) {
-      throw new ConflictError(
-        `The trigger "${input.ref}" comes from its pack's files: only whether it is enabled can be changed.`,
-      );
-    }
-    const watcher = sensorRef ? await findSensor(tx, session, sensorRef) : { sensorId: null, sensorRef: null };
-    await updateRow(tx, trigger, { id, fields: sensorRef === undefined ? fields : { ...fields, ...watcher } });
-    return { id };
-  });
+  const { id, isAdhoc } = await lockByRef(tx, trigger, input);
+  const { enabled: _switch, ...others } = { ...fields, sensorRef };
+  if (!isAdhoc && !isEmpty(others)) {
+    throw new ConflictError(
+      `The trigger "${input.ref}" comes from its pack's files: only whether it is enabled can be changed.`,
+    );
+  }
+  const watcher = sensorRef ? await findSensor(tx, session, sensorRef) : { sensorId: null, sensorRef: null };
+  await updateRow(tx, trigger, { id, fields: sensorRef === undefined ? fields : { ...fields, ...watcher } });
+  return { id };
 }
 
 /**
@@ -80,23 +75,21 @@ export async function updateTrigger(
  * ForbiddenError, ConflictError.
  */
 export async function deleteTrigger(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
   authorize(session, "trigger", "delete", targetOf(ref));
-  return await write(engine, async (tx) => {
-    const { id, isAdhoc, packId } = await lockByRef(tx, trigger, { ref });
-    if (!isAdhoc) {
-      throw new ConflictError(`The trigger "${ref}" comes from its pack's files: disable it instead.`);
-    }
-    await tx.db.execute(
-      sql`delete from attune.key where owner_pack = ${String(packId)}::bigint and name = ${secretName(ref)}
+  const { id, isAdhoc, packId } = await lockByRef(tx, trigger, { ref });
+  if (!isAdhoc) {
+    throw new ConflictError(`The trigger "${ref}" comes from its pack's files: disable it instead.`);
+  }
+  await tx.db.execute(
+    sql`delete from attune.key where owner_pack = ${String(packId)}::bigint and name = ${secretName(ref)}
         and not exists (select from attune.trigger t where t.id <> ${String(id)}::bigint and t.webhook_config #>> '{hmac,key}' = key.ref)`,
-    );
-    await deleteRow(tx, trigger, id);
-    return { id, ref };
-  });
+  );
+  await deleteRow(tx, trigger, id);
+  return { id, ref };
 }
 
 /** The sensor, where the session may know of it. */
@@ -139,75 +132,65 @@ export interface WebhookConfig {
 }
 
 /**
- * Gives the trigger a webhook, or changes the one it has: its URL stays. The HMAC secret is kept as an encrypted key of the
- * trigger's pack. Throws NotFoundError, InvalidInputError.
+ * Enables the trigger's webhook, or changes it; its path stays. The HMAC secret is kept as an encrypted key of the trigger's pack.
+ * Throws NotFoundError, InvalidInputError, ForbiddenError.
  */
 export async function enableWebhook(
-  engine: KeyedEngine,
+  tx: Tx,
   session: Session,
   input: { trigger: string; hmac?: unknown; maxBytes?: number | null; deliveryHeader?: string | null },
-): Promise<{ id: bigint }> {
+): Promise<{ id: bigint; webhookKey: string }> {
   const { hmac, maxBytes, deliveryHeader } = checkInput(webhookInput, input);
   authorize(session, "trigger", "update", targetOf(input.trigger));
-  return await write(engine, async (tx) => {
-    const [found] = await rows<{ id: string; ref: string; pack: string; packRef: string }>(
-      tx.db,
-      sql`select id::text as "id", ref as "ref", pack::text as "pack", pack_ref as "packRef" from attune.trigger
-        where ref = ${input.trigger} for update`,
-    );
-    if (!found) throw new NotFoundError("trigger", input.trigger);
-    const name = secretName(found.ref);
-    const { pack, packRef } = found;
-    const config: WebhookConfig = {
-      hmac: hmac
-        ? {
-            key: await storePackSecret(tx, engine.keyring, { pack, packRef, name, value: hmac.secret }),
-            algorithm: hmac.algorithm ?? "sha256",
-            header: hmac.header ?? "x-hub-signature-256",
-            prefix: hmac.prefix ?? `${hmac.algorithm ?? "sha256"}=`,
-          }
-        : null,
-      max_bytes: maxBytes ?? 1024 * 1024,
-      delivery_header: deliveryHeader ?? "x-github-delivery",
-    };
-    await tx.db.execute(
-      sql`update attune.trigger set webhook_enabled = true, webhook_config = ${JSON.stringify(config)}::text::jsonb,
-          webhook_key = coalesce(webhook_key, ${newWebhookKey()})
-        where id = ${found.id}::bigint`,
-    );
-    return { id: BigInt(found.id) };
-  });
+  const stored = await lockByRef(tx, trigger, { ref: input.trigger });
+  const webhookConfig = {
+    hmac: hmac ? await storeHmac(tx, stored, hmac) : null,
+    max_bytes: maxBytes ?? 1024 * 1024,
+    delivery_header: deliveryHeader ?? "x-github-delivery",
+  } satisfies WebhookConfig;
+  const webhookKey = stored.webhookKey ?? newWebhookKey();
+  await updateRow(tx, trigger, { id: stored.id, fields: { webhookEnabled: true, webhookConfig, webhookKey } });
+  return { id: stored.id, webhookKey };
+}
+
+type Hmac = NonNullable<z.infer<typeof webhookInput>["hmac"]>;
+
+async function storeHmac(
+  tx: Tx,
+  { ref, packId, packRef }: typeof trigger.$inferSelect,
+  { secret: value, algorithm, header, prefix }: Hmac,
+): Promise<NonNullable<WebhookConfig["hmac"]>> {
+  if (packId === null || packRef === null) throw new ConflictError(`The trigger "${ref}" belongs to no pack.`);
+  return {
+    key: await storePackSecret(tx, { pack: String(packId), packRef, name: secretName(ref), value }),
+    algorithm: algorithm ?? "sha256",
+    header: header ?? "x-hub-signature-256",
+    prefix: prefix ?? `${algorithm ?? "sha256"}=`,
+  };
 }
 
 /** Requests to the trigger's webhook are refused from now on; enabled again, it has the same path. Throws NotFoundError. */
-export async function disableWebhook(
-  engine: Engine,
-  session: Session,
-  input: { trigger: string },
-): Promise<{ id: bigint }> {
+export async function disableWebhook(tx: Tx, session: Session, input: { trigger: string }): Promise<{ id: bigint }> {
   authorize(session, "trigger", "update", targetOf(input.trigger));
-  return await write(engine, async (tx) => {
-    const { id, webhookEnabled } = await lockByRef(tx, trigger, { ref: input.trigger });
-    if (webhookEnabled) await updateRow(tx, trigger, { id, fields: { webhookEnabled: false } });
-    return { id };
-  });
+  const { id, webhookEnabled } = await lockByRef(tx, trigger, { ref: input.trigger });
+  if (webhookEnabled) await updateRow(tx, trigger, { id, fields: { webhookEnabled: false } });
+  return { id };
 }
 
-/** Gives the webhook another path; the one that it had leads nowhere from now on. Throws NotFoundError, ConflictError (no webhook). */
+/** Gives the webhook a new path; the old one is refused from now on. Throws NotFoundError, ForbiddenError, ConflictError (no webhook). */
 export async function rotateWebhookKey(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: { trigger: string },
-): Promise<{ id: bigint }> {
+): Promise<{ id: bigint; webhookKey: string }> {
   authorize(session, "trigger", "update", targetOf(input.trigger));
-  return await write(engine, async (tx) => {
-    const { id, webhookKey } = await lockByRef(tx, trigger, { ref: input.trigger });
-    if (webhookKey === null) {
-      throw new ConflictError(`The trigger "${input.trigger}" has no webhook: enable it first.`);
-    }
-    await updateRow(tx, trigger, { id, fields: { webhookKey: newWebhookKey() } });
-    return { id };
-  });
+  const stored = await lockByRef(tx, trigger, { ref: input.trigger });
+  if (stored.webhookKey === null) {
+    throw new ConflictError(`The trigger "${input.trigger}" has no webhook: enable it first.`);
+  }
+  const webhookKey = newWebhookKey();
+  await updateRow(tx, trigger, { id: stored.id, fields: { webhookKey } });
+  return { id: stored.id, webhookKey };
 }
 
 const newWebhookKey = () => randomBytes(32).toString("base64url");

@@ -2,8 +2,8 @@ import { eq, sql } from "drizzle-orm";
 import { authorizeFound } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
 import { worker } from "../db/tables/worker.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, NotFoundError } from "../errors.ts";
 
 /**
@@ -11,16 +11,14 @@ import { ConflictError, NotFoundError } from "../errors.ts";
  * may not know of it), ForbiddenError.
  */
 export async function setCordoned(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   { id, cordoned }: { id: bigint; cordoned: boolean },
 ): Promise<{ id: bigint }> {
-  return await write(engine, async (tx) => {
-    const stored = await lockWorker(tx, session, { id, doing: "cordon" });
-    if (stored.cordoned !== cordoned) await tx.db.update(worker).set({ cordoned }).where(eq(worker.id, id));
-    tx.announce("worker");
-    return { id };
-  });
+  const stored = await lockWorker(tx, session, { id, doing: "cordon" });
+  if (stored.cordoned !== cordoned) await tx.db.update(worker).set({ cordoned }).where(eq(worker.id, id));
+  tx.announce("worker");
+  return { id };
 }
 
 /**
@@ -28,23 +26,20 @@ export async function setCordoned(
  * runs something or still beats.
  */
 export async function deleteWorker(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   { id }: { id: bigint },
 ): Promise<{ id: bigint; name: string }> {
-  return await write(engine, async (tx) => {
-    const { name } = await lockWorker(tx, session, { id, doing: "delete" });
-    const [found] = await rows<{ running: boolean; alive: boolean }>(
-      tx.db,
-      sql`select exists (select from attune.execution where worker = ${String(id)}::bigint and status in ('running', 'canceling')) as running,
+  const { name } = await lockWorker(tx, session, { id, doing: "delete" });
+  const [found] = await rows<{ running: boolean; alive: boolean }>(
+    tx.db,
+    sql`select exists (select from attune.execution where worker = ${String(id)}::bigint and status in ('running', 'canceling')) as running,
         exists (select from attune.healthy_worker where id = ${String(id)}::bigint) as alive`,
-    );
-    if (found?.running)
-      throw new ConflictError(`The worker "${name}" runs something: wait for it, or cancel it first.`);
-    if (found?.alive) throw new ConflictError(`The worker "${name}" is alive: stop its process first.`);
-    await tx.db.delete(worker).where(eq(worker.id, id));
-    return { id, name };
-  });
+  );
+  if (found?.running) throw new ConflictError(`The worker "${name}" runs something: wait for it, or cancel it first.`);
+  if (found?.alive) throw new ConflictError(`The worker "${name}" is alive: stop its process first.`);
+  await tx.db.delete(worker).where(eq(worker.id, id));
+  return { id, name };
 }
 
 async function lockWorker(

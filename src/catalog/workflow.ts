@@ -3,16 +3,16 @@ import { z } from "zod";
 import { authorize, targetOf } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
-import { type Engine, write } from "../db/engine.ts";
 import { workflowDefinition } from "../db/tables/workflow.ts";
+import type { Tx } from "../db/tx.ts";
 import { InvalidInputError, type Issue } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import { checkInput, componentRef } from "../schema/input.ts";
 import { requireSets } from "./action.ts";
 import { description, jsonObject, kept, label, parameters, texts } from "./fields.ts";
-import { deleteRow, findPackOf, insertNew, lockByRef, updateRow, type Which } from "./locked.ts";
 import { semver } from "./manifest.ts";
+import { deleteRow, findPackOf, insertNew, lockByRef, updateRow, type Which } from "./row-kit.ts";
 
 /** What people may say of a workflow; what is left out has its default or, in an update, stays. Null empties what can be empty. */
 export interface WorkflowFields {
@@ -41,48 +41,42 @@ const newWorkflow = workflowFields.extend({ ref: componentRef, definition: jsonO
  * (pack), ForbiddenError (also for a task whose action the session may not run), ConflictError (the ref is taken).
  */
 export async function createWorkflowDefinition(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: WorkflowFields & { ref: string; definition: JsonObject },
 ): Promise<{ id: bigint }> {
   const { ref, ...fields } = checkInput(newWorkflow, input);
   authorize(session, "workflow_definition", "create", targetOf(ref));
-  return await write(engine, async (tx) => {
-    const pack = await findPackOf(tx, ref);
-    await checkDefinition(tx.db, session, fields.definition);
-    const values = { ...fields, ref, label: fields.label ?? ref, version: fields.version ?? "1.0.0" };
-    return await insertNew(tx, workflowDefinition, { ...values, packId: pack.id, packRef: pack.ref });
-  });
+  const pack = await findPackOf(tx, ref);
+  await checkDefinition(tx.db, session, fields.definition);
+  const values = { ...fields, ref, label: fields.label ?? ref, version: fields.version ?? "1.0.0" };
+  return await insertNew(tx, workflowDefinition, { ...values, packId: pack.id, packRef: pack.ref });
 }
 
 /** Changes what the patch names. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError. */
 export async function updateWorkflowDefinition(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: Which & { patch: WorkflowFields },
 ): Promise<{ id: bigint }> {
   authorize(session, "workflow_definition", "update", targetOf(input.ref));
   const fields = checkInput(workflowFields, input.patch);
-  return await write(engine, async (tx) => {
-    const { id } = await lockByRef(tx, workflowDefinition, input);
-    if (fields.definition) await checkDefinition(tx.db, session, fields.definition);
-    await updateRow(tx, workflowDefinition, { id, fields });
-    return { id };
-  });
+  const { id } = await lockByRef(tx, workflowDefinition, input);
+  if (fields.definition) await checkDefinition(tx.db, session, fields.definition);
+  await updateRow(tx, workflowDefinition, { id, fields });
+  return { id };
 }
 
 /** Deletes a workflow; an action that named it is left without one. Throws NotFoundError, ForbiddenError. */
 export async function deleteWorkflowDefinition(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
   authorize(session, "workflow_definition", "delete", targetOf(ref));
-  return await write(engine, async (tx) => {
-    const { id } = await lockByRef(tx, workflowDefinition, { ref });
-    await deleteRow(tx, workflowDefinition, id);
-    return { id, ref };
-  });
+  const { id } = await lockByRef(tx, workflowDefinition, { ref });
+  await deleteRow(tx, workflowDefinition, id);
+  return { id, ref };
 }
 
 /** What every task has; what else it may have is checked where workflows are run. */

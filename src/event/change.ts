@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { authorizeFound, type Resource, targetOf } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import { invalid, NotFoundError } from "../errors.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { compilePayloadSchema, type ParameterMap } from "../schema/schema.ts";
@@ -13,23 +13,21 @@ import { storableJson } from "../schema/storable.ts";
  * ForbiddenError, and InvalidInputError for a payload that breaks its trigger's contract.
  */
 export async function updateEvent(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: { id: bigint; payload: Json; config: JsonObject | null },
 ): Promise<{ id: bigint }> {
   const { id, payload, config } = input;
-  return await write(engine, async (tx) => {
-    await lockRecord(tx, session, { resource: "event", id, doing: "update" });
-    if (payload !== null) await checkPayload(tx, id, payload);
-    const given = [
-      ...(payload === null ? [] : [sql`payload = ${storableJson(payload, "payload")}::text::jsonb`]),
-      ...(config === null ? [] : [sql`config = ${storableJson(config, "config")}::text::jsonb`]),
-    ];
-    if (given.length > 0) {
-      await tx.db.execute(sql`update attune.event set ${sql.join(given, sql`, `)} where id = ${String(id)}::bigint`);
-    }
-    return { id };
-  });
+  await lockRecord(tx, session, { resource: "event", id, doing: "update" });
+  if (payload !== null) await checkPayload(tx, id, payload);
+  const given = [
+    ...(payload === null ? [] : [sql`payload = ${storableJson(payload, "payload")}::text::jsonb`]),
+    ...(config === null ? [] : [sql`config = ${storableJson(config, "config")}::text::jsonb`]),
+  ];
+  if (given.length > 0) {
+    await tx.db.execute(sql`update attune.event set ${sql.join(given, sql`, `)} where id = ${String(id)}::bigint`);
+  }
+  return { id };
 }
 
 async function checkPayload(tx: Tx, id: bigint, payload: Json): Promise<void> {
@@ -46,17 +44,13 @@ async function checkPayload(tx: Tx, id: bigint, payload: Json): Promise<void> {
 }
 
 /** Deletes an event; its enforcements stay. Throws NotFoundError, ForbiddenError. */
-export async function deleteEvent(engine: Engine, session: Session, { id }: { id: bigint }): Promise<{ id: bigint }> {
-  return await deleteRecord(engine, session, { resource: "event", id });
+export async function deleteEvent(tx: Tx, session: Session, { id }: { id: bigint }): Promise<{ id: bigint }> {
+  return await deleteRecord(tx, session, { resource: "event", id });
 }
 
 /** Deletes an enforcement; its executions stay. Throws NotFoundError, ForbiddenError. */
-export async function deleteEnforcement(
-  engine: Engine,
-  session: Session,
-  { id }: { id: bigint },
-): Promise<{ id: bigint }> {
-  return await deleteRecord(engine, session, { resource: "enforcement", id });
+export async function deleteEnforcement(tx: Tx, session: Session, { id }: { id: bigint }): Promise<{ id: bigint }> {
+  return await deleteRecord(tx, session, { resource: "enforcement", id });
 }
 
 /** How each is known to grants. */
@@ -66,15 +60,13 @@ const records = { event: sql`trigger_ref`, enforcement: sql`rule_ref` } as const
 type RecordKind = keyof typeof records;
 
 async function deleteRecord(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   { resource, id }: { resource: RecordKind; id: bigint },
 ): Promise<{ id: bigint }> {
-  return await write(engine, async (tx) => {
-    await lockRecord(tx, session, { resource, id, doing: "delete" });
-    await tx.db.execute(sql`delete from attune.${sql.identifier(resource)} where id = ${String(id)}::bigint`);
-    return { id };
-  });
+  await lockRecord(tx, session, { resource, id, doing: "delete" });
+  await tx.db.execute(sql`delete from attune.${sql.identifier(resource)} where id = ${String(id)}::bigint`);
+  return { id };
 }
 
 /** Locks the row. Throws NotFoundError also where the session may not know of it, ForbiddenError. */

@@ -2,8 +2,8 @@ import { sql } from "drizzle-orm";
 import { authorize, targetOf } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
 import { eventQueue } from "../db/jobs.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, invalid, NotFoundError } from "../errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
@@ -114,17 +114,15 @@ async function findCause(
 
 /** Stores one event, by hand or from the execution whose session asks: then that is its cause. Throws NotFoundError (no such trigger) and what `emitEvents` throws. */
 export async function createEvent(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: { trigger: string; payload: Json; traceTag: string | null },
 ): Promise<{ id: bigint }> {
   authorize(session, "event", "create", targetOf(input.trigger));
-  return await write(engine, async (tx) => {
-    const trigger = await findTrigger(tx.db, input.trigger);
-    if (!trigger) throw new NotFoundError("trigger", input.trigger);
-    const caused = await findCause(tx.db, session);
-    const origin = caused ?? { traceTag: input.traceTag, cause: null, generation: 0 };
-    const [id] = await emitEvents(tx, [{ trigger, payload: input.payload, config: null, rule: null, ...origin }]);
-    return { id: BigInt(id ?? 0) };
-  });
+  const trigger = await findTrigger(tx.db, input.trigger);
+  if (!trigger) throw new NotFoundError("trigger", input.trigger);
+  const caused = await findCause(tx.db, session);
+  const origin = caused ?? { traceTag: input.traceTag, cause: null, generation: 0 };
+  const [id] = await emitEvents(tx, [{ trigger, payload: input.payload, config: null, rule: null, ...origin }]);
+  return { id: BigInt(id ?? 0) };
 }

@@ -1,11 +1,12 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { sql } from "drizzle-orm";
-import type { KeyedEngine, Keyring } from "../access/keyring.ts";
 import type { WebhookConfig } from "../catalog/trigger.ts";
 import { type Db, rows } from "../db/client.ts";
-import { type Engine, write } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
+import { write } from "../db/tx.ts";
 import { Refusal } from "../errors.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
+import type { Keyring } from "../secrecy/keyring.ts";
 import { type EventTrigger, emitEvents } from "./record.ts";
 
 /** A trigger's webhook, as found by its URL. */
@@ -52,36 +53,36 @@ const credentials = new Set(["authorization", "proxy-authorization", "cookie", "
  * before answers the first event. Every refusal is stored too, with why.
  */
 export async function receiveDelivery(
-  engine: KeyedEngine,
+  services: Services,
   webhook: Webhook,
   delivery: Delivery,
 ): Promise<DeliveryAnswer> {
-  const verified = verify(engine.keyring, webhook, delivery);
+  const verified = verify(services.keyring, webhook, delivery);
   if (verified === false) {
-    return await refuse(engine, webhook, delivery, {
+    return await refuse(services, webhook, delivery, {
       status: 401,
       event: null,
       error: "the signature is missing or wrong",
     });
   }
   try {
-    return await accept(engine, webhook, delivery, verified);
+    return await accept(services, webhook, delivery, verified);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     const status = error.code === "CONFLICT" ? 409 : 400;
-    return await refuse(engine, webhook, delivery, { status, event: null, error: error.message });
+    return await refuse(services, webhook, delivery, { status, event: null, error: error.message });
   }
 }
 
 /** Stores a refused delivery and answers it. */
 export async function refuse(
-  engine: Engine,
+  services: Services,
   webhook: Webhook,
   delivery: Delivery,
   answer: DeliveryAnswer,
 ): Promise<DeliveryAnswer> {
   const verified = answer.status === 401 ? false : null;
-  await write(engine, async (tx) => {
+  await write(services, async (tx) => {
     await tx.db.execute(
       sql`insert into attune.webhook_delivery (trigger, source_ip, headers, status_code, error, duration_ms, size, hmac_verified)
         values (${webhook.trigger.id}::bigint, ${delivery.sourceIp}::inet, ${headerText(webhook, delivery)}::text::jsonb,
@@ -92,13 +93,13 @@ export async function refuse(
 }
 
 async function accept(
-  engine: Engine,
+  services: Services,
   webhook: Webhook,
   delivery: Delivery,
   verified: boolean | null,
 ): Promise<DeliveryAnswer> {
   const deliveryId = delivery.headers[webhook.config.delivery_header] ?? null;
-  return await write(engine, async (tx) => {
+  return await write(services, async (tx) => {
     const [stored] = await rows<{ id: string }>(
       tx.db,
       sql`insert into attune.webhook_delivery (trigger, source_ip, headers, status_code, duration_ms, size, hmac_verified, delivery_id)

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
-import type { Tx } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 
 /** A piece of an execution's output; `seq` counts from 1 without a gap, given by the one worker that writes it. */
 export interface LogEntry {

@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { authorizeFound, targetOf } from "../access/grants.ts";
 import { identityOf, type Session } from "../access/session.ts";
 import { anyOf, rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, NotFoundError } from "../errors.ts";
 import { isParked } from "./parked.ts";
 import type { ExecutionStatus } from "./states.ts";
@@ -13,37 +13,35 @@ import type { ExecutionStatus } from "./states.ts";
  * has ended already.
  */
 export async function cancelExecution(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: { id: bigint; reason: string | null },
 ): Promise<{ id: bigint }> {
   const id = String(input.id);
   const reason = input.reason ?? `cancelled by ${session.login}`;
-  await write(engine, async (tx) => {
-    const tree = await lockTree(tx, id);
-    const own = tree.find((execution) => execution.id === id);
-    const target = targetOf(own?.ref ?? "", own?.executor ? BigInt(own.executor) : null);
-    if (!own) throw new NotFoundError("execution", id);
-    authorizeFound(session, "cancel", { resource: "execution", id: id, target });
-    if (own.ended) throw new ConflictError(`The execution has ended already (${own.status}).`);
-    await tx.db.execute(
-      sql`update attune.execution set
+  const tree = await lockTree(tx, id);
+  const own = tree.find((execution) => execution.id === id);
+  const target = targetOf(own?.ref ?? "", own?.executor ? BigInt(own.executor) : null);
+  if (!own) throw new NotFoundError("execution", id);
+  authorizeFound(session, "cancel", { resource: "execution", id: id, target });
+  if (own.ended) throw new ConflictError(`The execution has ended already (${own.status}).`);
+  await tx.db.execute(
+    sql`update attune.execution set
           status = case when status = 'running' then 'canceling' else 'cancelled' end::attune.execution_status,
           finished_at = case when status = 'running' then null else clock_timestamp() end,
           reason = ${reason}, cancel_requested_at = now(), cancel_requested_by = ${identityOf(session)}::bigint
         where status in ('requested', 'scheduling', 'scheduled', 'running')
           and id = ${anyOf(tree.map((each) => each.id))}`,
-    );
-    const parked = tree.filter(({ status, parked: waits }) => status === "running" && waits);
-    if (parked.length > 0) {
-      await tx.db.execute(
-        sql`update attune.execution set status = 'cancelled', finished_at = clock_timestamp()
+  );
+  const parked = tree.filter(({ status, parked: waits }) => status === "running" && waits);
+  if (parked.length > 0) {
+    await tx.db.execute(
+      sql`update attune.execution set status = 'cancelled', finished_at = clock_timestamp()
           where status = 'canceling' and id = ${anyOf(parked.map((each) => each.id))}`,
-      );
-    }
-    tx.announce("cancel");
-    for (const each of tree) tx.announce(`log:${each.id}`);
-  });
+    );
+  }
+  tx.announce("cancel");
+  for (const each of tree) tx.announce(`log:${each.id}`);
   return { id: input.id };
 }
 

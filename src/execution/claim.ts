@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { anyOf, rows } from "../db/client.ts";
-import type { Tx } from "../db/engine.ts";
 import { runtimeQueue } from "../db/jobs.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { anyOf, rows } from "../db/client.ts";
-import type { Tx } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import type { Json } from "../lib/json.ts";
 
 /** Error of an execution: a stable code, a sentence, and what more there is to say. */

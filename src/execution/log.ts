@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
-import type { Engine } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
 import { NotFoundError } from "../errors.ts";
 import { createRest } from "../lib/loop.ts";
 
@@ -20,18 +20,18 @@ const pollMs = 5000;
  * the signal fires. Throws NotFoundError.
  */
 export async function* followLog(
-  engine: Engine,
+  services: Services,
   executionId: bigint,
   after: bigint,
   signal: AbortSignal,
 ): AsyncGenerator<StoredLog, void> {
   const rest = createRest();
-  const silence = engine.wake.on(`log:${executionId}`, rest.end);
+  const silence = services.wake.on(`log:${executionId}`, rest.end);
   signal.addEventListener("abort", rest.end, { once: true });
   try {
     for (let seq = after; !signal.aborted; ) {
       rest.arm();
-      const { entries, ended } = await readLog(engine, executionId, seq);
+      const { entries, ended } = await readLog(services, executionId, seq);
       for (const entry of entries) {
         seq = entry.seq;
         yield entry;
@@ -47,10 +47,10 @@ export async function* followLog(
 }
 
 /** One page, and whether the execution has ended: in one statement, so that nothing can be written in between. */
-async function readLog(engine: Engine, executionId: bigint, after: bigint) {
+async function readLog(services: Services, executionId: bigint, after: bigint) {
   type Row = { ended: boolean; seq: string | null; stream: StoredLog["stream"]; at: string; text: string };
   const found = await rows<Row>(
-    engine.db,
+    services.db,
     sql`select attune.is_terminal(e.status) as ended, l.seq::text as seq, l.stream::text as stream,
         to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at, l.text as text
       from attune.execution e left join lateral (

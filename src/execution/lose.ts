@@ -1,6 +1,6 @@
 import { type SQL, sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
-import type { Tx } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import { isParked } from "./parked.ts";
 import { enqueue } from "./request.ts";
 

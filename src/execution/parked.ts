@@ -1,6 +1,6 @@
 import { type SQL, sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
-import type { Tx } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import type { Json } from "../lib/json.ts";
 import type { ExecutionError } from "./finish.ts";
 

@@ -1,10 +1,9 @@
 import { sql } from "drizzle-orm";
 import { authorize, targetOf } from "../access/grants.ts";
-import type { KeyedEngine } from "../access/keyring.ts";
 import { identityOf, type Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
-import { type Tx, write } from "../db/engine.ts";
 import { runtimeQueue } from "../db/jobs.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, invalid, NotFoundError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { compileParameters } from "../schema/schema.ts";
@@ -148,15 +147,11 @@ const longestTimeout = 30 * 24 * 3600;
  * ConflictError (disabled; the execution that asks does not run any more), InvalidInputError (parameters that do not fit, each
  * named); then nothing is stored.
  */
-export async function executeAction(
-  engine: KeyedEngine,
-  session: Session,
-  input: ExecuteActionInput,
-): Promise<{ id: bigint }> {
+export async function executeAction(tx: Tx, session: Session, input: ExecuteActionInput): Promise<{ id: bigint }> {
   authorize(session, "action", "execute", targetOf(input.action));
-  const action = await findAction(engine.db, input.action);
+  const action = await findAction(tx.db, input.action);
   if (!action) throw new NotFoundError("action", input.action);
-  await requireHeldSets(engine.db, session, action.permissionSetRefs);
+  await requireHeldSets(tx.db, session, action.permissionSetRefs);
   const reason = unrunnable(action);
   if (reason) throw new ConflictError(reason);
   const { timeoutSeconds } = input;
@@ -166,31 +161,29 @@ export async function executeAction(
   const values = checkParameters(action, input.parameters ?? {}, "parameters");
   storableJson(values, "parameters");
   const { config, secrets } = concealSecrets(
-    engine.keyring,
+    tx.keyring,
     action.paramSchema,
     values,
-    await findHandedOn(engine, session, values),
+    await findHandedOn(tx, session, values),
   );
-  return await write(engine, async (tx) => {
-    const parent = session.executionId === null ? null : await lockParent(tx, String(session.executionId));
-    const [id] = await requestExecutions(tx, [
-      {
-        action,
-        config,
-        secrets,
-        enforcement: null,
-        executor: identityOf(session),
-        ruleRef: null,
-        triggerRef: null,
-        traceTag: parent?.traceTag ?? null,
-        generation: parent?.generation ?? 0,
-        timeoutSeconds,
-        priority: input.priority ?? 0,
-        parent,
-      },
-    ]);
-    return { id: BigInt(id ?? 0) };
-  });
+  const parent = session.executionId === null ? null : await lockParent(tx, String(session.executionId));
+  const [id] = await requestExecutions(tx, [
+    {
+      action,
+      config,
+      secrets,
+      enforcement: null,
+      executor: identityOf(session),
+      ruleRef: null,
+      triggerRef: null,
+      traceTag: parent?.traceTag ?? null,
+      generation: parent?.generation ?? 0,
+      timeoutSeconds,
+      priority: input.priority ?? 0,
+      parent,
+    },
+  ]);
+  return { id: BigInt(id ?? 0) };
 }
 
 /** Cancelling takes the same lock: a part is either cancelled with its parent or never made. */

@@ -1,12 +1,13 @@
 import { sql } from "drizzle-orm";
-import type { KeyedEngine, Keyring } from "../access/keyring.ts";
 import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
-import type { Tx } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
+import type { Tx } from "../db/tx.ts";
 import type { SecretValue } from "../lang/template.ts";
 import { ABSENT, type Json, type JsonObject, lookup } from "../lib/json.ts";
 import type { ParameterMap } from "../schema/schema.ts";
 import { escapeKey, findSecrets, replaceAt } from "../secrecy/find.ts";
+import type { Keyring } from "../secrecy/keyring.ts";
 import { createMask, type Mask, marker, type Secret } from "../secrecy/mask.ts";
 
 /** A secret of an execution as it is stored: where in its parameters (a JSON pointer), from where, and the encrypted value. */
@@ -111,24 +112,27 @@ function contentOf(keyring: Keyring, encrypted: string): Content {
   return JSON.parse(keyring.open(encrypted)) as Content; // sealed by `concealSecrets`
 }
 
+/** Where secrets are and what opens them: the services, or a transaction. */
+type Sealed = Pick<Services, "db" | "keyring">;
+
 /** The secrets that the session's execution was given; none where the session is no execution's. */
-async function findGiven(engine: KeyedEngine, { executionId }: Session): Promise<Secret[]> {
+async function findGiven({ db, keyring }: Sealed, { executionId }: Session): Promise<Secret[]> {
   if (executionId === null) return [];
   const secrets = await rows<{ encrypted: string }>(
-    engine.db,
+    db,
     sql`select encrypted from attune.execution_secret where execution = ${String(executionId)}::bigint order by id`,
   );
-  return secrets.flatMap(({ encrypted }) => contentOf(engine.keyring, encrypted).texts);
+  return secrets.flatMap(({ encrypted }) => contentOf(keyring, encrypted).texts);
 }
 
 /** The mask for what the session's execution sends to the API with its own token; null where it was given no secret, or is none. */
-export async function findMask(engine: KeyedEngine, session: Session): Promise<Mask | null> {
-  return createMask(await findGiven(engine, session));
+export async function findMask(services: Sealed, session: Session): Promise<Mask | null> {
+  return createMask(await findGiven(services, session));
 }
 
 /** What parameters hand on of the secrets that the session's execution was given itself: its parts keep them as it does. */
-export async function findHandedOn(engine: KeyedEngine, session: Session, config: JsonObject): Promise<KeyUse> {
-  const given = await findGiven(engine, session);
+export async function findHandedOn(services: Sealed, session: Session, config: JsonObject): Promise<KeyUse> {
+  const given = await findGiven(services, session);
   const keys = new Map(given.toReversed().map(({ name, text }) => [name, text]));
   const mask = createMask(given);
   const visit = (value: Json, path: string): SecretValue[] => {

@@ -1,4 +1,4 @@
-import type { Engine } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
 import { expireInquiries } from "../inquiry/expire.ts";
 import { startLoop } from "../lib/loop.ts";
 
@@ -8,16 +8,16 @@ const pollMs = 15_000;
 const leastMs = 50;
 
 /** Ends inquiries when their time is up. */
-export function startInquiries(engine: Engine): { stop(): Promise<void> } {
+export function startInquiries(services: Services): { stop(): Promise<void> } {
   const loop = startLoop({
     pass: async () => {
-      const { ended, nextMs } = await expireInquiries(engine);
-      if (ended > 0) engine.log.info({ ended }, "inquiries expired");
+      const { ended, nextMs } = await expireInquiries(services);
+      if (ended > 0) services.log.info({ ended }, "inquiries expired");
       return Math.max(leastMs, Math.min(pollMs, nextMs ?? pollMs));
     },
-    failed: (error) => engine.log.error({ err: error }, "expiring inquiries"),
+    failed: (error) => services.log.error({ err: error }, "expiring inquiries"),
   });
-  const unsubscribe = engine.wake.on("inquiry", () => loop.wake());
+  const unsubscribe = services.wake.on("inquiry", () => loop.wake());
   return {
     stop: async () => {
       unsubscribe();

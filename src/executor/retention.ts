@@ -1,14 +1,15 @@
 import { sql } from "drizzle-orm";
 import { pruneArtifacts, sweepFiles } from "../artifact/retention.ts";
 import { anyOf, rows } from "../db/client.ts";
-import { type Engine, write } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
+import { write } from "../db/tx.ts";
 
 const batch = 5000;
 const vacuumEveryMs = 180_000;
 
 /** Removes a batch of log entries older than seven days; cursors before them are refused from then on. */
-export async function pruneNotifications(engine: Engine): Promise<void> {
-  await write(engine, async (tx) => {
+export async function pruneNotifications(services: Services): Promise<void> {
+  await write(services, async (tx) => {
     const [pruned] = await rows<{ xid: string; id: string }>(
       tx.db,
       sql`with old as (
@@ -26,8 +27,8 @@ export async function pruneNotifications(engine: Engine): Promise<void> {
 }
 
 /** Removes a batch of the audit trail's entries older than 365 days: the one thing that may remove from it. */
-export async function pruneAuditTrail(engine: Engine): Promise<void> {
-  await write(engine, async (tx) => {
+export async function pruneAuditTrail(services: Services): Promise<void> {
+  await write(services, async (tx) => {
     const [old] = await rows<{ ids: string[] | null }>(
       tx.db,
       sql`select array_agg(id::text) as ids from (select id from attune.audit_event
@@ -40,8 +41,8 @@ export async function pruneAuditTrail(engine: Engine): Promise<void> {
 }
 
 /** Removes a batch of credentials that ended a day ago, but for API tokens: people look those up. */
-export async function pruneTokens(engine: Engine): Promise<void> {
-  await write(engine, (tx) =>
+export async function pruneTokens(services: Services): Promise<void> {
+  await write(services, (tx) =>
     tx.db.execute(
       sql`delete from attune.token where id in (select id from attune.token
         where kind <> 'api' and coalesce(revoked_at, expires_at) < now() - interval '1 day'
@@ -51,8 +52,8 @@ export async function pruneTokens(engine: Engine): Promise<void> {
 }
 
 /** Removes a batch of idempotency keys older than the 24 hours that they count. */
-export async function pruneIdempotencyKeys(engine: Engine): Promise<void> {
-  await write(engine, (tx) =>
+export async function pruneIdempotencyKeys(services: Services): Promise<void> {
+  await write(services, (tx) =>
     tx.db.execute(
       sql`delete from attune.idempotency_key where id in (select id from attune.idempotency_key
         where created < now() - interval '24 hours' order by created limit ${sql.raw(String(batch))} for update skip locked)`,
@@ -64,15 +65,15 @@ export async function pruneIdempotencyKeys(engine: Engine): Promise<void> {
  * The embedded database has no autovacuum: the function returned, called in every sweep, vacuums and analyses the tables that
  * change most, every few minutes. On PostgreSQL it does nothing.
  */
-export function createVacuum(engine: Engine): () => Promise<void> {
+export function createVacuum(services: Services): () => Promise<void> {
   let last = Date.now();
   return async () => {
-    if (engine.kind !== "pglite" || Date.now() - last < vacuumEveryMs) return;
+    if (services.kind !== "pglite" || Date.now() - last < vacuumEveryMs) return;
     last = Date.now();
     for (const table of ["execution", "event", "enforcement", "worker", "trigger", "timer", "notification"]) {
-      await engine.db.execute(sql`vacuum (analyze) attune.${sql.identifier(table)}`);
+      await services.db.execute(sql`vacuum (analyze) attune.${sql.identifier(table)}`);
     }
-    await engine.db.execute(sql`vacuum (analyze) attune_jobs.job`);
+    await services.db.execute(sql`vacuum (analyze) attune_jobs.job`);
   };
 }
 
@@ -85,17 +86,17 @@ const fileAgeMs = 3600_000;
  * The function returned, called in every sweep, removes what artifacts keep no longer, once a minute, and files that belong to
  * no version, once an hour.
  */
-export function createArtifactKeeper(engine: Engine): () => Promise<void> {
+export function createArtifactKeeper(services: Services): () => Promise<void> {
   let pruned = Number.NEGATIVE_INFINITY;
   let swept = Number.NEGATIVE_INFINITY;
   return async () => {
     const now = Date.now();
     if (now - pruned >= pruneEveryMs) {
-      pruned = (await pruneArtifacts(engine)) ? Number.NEGATIVE_INFINITY : now;
+      pruned = (await pruneArtifacts(services)) ? Number.NEGATIVE_INFINITY : now;
     }
     if (now - swept < sweepFilesEveryMs) return;
     swept = now;
-    const removed = await sweepFiles(engine, fileAgeMs);
-    if (removed > 0) engine.log.info({ files: removed }, "removed files that belong to no artifact");
+    const removed = await sweepFiles(services, fileAgeMs);
+    if (removed > 0) services.log.info({ files: removed }, "removed files that belong to no artifact");
   };
 }

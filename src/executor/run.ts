@@ -1,4 +1,4 @@
-import type { KeyedEngine } from "../access/keyring.ts";
+import type { Services } from "../db/services.ts";
 import { startLoop } from "../lib/loop.ts";
 import { enforceEvents } from "../rule/enforce.ts";
 import { createRuleSets } from "../rule/ruleset.ts";
@@ -10,15 +10,15 @@ const batchSize = 100;
 const pollMs = 2000;
 
 /** Starts the executor role: evaluates events as they come, expires inquiries and sweeps. Resolves with the way to stop it. */
-export function startExecutor(engine: KeyedEngine, sweepMs: number): { stop(): Promise<void> } {
+export function startExecutor(services: Services, sweepMs: number): { stop(): Promise<void> } {
   const ruleSets = createRuleSets();
   const events = startLoop({
-    pass: async () => ((await enforceEvents(engine, ruleSets, batchSize)) === batchSize ? 0 : pollMs),
-    failed: (error) => engine.log.error({ err: error }, "evaluating events"),
+    pass: async () => ((await enforceEvents(services, ruleSets, batchSize)) === batchSize ? 0 : pollMs),
+    failed: (error) => services.log.error({ err: error }, "evaluating events"),
   });
-  const unsubscribe = engine.wake.on("event", () => events.wake());
-  const sweep = startSweep(engine, sweepMs);
-  const inquiries = startInquiries(engine);
+  const unsubscribe = services.wake.on("event", () => events.wake());
+  const sweep = startSweep(services, sweepMs);
+  const inquiries = startInquiries(services);
   return {
     stop: async () => {
       unsubscribe();

@@ -1,7 +1,8 @@
 import { sql } from "drizzle-orm";
 import { anyOf, rows } from "../db/client.ts";
-import { type Engine, write } from "../db/engine.ts";
 import { eventQueue, hasJob } from "../db/jobs.ts";
+import type { Services } from "../db/services.ts";
+import { write } from "../db/tx.ts";
 import { loseExecutions } from "../execution/lose.ts";
 import { enqueue } from "../execution/request.ts";
 import { startLoop } from "../lib/loop.ts";
@@ -28,39 +29,39 @@ export interface SweepReport {
 }
 
 /** Starts the sweep: every `everyMs` it makes the invariants true, whatever the job queue, a worker or a process did. */
-export function startSweep(engine: Engine, everyMs: number): { stop(): Promise<void> } {
-  const vacuum = createVacuum(engine);
-  const keepArtifacts = createArtifactKeeper(engine);
+export function startSweep(services: Services, everyMs: number): { stop(): Promise<void> } {
+  const vacuum = createVacuum(services);
+  const keepArtifacts = createArtifactKeeper(services);
   return startLoop({
     pass: async () => {
-      const report = await sweep(engine);
-      if (Object.values(report).some((count) => count > 0)) engine.log.info(report, "sweep");
-      await pruneNotifications(engine);
-      await pruneAuditTrail(engine);
-      await pruneIdempotencyKeys(engine);
-      await pruneTokens(engine);
+      const report = await sweep(services);
+      if (Object.values(report).some((count) => count > 0)) services.log.info(report, "sweep");
+      await pruneNotifications(services);
+      await pruneAuditTrail(services);
+      await pruneIdempotencyKeys(services);
+      await pruneTokens(services);
       await keepArtifacts();
       await vacuum();
       return Math.max(report.events, report.executions) >= batch ? 0 : everyMs;
     },
-    failed: (error) => engine.log.error({ err: error }, "sweep"),
+    failed: (error) => services.log.error({ err: error }, "sweep"),
   });
 }
 
 /** One pass; any number of processes may run it at the same time. */
-export async function sweep(engine: Engine): Promise<SweepReport> {
+export async function sweep(services: Services): Promise<SweepReport> {
   return {
-    lost: await reapWorkers(engine),
-    timedOut: await endOverdue(engine),
-    events: await requeueEvents(engine),
-    executions: await requeueExecutions(engine),
-    unschedulable: await failUnschedulable(engine),
+    lost: await reapWorkers(services),
+    timedOut: await endOverdue(services),
+    events: await requeueEvents(services),
+    executions: await requeueExecutions(services),
+    unschedulable: await failUnschedulable(services),
   };
 }
 
 /** Accepted events that nobody evaluated and that have no job: their jobs are made again. */
-async function requeueEvents(engine: Engine): Promise<number> {
-  return await write(engine, async (tx) => {
+async function requeueEvents(services: Services): Promise<number> {
+  return await write(services, async (tx) => {
     const left = await rows<{ id: string }>(
       tx.db,
       sql`select e.id::text from attune.event e where e.evaluated_at is null and e.created < now() - interval '10 seconds'
@@ -72,8 +73,8 @@ async function requeueEvents(engine: Engine): Promise<number> {
   });
 }
 
-async function requeueExecutions(engine: Engine): Promise<number> {
-  return await write(engine, async (tx) => {
+async function requeueExecutions(services: Services): Promise<number> {
+  return await write(services, async (tx) => {
     const left = await rows<{ id: string; runtimeRef: string; priority: number }>(
       tx.db,
       sql`select e.id::text, rt.ref as "runtimeRef", e.priority from attune.execution e join attune.action a on a.id = e.action
@@ -87,17 +88,17 @@ async function requeueExecutions(engine: Engine): Promise<number> {
 }
 
 /** Executions whose worker is gone, silent or null: given to another worker or ended, as their actions say. */
-async function reapWorkers(engine: Engine): Promise<number> {
-  const dead = anyOf(await findDeadWorkers(engine.db));
-  return await write(engine, async (tx) => {
+async function reapWorkers(services: Services): Promise<number> {
+  const dead = anyOf(await findDeadWorkers(services.db));
+  return await write(services, async (tx) => {
     await tx.db.execute(sql`update attune.worker set status = 'error' where id = ${dead} and status <> 'error'`);
     return await loseExecutions(tx, sql`e.worker is null or e.worker = ${dead}`, "the worker was lost");
   });
 }
 
 /** A worker enforces its deadlines itself; this ends what a worker could not, half a minute later. */
-async function endOverdue(engine: Engine): Promise<number> {
-  return await write(engine, async (tx) => {
+async function endOverdue(services: Services): Promise<number> {
+  return await write(services, async (tx) => {
     const ended = await rows<{ id: string }>(
       tx.db,
       sql`update attune.execution set
@@ -113,8 +114,8 @@ async function endOverdue(engine: Engine): Promise<number> {
 }
 
 /** What no worker could take for five minutes fails, and says what is missing. */
-async function failUnschedulable(engine: Engine): Promise<number> {
-  return await write(engine, async (tx) => {
+async function failUnschedulable(services: Services): Promise<number> {
+  return await write(services, async (tx) => {
     const failed = await rows<{ id: string }>(
       tx.db,
       sql`update attune.execution e set status = 'failed', finished_at = clock_timestamp(),

@@ -1,6 +1,5 @@
 import { describeCosts } from "./guards/limits.ts";
 import { builder } from "./kit/builder.ts";
-import { scopeMutations } from "./kit/mutations.ts";
 import "./catalog/action.ts";
 import "./catalog/workflow-mutations.ts";
 import "./catalog/workflow.ts";
@@ -54,4 +53,4 @@ import "./catalog/worker.ts";
 import "./catalog/worker-changed.ts";
 
 /** The API's schema; each file of a subject adds its part to the builder. */
-export const schema = describeCosts(scopeMutations(builder.toSchema()));
+export const schema = describeCosts(builder.toSchema());

@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { sql } from "drizzle-orm";
 import type { Attempts } from "../access/attempts.ts";
-import type { KeyedEngine } from "../access/keyring.ts";
 import type { Origins } from "../access/origin.ts";
+import type { Services } from "../db/services.ts";
 import { StartError } from "../errors.ts";
 import { handleArtifact } from "./artifact.ts";
 import { admit } from "./gate.ts";
@@ -11,7 +11,7 @@ import { handleSignIn } from "./sign-in.ts";
 import { handleWebhook } from "./webhook.ts";
 
 export interface ApiOptions {
-  engine: KeyedEngine;
+  services: Services;
   host: string;
   port: number;
   origins: Origins;
@@ -29,11 +29,11 @@ export interface Api {
 
 /** Listens for everything that comes over HTTP. Throws StartError when the address cannot be listened on. */
 export async function startApi(options: ApiOptions): Promise<Api> {
-  const { engine, host, port } = options;
+  const { services, host, port } = options;
   const server = createServer((request, response) => {
     route(options, request, response).catch((error: unknown) => {
       const requestId = response.getHeader("x-request-id");
-      engine.log.error({ err: error, method: request.method, requestId }, "request failed");
+      services.log.error({ err: error, method: request.method, requestId }, "request failed");
       if (response.headersSent) response.destroy();
       else answer(response, 500, { error: "internal error" });
     });
@@ -69,7 +69,7 @@ function listen(server: Server, host: string, port: number): Promise<string> {
 }
 
 async function route(options: ApiOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const { engine } = options;
+  const { services } = options;
   const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
   const requestId = admit(options.origins, request, response, path);
   if (requestId === null) return;
@@ -77,15 +77,15 @@ async function route(options: ApiOptions, request: IncomingMessage, response: Se
     await options.graphql(request, response, { requestId });
     return;
   }
-  if (path.startsWith("/artifacts/")) return await handleArtifact(engine, request, response);
-  if (path.startsWith("/webhooks/")) return await handleWebhook(engine, request, response);
+  if (path.startsWith("/artifacts/")) return await handleArtifact(services, request, response);
+  if (path.startsWith("/webhooks/")) return await handleWebhook(services, request, response);
   switch (path) {
     case "/sign-in":
-      return await handleSignIn(engine, request, response, { attempts: options.attempts, requestId });
+      return await handleSignIn(services, request, response, { attempts: options.attempts, requestId });
     case "/healthz":
       return answer(response, 200, { status: "ok" });
     case "/readyz":
-      await engine.db.execute(sql`select 1`);
+      await services.db.execute(sql`select 1`);
       return answer(response, 200, { status: "ready" });
     case "/":
       return answer(response, 302, "GraphiQL is at /graphql\n", { location: "/graphql" });

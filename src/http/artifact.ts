@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { recordAudit } from "../access/audit.ts";
-import type { KeyedEngine } from "../access/keyring.ts";
 import { findDownload, sessionOfLink } from "../artifact/download.ts";
 import { type Link, readLink } from "../artifact/link.ts";
 import { receiveUpload, type Sender } from "../artifact/upload.ts";
 import { readVersion, type StoredVersion } from "../artifact/version.ts";
-import { write } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
+import { write } from "../db/tx.ts";
 import { Refusal } from "../errors.ts";
 import { globalId } from "../lib/global-id.ts";
 import { chooseRange, isCurrent } from "./range.ts";
@@ -16,7 +16,7 @@ import { answer } from "./respond.ts";
  * session must be valid still, and allowed to do this.
  */
 export async function handleArtifact(
-  engine: KeyedEngine,
+  services: Services,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -27,13 +27,13 @@ export async function handleArtifact(
     return answer(response, 405, { error: methods.join(" or ") }, { allow: methods.join(", ") });
   }
   try {
-    const link = readLink(engine.keyring, target, Date.now());
-    const session = await sessionOfLink(engine.db, link);
+    const link = readLink(services.keyring, target, Date.now());
+    const session = await sessionOfLink(services.db, link);
     const requestId = String(response.getHeader("x-request-id") ?? "");
     const sender = { session, ip: request.socket.remoteAddress ?? null, requestId };
     const { upload } = link;
-    if (upload) await takeUpload(engine, sender, { ...link, upload }, { request, response });
-    else await sendVersion(engine, sender, link, { request, response });
+    if (upload) await takeUpload(services, sender, { ...link, upload }, { request, response });
+    else await sendVersion(services, sender, link, { request, response });
   } catch (error) {
     // A sender that went away is owed no answer.
     if (request.errored !== null && response.destroyed) return;
@@ -64,7 +64,7 @@ const statuses: Readonly<Record<string, number>> = {
 const statusOf = (error: Refusal | TooLong) => (error instanceof TooLong ? 413 : (statuses[error.code] ?? 422));
 
 async function takeUpload(
-  engine: KeyedEngine,
+  services: Services,
   sender: Sender,
   link: Link & { upload: NonNullable<Link["upload"]> },
   { request, response }: Exchange,
@@ -78,7 +78,7 @@ async function takeUpload(
   if (length !== undefined && Number(length) !== size) {
     return answer(response, 422, { error: `The content must be ${size} bytes, as the link was made for` }, closing);
   }
-  const added = await receiveUpload(engine, sender, link, bodyOf(request, size));
+  const added = await receiveUpload(services, sender, link, bodyOf(request, size));
   const id = globalId("ArtifactVersion", added.id);
   answer(response, 201, { id, version: added.version });
 }
@@ -104,12 +104,12 @@ function release(piece: Buffer): void {
 }
 
 async function sendVersion(
-  engine: KeyedEngine,
+  services: Services,
   sender: Sender,
   link: Link,
   { request, response }: Exchange,
 ): Promise<void> {
-  const version = await findDownload(engine.db, sender.session, link);
+  const version = await findDownload(services.db, sender.session, link);
   const etag = `"${version.sha256}"`;
   const headers = { ...headersOf(version), etag };
   if (isCurrent(request.headers["if-none-match"], etag)) {
@@ -123,10 +123,10 @@ async function sendVersion(
   }
   const { start, end } = range ?? { start: 0, end: version.size };
   const part = range ? { "content-range": `bytes ${start}-${end - 1}/${version.size}` } : {};
-  const pieces = readVersion(engine, version, { start, end });
+  const pieces = readVersion(services, version, { start, end });
   // The first piece before the head: what cannot be read is answered as such.
   const first = request.method === "HEAD" ? null : await pieces.next();
-  if (first !== null) await noteDownload(engine, sender, version);
+  if (first !== null) await noteDownload(services, sender, version);
   response.writeHead(range ? 206 : 200, { ...headers, ...part, "content-length": end - start });
   try {
     if (first !== null && !first.done && (await send(response, first.value))) {
@@ -167,8 +167,8 @@ function send(response: ServerResponse, piece: Uint8Array): Promise<boolean> {
   });
 }
 
-async function noteDownload(engine: KeyedEngine, { session, ip, requestId }: Sender, version: StoredVersion) {
-  await write(engine, (tx) =>
+async function noteDownload(services: Services, { session, ip, requestId }: Sender, version: StoredVersion) {
+  await write(services, (tx) =>
     recordAudit(tx.db, {
       category: "download",
       eventType: "downloadArtifact",

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { sessionCookie } from "../access/cookie.ts";
 import { type SignInOptions, signInByLink } from "../access/sign-in.ts";
-import type { Engine } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
 import { RateLimitedError, UnauthenticatedError } from "../errors.ts";
 import { answer, readBody } from "./respond.ts";
 
@@ -25,7 +25,7 @@ const page = `<!doctype html>
 
 /** GET: the page that posts the link's token. POST: exchanges the token for a session cookie. */
 export async function handleSignIn(
-  engine: Engine,
+  services: Services,
   request: IncomingMessage,
   response: ServerResponse,
   options: Omit<SignInOptions, "ip">,
@@ -43,7 +43,7 @@ export async function handleSignIn(
   if (token === null) return answer(response, 400, { error: 'send {"token": "…"}' });
   try {
     const from = { ...options, ip: request.socket.remoteAddress ?? null };
-    const { value } = await signInByLink(engine, { token }, from);
+    const { value } = await signInByLink(services, { token }, from);
     answer(response, 200, { ok: true }, { "set-cookie": sessionCookie(value, request.headers.origin ?? null) });
   } catch (error) {
     if (error instanceof RateLimitedError) {

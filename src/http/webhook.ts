@@ -1,12 +1,12 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { KeyedEngine } from "../access/keyring.ts";
+import type { Services } from "../db/services.ts";
 import { type Delivery, findWebhook, receiveDelivery, refuse } from "../event/webhook.ts";
 import { globalId } from "../lib/global-id.ts";
 import { answer, readBody } from "./respond.ts";
 
 /** `POST /webhooks/<key>`. An unknown key and a disabled webhook answer alike; 202 and 200 come after the commit. */
 export async function handleWebhook(
-  engine: KeyedEngine,
+  services: Services,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -14,7 +14,7 @@ export async function handleWebhook(
   const url = new URL(request.url ?? "/", "http://localhost");
   const key = url.pathname.slice("/webhooks/".length);
   if (request.method !== "POST") return answer(response, 405, { error: "POST only" }, { allow: "POST" });
-  const webhook = await findWebhook(engine.db, key);
+  const webhook = await findWebhook(services.db, key);
   if (!webhook) return answer(response, 404, { error: "no such webhook" });
   const limit = webhook.config.max_bytes ?? 1024 * 1024;
   const body = await readBody(request, limit);
@@ -33,10 +33,10 @@ export async function handleWebhook(
   };
   if (body === null) {
     const error = `the body is longer than ${limit} bytes`;
-    const refused = await refuse(engine, webhook, delivery, { status: 413, event: null, error });
+    const refused = await refuse(services, webhook, delivery, { status: 413, event: null, error });
     // The rest of the body is on its way: the connection cannot be used again.
     return answer(response, refused.status, { error }, { connection: "close" });
   }
-  const { status, event, error } = await receiveDelivery(engine, webhook, delivery);
+  const { status, event, error } = await receiveDelivery(services, webhook, delivery);
   answer(response, status, error === null ? { event: event && globalId("Event", event) } : { error });
 }

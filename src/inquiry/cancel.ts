@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import type { Session } from "../access/session.ts";
-import { type Engine, write } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, ForbiddenError } from "../errors.ts";
 import { endParked } from "../execution/parked.ts";
 import { mayCancel } from "./access.ts";
@@ -10,20 +10,18 @@ import { endOf, lockInquiry } from "./lock.ts";
  * Takes a question back; an execution that waits for the answer is cancelled in the same transaction. Throws NotFoundError,
  * ForbiddenError (neither who asked nor inquiry:cancel), ConflictError when it has ended.
  */
-export async function cancelInquiry(engine: Engine, session: Session, input: { id: bigint }): Promise<{ id: bigint }> {
-  await write(engine, async (tx) => {
-    const inquiry = await lockInquiry(tx, session, { id: input.id, allowed: mayCancel });
-    if (!mayCancel(session, inquiry)) {
-      throw new ForbiddenError("You may not cancel this inquiry: it takes a grant of inquiry:cancel.");
-    }
-    const end = endOf(inquiry);
-    if (end !== null) throw new ConflictError(end);
-    await tx.db.execute(
-      sql`update attune.inquiry set status = 'cancelled' where id = ${inquiry.id}::bigint and status = 'pending'`,
-    );
-    if (inquiry.execution === null) return;
-    const reason = `the inquiry was cancelled by ${session.login}`;
-    await endParked(tx, [{ id: inquiry.execution, status: "cancelled", data: null, error: null, reason }]);
-  });
+export async function cancelInquiry(tx: Tx, session: Session, input: { id: bigint }): Promise<{ id: bigint }> {
+  const inquiry = await lockInquiry(tx, session, { id: input.id, allowed: mayCancel });
+  if (!mayCancel(session, inquiry)) {
+    throw new ForbiddenError("You may not cancel this inquiry: it takes a grant of inquiry:cancel.");
+  }
+  const end = endOf(inquiry);
+  if (end !== null) throw new ConflictError(end);
+  await tx.db.execute(
+    sql`update attune.inquiry set status = 'cancelled' where id = ${inquiry.id}::bigint and status = 'pending'`,
+  );
+  if (inquiry.execution === null) return { id: input.id };
+  const reason = `the inquiry was cancelled by ${session.login}`;
+  await endParked(tx, [{ id: inquiry.execution, status: "cancelled", data: null, error: null, reason }]);
   return { id: input.id };
 }

@@ -2,7 +2,8 @@ import { sql } from "drizzle-orm";
 import { authorize } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
+import { type Tx, write } from "../db/tx.ts";
 import { ConflictError, invalid } from "../errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import type { JsonObject } from "../lib/json.ts";
@@ -16,18 +17,16 @@ const asParameter: Naming = (field) => field.replaceAll(/[A-Z]/g, (letter) => `_
  * Asks. An execution's session asks on behalf of its execution and needs no grant; the inquiry ends with it. Throws
  * InvalidInputError, ForbiddenError, ConflictError when the execution does not run any more.
  */
-export async function createInquiry(engine: Engine, session: Session, input: QuestionInput): Promise<{ id: bigint }> {
+export async function createInquiry(tx: Tx, session: Session, input: QuestionInput): Promise<{ id: bigint }> {
   const question = checkQuestion(input, asNamed);
   const { executionId } = session;
-  return await write(engine, async (tx) => {
-    if (executionId !== null) await lockAsking(tx, String(executionId));
-    const assignee = await findAssignee(tx.db, question, "assignedTo");
-    if (executionId === null) {
-      authorize(session, "inquiry", "create", { ownerId: assignee === null ? null : BigInt(assignee) });
-    }
-    const execution = executionId === null ? null : String(executionId);
-    return { id: BigInt(await insertInquiry(tx, question, { execution, assignee })) };
-  });
+  if (executionId !== null) await lockAsking(tx, String(executionId));
+  const assignee = await findAssignee(tx.db, question, "assignedTo");
+  if (executionId === null) {
+    authorize(session, "inquiry", "create", { ownerId: assignee === null ? null : BigInt(assignee) });
+  }
+  const execution = executionId === null ? null : String(executionId);
+  return { id: BigInt(await insertInquiry(tx, question, { execution, assignee })) };
 }
 
 /**
@@ -35,7 +34,7 @@ export async function createInquiry(engine: Engine, session: Session, input: Que
  * Answers false when the attempt is over or was asked to stop: then nothing is asked. Throws InvalidInputError.
  */
 export async function askAndPark(
-  engine: Engine,
+  services: Services,
   claim: { id: string; attempt: number; config: JsonObject },
 ): Promise<boolean> {
   const { config } = claim;
@@ -49,7 +48,7 @@ export async function askAndPark(
     defaultResponse: config["default_response"] ?? null,
   } as unknown as QuestionInput;
   const question = checkQuestion(input, asParameter);
-  return await write(engine, async (tx) => {
+  return await write(services, async (tx) => {
     const parked = await rows(
       tx.db,
       sql`update attune.execution set worker = null, worker_name = null, reason = 'waits for an answer'

@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import { anyOf, rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
+import { type Tx, write } from "../db/tx.ts";
 import { endParked, isParked, type ParkedEnd } from "../execution/parked.ts";
 import type { Json } from "../lib/json.ts";
 
@@ -18,11 +19,11 @@ export interface Expired {
  * Ends inquiries whose time is up, with their default answers, and in the same transaction the executions that wait for them;
  * then what waits beyond its own deadline. Any number of processes may run it at the same time.
  */
-export async function expireInquiries(engine: Engine): Promise<Expired> {
-  const expired = await write(engine, expireDue);
-  const late = await write(engine, endLate);
+export async function expireInquiries(services: Services): Promise<Expired> {
+  const expired = await write(services, expireDue);
+  const late = await write(services, endLate);
   const [next] = await rows<{ ms: number | null }>(
-    engine.db,
+    services.db,
     sql`select (extract(epoch from least(
           (select min(timeout_at) from attune.inquiry where status = 'pending' and timeout_at is not null),
           (select min(e.deadline) from attune.execution e where e.status = 'running' and ${isParked}))

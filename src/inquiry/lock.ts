@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
-import type { Tx } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import { NotFoundError } from "../errors.ts";
 import type { ParameterMap } from "../schema/schema.ts";
 import { mayRead, type Parties } from "./access.ts";

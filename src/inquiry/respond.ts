@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { identityOf, type Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
-import { type Engine, write } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, ForbiddenError } from "../errors.ts";
 import { endParked } from "../execution/parked.ts";
 import type { Json } from "../lib/json.ts";
@@ -15,32 +15,30 @@ import { checkAnswer } from "./question.ts";
  * answered, has expired, or was cancelled), InvalidInputError (the response breaks the schema).
  */
 export async function respondToInquiry(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: { id: bigint; response: Json },
 ): Promise<{ id: bigint }> {
-  await write(engine, async (tx) => {
-    const inquiry = await lockInquiry(tx, session, { id: input.id, allowed: mayRespond });
-    if (inquiry.sameTree) {
-      throw new ForbiddenError("An execution answers nothing that it asked itself, or that another of its tree asked.");
-    }
-    if (!mayRespond(session, inquiry)) {
-      throw new ForbiddenError("You may not answer this inquiry: it is for somebody else.");
-    }
-    const end = endOf(inquiry);
-    if (end !== null) throw new ConflictError(end);
-    const response = checkAnswer(inquiry.responseSchema, input.response, "response");
-    const [answered] = await rows<{ at: string }>(
-      tx.db,
-      sql`update attune.inquiry set status = 'responded', response = ${JSON.stringify(response)}::text::jsonb,
+  const inquiry = await lockInquiry(tx, session, { id: input.id, allowed: mayRespond });
+  if (inquiry.sameTree) {
+    throw new ForbiddenError("An execution answers nothing that it asked itself, or that another of its tree asked.");
+  }
+  if (!mayRespond(session, inquiry)) {
+    throw new ForbiddenError("You may not answer this inquiry: it is for somebody else.");
+  }
+  const end = endOf(inquiry);
+  if (end !== null) throw new ConflictError(end);
+  const response = checkAnswer(inquiry.responseSchema, input.response, "response");
+  const [answered] = await rows<{ at: string }>(
+    tx.db,
+    sql`update attune.inquiry set status = 'responded', response = ${JSON.stringify(response)}::text::jsonb,
           responded_by = ${identityOf(session)}::bigint, responded_at = clock_timestamp()
         where id = ${inquiry.id}::bigint and status = 'pending'
         returning to_char(responded_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at`,
-    );
-    if (!answered) throw new ConflictError("The inquiry was answered already.");
-    if (inquiry.execution === null) return;
-    const data = { response, responded_by: session.login, responded_at: answered.at };
-    await endParked(tx, [{ id: inquiry.execution, status: "completed", data, error: null, reason: null }]);
-  });
+  );
+  if (!answered) throw new ConflictError("The inquiry was answered already.");
+  if (inquiry.execution === null) return { id: input.id };
+  const data = { response, responded_by: session.login, responded_at: answered.at };
+  await endParked(tx, [{ id: inquiry.execution, status: "completed", data, error: null, reason: null }]);
   return { id: input.id };
 }

@@ -1,4 +1,4 @@
-import type { Engine } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
 import { CursorExpiredError, LaggedError } from "../errors.ts";
 import { comparePositions, formatCursor, type Position, parseCursor } from "./cursor.ts";
 import { type Change, type ChangeFilter, readHead, readOldest, readPage, wanted } from "./page.ts";
@@ -28,13 +28,13 @@ const handoverMs = 30_000;
  * The process's one reader of the notification log: reads each entry once, in commit order, and hands it to the followers
  * who want it, from memory. `ringSize` entries are kept for followers that fall behind; beyond, they page from the table.
  */
-export async function createFeed(engine: Engine, ringSize = 10_000): Promise<Feed> {
-  const { db } = engine;
+export async function createFeed(services: Services, ringSize = 10_000): Promise<Feed> {
+  const { db } = services;
   const { epoch, position: head } = await readHead(db);
   const ring = createRing(head, ringSize);
   const parking = createParking();
   const closing = new AbortController();
-  const reader = startReader(engine, {
+  const reader = startReader(services, {
     epoch,
     head: ring.head,
     take: (changes) => {

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
-import type { Engine } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
 import { startLoop } from "../lib/loop.ts";
 import type { Position } from "./cursor.ts";
 import { type Change, readCommitted } from "./page.ts";
@@ -19,7 +19,7 @@ export interface Reader {
 
 /** Reads the log behind `head()` whenever it is woken, and hands each entry to `take` once, in commit order. */
 export function startReader(
-  engine: Engine,
+  services: Services,
   options: { epoch: bigint; head: () => Position; take: (changes: Change[]) => void },
 ): Reader {
   let backoffMs = 1;
@@ -31,7 +31,7 @@ export function startReader(
     const early = lastRead + spacingMs - performance.now();
     if (early > 0) await new Promise((resolve) => setTimeout(resolve, early));
     const { epoch } = options;
-    const { changes, hidden } = await readCommitted(engine.db, { epoch, after: options.head(), limit: readSize });
+    const { changes, hidden } = await readCommitted(services.db, { epoch, after: options.head(), limit: readSize });
     lastRead = performance.now();
     options.take(changes);
     if (changes.length === readSize) return 0;
@@ -50,15 +50,18 @@ export function startReader(
   async function report(): Promise<void> {
     reported = Date.now();
     const [holder] = await rows<{ pid: number; database: string }>(
-      engine.db,
+      services.db,
       sql`select pid, datname as database from pg_stat_activity where backend_xid is not null
         order by age(backend_xid) desc limit 1`,
     );
-    engine.log.warn({ lagMs: Date.now() - hiddenSince, ...holder }, "a long transaction holds back the feed");
+    services.log.warn({ lagMs: Date.now() - hiddenSince, ...holder }, "a long transaction holds back the feed");
   }
 
-  const loop = startLoop({ pass, failed: (error) => engine.log.error({ err: error }, "reading the notification log") });
-  const unsubscribe = engine.wake.on("feed", () => loop.wake());
+  const loop = startLoop({
+    pass,
+    failed: (error) => services.log.error({ err: error }, "reading the notification log"),
+  });
+  const unsubscribe = services.wake.on("feed", () => loop.wake());
   return {
     lagMs: () => (hiddenSince === 0 ? 0 : Date.now() - hiddenSince),
     stop: async () => {

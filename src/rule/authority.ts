@@ -1,11 +1,11 @@
 import { sql } from "drizzle-orm";
 import { type Grant, may, targetOf } from "../access/grants.ts";
 import { mayWithKey } from "../access/key.ts";
-import type { Keyring } from "../access/keyring.ts";
 import { openSession, type Session } from "../access/session.ts";
 import { findGrants } from "../access/sessions.ts";
 import { type Db, rows } from "../db/client.ts";
 import { ForbiddenError, NotFoundError } from "../errors.ts";
+import type { Keyring } from "../secrecy/keyring.ts";
 
 /** Whoever stands behind a rule: its owner; nobody, where it is a pack's own; else it was somebody's who is gone. */
 export interface Behind {

@@ -1,10 +1,11 @@
 import { DrizzleQueryError, sql } from "drizzle-orm";
-import type { KeyedEngine, Keyring } from "../access/keyring.ts";
 import { anyOf, rows } from "../db/client.ts";
-import { asRefusal, type Tx, write } from "../db/engine.ts";
 import { eventQueue, type Job } from "../db/jobs.ts";
+import type { Services } from "../db/services.ts";
+import { asRefusal, type Tx, write } from "../db/tx.ts";
 import { type ExecutionRequest, requestExecutions } from "../execution/request.ts";
 import { faultPoint } from "../lib/fault.ts";
+import type { Keyring } from "../secrecy/keyring.ts";
 import { loadAuthority } from "./authority.ts";
 import { type Evaluation, type Match, type Met, matchEvent, type PendingEvent, resolveMatch } from "./match.ts";
 import type { RuleSets } from "./ruleset.ts";
@@ -17,19 +18,19 @@ const maxTries = 5;
  * own jobs. Where the batch cannot be stored, each event is tried by itself, inside a savepoint: a bad one never stops the
  * others. Answers how many jobs there were.
  */
-export async function enforceEvents(engine: KeyedEngine, ruleSets: RuleSets, limit: number): Promise<number> {
-  const judge = { ruleSets, keyring: engine.keyring };
+export async function enforceEvents(services: Services, ruleSets: RuleSets, limit: number): Promise<number> {
+  const judge = { ruleSets, keyring: services.keyring };
   let taken: Job[] = [];
   try {
-    await write(engine, async (tx) => {
+    await write(services, async (tx) => {
       taken = await tx.jobs.take(tx.db, eventQueue, limit);
       if (taken.length > 0) await evaluate(tx, judge, taken);
       faultPoint("enforcement.before_commit");
     });
   } catch (error) {
     if (taken.length === 0 || isConnectionLoss(error)) throw error;
-    engine.log.warn({ err: error, events: taken.length }, "a batch of events failed; trying each by itself");
-    await write(engine, async (tx) => {
+    services.log.warn({ err: error, events: taken.length }, "a batch of events failed; trying each by itself");
+    await write(services, async (tx) => {
       taken = await tx.jobs.take(tx.db, eventQueue, limit);
       for (const job of taken) await evaluateAlone(tx, judge, job);
     });

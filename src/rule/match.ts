@@ -1,4 +1,3 @@
-import type { Keyring } from "../access/keyring.ts";
 import type { ExecutionError } from "../execution/finish.ts";
 import { checkParameters, unrunnable } from "../execution/request.ts";
 import { concealSecrets, type StoredSecret } from "../execution/secret.ts";
@@ -6,6 +5,7 @@ import type { CriterionOutcome } from "../lang/criteria.ts";
 import { globalId } from "../lib/global-id.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { storableJson } from "../schema/storable.ts";
+import type { Keyring } from "../secrecy/keyring.ts";
 import { createMask } from "../secrecy/mask.ts";
 import type { Authority } from "./authority.ts";
 import type { CompiledRule } from "./ruleset.ts";

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { authorize, authorizeFound, may, targetOf } from "../access/grants.ts";
 import { identityOf, type Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, InvalidInputError, type Issue, NotFoundError } from "../errors.ts";
 import { requireHeldSets } from "../execution/action.ts";
 import { normaliseConditions } from "../lang/criteria.ts";
@@ -51,36 +51,35 @@ const texts = z.object({ label: z.string().min(1).max(200), description: z.strin
  * or action), ConflictError (the ref is taken).
  */
 export async function createRule(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: RuleFields & { ref: string; action: string; trigger: string },
 ): Promise<{ id: bigint }> {
   const ref = checkInput(componentRef, input.ref, "ref");
   const packRef = ref.slice(0, ref.indexOf("."));
   authorize(session, "rule", "create", targetOf(ref, session.identityId));
-  return await write(engine, async (tx) => {
-    const [pack] = await rows<{ id: string }>(tx.db, sql`select id::text from attune.pack where ref = ${packRef}`);
-    if (!pack) throw new NotFoundError("pack", packRef);
-    const definition = merge(
-      {
-        label: ref,
-        description: null,
-        actionRef: input.action,
-        triggerRef: input.trigger,
-        condition: "all",
-        conditions: [],
-        actionParams: {},
-        triggerParams: {},
-        enabled: true,
-        recordEvaluations: "near",
-      },
-      input,
-    );
-    requireReach(session, definition);
-    const checked = await checkRule(tx.db, session, definition);
-    const [rule] = await rows<{ id: string }>(
-      tx.db,
-      sql`insert into attune.rule (ref, pack, pack_ref, is_adhoc, owner, label, description, action, action_ref, trigger,
+  const [pack] = await rows<{ id: string }>(tx.db, sql`select id::text from attune.pack where ref = ${packRef}`);
+  if (!pack) throw new NotFoundError("pack", packRef);
+  const definition = merge(
+    {
+      label: ref,
+      description: null,
+      actionRef: input.action,
+      triggerRef: input.trigger,
+      condition: "all",
+      conditions: [],
+      actionParams: {},
+      triggerParams: {},
+      enabled: true,
+      recordEvaluations: "near",
+    },
+    input,
+  );
+  requireReach(session, definition);
+  const checked = await checkRule(tx.db, session, definition);
+  const [rule] = await rows<{ id: string }>(
+    tx.db,
+    sql`insert into attune.rule (ref, pack, pack_ref, is_adhoc, owner, label, description, action, action_ref, trigger,
           trigger_ref, condition, conditions, action_params, trigger_params, enabled, record_evaluations)
         values (${ref}, ${pack.id}::bigint, ${packRef}, true, ${identityOf(session)}::bigint, ${checked.label},
           ${checked.description}, ${checked.action}::bigint, ${checked.actionRef}, ${checked.trigger}::bigint,
@@ -88,11 +87,10 @@ export async function createRule(
           ${checked.actionParams}::text::jsonb, ${checked.triggerParams}::text::jsonb, ${checked.enabled},
           ${checked.recordEvaluations})
         on conflict (ref) do nothing returning id::text`,
-    );
-    if (!rule) throw new ConflictError(`There is a rule "${ref}" already.`);
-    await syncTimer(tx, rule);
-    return { id: BigInt(rule.id) };
-  });
+  );
+  if (!rule) throw new ConflictError(`There is a rule "${ref}" already.`);
+  await syncTimer(tx, rule);
+  return { id: BigInt(rule.id) };
 }
 
 /**
@@ -101,64 +99,58 @@ export async function createRule(
  * `expectedUpdated` is given and the rule has changed since.
  */
 export async function updateRule(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: { ref: string; expectedUpdated: Date | null; patch: RuleFields },
 ): Promise<{ id: bigint }> {
-  return await write(engine, async (tx) => {
-    const stored = await lockRule(tx, session, { ref: input.ref, action: "update" });
-    if (input.expectedUpdated && input.expectedUpdated.getTime() !== new Date(stored.updated).getTime()) {
-      throw new ConflictError(`The rule "${input.ref}" was changed at ${stored.updated}: read it again.`);
-    }
-    const given = Object.values(input.patch).filter((value) => value !== null && value !== undefined);
-    if (given.length === 0) return { id: BigInt(stored.id) };
-    requireAdhoc(stored, "only whether it is enabled can be changed");
-    const definition = merge(stored.definition, input.patch);
-    requireReach(session, definition);
-    const checked = await checkRule(tx.db, session, definition);
-    await tx.db.execute(
-      sql`update attune.rule set owner = ${identityOf(session)}::bigint, label = ${checked.label}, description = ${checked.description},
+  const stored = await lockRule(tx, session, { ref: input.ref, action: "update" });
+  if (input.expectedUpdated && input.expectedUpdated.getTime() !== new Date(stored.updated).getTime()) {
+    throw new ConflictError(`The rule "${input.ref}" was changed at ${stored.updated}: read it again.`);
+  }
+  const given = Object.values(input.patch).filter((value) => value !== null && value !== undefined);
+  if (given.length === 0) return { id: BigInt(stored.id) };
+  requireAdhoc(stored, "only whether it is enabled can be changed");
+  const definition = merge(stored.definition, input.patch);
+  requireReach(session, definition);
+  const checked = await checkRule(tx.db, session, definition);
+  await tx.db.execute(
+    sql`update attune.rule set owner = ${identityOf(session)}::bigint, label = ${checked.label}, description = ${checked.description},
           action = ${checked.action}::bigint, action_ref = ${checked.actionRef}, trigger = ${checked.trigger}::bigint,
           trigger_ref = ${checked.triggerRef}, condition = ${checked.condition},
           conditions = ${checked.conditions}::text::jsonb, action_params = ${checked.actionParams}::text::jsonb,
           trigger_params = ${checked.triggerParams}::text::jsonb, enabled = ${checked.enabled},
           record_evaluations = ${checked.recordEvaluations}
         where id = ${stored.id}::bigint`,
-    );
-    await syncTimer(tx, stored);
-    return { id: BigInt(stored.id) };
-  });
+  );
+  await syncTimer(tx, stored);
+  return { id: BigInt(stored.id) };
 }
 
 /** Switches a rule on or off; one that is in that state already stays as it is. Throws NotFoundError. */
 export async function setRuleEnabled(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: { ref: string; enabled: boolean },
 ): Promise<{ id: bigint }> {
-  return await write(engine, async (tx) => {
-    const stored = await lockRule(tx, session, { ref: input.ref, action: "update" });
-    if (stored.definition.enabled !== input.enabled) {
-      if (input.enabled) requireReach(session, stored.definition);
-      await tx.db.execute(sql`update attune.rule set enabled = ${input.enabled} where id = ${stored.id}::bigint`);
-      await syncTimer(tx, stored);
-    }
-    return { id: BigInt(stored.id) };
-  });
+  const stored = await lockRule(tx, session, { ref: input.ref, action: "update" });
+  if (stored.definition.enabled !== input.enabled) {
+    if (input.enabled) requireReach(session, stored.definition);
+    await tx.db.execute(sql`update attune.rule set enabled = ${input.enabled} where id = ${stored.id}::bigint`);
+    await syncTimer(tx, stored);
+  }
+  return { id: BigInt(stored.id) };
 }
 
 /** Deletes a rule; what it did keeps the ref's text. Throws NotFoundError. */
 export async function deleteRule(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   input: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  return await write(engine, async (tx) => {
-    const stored = await lockRule(tx, session, { ref: input.ref, action: "delete" });
-    requireAdhoc(stored, "it is deleted with its pack; disable it instead");
-    await tx.db.execute(sql`delete from attune.rule where id = ${stored.id}::bigint`);
-    return { id: BigInt(stored.id), ref: input.ref };
-  });
+  const stored = await lockRule(tx, session, { ref: input.ref, action: "delete" });
+  requireAdhoc(stored, "it is deleted with its pack; disable it instead");
+  await tx.db.execute(sql`delete from attune.rule where id = ${stored.id}::bigint`);
+  return { id: BigInt(stored.id), ref: input.ref };
 }
 
 /** What a rule connects must be within its author's reach: a rule shows its trigger's events to its action, and runs it. */

@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
-import { type Engine, write } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
+import { write } from "../db/tx.ts";
 import { type EventTrigger, emitEvents } from "../event/record.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { startLoop } from "../lib/loop.ts";
@@ -11,12 +12,12 @@ const batch = 100;
 const pollMs = 5000;
 
 /** Starts the timers: any number of processes may run them, each tick happens once. */
-export function startTimers(engine: Engine): { stop(): Promise<void> } {
+export function startTimers(services: Services): { stop(): Promise<void> } {
   const loop = startLoop({
-    pass: async () => ((await fireDue(engine)) === batch ? 0 : await untilNext(engine)),
-    failed: (error) => engine.log.error({ err: error }, "timers"),
+    pass: async () => ((await fireDue(services)) === batch ? 0 : await untilNext(services)),
+    failed: (error) => services.log.error({ err: error }, "timers"),
   });
-  const unsubscribe = engine.wake.on("timer", () => loop.wake());
+  const unsubscribe = services.wake.on("timer", () => loop.wake());
   return {
     stop: async () => {
       unsubscribe();
@@ -38,8 +39,8 @@ interface DueTimer {
  * Claims due timers and emits their events in one transaction. The next tick is anchored to the last; ticks that were missed
  * meanwhile are skipped. Answers how many fired.
  */
-async function fireDue(engine: Engine): Promise<number> {
-  return await write(engine, async (tx) => {
+async function fireDue(services: Services): Promise<number> {
+  return await write(services, async (tx) => {
     const due = await rows<DueTimer & { now: string }>(
       tx.db,
       sql`select t.id::text as "id", t.rule::text as "rule", r.trigger_params as "params", t.fire_count::int as "fireCount",
@@ -77,9 +78,9 @@ async function fireDue(engine: Engine): Promise<number> {
   });
 }
 
-async function untilNext(engine: Engine): Promise<number> {
+async function untilNext(services: Services): Promise<number> {
   const [next] = await rows<{ ms: number | null }>(
-    engine.db,
+    services.db,
     sql`select (extract(epoch from min(t.next_fire_at) - clock_timestamp()) * 1000)::float8 as ms
       from attune.timer t join attune.rule r on r.id = t.rule join attune.trigger g on g.id = r.trigger
       where t.next_fire_at is not null and r.enabled and g.enabled`,

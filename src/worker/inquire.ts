@@ -1,4 +1,4 @@
-import type { Engine } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
 import { Refusal } from "../errors.ts";
 import type { Claim } from "../execution/claim.ts";
 import type { Outcome } from "../execution/finish.ts";
@@ -10,11 +10,11 @@ export function isInquiry({ entrypoint, runtimeRef }: Claim): boolean {
 }
 
 /** Asks, and answers null when the execution waits by itself from now on; else how it ended. Throws what is no refusal. */
-export async function inquire(engine: Engine, claim: Claim): Promise<Outcome | null> {
+export async function inquire(services: Services, claim: Claim): Promise<Outcome | null> {
   const { id, attempt } = claim;
   const ended = { id, attempt, result: null };
   try {
-    if (await askAndPark(engine, claim)) return null;
+    if (await askAndPark(services, claim)) return null;
     return { ...ended, status: "cancelled", error: null, reason: "stopped by request" };
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { receiveContent } from "../artifact/files.ts";
 import { type Attempt, keepContent } from "../artifact/keep.ts";
 import { kindOf } from "../artifact/kind.ts";
-import type { Engine } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
 import { Refusal } from "../errors.ts";
 import type { Outcome } from "../execution/finish.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
@@ -29,7 +29,7 @@ class LeftOut extends Error {}
  * rejects: what an action leaves does not decide how it ended. `shown` is a name as it may be seen.
  */
 export async function keepFiles(
-  engine: Engine,
+  services: Services,
   of: Attempt,
   directory: string,
   { say, shown }: { say: (text: string) => void; shown: (name: string) => string },
@@ -40,11 +40,11 @@ export async function keepFiles(
     try {
       if (index >= mostFiles) throw new LeftOut(`there are more than ${mostFiles} files`);
       if (file.includes("\ufffd")) throw new LeftOut("its name is not UTF-8");
-      room -= await keepFile(engine, of, { directory, file, name: shown(file), room });
+      room -= await keepFile(services, of, { directory, file, name: shown(file), room });
     } catch (error) {
       leftOut.push(`${file} (${reasonOf(error)})`);
       if (!(error instanceof LeftOut || error instanceof Refusal)) {
-        engine.log.error(
+        services.log.error(
           { err: error, execution: of.id, file: shown(file) },
           "a file that an action left could not be stored",
         );
@@ -101,14 +101,14 @@ function faultOf(entry: Dirent, depth: number): string | null {
 
 /** Stores one file; answers its size. */
 async function keepFile(
-  engine: Engine,
+  services: Services,
   of: Attempt,
   { directory, file, name, room }: { directory: string; file: string; name: string; room: number },
 ): Promise<number> {
   await using handle = await openRegular(directory, file);
-  await using received = await receiveContent(engine, readUpTo(handle, room));
+  await using received = await receiveContent(services, readUpTo(handle, room));
   const ref = `${of.actionRef}/${name}`;
-  const kept = await persist(() => keepContent(engine, of, { ref, ...kindOf(file), received }));
+  const kept = await persist(() => keepContent(services, of, { ref, ...kindOf(file), received }));
   if (kept === null) throw new LeftOut("the execution is not this worker's any more");
   return received.size;
 }
@@ -135,7 +135,7 @@ async function* readUpTo(handle: FileHandle, most: number): AsyncGenerator<Uint8
 }
 
 /** The outcome as the row can hold it: a result above 256 KiB becomes a version of the action's artifact, and its place is told instead. */
-export async function fitResult(engine: Engine, of: Attempt, outcome: Outcome): Promise<Outcome> {
+export async function fitResult(services: Services, of: Attempt, outcome: Outcome): Promise<Outcome> {
   const { result } = outcome;
   const data = isObject(result) ? (result["data"] ?? null) : result;
   // A long text is told by its length: 10 MiB of output need not be written out once more to be refused.
@@ -144,16 +144,16 @@ export async function fitResult(engine: Engine, of: Attempt, outcome: Outcome): 
   const { data: _moved, ...rest } = isObject(result) ? result : {};
   const text = typeof data === "string" ? data : JSON.stringify(data);
   try {
-    await using received = await receiveContent(engine, encode(text));
+    await using received = await receiveContent(services, encode(text));
     const content = {
       ref: `${of.actionRef}/result`,
       ...kindOf(typeof data === "string" ? "result.txt" : "result.json"),
       received,
     };
-    const kept = await persist(() => keepContent(engine, of, content));
+    const kept = await persist(() => keepContent(services, of, content));
     if (kept) return { ...outcome, result: { ...rest, artifact: kept.ref, version: kept.version, size: kept.size } };
   } catch (error) {
-    engine.log.error({ err: error, execution: of.id }, "a result could not be stored as an artifact");
+    services.log.error({ err: error, execution: of.id }, "a result could not be stored as an artifact");
   }
   const note = `${Buffer.byteLength(text)} bytes: above the limit of ${longestResult}; the log has the output`;
   return { ...outcome, result: { ...rest, data: null, data_omitted: note } };

@@ -1,6 +1,6 @@
 import type { ProgressEntry } from "../artifact/fields.ts";
 import { type Attempt, noteProgress } from "../artifact/keep.ts";
-import type { Engine } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
 import { globalId } from "../lib/global-id.ts";
 import { createRest } from "../lib/loop.ts";
 import { persist } from "./persist.ts";
@@ -21,7 +21,7 @@ export interface ProgressListener {
 }
 
 /** Stores what an attempt says of its progress, in the artifact `<action>/progress/<execution>`. */
-export function listenForProgress(engine: Engine, of: Attempt): ProgressListener {
+export function listenForProgress(services: Services, of: Attempt): ProgressListener {
   const ref = `${of.actionRef}/progress/${globalId("Execution", of.id)}`;
   const rest = createRest();
   let line = "";
@@ -34,8 +34,8 @@ export function listenForProgress(engine: Engine, of: Attempt): ProgressListener
       const entry = newest;
       newest = null;
       rest.arm();
-      await persist(() => noteProgress(engine, of, { ref, entry })).catch((error: unknown) => {
-        engine.log.error({ err: error, execution: of.id }, "progress could not be stored");
+      await persist(() => noteProgress(services, of, { ref, entry })).catch((error: unknown) => {
+        services.log.error({ err: error, execution: of.id }, "progress could not be stored");
       });
       if (!ending) await rest.sleep(spacingMs);
     }

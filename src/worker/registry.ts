@@ -3,7 +3,8 @@ import { hostname } from "node:os";
 import { promisify } from "node:util";
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
-import { type Engine, write } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
+import { write } from "../db/tx.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { thisProcess } from "../lib/process-identity.ts";
 import { compileRegex } from "../lib/regex.ts";
@@ -31,9 +32,9 @@ const run = promisify(execFile);
 const served = new Set(["core.action.builtin", "core.action.shell", "core.action.python", "core.action.nodejs"]);
 
 /** Asks every action runtime's interpreters for their version; the first that answers as expected is used. */
-export async function findRuntimes(engine: Engine, path: string): Promise<FoundRuntime[]> {
+export async function findRuntimes(services: Services, path: string): Promise<FoundRuntime[]> {
   const known = await rows<{ ref: string; distributions: { commands?: Distribution[] } }>(
-    engine.db,
+    services.db,
     sql`select ref, distributions from attune.runtime where runtime_type = 'action' order by ref`,
   );
   const looked = known
@@ -63,7 +64,7 @@ async function versionOf({ command, args, pattern }: Distribution, path: string)
 
 /** Adds this process to the workers. */
 export async function registerWorker(
-  engine: Engine,
+  services: Services,
   worker: { runtimes: readonly FoundRuntime[]; slots: number; labels: JsonObject },
 ): Promise<Registration> {
   const host = hostname();
@@ -72,7 +73,7 @@ export async function registerWorker(
     labels: worker.labels,
     slots: worker.slots,
   };
-  const [registered] = await write(engine, (tx) =>
+  const [registered] = await write(services, (tx) =>
     rows<Registration>(
       tx.db,
       sql`insert into attune.worker (name, worker_type, host, status, capabilities, meta, last_heartbeat)
@@ -86,8 +87,8 @@ export async function registerWorker(
 }
 
 /** Says that the worker is alive; answers whether it may claim: its row is there and not cordoned. */
-export async function beat(engine: Engine, worker: Registration, busy: boolean): Promise<boolean> {
-  const [row] = await write(engine, (tx) =>
+export async function beat(services: Services, worker: Registration, busy: boolean): Promise<boolean> {
+  const [row] = await write(services, (tx) =>
     rows<{ cordoned: boolean }>(
       tx.db,
       sql`update attune.worker set last_heartbeat = now(), status = ${busy ? "busy" : "active"}
@@ -98,8 +99,8 @@ export async function beat(engine: Engine, worker: Registration, busy: boolean):
 }
 
 /** The worker has stopped in good order. */
-export async function signOff(engine: Engine, worker: Registration): Promise<void> {
-  await write(engine, (tx) =>
+export async function signOff(services: Services, worker: Registration): Promise<void> {
+  await write(services, (tx) =>
     tx.db.execute(sql`update attune.worker set status = 'inactive' where id = ${worker.id}::bigint`),
   );
 }

@@ -1,8 +1,8 @@
 import { sql } from "drizzle-orm";
 import { createExecutionToken } from "../access/execution-token.ts";
-import type { KeyedEngine } from "../access/keyring.ts";
 import { rows } from "../db/client.ts";
-import { type Engine, write } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
+import { write } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import { type Claim, claimExecutions } from "../execution/claim.ts";
 import { loseExecutions } from "../execution/lose.ts";
@@ -29,14 +29,14 @@ export interface WorkerOptions {
 }
 
 /** Starts the worker role: registers, beats, claims what it has slots for, runs it and reports the results. */
-export async function startWorker(engine: KeyedEngine, options: WorkerOptions): Promise<{ stop(): Promise<void> }> {
-  const registration = await registerWorker(engine, { runtimes: options.runtimes, slots: options.slots, labels: {} });
+export async function startWorker(services: Services, options: WorkerOptions): Promise<{ stop(): Promise<void> }> {
+  const registration = await registerWorker(services, { runtimes: options.runtimes, slots: options.slots, labels: {} });
   const lease = { mayClaim: true };
-  const failed = (error: unknown) => engine.log.error({ err: error }, "worker");
+  const failed = (error: unknown) => services.log.error({ err: error }, "worker");
   const interpreters = new Map(options.runtimes.map(({ ref, command }) => [ref, command ?? ""]));
   const pools: Pool[] = [];
-  const issueToken = (claim: Claim) => write(engine, (tx) => createExecutionToken(tx, claim));
-  const runner = createRunner(engine, { ...options.surroundings, interpreters, issueToken }, () => {
+  const issueToken = (claim: Claim) => write(services, (tx) => createExecutionToken(tx, claim));
+  const runner = createRunner(services, { ...options.surroundings, interpreters, issueToken }, () => {
     for (const pool of pools) if (pool.due.size > 0) pool.loop.wake();
   });
   const refs = options.runtimes.map(({ ref }) => ref);
@@ -45,7 +45,7 @@ export async function startWorker(engine: KeyedEngine, options: WorkerOptions): 
     const due = new Set(runtimes);
     const pass = async () => {
       if (due.size === 0) for (const ref of runtimes) due.add(ref);
-      const more = lease.mayClaim && (await claimDue(engine, runner, { runtimes, slots, due, registration }));
+      const more = lease.mayClaim && (await claimDue(services, runner, { runtimes, slots, due, registration }));
       return more ? 0 : pollMs;
     };
     pools.push({ runtimes, due, loop: startLoop({ failed, pass }) });
@@ -59,7 +59,7 @@ export async function startWorker(engine: KeyedEngine, options: WorkerOptions): 
     failed,
     pass: async () => {
       const paused = !lease.mayClaim;
-      lease.mayClaim = await beat(engine, registration, runner.count(refs) > 0);
+      lease.mayClaim = await beat(services, registration, runner.count(refs) > 0);
       if (paused && lease.mayClaim) for (const { loop } of pools) loop.wake();
       return beatMs;
     },
@@ -67,16 +67,16 @@ export async function startWorker(engine: KeyedEngine, options: WorkerOptions): 
   const cancels = startLoop({
     failed,
     pass: async () => {
-      if (runner.count(refs) > 0) for (const id of await findCancelled(engine, registration)) runner.cancel(id);
+      if (runner.count(refs) > 0) for (const id of await findCancelled(services, registration)) runner.cancel(id);
       return beatMs;
     },
   });
   const unsubscribe = [
-    engine.wake.on("cancel", () => cancels.wake()),
-    engine.wake.on("worker", () => heartbeat.wake()),
+    services.wake.on("cancel", () => cancels.wake()),
+    services.wake.on("worker", () => heartbeat.wake()),
     ...pools.flatMap(({ due, loop, runtimes }) =>
       runtimes.map((ref) =>
-        engine.wake.on(`execution:${ref}`, () => {
+        services.wake.on(`execution:${ref}`, () => {
           due.add(ref);
           loop.wake();
         }),
@@ -90,8 +90,8 @@ export async function startWorker(engine: KeyedEngine, options: WorkerOptions): 
       await runner.drain(options.stopMs);
       await Promise.all([heartbeat.stop(), cancels.stop()]);
       const mine = sql`e.worker = ${registration.id}::bigint`;
-      await write(engine, (tx) => loseExecutions(tx, mine, "the worker stopped"));
-      await signOff(engine, registration);
+      await write(services, (tx) => loseExecutions(tx, mine, "the worker stopped"));
+      await signOff(services, registration);
     },
   };
 }
@@ -105,7 +105,7 @@ interface Pool {
 
 /** Claims what there are slots for from the queues that are due; answers whether more may be waiting and could be taken. */
 async function claimDue(
-  engine: Engine,
+  services: Services,
   runner: Runner,
   { runtimes, slots, due, registration }: Omit<Pool, "loop"> & { slots: number; registration: Registration },
 ): Promise<boolean> {
@@ -113,7 +113,7 @@ async function claimDue(
     const limit = Math.min(claimSize, slots - runner.count(runtimes));
     if (limit <= 0) return false; // the first slot that becomes free wakes the pool again: it is still due
     due.delete(runtimeRef);
-    const claimed = await claim(engine, registration, { runtimeRef, limit });
+    const claimed = await claim(services, registration, { runtimeRef, limit });
     if (claimed === null || claimed.jobs === limit) due.add(runtimeRef);
     if (claimed === null) return false; // the heartbeat says when work may be taken again
     const { claims } = claimed;
@@ -124,18 +124,18 @@ async function claimDue(
 }
 
 /** Null: the worker was cordoned since its last heartbeat. */
-async function claim(engine: Engine, registration: Registration, from: { runtimeRef: string; limit: number }) {
+async function claim(services: Services, registration: Registration, from: { runtimeRef: string; limit: number }) {
   try {
-    return await write(engine, (tx) => claimExecutions(tx, registration, from));
+    return await write(services, (tx) => claimExecutions(tx, registration, from));
   } catch (error) {
     if (error instanceof ConflictError) return null;
     throw error;
   }
 }
 
-async function findCancelled(engine: Engine, worker: Registration): Promise<string[]> {
+async function findCancelled(services: Services, worker: Registration): Promise<string[]> {
   const found = await rows<{ id: string }>(
-    engine.db,
+    services.db,
     sql`select id::text from attune.execution where status = 'canceling' and worker = ${worker.id}::bigint`,
   );
   return found.map(({ id }) => id);

@@ -1,5 +1,5 @@
-import type { KeyedEngine } from "../access/keyring.ts";
-import { write } from "../db/engine.ts";
+import type { Services } from "../db/services.ts";
+import { write } from "../db/tx.ts";
 import { appendLogs, type LogEntry } from "../execution/append.ts";
 import type { Claim } from "../execution/claim.ts";
 import { finishExecutions, type Outcome } from "../execution/finish.ts";
@@ -29,14 +29,14 @@ const cancelled = new Error("the execution was cancelled");
 const handBack = new Error("the worker is stopping");
 
 /** `ended` is called whenever an execution has ended and a slot is free. */
-export function createRunner(engine: KeyedEngine, surroundings: Surroundings, ended: () => void): Runner {
+export function createRunner(services: Services, surroundings: Surroundings, ended: () => void): Runner {
   const running = new Map<string, { claim: Claim; abort: AbortController; ended: Promise<void> }>();
   const finish = createBatch<Outcome, boolean>({
     size: 100,
-    lanes: engine.kind === "pglite" ? 1 : 2,
+    lanes: services.kind === "pglite" ? 1 : 2,
     run: async (outcomes) => {
       faultPoint("finish.before");
-      const applied = await persist(() => write(engine, (tx) => finishExecutions(tx, outcomes)));
+      const applied = await persist(() => write(services, (tx) => finishExecutions(tx, outcomes)));
       faultPoint("finish.after_commit");
       return applied;
     },
@@ -45,7 +45,7 @@ export function createRunner(engine: KeyedEngine, surroundings: Surroundings, en
     size: 50,
     lanes: 1,
     run: async (entries) => {
-      await persist(() => write(engine, (tx) => appendLogs(tx, entries)));
+      await persist(() => write(services, (tx) => appendLogs(tx, entries)));
       return entries.map(() => true as const);
     },
   });
@@ -53,41 +53,41 @@ export function createRunner(engine: KeyedEngine, surroundings: Surroundings, en
   async function run(claim: Claim, signal: AbortSignal): Promise<void> {
     let seq = BigInt(claim.logSeq);
     const written: Promise<unknown>[] = [];
-    const progress = listenForProgress(engine, claim);
+    const progress = listenForProgress(services, claim);
     const log = (stream: LogEntry["stream"], text: string) => {
       seq += 1n;
       written.push(append({ execution: claim.id, seq: String(seq), stream, at: new Date().toISOString(), text }));
       if (stream === "stdout") progress.take(text);
     };
     const runAction = async (): Promise<Outcome> => {
-      const given = openGiven(engine, claim);
+      const given = openGiven(services, claim);
       if ("error" in given) return unreadable(claim, given.error);
       const { config, mask } = given;
       const { onOutput, end } = maskOutput(mask, log);
       const names = { say: (text: string) => onOutput("system", text), shown: mask?.text ?? ((name: string) => name) };
-      const onLeft = (directory: string) => keepFiles(engine, claim, directory, names);
+      const onLeft = (directory: string) => keepFiles(services, claim, directory, names);
       const outcome = await perform({ claim: { ...claim, config }, signal, mask, onOutput, onLeft }, surroundings);
       end();
       return maskOutcome(mask, outcome);
     };
     // A question is for people: it shows what everybody may see of the parameters.
     const outcome = isInquiry(claim)
-      ? await persist(() => inquire(engine, claim)).catch((error: unknown) => notAsked(claim, error))
+      ? await persist(() => inquire(services, claim)).catch((error: unknown) => notAsked(claim, error))
       : await runAction();
     if (outcome === null) return; // it waits for its answer, and for no worker
     await progress.end();
     // The log stands before the end does: who follows it sees all of it.
     const failures = (await Promise.allSettled(written)).filter(({ status }) => status === "rejected");
     if (failures.length > 0)
-      engine.log.error({ execution: claim.id, lost: failures.length }, "output could not be stored");
-    if (signal.reason !== handBack) await finish(await fitResult(engine, claim, outcome));
+      services.log.error({ execution: claim.id, lost: failures.length }, "output could not be stored");
+    if (signal.reason !== handBack) await finish(await fitResult(services, claim, outcome));
   }
 
   return {
     begin: (claim) => {
       const abort = new AbortController();
       const done = run(claim, abort.signal)
-        .catch((error: unknown) => engine.log.error({ err: error, execution: claim.id }, "running an execution"))
+        .catch((error: unknown) => services.log.error({ err: error, execution: claim.id }, "running an execution"))
         .finally(() => {
           running.delete(claim.id);
           ended();
@@ -106,7 +106,7 @@ export function createRunner(engine: KeyedEngine, surroundings: Surroundings, en
 }
 
 /** The parameters as the action gets them; secrets that cannot be decrypted are no reason to stop the worker. */
-function openGiven({ keyring }: KeyedEngine, { config, secrets }: Claim) {
+function openGiven({ keyring }: Services, { config, secrets }: Claim) {
   try {
     return openSecrets(keyring, config, secrets);
   } catch (error) {

@@ -9,7 +9,7 @@ import { ForbiddenError } from "../../src/errors.ts";
 import { pruneAuditTrail, pruneIdempotencyKeys, pruneTokens } from "../../src/executor/retention.ts";
 import { useDenials } from "../../src/graphql/guards/denials.ts";
 import { useMasking } from "../../src/graphql/guards/masking.ts";
-import { auditDetails } from "../../src/graphql/kit/mutations.ts";
+import { auditDetails } from "../../src/graphql/kit/perform.ts";
 import { schema } from "../../src/graphql/schema.ts";
 import { createLog } from "../../src/log.ts";
 import { type Api, createApi, createPerson } from "../support/api.ts";
@@ -23,8 +23,8 @@ let nobody: Session;
 
 beforeAll(async () => {
   world = await createWorld();
-  api = await createApi({ ...world.engine, log: createLog({ level: "silent", format: "json" }) }); // one failure is on purpose
-  nobody = await createPerson(world.engine, "nobody", { grants: [] });
+  api = await createApi({ ...world.services, log: createLog({ level: "silent", format: "json" }) }); // one failure is on purpose
+  nobody = await createPerson(world.services, "nobody", { grants: [] });
 });
 afterAll(async () => {
   await api[Symbol.asyncDispose]();
@@ -110,18 +110,18 @@ test("several mutations of one request leave one entry each", async () => {
 });
 
 test("an entry commits with what it tells of: what fails to be written down is not done", async () => {
-  await world.engine.db.execute(
+  await world.services.db.execute(
     sql`create function attune.no_audit() returns trigger language plpgsql as
       $$ begin if new.resource_ref = 'default.unaudited' then raise exception 'the disk is full'; end if; return new; end $$`,
   );
-  await world.engine.db.execute(
+  await world.services.db.execute(
     sql`create trigger no_audit before insert on attune.audit_event for each row execute function attune.no_audit()`,
   );
   const { data, errors } = await api.ask(
     world.session,
     `mutation { createTrigger(input: {ref: "default.unaudited"}) { __typename } }`,
   );
-  await world.engine.db.execute(sql`drop trigger no_audit on attune.audit_event`);
+  await world.services.db.execute(sql`drop trigger no_audit on attune.audit_event`);
   expect(data).toEqual({ createTrigger: null });
   expect(errors).toMatchObject([{ extensions: { code: "INTERNAL_SERVER_ERROR" } }]);
   expect(JSON.stringify(errors)).not.toContain("disk");
@@ -216,8 +216,8 @@ describe("a denial", () => {
     const denied = () => {
       throw new ForbiddenError("You may not listen.");
     };
-    const { engine, session } = world;
-    const context = { engine, session, ip: null, requestId: randomUUID() };
+    const { services, session } = world;
+    const context = { services, session, ip: null, requestId: randomUUID() };
     const yoga = createYoga({
       schema: createSchema({
         typeDefs: "type Query { a: Int } type Subscription { heard: Int }",
@@ -225,7 +225,7 @@ describe("a denial", () => {
       }),
       logging: false,
       context: () => context,
-      plugins: [useMasking({ log: engine.log, hideSuggestions: false }), useDenials()],
+      plugins: [useMasking({ log: services.log, hideSuggestions: false }), useDenials()],
     });
     const response = await yoga.fetch("http://localhost/graphql", {
       method: "POST",
@@ -258,7 +258,7 @@ describe("the trail is append-only", () => {
   ])("its entries cannot be %s", async (_what, statement) => {
     const before = await world.one<{ count: number }>(sql`select count(*)::int from attune.audit_event`);
     expect(before.count).toBeGreaterThan(0);
-    const failure = await world.engine.db.execute(statement).then(
+    const failure = await world.services.db.execute(statement).then(
       () => null,
       (error: Error) => String(error.cause),
     );
@@ -267,34 +267,34 @@ describe("the trail is append-only", () => {
   });
 
   test("deleting an identity clears the actor and keeps the login", async () => {
-    const gone = await createPerson(world.engine, "gone");
+    const gone = await createPerson(world.services, "gone");
     const { requestId } = await api.ask(
       gone,
       `mutation { createTrigger(input: {ref: "default.by_gone"}) { __typename } }`,
     );
     expect(await entries(requestId)).toMatchObject([{ actor: String(gone.identityId), actor_login: "gone" }]);
-    await world.engine.db.execute(sql`delete from attune.identity where login = 'gone'`);
+    await world.services.db.execute(sql`delete from attune.identity where login = 'gone'`);
     expect(await entries(requestId)).toMatchObject([{ actor: null, actor_login: "gone", outcome: "success" }]);
   });
 
   test("retention removes what is older than a year, and nothing else; keys that made something and ended credentials go after a day", async () => {
     const at = (days: number) =>
-      world.engine.db.execute(
+      world.services.db.execute(
         sql`insert into attune.audit_event (category, event_type, outcome, request_id, created)
           values ('mutation', 'old', 'success', 'days-' || ${days}::int, now() - make_interval(days => ${days}::int))`,
       );
     await at(364);
     await at(366);
     const key = (name: string, hours: number) =>
-      world.engine.db.execute(
+      world.services.db.execute(
         sql`insert into attune.idempotency_key (identity, key, operation, input_hash, entity_type, entity, created)
           select id, ${name}, 'createRule', '', 'rule', 1, now() - make_interval(hours => ${hours}::int) from attune.identity where login = 'admin'`,
       );
     await key("young", 23);
     await key("old", 25);
-    await pruneAuditTrail(world.engine);
+    await pruneAuditTrail(world.services);
     const token = (name: string, kind: string, ended: SQL) =>
-      world.engine.db.execute(
+      world.services.db.execute(
         sql`insert into attune.token (kind, token_hash, identity, label, revoked_at, expires_at)
           select ${kind}, ${name}, id, ${name}, ${ended} from attune.identity where login = 'admin'`,
       );
@@ -309,18 +309,18 @@ describe("the trail is append-only", () => {
         sql`select count(*)::int as count from attune.notification where channel in ('access', 'token')`,
       );
     const before = await notices();
-    await pruneTokens(world.engine);
+    await pruneTokens(world.services);
     expect(
       await world.all(sql`select label from attune.token where label ~ ' ago$| lately$|^good$|^an API' order by label`),
     ).toEqual([{ label: "an API token" }, { label: "ended lately" }, { label: "good" }]);
     expect(await notices()).toEqual(before); // they were of no use any more: nobody need look again
-    await pruneIdempotencyKeys(world.engine);
+    await pruneIdempotencyKeys(world.services);
     expect(await entries("days-364")).toHaveLength(1);
     expect(await entries("days-366")).toHaveLength(0);
     expect(await world.all(sql`select key from attune.idempotency_key where key in ('young', 'old')`)).toEqual([
       { key: "young" },
     ]);
-    const failure = await world.engine.db
+    const failure = await world.services.db
       .execute(sql`delete from attune.audit_event`)
       .catch((error: Error) => String(error.cause));
     expect(failure).toContain("append-only");
@@ -338,7 +338,7 @@ describe("read through the API", () => {
 
   test("each filter finds the entry", async () => {
     const requestId = "0b6a4c3e-0000-4000-8000-000000000000";
-    await recordAudit(world.engine.db, {
+    await recordAudit(world.services.db, {
       category: "reveal",
       eventType: "revealKey",
       outcome: "success",
@@ -374,7 +374,7 @@ describe("read through the API", () => {
   });
 
   test("who may read their own reads their own", async () => {
-    const own = await createPerson(world.engine, "own", {
+    const own = await createPerson(world.services, "own", {
       grants: [{ resource: "audit_event", actions: ["read"], constraints: { owner: "self" } }],
     });
     await api.ask(own, `mutation { createTrigger(input: {ref: "default.own"}) { __typename } }`);

@@ -2,7 +2,6 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { everyGrant, type Grant, holds } from "../../src/access/grants.ts";
 import { setKey } from "../../src/access/key.ts";
-import { createKeyring } from "../../src/access/keyring.ts";
 import { openSession, type Session } from "../../src/access/session.ts";
 import { createTrigger, enableWebhook } from "../../src/catalog/trigger.ts";
 import { createWorkflowDefinition } from "../../src/catalog/workflow.ts";
@@ -11,6 +10,8 @@ import { cancelExecution } from "../../src/execution/cancel.ts";
 import { executeAction } from "../../src/execution/request.ts";
 import { schema } from "../../src/graphql/schema.ts";
 import { createRule, deleteRule, setRuleEnabled, updateRule } from "../../src/rule/rule.ts";
+import { createKeyring } from "../../src/secrecy/keyring.ts";
+import { commit } from "../support/commit.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
 
@@ -31,10 +32,10 @@ beforeAll(async () => {
     { resource: "rule", actions: ["create", "update", "delete", "read"] },
     { resource: "trigger", actions: ["read"], constraints: { refs: ["default.seen"] } },
   ]);
-  const { engine, session } = world;
-  await createTrigger(engine, session, { ref: "default.seen" });
-  await createTrigger(engine, session, { ref: "default.hidden" });
-  await createRule(engine, session, {
+  const { services, session } = world;
+  await commit(services, createTrigger, session, { ref: "default.seen" });
+  await commit(services, createTrigger, session, { ref: "default.hidden" });
+  await commit(services, createRule, session, {
     ref: "default.shell_rule",
     trigger: "default.seen",
     action: "core.shell",
@@ -46,36 +47,37 @@ afterAll(() => world[Symbol.asyncDispose]());
 
 describe("nobody reaches further than their grants", () => {
   test("an action that may not be run is not run: not by hand, not by a rule, not by somebody else's rule", async () => {
-    const { engine } = world;
+    const { services } = world;
     const run = { action: "core.shell", parameters: { command: "true" }, timeoutSeconds: null, priority: null };
-    await expect(executeAction(engine, limited, run)).rejects.toMatchObject(forbidden);
+    await expect(commit(services, executeAction, limited, run)).rejects.toMatchObject(forbidden);
     const rule = { ref: "default.own", trigger: "default.seen", action: "core.shell", actionParams: { command: "id" } };
-    await expect(createRule(engine, limited, rule)).rejects.toMatchObject(forbidden);
-    await createRule(engine, limited, { ...rule, action: "core.noop", actionParams: {} });
-    const change = (ref: string, patch: object) => updateRule(engine, limited, { ref, expectedUpdated: null, patch });
+    await expect(commit(services, createRule, limited, rule)).rejects.toMatchObject(forbidden);
+    await commit(services, createRule, limited, { ...rule, action: "core.noop", actionParams: {} });
+    const change = (ref: string, patch: object) =>
+      commit(services, updateRule, limited, { ref, expectedUpdated: null, patch });
     const shell = { action: "core.shell", actionParams: { command: "id" } };
     await expect(change("default.own", shell)).rejects.toMatchObject(forbidden);
     await expect(change("default.shell_rule", { actionParams: { command: "id" } })).rejects.toMatchObject(forbidden);
-    const enabling = setRuleEnabled(engine, limited, { ref: "default.shell_rule", enabled: true });
+    const enabling = commit(services, setRuleEnabled, limited, { ref: "default.shell_rule", enabled: true });
     await expect(enabling).rejects.toMatchObject(forbidden);
   });
 
   test("a rule shows no events of a trigger that may not be read", async () => {
     const rule = { ref: "default.spy", trigger: "default.hidden", action: "core.echo" };
-    await expect(createRule(world.engine, limited, rule)).rejects.toMatchObject(notFound);
+    await expect(commit(world.services, createRule, limited, rule)).rejects.toMatchObject(notFound);
   });
 
   test("without the grant every verb refuses, and what may not be read is not found", async () => {
-    const { engine } = world;
+    const { services } = world;
     const nobody = sessionWith([]);
-    const keyed = { ...engine, keyring: createKeyring(Buffer.alloc(32, 7)) };
+    const keyed = { ...services, keyring: createKeyring(Buffer.alloc(32, 7)) };
     const event = { trigger: "default.seen", payload: {}, traceTag: null };
-    await expect(createEvent(engine, nobody, event)).rejects.toMatchObject(forbidden);
-    await expect(createTrigger(engine, nobody, { ref: "default.mine" })).rejects.toMatchObject(forbidden);
-    await expect(enableWebhook(keyed, nobody, { trigger: "default.seen" })).rejects.toMatchObject(forbidden);
-    await expect(deleteRule(engine, nobody, { ref: "default.shell_rule" })).rejects.toMatchObject(notFound);
+    await expect(commit(services, createEvent, nobody, event)).rejects.toMatchObject(forbidden);
+    await expect(commit(services, createTrigger, nobody, { ref: "default.mine" })).rejects.toMatchObject(forbidden);
+    await expect(commit(keyed, enableWebhook, nobody, { trigger: "default.seen" })).rejects.toMatchObject(forbidden);
+    await expect(commit(services, deleteRule, nobody, { ref: "default.shell_rule" })).rejects.toMatchObject(notFound);
     const id = BigInt(await world.execute("core.noop"));
-    const cancel = (session: Session) => cancelExecution(engine, session, { id, reason: null });
+    const cancel = (session: Session) => commit(services, cancelExecution, session, { id, reason: null });
     await expect(cancel(nobody)).rejects.toMatchObject(notFound);
     await expect(cancel(sessionWith([{ resource: "execution", actions: ["read"] }]))).rejects.toMatchObject(forbidden);
     const own: Grant = { resource: "execution", actions: ["cancel"], constraints: { owner: "self" } };
@@ -83,10 +85,14 @@ describe("nobody reaches further than their grants", () => {
   });
 
   test("whoever changes a rule owns it from then on", async () => {
-    const { engine, session } = world;
-    await createRule(engine, session, { ref: "default.owned", trigger: "default.seen", action: "core.noop" });
+    const { services, session } = world;
+    await commit(services, createRule, session, { ref: "default.owned", trigger: "default.seen", action: "core.noop" });
     const other = { ...limited, identityId: null };
-    await updateRule(engine, other, { ref: "default.owned", expectedUpdated: null, patch: { label: "Mine" } });
+    await commit(services, updateRule, other, {
+      ref: "default.owned",
+      expectedUpdated: null,
+      patch: { label: "Mine" },
+    });
     const { owner } = await world.one<{ owner: string | null }>(
       sql`select owner::text from attune.rule where ref = 'default.owned'`,
     );
@@ -98,9 +104,9 @@ describe("a key is not read by whoever may not use it", () => {
   const reading = '{{ key("system.canary") }}';
 
   test("through what a webhook or an event brings: that is text, whatever it looks like", async () => {
-    const { engine, session } = world;
-    const keyed = { ...engine, keyring: createKeyring(Buffer.alloc(32, 7)) };
-    await setKey(keyed, session, {
+    const { services, session } = world;
+    const keyed = { ...services, keyring: createKeyring(Buffer.alloc(32, 7)) };
+    await commit(keyed, setKey, session, {
       owner: { system: true },
       name: "canary",
       value: "the canary",
@@ -127,15 +133,18 @@ describe("a key is not read by whoever may not use it", () => {
   });
 
   test("through a workflow: what its definition says is stored, and nothing runs it", async () => {
-    const { engine } = world;
+    const { services } = world;
     const author = sessionWith([
       { resource: "workflow_definition", actions: ["create", "read"] },
       { resource: "action", actions: ["execute", "read"] },
     ]);
     const tasks = [{ name: "read", action: "core.echo", input: { message: reading } }];
-    await createWorkflowDefinition(engine, author, { ref: "default.reader", definition: { version: "1.0.0", tasks } });
+    await commit(services, createWorkflowDefinition, author, {
+      ref: "default.reader",
+      definition: { version: "1.0.0", tasks },
+    });
     const run = { action: "default.reader", parameters: {}, timeoutSeconds: null, priority: null };
-    await expect(executeAction(engine, author, run)).rejects.toMatchObject(notFound);
+    await expect(commit(services, executeAction, author, run)).rejects.toMatchObject(notFound);
   });
 
   test("through a rule test or a run of a workflow: there is none yet, and whoever adds one tries it here", () => {
@@ -148,15 +157,15 @@ describe("a key is not read by whoever may not use it", () => {
 });
 
 test("of two clients that change the same rule as they have read it, one is told that it changed, 20 times", async () => {
-  const { engine, session } = world;
+  const { services, session } = world;
   const ref = "default.contended";
-  await createRule(engine, session, { ref, trigger: "default.seen", action: "core.noop" });
+  await commit(services, createRule, session, { ref, trigger: "default.seen", action: "core.noop" });
   for (let round = 0; round < 20; round += 1) {
     const { updated } = await world.one<{ updated: string }>(
       sql`select to_jsonb(updated) #>> '{}' as updated from attune.rule where ref = ${ref}`,
     );
     const change = (label: string) =>
-      updateRule(engine, session, { ref, expectedUpdated: new Date(updated), patch: { label } });
+      commit(services, updateRule, session, { ref, expectedUpdated: new Date(updated), patch: { label } });
     const ends = await Promise.allSettled([change(`a ${round}`), change(`b ${round}`)]);
     const refused = ends.filter((end) => end.status === "rejected");
     expect(refused).toMatchObject([{ reason: { code: "CONFLICT" } }]);

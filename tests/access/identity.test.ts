@@ -10,16 +10,16 @@ import {
   unassignRole,
 } from "../../src/access/assignment.ts";
 import { createAttempts } from "../../src/access/attempts.ts";
-import { setPassword } from "../../src/access/credential.ts";
 import type { Grant } from "../../src/access/grants.ts";
-import { createIdentity, deleteIdentity, updateIdentity } from "../../src/access/identity.ts";
+import { deleteIdentity, updateIdentity } from "../../src/access/identity.ts";
 import { createPermissionSet, deletePermissionSet, updatePermissionSet } from "../../src/access/permission.ts";
 import type { Session } from "../../src/access/session.ts";
 import { findSession } from "../../src/access/sessions.ts";
 import { signIn } from "../../src/access/sign-in.ts";
 import { createSignInToken, issueApiToken } from "../../src/access/token.ts";
-import { write } from "../../src/db/engine.ts";
-import type { TestEngine } from "../support/database.ts";
+import { write } from "../../src/db/tx.ts";
+import { commit, commitIdentity, commitPassword } from "../support/commit.ts";
+import type { TestServices } from "../support/database.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 const forbidden = { code: "FORBIDDEN" };
@@ -29,19 +29,19 @@ const bad = { code: "BAD_USER_INPUT" };
 const password = "correct horse battery";
 
 let world: World;
-let engine: TestEngine;
+let services: TestServices;
 let admin: Session;
 
 beforeAll(async () => {
   world = await createWorld();
-  engine = world.engine;
+  services = world.services;
   admin = world.session;
 });
 afterAll(() => world[Symbol.asyncDispose]());
 
 let count = 0;
 
-type NewIdentity = Parameters<typeof createIdentity>[2];
+type NewIdentity = Parameters<typeof commitIdentity>[2];
 const blank: Omit<NewIdentity, "login"> = {
   displayName: null,
   password: null,
@@ -55,20 +55,20 @@ async function person(grants: readonly Grant[], fields: Partial<NewIdentity> = {
   count += 1;
   const login = `person${count}`;
   const ref = `default.of_${login}`;
-  await createPermissionSet(engine, admin, { ref, grants });
-  await createIdentity(engine, admin, { ...blank, login, permissionSets: [ref], ...fields });
+  await commit(services, createPermissionSet, admin, { ref, grants });
+  await commitIdentity(services, admin, { ...blank, login, permissionSets: [ref], ...fields });
   return { login, ref, session: await sessionOf(login) };
 }
 
 async function sessionOf(login: string, id?: string): Promise<Session> {
   const identity =
     id ?? (await world.one<{ id: string }>(sql`select id::text from attune.identity where login = ${login}`)).id;
-  const value = await write(engine, (tx) => issueApiToken(tx, identity, "test"));
+  const value = await write(services, (tx) => issueApiToken(tx, identity, "test"));
   return await valid(value);
 }
 
 async function valid(value: string | undefined): Promise<Session> {
-  const session = await findSession(engine.db, value ?? "");
+  const session = await findSession(services.db, value ?? "");
   if (!session) throw new Error("the credential is not good");
   return session;
 }
@@ -84,11 +84,15 @@ describe("nobody grants what they do not hold", () => {
   test("not by a set, made or changed", async () => {
     const { session, ref } = await person(manager);
     const wider: Grant = { resource: "rule", actions: ["update"] };
-    const make = (grants: Grant[]) => createPermissionSet(engine, session, { ref: "default.wider", grants });
+    const make = (grants: Grant[]) => commit(services, createPermissionSet, session, { ref: "default.wider", grants });
     await expect(make([everything])).rejects.toMatchObject({ ...forbidden, message: expect.stringContaining("*:*") });
     await expect(make([wider])).rejects.toMatchObject({ message: expect.stringContaining("rule:update") });
     await expect(
-      updatePermissionSet(engine, session, { ref, expectedUpdated: null, patch: { grants: [...manager, wider] } }),
+      commit(services, updatePermissionSet, session, {
+        ref,
+        expectedUpdated: null,
+        patch: { grants: [...manager, wider] },
+      }),
     ).rejects.toMatchObject(forbidden);
     const narrower: Grant = { resource: "rule", actions: ["update"], constraints: { refs: ["default.x"] } };
     await expect(
@@ -98,32 +102,32 @@ describe("nobody grants what they do not hold", () => {
 
   test("not by an assignment, to themselves or to another", async () => {
     const { session, login } = await person(manager);
-    const give = (permissionSet: string) => assignPermissionSet(engine, session, { login, permissionSet });
+    const give = (permissionSet: string) => commit(services, assignPermissionSet, session, { login, permissionSet });
     await expect(give("core.admin")).rejects.toMatchObject(forbidden);
     await expect(give("core.viewer")).rejects.toMatchObject(forbidden);
     const friend = { ...blank, login: "friend", permissionSets: ["core.admin"] };
-    await expect(createIdentity(engine, session, friend)).rejects.toMatchObject(forbidden);
+    await expect(commitIdentity(services, session, friend)).rejects.toMatchObject(forbidden);
     expect(await world.all(sql`select from attune.identity where login = 'friend'`)).toHaveLength(0);
   });
 
   test("not by a role, nor by what a role brings", async () => {
     const { session, login, ref } = await person(manager);
-    await addPermissionSetToRole(engine, admin, { role: "chiefs", permissionSet: "core.admin" });
-    await expect(assignRole(engine, session, { login, role: "chiefs" })).rejects.toMatchObject(forbidden);
+    await commit(services, addPermissionSetToRole, admin, { role: "chiefs", permissionSet: "core.admin" });
+    await expect(commit(services, assignRole, session, { login, role: "chiefs" })).rejects.toMatchObject(forbidden);
     const friend = { ...blank, login: "friend", roles: ["chiefs"] };
-    await expect(createIdentity(engine, session, friend)).rejects.toMatchObject(forbidden);
+    await expect(commitIdentity(services, session, friend)).rejects.toMatchObject(forbidden);
     // A role that brings nothing still answers its inquiries.
-    await expect(assignRole(engine, session, { login, role: "approvers" })).rejects.toMatchObject(forbidden);
-    await assignRole(engine, admin, { login, role: "approvers" });
+    await expect(commit(services, assignRole, session, { login, role: "approvers" })).rejects.toMatchObject(forbidden);
+    await commit(services, assignRole, admin, { login, role: "approvers" });
     const holder = await sessionOf(login);
     const bring = (permissionSet: string) =>
-      addPermissionSetToRole(engine, holder, { role: "approvers", permissionSet });
+      commit(services, addPermissionSetToRole, holder, { role: "approvers", permissionSet });
     await expect(bring("core.editor")).rejects.toMatchObject(forbidden);
     await expect(bring(ref)).resolves.toEqual({ id: expect.any(BigInt) });
     const { login: other } = await person([]);
-    await assignRole(engine, holder, { login: other, role: "approvers" });
+    await commit(services, assignRole, holder, { login: other, role: "approvers" });
     expect((await sessionOf(other)).grants).toEqual(expect.arrayContaining(manager));
-    await unassignRole(engine, holder, { login: other, role: "approvers" });
+    await commit(services, unassignRole, holder, { login: other, role: "approvers" });
     expect((await sessionOf(other)).grants).toEqual([]);
   });
 
@@ -132,16 +136,16 @@ describe("nobody grants what they do not hold", () => {
     const boss = await person([everything]);
     const attempts = createAttempts();
     const take = (who: string) =>
-      setPassword(engine, session, { login: who, currentPassword: null, password, attempts });
+      commitPassword(services, session, { login: who, currentPassword: null, password, attempts });
     const token = { login: boss.login, label: "mine now", expiresAt: null, permissionSetRefs: null };
     await expect(take(boss.login)).rejects.toMatchObject(forbidden);
-    await expect(createApiToken(engine, session, token)).rejects.toMatchObject(forbidden);
+    await expect(commit(services, createApiToken, session, token)).rejects.toMatchObject(forbidden);
     // Freezing first hides nothing.
     const freeze = (frozen: boolean) =>
-      updateIdentity(engine, session, { login: boss.login, expectedUpdated: null, patch: { frozen } });
+      commit(services, updateIdentity, session, { login: boss.login, expectedUpdated: null, patch: { frozen } });
     await freeze(true);
     await expect(take(boss.login)).rejects.toMatchObject(forbidden);
-    await expect(createApiToken(engine, session, token)).rejects.toMatchObject(forbidden);
+    await expect(commit(services, createApiToken, session, token)).rejects.toMatchObject(forbidden);
     await freeze(false);
     const { login: junior } = await person([{ resource: "identity", actions: ["read"] }]);
     await expect(take(junior)).resolves.toEqual({ id: expect.any(BigInt) });
@@ -151,7 +155,13 @@ describe("nobody grants what they do not hold", () => {
   test("not by a token that gives more than the one that makes it", async () => {
     const { session, ref, login } = await person(manager);
     const make = (by: Session, fields: object = {}) =>
-      createApiToken(engine, by, { login: null, label: "t", expiresAt: null, permissionSetRefs: null, ...fields });
+      commit(services, createApiToken, by, {
+        login: null,
+        label: "t",
+        expiresAt: null,
+        permissionSetRefs: null,
+        ...fields,
+      });
     await expect(make(session, { permissionSetRefs: ["core.admin"] })).rejects.toMatchObject(forbidden);
     await expect(make(session, { permissionSetRefs: ["core.none"] })).rejects.toMatchObject(notFound);
     const { value } = await make(session, { permissionSetRefs: [ref] });
@@ -159,7 +169,7 @@ describe("nobody grants what they do not hold", () => {
     // It holds as much now, but would not grow with its identity.
     await expect(make(narrowed)).rejects.toMatchObject(forbidden);
     const first = { login: null, currentPassword: null, password, attempts: createAttempts() };
-    await expect(setPassword(engine, narrowed, first)).rejects.toMatchObject(forbidden);
+    await expect(commitPassword(services, narrowed, first)).rejects.toMatchObject(forbidden);
     await expect(make(narrowed, { permissionSetRefs: [ref] })).resolves.toMatchObject({ value: expect.any(String) });
     // What one has, one knows, without a grant to read permission sets.
     const small = await person([{ resource: "rule", actions: ["read"] }]);
@@ -169,9 +179,9 @@ describe("nobody grants what they do not hold", () => {
     await expect(make(small.session, { permissionSetRefs: [ref] })).rejects.toMatchObject(notFound);
     const running: Session = { ...session, kind: "execution", executionId: 1n };
     await expect(make(running, { permissionSetRefs: [ref] })).rejects.toMatchObject(forbidden);
-    await expect(setPassword(engine, running, first)).rejects.toMatchObject(forbidden);
+    await expect(commitPassword(services, running, first)).rejects.toMatchObject(forbidden);
     // What the identity loses, its tokens lose.
-    await unassignPermissionSet(engine, admin, { login, permissionSet: ref });
+    await commit(services, unassignPermissionSet, admin, { login, permissionSet: ref });
     expect((await valid(value)).grants).toEqual([]);
   });
 });
@@ -179,12 +189,12 @@ describe("nobody grants what they do not hold", () => {
 describe("permission sets", () => {
   test("those of a pack are its files'", async () => {
     const change = { ref: "core.viewer", expectedUpdated: null, patch: { label: "Mine" } };
-    await expect(updatePermissionSet(engine, admin, change)).rejects.toMatchObject(conflict);
-    await expect(deletePermissionSet(engine, admin, { ref: "core.viewer" })).rejects.toMatchObject(conflict);
+    await expect(commit(services, updatePermissionSet, admin, change)).rejects.toMatchObject(conflict);
+    await expect(commit(services, deletePermissionSet, admin, { ref: "core.viewer" })).rejects.toMatchObject(conflict);
   });
 
   test("are checked, told apart, and changed only as they were read", async () => {
-    const make = (ref: string, grants: unknown[]) => createPermissionSet(engine, admin, { ref, grants });
+    const make = (ref: string, grants: unknown[]) => commit(services, createPermissionSet, admin, { ref, grants });
     await expect(make("default.bad", [{ resource: "rules", actions: [] }])).rejects.toMatchObject({
       ...bad,
       issues: [{ path: "grants.0.resource" }, { path: "grants.0.actions" }],
@@ -199,12 +209,16 @@ describe("permission sets", () => {
       );
     const before = await read();
     const change = (patch: object) =>
-      updatePermissionSet(engine, admin, { ref: "default.once", expectedUpdated: new Date(before.updated), patch });
+      commit(services, updatePermissionSet, admin, {
+        ref: "default.once",
+        expectedUpdated: new Date(before.updated),
+        patch,
+      });
     await change({ label: "Once" });
     await expect(change({ label: "Twice" })).rejects.toMatchObject(conflict);
     expect(await read()).toMatchObject({ label: "Once", grants: [{ resource: "rule", actions: ["read"] }] });
-    await expect(deletePermissionSet(engine, admin, { ref: "default.none" })).rejects.toMatchObject(notFound);
-    await deletePermissionSet(engine, admin, { ref: "default.once" });
+    await expect(commit(services, deletePermissionSet, admin, { ref: "default.none" })).rejects.toMatchObject(notFound);
+    await commit(services, deletePermissionSet, admin, { ref: "default.once" });
   });
 });
 
@@ -224,21 +238,21 @@ describe("a stored grant that cannot be read", () => {
     await store(ref, [...unreadable, readable]);
     expect((await sessionOf(login)).grants).toEqual([readable]);
     const narrowed = { login: null, label: "narrow", permissionSetRefs: [ref], expiresAt: null };
-    const { value } = await createApiToken(engine, admin, narrowed);
+    const { value } = await commit(services, createApiToken, admin, narrowed);
     expect((await valid(value)).grants).toEqual([readable]);
   });
 
   test("does not count as an administrator's", async () => {
     await using own = await createWorld();
-    await createPermissionSet(own.engine, own.session, { ref: "default.all", grants: [everything] });
+    await commit(own.services, createPermissionSet, own.session, { ref: "default.all", grants: [everything] });
     const second = { ...blank, login: "second", permissionSets: ["default.all"] };
-    await createIdentity(own.engine, own.session, second);
+    await commitIdentity(own.services, own.session, second);
     const stored = (grants: readonly object[]) =>
       own.all(
         sql`update attune.permission_set set grants = ${JSON.stringify(grants)}::text::jsonb where ref = 'default.all'`,
       );
     const stepDown = () =>
-      unassignPermissionSet(own.engine, own.session, { login: "admin", permissionSet: "core.admin" });
+      commit(own.services, unassignPermissionSet, own.session, { login: "admin", permissionSet: "core.admin" });
     await stored(unreadable);
     await expect(stepDown()).rejects.toMatchObject(conflict);
     await stored([...unreadable, everything]);
@@ -247,7 +261,7 @@ describe("a stored grant that cannot be read", () => {
 
   test("is refused by the API", async () => {
     for (const grant of unreadable) {
-      const made = createPermissionSet(engine, admin, { ref: "default.unreadable", grants: [grant] });
+      const made = commit(services, createPermissionSet, admin, { ref: "default.unreadable", grants: [grant] });
       await expect(made).rejects.toMatchObject(bad);
     }
   });
@@ -255,26 +269,29 @@ describe("a stored grant that cannot be read", () => {
 
 describe("identities", () => {
   test("are made once, found by who may know of them, and owned by nobody else", async () => {
-    const make = (login: string, fields: object = {}) => createIdentity(engine, admin, { ...blank, login, ...fields });
+    const make = (login: string, fields: object = {}) =>
+      commitIdentity(services, admin, { ...blank, login, ...fields });
     await make("ada@example.org", { attributes: { team: "ops" } });
     await expect(make("ada@example.org")).rejects.toMatchObject(conflict);
     await expect(make("Ada Lovelace")).rejects.toMatchObject({ ...bad, issues: [{ path: "login" }] });
     await expect(make("short", { password: "too short" })).rejects.toMatchObject({ issues: [{ path: "password" }] });
     const { session } = await person([]);
     const rename = (login: string, patch: object) =>
-      updateIdentity(engine, session, { login, expectedUpdated: null, patch });
+      commit(services, updateIdentity, session, { login, expectedUpdated: null, patch });
     await expect(rename("ada@example.org", { displayName: "Ada" })).rejects.toMatchObject(notFound);
     await expect(rename(session.login, { displayName: "Me" })).rejects.toMatchObject(forbidden);
-    await expect(deleteIdentity(engine, session, { login: "ada@example.org" })).rejects.toMatchObject(notFound);
-    await deleteIdentity(engine, admin, { login: "ada@example.org" });
-    await expect(deleteIdentity(engine, admin, { login: "ada@example.org" })).rejects.toMatchObject(notFound);
+    await expect(commit(services, deleteIdentity, session, { login: "ada@example.org" })).rejects.toMatchObject(
+      notFound,
+    );
+    await commit(services, deleteIdentity, admin, { login: "ada@example.org" });
+    await expect(commit(services, deleteIdentity, admin, { login: "ada@example.org" })).rejects.toMatchObject(notFound);
   });
 
   test("a patch changes what it names", async () => {
     const { login } = await person([], { displayName: "Somebody" });
     const read = () =>
       world.one(sql`select display_name as name, attributes, frozen from attune.identity where login = ${login}`);
-    const change = (patch: object) => updateIdentity(engine, admin, { login, expectedUpdated: null, patch });
+    const change = (patch: object) => commit(services, updateIdentity, admin, { login, expectedUpdated: null, patch });
     await change({ attributes: { team: "ops" } });
     expect(await read()).toEqual({ name: "Somebody", attributes: { team: "ops" }, frozen: false });
     await change({ displayName: null, frozen: true });
@@ -287,32 +304,32 @@ describe("identities", () => {
       sql`insert into attune.key (ref, owner_type, owner, owner_identity, name, encrypted, value)
         select '', 'identity', '', id, 'mine', false, '"x"' from attune.identity where login = ${login}`,
     );
-    await expect(deleteIdentity(engine, admin, { login })).rejects.toMatchObject(conflict);
+    await expect(commit(services, deleteIdentity, admin, { login })).rejects.toMatchObject(conflict);
   });
 
   test("nobody freezes or deletes themselves", async () => {
     const { session, login } = await person([everything]);
     const freeze = { login, expectedUpdated: null, patch: { frozen: true } };
-    await expect(updateIdentity(engine, session, freeze)).rejects.toMatchObject(conflict);
-    await expect(deleteIdentity(engine, session, { login })).rejects.toMatchObject(conflict);
+    await expect(commit(services, updateIdentity, session, freeze)).rejects.toMatchObject(conflict);
+    await expect(commit(services, deleteIdentity, session, { login })).rejects.toMatchObject(conflict);
   });
 });
 
 describe("whoever may do everything", () => {
   test("is not the last to go, by any way and however many try at once", async () => {
     await using own = await createWorld();
-    const { engine: other, session: root } = own;
+    const { services: other, session: root } = own;
     const set = { ref: "default.all", grants: [everything] };
-    await createPermissionSet(other, root, set);
-    await createIdentity(other, root, { ...blank, login: "second", permissionSets: ["default.all"] });
+    await commit(other, createPermissionSet, root, set);
+    await commitIdentity(other, root, { ...blank, login: "second", permissionSets: ["default.all"] });
     const drop = (login: string, permissionSet: string) =>
-      unassignPermissionSet(other, root, { login, permissionSet }).then(
+      commit(other, unassignPermissionSet, root, { login, permissionSet }).then(
         () => "done",
         (error: { code: string }) => error.code,
       );
     const both = await Promise.all([drop("admin", "core.admin"), drop("second", "default.all")]);
     expect(both.sort()).toEqual(["CONFLICT", "done"]);
-    await assignPermissionSet(other, root, { login: "second", permissionSet: "default.all" });
+    await commit(other, assignPermissionSet, root, { login: "second", permissionSet: "default.all" });
     expect(await drop("admin", "core.admin")).toMatch(/done|CONFLICT/);
     expect(await own.all(sql`select from attune.permission_assignment`)).not.toHaveLength(0);
 
@@ -321,22 +338,24 @@ describe("whoever may do everything", () => {
       where s.id = a.permission_set and s.ref = 'core.admin'`);
     const narrow = { grants: [{ resource: "rule", actions: ["*"] }] };
     const freeze = (login: string) =>
-      updateIdentity(other, root, { login, expectedUpdated: null, patch: { frozen: true } });
+      commit(other, updateIdentity, root, { login, expectedUpdated: null, patch: { frozen: true } });
     const change = { ref: "default.all", expectedUpdated: null, patch: narrow };
-    await expect(updatePermissionSet(other, root, change)).rejects.toMatchObject(conflict);
-    await expect(deletePermissionSet(other, root, { ref: "default.all" })).rejects.toMatchObject(conflict);
+    await expect(commit(other, updatePermissionSet, root, change)).rejects.toMatchObject(conflict);
+    await expect(commit(other, deletePermissionSet, root, { ref: "default.all" })).rejects.toMatchObject(conflict);
     await expect(freeze("second")).rejects.toMatchObject(conflict);
-    await expect(deleteIdentity(other, root, { login: "second" })).rejects.toMatchObject(conflict);
+    await expect(commit(other, deleteIdentity, root, { login: "second" })).rejects.toMatchObject(conflict);
 
     // By a role as well.
-    await addPermissionSetToRole(other, root, { role: "chiefs", permissionSet: "core.admin" });
-    await assignRole(other, root, { login: "second", role: "chiefs" });
-    await updatePermissionSet(other, root, change);
-    await expect(unassignRole(other, root, { login: "second", role: "chiefs" })).rejects.toMatchObject(conflict);
+    await commit(other, addPermissionSetToRole, root, { role: "chiefs", permissionSet: "core.admin" });
+    await commit(other, assignRole, root, { login: "second", role: "chiefs" });
+    await commit(other, updatePermissionSet, root, change);
+    await expect(commit(other, unassignRole, root, { login: "second", role: "chiefs" })).rejects.toMatchObject(
+      conflict,
+    );
     const bring = { role: "chiefs", permissionSet: "core.admin" };
-    await expect(removePermissionSetFromRole(other, root, bring)).rejects.toMatchObject(conflict);
-    await assignPermissionSet(other, root, { login: "admin", permissionSet: "core.admin" });
-    await removePermissionSetFromRole(other, root, bring);
+    await expect(commit(other, removePermissionSetFromRole, root, bring)).rejects.toMatchObject(conflict);
+    await commit(other, assignPermissionSet, root, { login: "admin", permissionSet: "core.admin" });
+    await commit(other, removePermissionSetFromRole, root, bring);
     await expect(freeze("second")).resolves.toEqual({ id: expect.any(BigInt) });
   });
 });
@@ -346,24 +365,24 @@ describe("passwords and tokens", () => {
     const { login, session } = await person([], { password });
     const attempts = createAttempts();
     const options = { attempts, ip: null, requestId: "r" };
-    const browser = await signIn(engine, { login, password }, options);
-    const elsewhere = await signIn(engine, { login, password }, options);
+    const browser = await signIn(services, { login, password }, options);
+    const elsewhere = await signIn(services, { login, password }, options);
     const { id } = await world.one<{ id: string }>(sql`select id::text from attune.identity where login = ${login}`);
-    await write(engine, (tx) => createSignInToken(tx, id));
+    await write(services, (tx) => createSignInToken(tx, id));
     const change = (currentPassword: string | null, next = "another long password") =>
-      setPassword(engine, browser.session, { login: null, currentPassword, password: next, attempts });
+      commitPassword(services, browser.session, { login: null, currentPassword, password: next, attempts });
     await expect(change(null)).rejects.toMatchObject({ issues: [{ path: "currentPassword" }] });
     await expect(change("wrong")).rejects.toMatchObject({ issues: [{ path: "currentPassword" }] });
     await expect(change(password, "short")).rejects.toMatchObject({ issues: [{ path: "password" }] });
     await change(password);
-    expect(await findSession(engine.db, elsewhere.value)).toBeNull();
-    expect(await findSession(engine.db, browser.value)).not.toBeNull();
+    expect(await findSession(services.db, elsewhere.value)).toBeNull();
+    expect(await findSession(services.db, browser.value)).not.toBeNull();
     expect(session.kind).toBe("api");
     const left = await world.all<{ kind: string }>(
       sql`select kind from attune.token where identity = ${id}::bigint and revoked_at is null order by kind`,
     );
     expect(left.map(({ kind }) => kind)).toEqual(["api", "session"]);
-    await expect(signIn(engine, { login, password }, options)).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
+    await expect(signIn(services, { login, password }, options)).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
     for (let round = 0; round < 8; round += 1) await change("wrong").catch(() => {});
     await expect(change("another long password")).rejects.toMatchObject({ code: "RATE_LIMITED" });
   });
@@ -371,7 +390,7 @@ describe("passwords and tokens", () => {
   test("a token ends when it says, when it is revoked, and not after the one that made it", async () => {
     const { session, login } = await person(manager);
     const make = (by: Session, expiresAt: Date | null) =>
-      createApiToken(engine, by, { login: null, label: "t", expiresAt, permissionSetRefs: null });
+      commit(services, createApiToken, by, { login: null, label: "t", expiresAt, permissionSetRefs: null });
     const soon = new Date(Date.now() + 3600_000);
     await expect(make(session, new Date(Date.now() - 1000))).rejects.toMatchObject({ issues: [{ path: "expiresAt" }] });
     const passing = await make(session, soon);
@@ -380,22 +399,22 @@ describe("passwords and tokens", () => {
     await expect(make(by, new Date(soon.getTime() + 1))).rejects.toMatchObject({ issues: [{ path: "expiresAt" }] });
     const child = await make(by, soon);
     await world.all(sql`update attune.token set expires_at = now() where id = ${String(passing.id)}::bigint`);
-    expect(await findSession(engine.db, passing.value ?? "")).toBeNull();
+    expect(await findSession(services.db, passing.value ?? "")).toBeNull();
 
     const stranger = await person([{ resource: "rule", actions: ["*"] }]);
-    const revoke = (who: Session) => revokeApiToken(engine, who, { id: child.id });
+    const revoke = (who: Session) => commit(services, revokeApiToken, who, { id: child.id });
     await expect(revoke(stranger.session)).rejects.toMatchObject({ ...notFound, kind: "token" });
     const reader = await person([{ resource: "*", actions: ["read"] }]);
     await expect(revoke(reader.session)).rejects.toMatchObject(forbidden);
     await revoke(session);
-    expect(await findSession(engine.db, child.value ?? "")).toBeNull();
+    expect(await findSession(services.db, child.value ?? "")).toBeNull();
     const at = () =>
       world.one<{ at: string; by: string }>(
         sql`select t.revoked_at::text as at, i.login as by from attune.token t join attune.identity i on i.id = t.revoked_by
           where t.id = ${String(child.id)}::bigint`,
       );
     const first = await at();
-    await revokeApiToken(engine, admin, { id: child.id });
+    await commit(services, revokeApiToken, admin, { id: child.id });
     expect(await at()).toEqual(first);
     expect(first.by).toBe(login);
   });
@@ -403,7 +422,7 @@ describe("passwords and tokens", () => {
   test("of a credential only its hash is stored", async () => {
     const { session } = await person(manager);
     const input = { login: null, label: "secret", expiresAt: null, permissionSetRefs: null };
-    const { value = "" } = await createApiToken(engine, session, input);
+    const { value = "" } = await commit(services, createApiToken, session, input);
     expect(value).toMatch(/^att_api_[\w-]{43}$/);
     const stored = JSON.stringify(
       await world.all(sql`select * from attune.token where label = 'secret'`),

@@ -2,13 +2,15 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { everyGrant, type Grant } from "../../src/access/grants.ts";
 import { deleteKey, revealKey, type SetKeyInput, setKey } from "../../src/access/key.ts";
-import { createKeyring, type KeyedEngine } from "../../src/access/keyring.ts";
 import { requireKeyring, rotateEncryptionKey } from "../../src/access/rotate.ts";
 import { openSession, type Session } from "../../src/access/session.ts";
 import { readConfig } from "../../src/config.ts";
+import type { Services } from "../../src/db/services.ts";
 import { executeAction } from "../../src/execution/request.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
 import { createRule, updateRule } from "../../src/rule/rule.ts";
+import { createKeyring } from "../../src/secrecy/keyring.ts";
+import { commit } from "../support/commit.ts";
 import { createEvaluator, type Evaluator } from "../support/evaluator.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -22,7 +24,7 @@ const notFound = { code: "NOT_FOUND" };
 const forbidden = { code: "FORBIDDEN" };
 const request = { ip: "127.0.0.1", requestId: "test" };
 
-async function createIdentity(login: string, grants: readonly Grant[]): Promise<{ session: Session; id: string }> {
+async function commitIdentity(login: string, grants: readonly Grant[]): Promise<{ session: Session; id: string }> {
   const { id } = await world.one<{ id: string }>(
     sql`with i as (insert into attune.identity (login) values (${login}) returning id),
         s as (insert into attune.permission_set (ref, grants) values (${`default.${login}`}, ${JSON.stringify(grants)}::text::jsonb) returning id),
@@ -40,17 +42,17 @@ const grantSet = (login: string, grants: readonly Grant[]) =>
 const set = (
   input: Partial<SetKeyInput> & Pick<SetKeyInput, "name">,
   session = world.session,
-  engine: KeyedEngine = world.engine,
+  services: Services = world.services,
 ) =>
-  setKey(engine, session, {
+  commit(services, setKey, session, {
     owner: { system: true },
     value: "a secret value",
     encrypted: true,
     expectedUpdated: null,
     ...input,
   });
-const reveal = async (ref: string, session = world.session, engine: KeyedEngine = world.engine) =>
-  (await revealKey(engine, session, { ref, request })).value;
+const reveal = async (ref: string, session = world.session, services: Services = world.services) =>
+  (await commit(services, revealKey, session, { ref, request })).value;
 const stored = (ref: string) =>
   world.one<{ value: string; hash: string | null; updated: string }>(
     sql`select value, encryption_key_hash as hash, to_jsonb(updated) #>> '{}' as updated from attune.key where ref = ${ref}`,
@@ -59,7 +61,7 @@ const stored = (ref: string) =>
 beforeAll(async () => {
   world = await createWorld();
   look = createEvaluator(world);
-  someone = await createIdentity("someone", []);
+  someone = await commitIdentity("someone", []);
   await world.all(
     sql`insert into attune.action (ref, pack, pack_ref, label, entrypoint, is_adhoc, runtime, param_schema)
       select 'default.login', p.id, 'default', 'Log in', 'default.login', true, r.id,
@@ -121,8 +123,10 @@ describe("a key", () => {
       sql`select category, outcome, actor_login as login, details from attune.audit_event where resource_ref = 'system.told'`,
     );
     expect(entries).toEqual([{ category: "reveal", outcome: "success", login: "admin", details: null }]);
-    await deleteKey(world.engine, world.session, { ref: "system.told" });
-    await expect(deleteKey(world.engine, world.session, { ref: "system.told" })).rejects.toMatchObject(notFound);
+    await commit(world.services, deleteKey, world.session, { ref: "system.told" });
+    await expect(commit(world.services, deleteKey, world.session, { ref: "system.told" })).rejects.toMatchObject(
+      notFound,
+    );
     await expect(reveal("system.told")).rejects.toMatchObject(notFound);
   });
 
@@ -135,7 +139,7 @@ describe("a key", () => {
     await expect(reveal("system.theirs", session)).rejects.toMatchObject(notFound);
     const reader = { ...session, grants: [{ resource: "key", actions: ["read"] }] };
     await expect(reveal("system.theirs", reader)).rejects.toMatchObject(forbidden);
-    await expect(deleteKey(world.engine, reader, { ref: "system.theirs" })).rejects.toMatchObject(forbidden);
+    await expect(commit(world.services, deleteKey, reader, { ref: "system.theirs" })).rejects.toMatchObject(forbidden);
     const ofPack = {
       ...session,
       grants: [{ resource: "key", actions: ["reveal"], constraints: { pack_refs: ["core"] } }],
@@ -149,7 +153,7 @@ describe("a key", () => {
     await expect(reveal("identity.someone.mine", token)).rejects.toMatchObject(notFound);
     const other = { ...session, identityId: 999_999n };
     await expect(reveal("identity.someone.mine", other)).rejects.toMatchObject(notFound);
-    await deleteKey(world.engine, session, { ref: "identity.someone.mine" });
+    await commit(world.services, deleteKey, session, { ref: "identity.someone.mine" });
   });
 });
 
@@ -178,24 +182,24 @@ describe("the keyring", () => {
   });
 
   test("rotation encrypts everything anew, may be interrupted, and a missing key is told at the start", async () => {
-    const { engine, session } = world;
-    const withKey = (keyring: KeyedEngine["keyring"]): KeyedEngine => ({ ...engine, keyring });
+    const { services, session } = world;
+    const withKey = (keyring: Services["keyring"]): Services => ({ ...services, keyring });
     const before = withKey(createKeyring(Buffer.alloc(32, 0x42)));
     for (let index = 0; index < 250; index += 1) {
       await set({ name: `rotated${index}`, value: `the value ${index}` }, session, before);
     }
     const parameters = { password: "the old password" };
-    const { id } = await executeAction(before, session, {
+    const { id } = await commit(before, executeAction, session, {
       action: "default.login",
       parameters,
       timeoutSeconds: null,
       priority: null,
     });
-    await expect(requireKeyring(engine.db, createKeyring(b))).rejects.toThrow(
+    await expect(requireKeyring(services.db, createKeyring(b))).rejects.toThrow(
       /^Stored secrets were encrypted with the key [0-9a-f]{16}, which this process does not have: set ATTUNE__SECURITY__ENCRYPTION_KEY/,
     );
     const ring = createKeyring(b, [Buffer.alloc(32, 0x42)]);
-    await requireKeyring(engine.db, ring);
+    await requireKeyring(services.db, ring);
 
     let sealed = 0;
     const dying = withKey({
@@ -221,7 +225,7 @@ describe("the keyring", () => {
     expect(done).toMatchObject({ keys: afterKill, complete: true });
     expect(done.secrets).toBeGreaterThan(0);
     expect(await left()).toEqual({ keys: 0 });
-    await requireKeyring(engine.db, createKeyring(b));
+    await requireKeyring(services.db, createKeyring(b));
     expect(await reveal("system.rotated249", session, withKey(createKeyring(b)))).toBe("the value 249");
     const secret = await world.one<{ encrypted: string }>(
       sql`select encrypted from attune.execution_secret where execution = ${String(id)}::bigint`,
@@ -236,7 +240,7 @@ describe("the keyring", () => {
 
 describe("parameters", () => {
   const run = (parameters: JsonObject) =>
-    executeAction(world.engine, world.session, {
+    commit(world.services, executeAction, world.session, {
       action: "default.login",
       parameters,
       timeoutSeconds: null,
@@ -276,7 +280,7 @@ describe("parameters", () => {
     );
     const token: Session = { ...world.session, kind: "execution", executionId: id };
     const parameters = { message: "it is correct horse!" };
-    const part = await executeAction(world.engine, token, {
+    const part = await commit(world.services, executeAction, token, {
       action: "core.echo",
       parameters,
       timeoutSeconds: null,
@@ -348,8 +352,9 @@ describe("a rule", () => {
     await set({ name: "shared", value: "the shared value" });
     const trigger = await world.trigger();
     const save = (grants: Grant[], params: JsonObject = actionParams) =>
-      createRule(
-        world.engine,
+      commit(
+        world.services,
+        createRule,
         { ...someone.session, grants },
         { ref: "default.keyed", trigger, action: "core.echo", actionParams: params },
       );
@@ -359,8 +364,9 @@ describe("a rule", () => {
     await expect(save([...everyGrant], { message: '{{ key("system.gone") }}' })).rejects.toMatchObject(notFound);
     await save([...reach, use(["system.shared"])]);
     // Whoever changes a rule owns it from then on.
-    const change = updateRule(
-      world.engine,
+    const change = commit(
+      world.services,
+      updateRule,
       { ...someone.session, grants: reach },
       { ref: "default.keyed", expectedUpdated: null, patch: { label: "Mine" } },
     );
@@ -369,9 +375,14 @@ describe("a rule", () => {
 
   test("runs with what its owner may do at that moment: action and keys, and nothing when the owner is gone", async () => {
     await set({ name: "shared", value: "the shared value" });
-    const owner = await createIdentity("owner", [...reach, use(["system.shared"])]);
+    const owner = await commitIdentity("owner", [...reach, use(["system.shared"])]);
     const trigger = await world.trigger();
-    await createRule(world.engine, owner.session, { ref: "default.owned", trigger, action: "core.echo", actionParams });
+    await commit(world.services, createRule, owner.session, {
+      ref: "default.owned",
+      trigger,
+      action: "core.echo",
+      actionParams,
+    });
     const outcome = async () => {
       const event = await world.event(trigger);
       await look.evaluate();
@@ -438,7 +449,7 @@ describe("a rule", () => {
     const [found] = await look.enforced(event);
     expect(found?.error?.code).toBe("PARAMETERS_INVALID");
     expect(JSON.stringify(found)).not.toContain("not a number");
-    await deleteKey(world.engine, world.session, { ref: "system.number" });
+    await commit(world.services, deleteKey, world.session, { ref: "system.number" });
     const next = await world.event(trigger);
     await look.evaluate();
     expect((await look.enforced(next))[0]?.error).toMatchObject({
@@ -452,7 +463,7 @@ describe("a rule", () => {
     await world.rule(trigger);
     await world.event(trigger);
     await look.evaluate();
-    const { statements } = world.engine;
+    const { statements } = world.services;
     const from = statements.length;
     const started = performance.now();
     for (let round = 0; round < 10; round += 1) {

@@ -12,7 +12,7 @@ let matrix: Matrix;
 /** What each entry of the log says to grants, by its number; what is not here is told to nobody. */
 let notices: Map<string, Notice>;
 const readNotices = async () => {
-  const found = await findNotices(matrix.world.engine.db, matrix.seeds.me, myRoles);
+  const found = await findNotices(matrix.world.services.db, matrix.seeds.me, myRoles);
   notices = new Map(found.map((notice) => [notice.id, notice]));
 };
 beforeAll(async () => {
@@ -135,7 +135,7 @@ describe("a subscription", () => {
           await matrix.seeds.another(table, side, table === "enforcement" ? { event: null } : instead);
         }
       }
-      await matrix.world.engine.wake.announce(["feed"]);
+      await matrix.world.services.wake.announce(["feed"]);
     };
     await change("-1");
     const admins = open.filter(({ role }) => role === matrix.admin);
@@ -163,15 +163,15 @@ describe("a subscription", () => {
 });
 
 test("an execution's log is told to who may read the execution, and to nobody else", async () => {
-  const { engine } = matrix.world;
+  const { services } = matrix.world;
   const seen = { told: 0, refused: 0 };
   for (const side of ["own", "others"] as const) {
     const ended = { status: "failed", finished_at: "2026-02-03T04:05:06.789Z" };
     const id = await matrix.seeds.another("execution", side, ended);
-    await engine.db.execute(
+    await services.db.execute(
       sql`insert into attune.execution_log (execution, seq, stream, at, text) values (${id}::bigint, 1, 'stdout', now(), 'told')`,
     );
-    const facts = (await factsOf(engine.db, "Execution", matrix.seeds.me, myRoles)).find((row) => row.id === id);
+    const facts = (await factsOf(services.db, "Execution", matrix.seeds.me, myRoles)).find((row) => row.id === id);
     for (const role of [matrix.admin, ...matrix.roles]) {
       const place = `${role.name}: the log of ${side}`;
       const stream = await matrix.server.follow(

@@ -33,7 +33,7 @@ async function makeTarget({ name, typename, by }: Targeted, side: "own" | "other
   const table = specs[typename]?.table ?? "";
   const ref = table === "pack" ? { ref: `${side}-${crypto.randomUUID()}` } : {};
   const id = await matrix.seeds.another(table, side, { ...ref, ...targetFor(name, table) });
-  const facts = (await factsOf(matrix.world.engine.db, typename, matrix.seeds.me, myRoles)).find(
+  const facts = (await factsOf(matrix.world.services.db, typename, matrix.seeds.me, myRoles)).find(
     (row) => row.id === id,
   );
   if (!facts) throw new Error(`${typename} ${id} has no facts`);
@@ -56,7 +56,7 @@ async function attempt(role: Role, { name, by }: Targeted, { value }: Target, mo
 const exists = async ({ typename }: Targeted, { facts }: Target) =>
   (
     await rows(
-      matrix.world.engine.db,
+      matrix.world.services.db,
       sql`select from ${sql.raw(`attune.${specs[typename]?.table}`)} where id = ${facts.id}::bigint`,
     )
   ).length > 0;
@@ -139,7 +139,7 @@ describe("every mutation", () => {
         };
         const result = await attempt(role, { name, by, may: "", typename }, { value: ref, facts }, input);
         const made = await rows(
-          matrix.world.engine.db,
+          matrix.world.services.db,
           sql`select from ${sql.raw(`attune.${table} t`)} where ${sql.raw(specs[typename]?.ref ?? "")} = ${ref}`,
         );
         const place = `${role.name}: ${name} of ${ref}: ${result}`;
@@ -168,7 +168,7 @@ describe("what is said of a row that is there", () => {
       const target = await makeTarget(mutation, "own");
       const read = () =>
         rows(
-          matrix.world.engine.db,
+          matrix.world.services.db,
           sql`select to_jsonb(t) as row from ${sql.raw(`attune.${table}`)} t where id = ${target.facts.id}::bigint`,
         );
       const before = await read();

@@ -2,38 +2,39 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createAttempts } from "../../src/access/attempts.ts";
 import { credentialOf } from "../../src/access/cookie.ts";
-import { createIdentity, updateIdentity } from "../../src/access/identity.ts";
-import { createKeyring } from "../../src/access/keyring.ts";
+import { updateIdentity } from "../../src/access/identity.ts";
 import { createOrigins } from "../../src/access/origin.ts";
 import { createSessions, findSession, type Sessions } from "../../src/access/sessions.ts";
 import { signIn, signInByLink, signOut } from "../../src/access/sign-in.ts";
 import { createSignInToken } from "../../src/access/token.ts";
-import { write } from "../../src/db/engine.ts";
+import { write } from "../../src/db/tx.ts";
 import { createGraphQL } from "../../src/graphql/transport/server.ts";
 import { type Api, startApi } from "../../src/http/api.ts";
 import { createFeed, type Feed } from "../../src/notifier/feed.ts";
-import type { TestEngine } from "../support/database.ts";
+import { createKeyring } from "../../src/secrecy/keyring.ts";
+import { commit, commitIdentity } from "../support/commit.ts";
+import type { TestServices } from "../support/database.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 const password = "correct horse battery";
 const day = 24 * 3600_000;
 
 let world: World;
-let engine: TestEngine;
+let services: TestServices;
 let sessions: Sessions;
 let feed: Feed;
 let api: Api;
 
 beforeAll(async () => {
   world = await createWorld();
-  engine = world.engine;
-  sessions = createSessions(engine.db, engine.log);
-  feed = await createFeed(engine);
-  const keyed = { ...engine, keyring: createKeyring(Buffer.alloc(32, 1)) };
+  services = world.services;
+  sessions = createSessions(services.db, services.log);
+  feed = await createFeed(services);
+  const keyed = { ...services, keyring: createKeyring(Buffer.alloc(32, 1)) };
   const origins = createOrigins({ host: "127.0.0.1", hosts: [], corsOrigins: [] });
   const attempts = createAttempts();
   const graphql = createGraphQL({
-    engine: keyed,
+    services: keyed,
     feed,
     sessions,
     origins,
@@ -44,7 +45,7 @@ beforeAll(async () => {
     },
   });
   api = await startApi({
-    engine: keyed,
+    services: keyed,
     host: "127.0.0.1",
     port: 0,
     origins,
@@ -64,7 +65,7 @@ afterAll(async () => {
 
 async function make(login: string): Promise<void> {
   const fields = { displayName: null, attributes: {}, roles: [], permissionSets: [] };
-  await createIdentity(engine, world.session, { ...fields, login, password });
+  await commitIdentity(services, world.session, { ...fields, login, password });
 }
 
 interface Entry {
@@ -93,8 +94,8 @@ function from(attempts = createAttempts(), ip = "192.0.2.1") {
 describe("signing in", () => {
   test("by the password begins a session of thirty days, and the trail says so", async () => {
     const options = from();
-    const { value, expiresAt, session } = await signIn(engine, { login: "ada", password }, options);
-    expect(await findSession(engine.db, value)).toMatchObject({ login: "ada", kind: "session" });
+    const { value, expiresAt, session } = await signIn(services, { login: "ada", password }, options);
+    expect(await findSession(services.db, value)).toMatchObject({ login: "ada", kind: "session" });
     expect(Math.abs(expiresAt.getTime() - Date.now() - 30 * day)).toBeLessThan(60_000);
     expect(await trail(options.requestId)).toEqual([
       {
@@ -121,7 +122,7 @@ describe("signing in", () => {
     ["there is no such login", { login: "a password by mistake", password }, null],
   ])("is refused in the same words when %s", async (reason, input, login) => {
     const options = from();
-    await expect(signIn(engine, input, options)).rejects.toMatchObject({
+    await expect(signIn(services, input, options)).rejects.toMatchObject({
       code: "UNAUTHENTICATED",
       message: "The login or the password is wrong.",
     });
@@ -132,23 +133,23 @@ describe("signing in", () => {
 
   test("is refused to who is frozen, who is let in again later", async () => {
     const freeze = (frozen: boolean) =>
-      updateIdentity(engine, world.session, { login: "bob", expectedUpdated: null, patch: { frozen } });
-    const { value } = await signIn(engine, { login: "bob", password }, from());
+      commit(services, updateIdentity, world.session, { login: "bob", expectedUpdated: null, patch: { frozen } });
+    const { value } = await signIn(services, { login: "bob", password }, from());
     await freeze(true);
     const options = from();
-    await expect(signIn(engine, { login: "bob", password }, options)).rejects.toMatchObject({
+    await expect(signIn(services, { login: "bob", password }, options)).rejects.toMatchObject({
       code: "UNAUTHENTICATED",
     });
     expect(await trail(options.requestId)).toMatchObject([{ outcome: "denied", details: { reason: "it is frozen" } }]);
-    expect(await findSession(engine.db, value)).toBeNull();
+    expect(await findSession(services.db, value)).toBeNull();
     await freeze(false);
-    expect(await findSession(engine.db, value)).not.toBeNull();
+    expect(await findSession(services.db, value)).not.toBeNull();
   });
 
   test("by a link works once, for one of many at a time", async () => {
-    const token = await write(engine, (tx) => createSignInToken(tx, String(world.session.identityId)));
+    const token = await write(services, (tx) => createSignInToken(tx, String(world.session.identityId)));
     const all = Array.from({ length: 5 }, () => from());
-    const results = await Promise.allSettled(all.map((options) => signInByLink(engine, { token }, options)));
+    const results = await Promise.allSettled(all.map((options) => signInByLink(services, { token }, options)));
     expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
     const entries = (await Promise.all(all.map(({ requestId }) => trail(requestId)))).flat();
     expect(entries.map(({ event, outcome }) => `${event} ${outcome}`).sort()).toEqual([
@@ -160,7 +161,7 @@ describe("signing in", () => {
   test("after ten failures waits, with the right password too, and the trail says it once", async () => {
     const attempts = createAttempts();
     const guess = (word: string, options = from(attempts)) =>
-      signIn(engine, { login: "eve", password: word }, options).then(
+      signIn(services, { login: "eve", password: word }, options).then(
         () => "in",
         (error: { code: string }) => error.code,
       );
@@ -168,7 +169,7 @@ describe("signing in", () => {
     expect(guesses.filter((code) => code === "UNAUTHENTICATED")).toHaveLength(10);
     expect(guesses.filter((code) => code === "RATE_LIMITED")).toHaveLength(4);
     const late = from(attempts);
-    await expect(signIn(engine, { login: "eve", password }, late)).rejects.toMatchObject({
+    await expect(signIn(services, { login: "eve", password }, late)).rejects.toMatchObject({
       code: "RATE_LIMITED",
       retryAfterSeconds: expect.any(Number),
     });
@@ -177,22 +178,22 @@ describe("signing in", () => {
       sql`select from attune.audit_event where details ->> 'reason' = 'too many attempts have failed' and actor_login = 'eve'`,
     );
     expect(told).toHaveLength(1);
-    expect(await signIn(engine, { login: "ada", password }, from(attempts))).toMatchObject({
+    expect(await signIn(services, { login: "ada", password }, from(attempts))).toMatchObject({
       session: { login: "ada" },
     });
   });
 
   test("and out ends the session, or all of them", async () => {
-    const begin = () => signIn(engine, { login: "ada", password }, from());
+    const begin = () => signIn(services, { login: "ada", password }, from());
     const [one, two, three] = [await begin(), await begin(), await begin()];
-    expect(await signOut(engine, one.session, { everywhere: false })).toEqual({ ended: 1 });
-    expect(await findSession(engine.db, one.value)).toBeNull();
-    expect(await findSession(engine.db, two.value)).not.toBeNull();
-    const { ended } = await signOut(engine, two.session, { everywhere: true });
+    expect(await commit(services, signOut, one.session, { everywhere: false })).toEqual({ ended: 1 });
+    expect(await findSession(services.db, one.value)).toBeNull();
+    expect(await findSession(services.db, two.value)).not.toBeNull();
+    const { ended } = await commit(services, signOut, two.session, { everywhere: true });
     expect(ended).toBeGreaterThanOrEqual(2);
-    expect(await findSession(engine.db, three.value)).toBeNull();
+    expect(await findSession(services.db, three.value)).toBeNull();
     const token = { ...two.session, kind: "api" as const };
-    await expect(signOut(engine, token, { everywhere: true })).rejects.toMatchObject({ code: "CONFLICT" });
+    await expect(commit(services, signOut, token, { everywhere: true })).rejects.toMatchObject({ code: "CONFLICT" });
   });
 });
 
@@ -209,7 +210,7 @@ describe("a session in use", () => {
     );
 
   test("lives on, which is written once a day, and its use once a minute", async () => {
-    const { value, session } = await signIn(engine, { login: "ada", password }, from());
+    const { value, session } = await signIn(services, { login: "ada", password }, from());
     const look = async () => {
       sessions.refresh();
       const found = await sessions.find(value);
@@ -231,7 +232,7 @@ describe("a session in use", () => {
   });
 
   test("tells the browser's cookie of its new end, and a revoked one does not live on", async () => {
-    const { value, session } = await signIn(engine, { login: "ada", password }, from());
+    const { value, session } = await signIn(services, { login: "ada", password }, from());
     const ask = async () => {
       sessions.refresh();
       const response = await fetch(`${api.url}/graphql`, {
@@ -249,7 +250,7 @@ describe("a session in use", () => {
       cookie: `attune_session=${value}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000`,
     });
     await aged(session.tokenId, "2 days");
-    await signOut(engine, session, { everywhere: false });
+    await commit(services, signOut, session, { everywhere: false });
     expect(await ask()).toMatchObject({
       answer: { errors: [{ extensions: { code: "UNAUTHENTICATED" } }] },
       cookie: null,

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Session } from "../../src/access/session.ts";
 import { receiveContent } from "../../src/artifact/files.ts";
 import { addVersion } from "../../src/artifact/version.ts";
-import { write } from "../../src/db/engine.ts";
+import { write } from "../../src/db/tx.ts";
 import { type Api, createApi, createPerson } from "../support/api.ts";
 import { createWorld, type World } from "../support/world.ts";
 
@@ -22,12 +22,12 @@ const grant = (actions: string[], constraints?: object) => ({
 
 beforeAll(async () => {
   world = await createWorld();
-  api = await createApi(world.engine);
-  nobody = await createPerson(world.engine, "nobody", { grants: [] });
-  keeper = await createPerson(world.engine, "keeper", {
+  api = await createApi(world.services);
+  nobody = await createPerson(world.services, "nobody", { grants: [] });
+  keeper = await createPerson(world.services, "keeper", {
     grants: [grant(["create", "read", "update", "delete"], { owner: "self" })],
   });
-  reader = await createPerson(world.engine, "reader", {
+  reader = await createPerson(world.services, "reader", {
     grants: [grant(["read"], { refs: ["shown"] }), { resource: "execution", actions: ["read"] }],
   });
 });
@@ -74,11 +74,11 @@ async function add(artifact: string, text: string, execution: string | null = nu
   const source = async function* () {
     yield Buffer.from(text);
   };
-  await using received = await receiveContent(world.engine, source());
+  await using received = await receiveContent(world.services, source());
   const content = await received.keep();
   const id = Buffer.from(artifact, "base64").toString().replace("Artifact:", "");
-  return await write(world.engine, (tx) =>
-    addVersion(world.engine, tx, { artifact: id, execution, contentType: "text/plain", content }),
+  return await write(world.services, (tx) =>
+    addVersion(tx, { artifact: id, execution, contentType: "text/plain", content }),
   );
 }
 
@@ -302,9 +302,9 @@ describe("reading", () => {
     const document = `query ($n: Int) { artifacts(first: $n) { nodes { ref
       versions { nodes { version downloadUrl execution { id } } } } } }`;
     const count = async (n: number) => {
-      world.engine.statements.length = 0;
+      world.services.statements.length = 0;
       expect((await api.ask(world.session, document, { n })).errors).toBeUndefined();
-      return world.engine.statements.filter((text) => !text.includes("pg_snapshot_xmin")).length;
+      return world.services.statements.filter((text) => !text.includes("pg_snapshot_xmin")).length;
     };
     expect(await count(10)).toBe(await count(1));
   });

@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createKeyring } from "../../src/access/keyring.ts";
 import { type Link, readLink, signedPath } from "../../src/artifact/link.ts";
+import { createKeyring } from "../../src/secrecy/keyring.ts";
 import { cloneDatabase } from "../support/database.ts";
 import { request, type ServerProcess, startProcess } from "../support/server.ts";
 

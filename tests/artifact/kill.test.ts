@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { sweepFiles } from "../../src/artifact/retention.ts";
-import { cloneDatabase, createEngine } from "../support/database.ts";
+import { cloneDatabase, createServices } from "../support/database.ts";
 import { request, startInProcess, startProcess } from "../support/server.ts";
 
 const bytes = new Uint8Array(randomBytes(2 * 1024 * 1024));
@@ -56,9 +56,9 @@ test("kill -9 between a version's file and its row leaves no version, and the sa
     expect(Buffer.from(await response.arrayBuffer()).equals(bytes)).toBe(true);
     expect(files()).toHaveLength(2);
   }
-  await using engine = await createEngine(location);
-  expect(await sweepFiles(engine, -1000)).toBe(1);
-  const named = await engine.db.query.artifactVersions.findMany({ columns: { storageKey: true } });
+  await using services = await createServices(location);
+  expect(await sweepFiles(services, -1000)).toBe(1);
+  const named = await services.db.query.artifactVersions.findMany({ columns: { storageKey: true } });
   expect(files().map((file) => join(file.parentPath, file.name))).toEqual(
     named.map(({ storageKey }) => join(directory, storageKey ?? "")),
   );

@@ -184,7 +184,7 @@ describe("progress", () => {
     await world.all(
       sql`update attune.execution set status = 'canceling', cancel_requested_at = now() where id = ${id}::bigint`,
     );
-    world.engine.wake.announce(["cancel"]);
+    world.services.wake.announce(["cancel"]);
     await world.ended(id);
   });
 
@@ -204,7 +204,7 @@ describe("progress", () => {
     const of = { id, attempt: 1, actionRef: "core.shell" };
     const ref = `core.shell/progress/${globalId("Execution", id)}`;
     for (let n = 0; n <= 100; n += 1) {
-      await noteProgress(world.engine, of, { ref, entry: { percent: n, message: `${n}` } });
+      await noteProgress(world.services, of, { ref, entry: { percent: n, message: `${n}` } });
     }
     const found = await entries(id);
     expect(found.map(({ percent }) => percent)).toEqual(Array.from({ length: 100 }, (_, index) => index + 1));
@@ -228,9 +228,9 @@ describe("an attempt that is not the one that runs any more", () => {
     const source = async function* () {
       yield Buffer.from(text);
     };
-    await using received = await receiveContent(world.engine, source());
+    await using received = await receiveContent(world.services, source());
     const content = { ref: "core.shell/fenced.txt", type: "file_text" as const, contentType: "text/plain", received };
-    return await keepContent(world.engine, { ...of, actionRef: "core.shell" }, content);
+    return await keepContent(world.services, { ...of, actionRef: "core.shell" }, content);
   };
 
   test("leaves nothing, and the one that runs leaves the same only once", async () => {
@@ -247,7 +247,7 @@ describe("an attempt that is not the one that runs any more", () => {
     expect(await left(id)).toMatchObject([{ text: "same" }, { text: "other" }]);
     const ref = `core.shell/progress/${globalId("Execution", id)}`;
     await noteProgress(
-      world.engine,
+      world.services,
       { id, attempt: 1, actionRef: "core.shell" },
       { ref, entry: { percent: 1, message: null } },
     );

@@ -7,8 +7,10 @@ import { createArtifact, deleteArtifact } from "../../src/artifact/artifact.ts";
 import { type Content, receiveContent } from "../../src/artifact/files.ts";
 import { pruneArtifacts, sweepFiles } from "../../src/artifact/retention.ts";
 import { addVersion, readVersion } from "../../src/artifact/version.ts";
-import { type Engine, write } from "../../src/db/engine.ts";
+import type { Services } from "../../src/db/services.ts";
+import { write } from "../../src/db/tx.ts";
 import { createArtifactKeeper } from "../../src/executor/retention.ts";
+import { commit } from "../support/commit.ts";
 import { onPostgres } from "../support/database.ts";
 import { createWorld, type World } from "../support/world.ts";
 
@@ -22,7 +24,7 @@ beforeAll(async () => {
 });
 afterAll(() => world[Symbol.asyncDispose]());
 
-const directory = () => world.engine.artifactsDir ?? "";
+const directory = () => world.services.artifactsDir ?? "";
 const files = () => {
   if (!existsSync(directory())) return [];
   const prefixes = readdirSync(directory()).filter((name) => name !== "tmp");
@@ -37,14 +39,14 @@ async function* inPieces(bytes: Uint8Array, length = 64 * 1024) {
 async function artifact(fields: Partial<Parameters<typeof createArtifact>[2]> = {}): Promise<string> {
   made += 1;
   const input = { ref: `version/${made}`, type: "file_binary" as const, ...fields };
-  return String((await createArtifact(world.engine, world.session, input)).id);
+  return String((await commit(world.services, createArtifact, world.session, input)).id);
 }
 
-async function add(id: string, bytes: Uint8Array, engine: Engine = world.engine) {
-  await using received = await receiveContent(engine, inPieces(bytes));
+async function add(id: string, bytes: Uint8Array, services: Services = world.services) {
+  await using received = await receiveContent(services, inPieces(bytes));
   const content = await received.keep();
-  return await write(engine, (tx) =>
-    addVersion(engine, tx, { artifact: id, execution: null, contentType: "application/octet-stream", content }),
+  return await write(services, (tx) =>
+    addVersion(tx, { artifact: id, execution: null, contentType: "application/octet-stream", content }),
   );
 }
 
@@ -61,12 +63,12 @@ const stored = (id: string) =>
       from attune.artifact_version where artifact = ${id}::bigint order by version`,
   );
 
-async function read(engine: Engine, id: string, range?: { start: number; end: number }): Promise<Buffer> {
+async function read(services: Services, id: string, range?: { start: number; end: number }): Promise<Buffer> {
   const version = await world.one<{ id: string; storageKey: string | null; size: number }>(
     sql`select id::text, storage_key as "storageKey", size::int from attune.artifact_version where id = ${id}::bigint`,
   );
   const pieces: Buffer[] = [];
-  for await (const piece of readVersion(engine, version, range ?? { start: 0, end: version.size })) {
+  for await (const piece of readVersion(services, version, range ?? { start: 0, end: version.size })) {
     pieces.push(Buffer.from(piece));
   }
   return Buffer.concat(pieces);
@@ -80,11 +82,11 @@ const age = (id: string, interval: string, version?: number) =>
 
 /** The trigger sets `updated` on every update but this one. */
 async function ageArtifact(id: string, interval: string): Promise<void> {
-  await world.engine.db.execute(sql`alter table attune.artifact disable trigger artifact_touch`);
+  await world.services.db.execute(sql`alter table attune.artifact disable trigger artifact_touch`);
   await world.all(
     sql`update attune.artifact set updated = now() - ${interval}::text::interval where id = ${id}::bigint`,
   );
-  await world.engine.db.execute(sql`alter table attune.artifact enable trigger artifact_touch`);
+  await world.services.db.execute(sql`alter table attune.artifact enable trigger artifact_touch`);
 }
 
 describe("a version", () => {
@@ -100,7 +102,7 @@ describe("a version", () => {
     expect(await stored(id)).toMatchObject([{ version: 1, size, sha256: sha256(bytes), storageKey: null, held: size }]);
     expect(files()).toHaveLength(before);
     const [version] = await stored(id);
-    expect((await read(world.engine, version?.id ?? "")).equals(bytes)).toBe(true);
+    expect((await read(world.services, version?.id ?? "")).equals(bytes)).toBe(true);
   });
 
   test("of more stands in a file, named by its hash", async () => {
@@ -112,13 +114,13 @@ describe("a version", () => {
     expect(version?.storageKey).toMatch(new RegExp(`^${sha256(bytes).slice(0, 2)}/${sha256(bytes)}-`));
     expect(files()).toContain(version?.storageKey);
     expect(waiting()).toEqual([]);
-    expect((await read(world.engine, version?.id ?? "")).equals(bytes)).toBe(true);
+    expect((await read(world.services, version?.id ?? "")).equals(bytes)).toBe(true);
     const range = { start: mib - 10, end: mib + 1 };
-    expect((await read(world.engine, version?.id ?? "", range)).equals(bytes.subarray(mib - 10))).toBe(true);
+    expect((await read(world.services, version?.id ?? "", range)).equals(bytes.subarray(mib - 10))).toBe(true);
   });
 
   test("where the processes share no directory, up to 32 MiB stand in the row, and more is refused", async () => {
-    const alone: Engine = { ...world.engine, artifactsDir: null };
+    const alone: Services = { ...world.services, artifactsDir: null };
     const id = await artifact();
     const bytes = randomBytes(3 * mib + 7);
     const before = files().length;
@@ -178,7 +180,7 @@ describe("a version", () => {
       throw new Error("the sender went away");
     };
     const before = files();
-    await expect(receiveContent(world.engine, broken())).rejects.toThrow("went away");
+    await expect(receiveContent(world.services, broken())).rejects.toThrow("went away");
     expect([files(), waiting()]).toEqual([before, []]);
   });
 });
@@ -192,7 +194,7 @@ describe("retention", () => {
     const id = await artifact({ retention: "versions", retentionLimit: 2 });
     for (const size of [2 * mib, 10, 2 * mib, 20]) await add(id, randomBytes(size));
     const [first, , third] = await stored(id);
-    await pruneArtifacts(world.engine);
+    await pruneArtifacts(world.services);
     expect(await versions(id)).toEqual([3, 4]);
     expect(files()).not.toContain(first?.storageKey);
     expect(files()).toContain(third?.storageKey);
@@ -207,7 +209,7 @@ describe("retention", () => {
     for (const text of ["a", "b", "c"]) await add(id, Buffer.from(text));
     await age(id, older, 1);
     await age(id, younger, 2);
-    await pruneArtifacts(world.engine);
+    await pruneArtifacts(world.services);
     expect(await versions(id)).toEqual([2, 3]);
   });
 
@@ -215,26 +217,26 @@ describe("retention", () => {
     const id = await artifact({ retention: "minutes", retentionLimit: 5 });
     await add(id, Buffer.from("a"));
     await age(id, "6 minutes");
-    await pruneArtifacts(world.engine);
+    await pruneArtifacts(world.services);
     expect([await versions(id), await exists(id)]).toEqual([[], true]);
     expect(await add(id, Buffer.from("b"))).toMatchObject({ version: 2 });
     await age(id, "6 minutes");
     await ageArtifact(id, "6 minutes");
-    await pruneArtifacts(world.engine);
+    await pruneArtifacts(world.services);
     expect(await exists(id)).toBe(false);
   });
 
   test("by versions leaves an artifact without any", async () => {
     const id = await artifact();
     await ageArtifact(id, "10 years");
-    await pruneArtifacts(world.engine);
+    await pruneArtifacts(world.services);
     expect(await exists(id)).toBe(true);
   });
 
   test("is what the executor's sweep does", async () => {
     const id = await artifact();
     for (const text of ["a", "b"]) await add(id, Buffer.from(text));
-    await createArtifactKeeper(world.engine)();
+    await createArtifactKeeper(world.services)();
     expect(await versions(id)).toEqual([2]);
   });
 
@@ -242,7 +244,7 @@ describe("retention", () => {
     const id = await artifact();
     await add(id, randomBytes(2 * mib));
     const [version] = await stored(id);
-    await deleteArtifact(world.engine, world.session, { id: BigInt(id) });
+    await commit(world.services, deleteArtifact, world.session, { id: BigInt(id) });
     expect(await stored(id)).toEqual([]);
     expect(files()).not.toContain(version?.storageKey);
   });
@@ -263,8 +265,8 @@ describe("files that belong to no version", () => {
     const [version] = await stored(id);
     const key = orphan();
     writeFileSync(join(directory(), "tmp", "half"), "half");
-    expect(await sweepFiles(world.engine, 3600_000)).toBe(0);
-    expect(await sweepFiles(world.engine, -1000)).toBe(2);
+    expect(await sweepFiles(world.services, 3600_000)).toBe(0);
+    expect(await sweepFiles(world.services, -1000)).toBe(2);
     expect(files()).toContain(version?.storageKey);
     expect(files()).not.toContain(key);
     expect(waiting()).toEqual([]);
@@ -272,11 +274,11 @@ describe("files that belong to no version", () => {
 
   test("a row that comes after its file was removed is refused", async () => {
     const id = await artifact();
-    await using received = await receiveContent(world.engine, inPieces(randomBytes(2 * mib)));
+    await using received = await receiveContent(world.services, inPieces(randomBytes(2 * mib)));
     const content: Content = await received.keep();
-    expect(await sweepFiles(world.engine, -1000)).toBe(1);
-    const storing = write(world.engine, (tx) =>
-      addVersion(world.engine, tx, { artifact: id, execution: null, contentType: null, content }),
+    expect(await sweepFiles(world.services, -1000)).toBe(1);
+    const storing = write(world.services, (tx) =>
+      addVersion(tx, { artifact: id, execution: null, contentType: null, content }),
     );
     await expect(storing).rejects.toMatchObject({ code: "CONFLICT" });
     expect(await stored(id)).toEqual([]);
@@ -286,14 +288,14 @@ describe("files that belong to no version", () => {
   test.runIf(onPostgres())("are left alone while a version is being stored", async () => {
     const id = await artifact();
     const key = orphan();
-    await using received = await receiveContent(world.engine, inPieces(randomBytes(2 * mib)));
+    await using received = await receiveContent(world.services, inPieces(randomBytes(2 * mib)));
     const content = await received.keep();
-    await write(world.engine, async (tx) => {
-      await addVersion(world.engine, tx, { artifact: id, execution: null, contentType: null, content });
-      expect(await sweepFiles(world.engine, -1000)).toBe(0);
+    await write(world.services, async (tx) => {
+      await addVersion(tx, { artifact: id, execution: null, contentType: null, content });
+      expect(await sweepFiles(world.services, -1000)).toBe(0);
     });
     expect(files()).toContain(content.storageKey);
-    expect(await sweepFiles(world.engine, -1000)).toBe(1);
+    expect(await sweepFiles(world.services, -1000)).toBe(1);
     expect(files()).toContain(content.storageKey);
     expect(files()).not.toContain(key);
   });

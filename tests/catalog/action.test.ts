@@ -3,8 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Grant } from "../../src/access/grants.ts";
 import type { Session } from "../../src/access/session.ts";
 import { createAction, deleteAction, updateAction } from "../../src/catalog/action.ts";
-import { setEnabled } from "../../src/catalog/locked.ts";
+import { setEnabled } from "../../src/catalog/row-kit.ts";
 import { action } from "../../src/db/tables/action.ts";
+import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 let world: World;
@@ -16,9 +17,9 @@ afterAll(() => world[Symbol.asyncDispose]());
 
 const noop = { runtime: "core.action.builtin", entrypoint: "core.noop" };
 const make = (ref: string, fields: object = {}, session: Session = world.session) =>
-  createAction(world.engine, session, { ref, ...noop, ...fields });
+  commit(world.services, createAction, session, { ref, ...noop, ...fields });
 const change = (ref: string, patch: object, session: Session = world.session) =>
-  updateAction(world.engine, session, { ref, patch });
+  commit(world.services, updateAction, session, { ref, patch });
 const holding = (...grants: Grant[]): Session => ({ ...world.session, grants });
 const look = (ref: string) =>
   world.one<{ row: Record<string, unknown> }>(sql`select to_jsonb(a) as row from attune.action a where ref = ${ref}`);
@@ -108,21 +109,25 @@ describe("an action made by hand", () => {
   });
 
   test("is deleted, and what ran of it keeps its ref", async () => {
-    const { engine, session } = world;
+    const { services, session } = world;
     await make("default.brief");
     const id = await world.execute("default.brief");
     await world.ended(id);
-    await deleteAction(engine, session, { ref: "default.brief" });
+    await commit(services, deleteAction, session, { ref: "default.brief" });
     expect(await world.execution(id)).toMatchObject({ action: null, status: "completed" });
-    await expect(deleteAction(engine, session, { ref: "default.brief" })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await expect(commit(services, deleteAction, session, { ref: "default.brief" })).rejects.toMatchObject({
+      code: "NOT_FOUND",
+    });
   });
 });
 
 test("of a pack's own action only the switch is people's", async () => {
-  const { engine, session } = world;
+  const { services, session } = world;
   await expect(change("core.echo", { label: "Mine" })).rejects.toMatchObject({ code: "CONFLICT" });
-  await expect(deleteAction(engine, session, { ref: "core.echo" })).rejects.toMatchObject({ code: "CONFLICT" });
-  await setEnabled(engine, session, { table: action, ref: "core.echo", enabled: false });
+  await expect(commit(services, deleteAction, session, { ref: "core.echo" })).rejects.toMatchObject({
+    code: "CONFLICT",
+  });
+  await commit(services, setEnabled, session, { table: action, ref: "core.echo", enabled: false });
   await expect(world.execute("core.echo", { message: "x" })).rejects.toMatchObject({ code: "CONFLICT" });
   await change("core.echo", { enabled: true });
   expect((await look("core.echo")).row).toMatchObject({ enabled: true });

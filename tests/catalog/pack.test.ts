@@ -1,11 +1,11 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { storePackSecret } from "../../src/access/key.ts";
-import { createKeyring } from "../../src/access/keyring.ts";
 import { createAction } from "../../src/catalog/action.ts";
 import { createPack, deletePack, updatePack } from "../../src/catalog/pack.ts";
-import { write } from "../../src/db/engine.ts";
+import { write } from "../../src/db/tx.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
+import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 let world: World;
@@ -14,10 +14,10 @@ beforeAll(async () => {
 });
 afterAll(() => world[Symbol.asyncDispose]());
 
-const make = (ref: string, fields = {}) => createPack(world.engine, world.session, { ref, ...fields });
+const make = (ref: string, fields = {}) => commit(world.services, createPack, world.session, { ref, ...fields });
 const change = (ref: string, patch: object, expectedUpdated: Date | null = null) =>
-  updatePack(world.engine, world.session, { ref, patch, expectedUpdated });
-const remove = (ref: string) => deletePack(world.engine, world.session, { ref });
+  commit(world.services, updatePack, world.session, { ref, patch, expectedUpdated });
+const remove = (ref: string) => commit(world.services, deletePack, world.session, { ref });
 const look = (ref: string) =>
   world.one<{ label: string; config: JsonObject; description: string | null; tags: string[]; updated: string }>(
     sql`select label, config, description, to_json(tags) as tags, to_char(updated at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as updated
@@ -101,9 +101,9 @@ describe("a pack made by hand", () => {
 
 describe("deleting a pack", () => {
   test("takes with it what it holds", async () => {
-    const { engine, session } = world;
+    const { services, session } = world;
     await make("doomed");
-    await createAction(engine, session, {
+    await commit(services, createAction, session, {
       ref: "doomed.ping",
       runtime: "core.action.builtin",
       entrypoint: "core.noop",
@@ -120,7 +120,7 @@ describe("deleting a pack", () => {
     await make("owner");
     const { id } = await world.one<{ id: string }>(sql`select id::text from attune.pack where ref = 'owner'`);
     const secret = { pack: id, packRef: "owner", name: "token", value: "s3cr3t!" };
-    await write(world.engine, (tx) => storePackSecret(tx, createKeyring(Buffer.alloc(32, 1)), secret));
+    await write(world.services, (tx) => storePackSecret(tx, secret));
     await expect(remove("owner")).rejects.toMatchObject({
       code: "CONFLICT",
       message: expect.stringContaining("pack.owner.token"),

@@ -2,9 +2,10 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Grant } from "../../src/access/grants.ts";
 import type { Session } from "../../src/access/session.ts";
-import { setEnabled } from "../../src/catalog/locked.ts";
 import { createPolicy, deletePolicy, type PolicyFields, updatePolicy } from "../../src/catalog/policy.ts";
+import { setEnabled } from "../../src/catalog/row-kit.ts";
 import { policy } from "../../src/db/tables/policy.ts";
+import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 let world: World;
@@ -15,10 +16,11 @@ afterAll(() => world[Symbol.asyncDispose]());
 
 const atMost = (threshold: number) => ({ method: "enqueue", threshold }) as const;
 const make = (ref: string, fields: PolicyFields = atMost(1), session: Session = world.session) =>
-  createPolicy(world.engine, session, { ref, ...fields });
+  commit(world.services, createPolicy, session, { ref, ...fields });
 const change = (ref: string, patch: PolicyFields, session: Session = world.session) =>
-  updatePolicy(world.engine, session, { ref, patch });
-const remove = (ref: string, session: Session = world.session) => deletePolicy(world.engine, session, { ref });
+  commit(world.services, updatePolicy, session, { ref, patch });
+const remove = (ref: string, session: Session = world.session) =>
+  commit(world.services, deletePolicy, session, { ref });
 const holding = (...grants: Grant[]): Session => ({ ...world.session, grants });
 const look = (ref: string) =>
   world.one<Record<string, unknown>>(
@@ -86,7 +88,7 @@ describe("a policy", () => {
     await expect(change("default.changing", { action: "core.echo" })).rejects.toMatchObject({
       issues: [{ path: "pack" }],
     });
-    await setEnabled(world.engine, world.session, { table: policy, ref: "default.changing", enabled: false });
+    await commit(world.services, setEnabled, world.session, { table: policy, ref: "default.changing", enabled: false });
     expect(await look("default.changing")).toMatchObject({ enabled: false });
     await remove("default.changing");
     await expect(remove("default.changing")).rejects.toMatchObject({ code: "NOT_FOUND" });

@@ -2,19 +2,20 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createPack } from "../../src/catalog/pack.ts";
 import { createRuntime, deleteRuntime, updateRuntime } from "../../src/catalog/runtime.ts";
+import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 let world: World;
 beforeAll(async () => {
   world = await createWorld();
-  await createPack(world.engine, world.session, { ref: "mine" });
+  await commit(world.services, createPack, world.session, { ref: "mine" });
 });
 afterAll(() => world[Symbol.asyncDispose]());
 
-const make = (ref: string, fields = {}) => createRuntime(world.engine, world.session, { ref, ...fields });
+const make = (ref: string, fields = {}) => commit(world.services, createRuntime, world.session, { ref, ...fields });
 const change = (ref: string, patch: object, expectedUpdated: Date | null = null) =>
-  updateRuntime(world.engine, world.session, { ref, patch, expectedUpdated });
-const remove = (ref: string) => deleteRuntime(world.engine, world.session, { ref });
+  commit(world.services, updateRuntime, world.session, { ref, patch, expectedUpdated });
+const remove = (ref: string) => commit(world.services, deleteRuntime, world.session, { ref });
 const look = (ref: string) =>
   world.one<{ row: Record<string, unknown> }>(sql`select to_jsonb(r) as row from attune.runtime r where ref = ${ref}`);
 

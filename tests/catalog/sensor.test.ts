@@ -1,9 +1,10 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { setEnabled } from "../../src/catalog/locked.ts";
+import { setEnabled } from "../../src/catalog/row-kit.ts";
 import { createSensor, deleteSensor, updateSensor } from "../../src/catalog/sensor.ts";
 import { createTrigger, updateTrigger } from "../../src/catalog/trigger.ts";
 import { sensor } from "../../src/db/tables/sensor.ts";
+import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 let world: World;
@@ -13,8 +14,9 @@ beforeAll(async () => {
 afterAll(() => world[Symbol.asyncDispose]());
 
 const python = { runtime: "core.sensor.python", entrypoint: "sensors/watch.py" };
-const make = (ref: string, fields = {}) => createSensor(world.engine, world.session, { ref, ...python, ...fields });
-const change = (ref: string, patch: object) => updateSensor(world.engine, world.session, { ref, patch });
+const make = (ref: string, fields = {}) =>
+  commit(world.services, createSensor, world.session, { ref, ...python, ...fields });
+const change = (ref: string, patch: object) => commit(world.services, updateSensor, world.session, { ref, patch });
 const look = (ref: string) =>
   world.one<{ row: Record<string, unknown> }>(sql`select to_jsonb(s) as row from attune.sensor s where ref = ${ref}`);
 
@@ -53,24 +55,29 @@ describe("a sensor", () => {
     await expect(change("default.changing", { runtime: "core.action.nodejs" })).rejects.toMatchObject({
       issues: [{ path: "runtime" }],
     });
-    const { engine, session } = world;
-    await setEnabled(engine, session, { table: sensor, ref: "default.changing", enabled: false });
+    const { services, session } = world;
+    await commit(services, setEnabled, session, { table: sensor, ref: "default.changing", enabled: false });
     expect((await look("default.changing")).row).toMatchObject({ enabled: false });
     await expect(change("default.gone", {})).rejects.toMatchObject({ code: "NOT_FOUND", kind: "sensor" });
   });
 
   test("is watched for by triggers, which keep its ref when it is deleted", async () => {
-    const { engine, session } = world;
+    const { services, session } = world;
     await make("default.eye");
-    await createTrigger(engine, session, { ref: "default.seen" });
-    await updateTrigger(engine, session, { ref: "default.seen", patch: { sensor: "default.eye" } });
+    await commit(services, createTrigger, session, { ref: "default.seen" });
+    await commit(services, updateTrigger, session, { ref: "default.seen", patch: { sensor: "default.eye" } });
     const trigger = sql`select sensor::text, sensor_ref as ref from attune.trigger where ref = 'default.seen'`;
     expect(await world.one(trigger)).toEqual({ sensor: expect.any(String), ref: "default.eye" });
-    await deleteSensor(engine, session, { ref: "default.eye" });
+    await commit(services, deleteSensor, session, { ref: "default.eye" });
     expect(await world.one(trigger)).toEqual({ sensor: null, ref: "default.eye" });
-    await expect(deleteSensor(engine, session, { ref: "default.eye" })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await expect(commit(services, deleteSensor, session, { ref: "default.eye" })).rejects.toMatchObject({
+      code: "NOT_FOUND",
+    });
     const unknown = { ref: "default.seen", patch: { sensor: "default.blind" } };
-    await expect(updateTrigger(engine, session, unknown)).rejects.toMatchObject({ code: "NOT_FOUND", kind: "sensor" });
+    await expect(commit(services, updateTrigger, session, unknown)).rejects.toMatchObject({
+      code: "NOT_FOUND",
+      kind: "sensor",
+    });
   });
 
   test("of a pack's files is people's only to switch", async () => {
@@ -78,7 +85,9 @@ describe("a sensor", () => {
     await world.all(sql`update attune.sensor set is_adhoc = false where ref = 'default.own'`);
     await change("default.own", { enabled: false });
     await expect(change("default.own", { label: "Mine" })).rejects.toMatchObject({ code: "CONFLICT" });
-    const { engine, session } = world;
-    await expect(deleteSensor(engine, session, { ref: "default.own" })).rejects.toMatchObject({ code: "CONFLICT" });
+    const { services, session } = world;
+    await expect(commit(services, deleteSensor, session, { ref: "default.own" })).rejects.toMatchObject({
+      code: "CONFLICT",
+    });
   });
 });

@@ -1,8 +1,7 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createKeyring } from "../../src/access/keyring.ts";
 import type { Session } from "../../src/access/session.ts";
-import { setEnabled } from "../../src/catalog/locked.ts";
+import { setEnabled } from "../../src/catalog/row-kit.ts";
 import {
   createTrigger,
   deleteTrigger,
@@ -16,6 +15,8 @@ import { deleteEnforcement, deleteEvent, updateEvent } from "../../src/event/cha
 import { findWebhook } from "../../src/event/webhook.ts";
 import { deleteExecution } from "../../src/execution/delete.ts";
 import type { Json, JsonObject } from "../../src/lib/json.ts";
+import { createKeyring } from "../../src/secrecy/keyring.ts";
+import { commit } from "../support/commit.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
 
@@ -25,10 +26,10 @@ beforeAll(async () => {
 });
 afterAll(() => world[Symbol.asyncDispose]());
 
-const make = (ref: string, fields = {}) => createTrigger(world.engine, world.session, { ref, ...fields });
+const make = (ref: string, fields = {}) => commit(world.services, createTrigger, world.session, { ref, ...fields });
 const change = (ref: string, patch: object, expectedUpdated: Date | null = null) =>
-  updateTrigger(world.engine, world.session, { ref, patch, expectedUpdated });
-const remove = (ref: string) => deleteTrigger(world.engine, world.session, { ref });
+  commit(world.services, updateTrigger, world.session, { ref, patch, expectedUpdated });
+const remove = (ref: string) => commit(world.services, deleteTrigger, world.session, { ref });
 const look = (ref: string) =>
   world.one<{ row: Record<string, unknown> }>(sql`select to_jsonb(t) as row from attune.trigger t where ref = ${ref}`);
 
@@ -56,20 +57,20 @@ describe("a trigger made by hand", () => {
   });
 
   test("takes events while it is enabled", async () => {
-    const { engine, session } = world;
+    const { services, session } = world;
     await make("default.switched");
-    await setEnabled(engine, session, { table: trigger, ref: "default.switched", enabled: false });
+    await commit(services, setEnabled, session, { table: trigger, ref: "default.switched", enabled: false });
     await expect(world.event("default.switched")).rejects.toMatchObject({ code: "CONFLICT" });
-    await setEnabled(engine, session, { table: trigger, ref: "default.switched", enabled: true });
+    await commit(services, setEnabled, session, { table: trigger, ref: "default.switched", enabled: true });
     await world.event("default.switched");
-    const none = setEnabled(engine, session, { table: trigger, ref: "default.none", enabled: true });
+    const none = commit(services, setEnabled, session, { table: trigger, ref: "default.none", enabled: true });
     await expect(none).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 
   test("is deleted with its webhook's secret; rules and events keep its ref", async () => {
     await make("default.doomed");
-    const engine = { ...world.engine, keyring: createKeyring(Buffer.alloc(32, 1)) };
-    await enableWebhook(engine, world.session, { trigger: "default.doomed", hmac: { secret: "s3cr3t!" } });
+    const services = { ...world.services, keyring: createKeyring(Buffer.alloc(32, 1)) };
+    await commit(services, enableWebhook, world.session, { trigger: "default.doomed", hmac: { secret: "s3cr3t!" } });
     const rule = await world.rule("default.doomed");
     const event = await world.event("default.doomed");
     await remove("default.doomed");
@@ -92,22 +93,22 @@ test("of a pack's own trigger only the switch and the webhook are people's", asy
 
 test("a webhook is switched off and on at the same path, until its key is rotated", async () => {
   const { session } = world;
-  const engine = { ...world.engine, keyring: createKeyring(Buffer.alloc(32, 1)) };
+  const services = { ...world.services, keyring: createKeyring(Buffer.alloc(32, 1)) };
   await make("default.hooked");
   const input = { trigger: "default.hooked" };
-  await expect(rotateWebhookKey(engine, session, input)).rejects.toMatchObject({ code: "CONFLICT" });
-  await disableWebhook(engine, session, input);
-  await enableWebhook(engine, session, input);
+  await expect(commit(services, rotateWebhookKey, session, input)).rejects.toMatchObject({ code: "CONFLICT" });
+  await commit(services, disableWebhook, session, input);
+  await commit(services, enableWebhook, session, input);
   const key = async () => String((await look("default.hooked")).row["webhook_key"]);
   const first = await key();
-  await disableWebhook(engine, session, input);
-  expect(await findWebhook(engine.db, first)).toBeNull();
-  await enableWebhook(engine, session, input);
+  await commit(services, disableWebhook, session, input);
+  expect(await findWebhook(services.db, first)).toBeNull();
+  await commit(services, enableWebhook, session, input);
   expect(await key()).toBe(first);
-  expect(await findWebhook(engine.db, first)).not.toBeNull();
-  await rotateWebhookKey(engine, session, input);
-  expect(await findWebhook(engine.db, first)).toBeNull();
-  expect(await findWebhook(engine.db, await key())).not.toBeNull();
+  expect(await findWebhook(services.db, first)).not.toBeNull();
+  await commit(services, rotateWebhookKey, session, input);
+  expect(await findWebhook(services.db, first)).toBeNull();
+  expect(await findWebhook(services.db, await key())).not.toBeNull();
 });
 
 describe("what is stored of the past", () => {
@@ -116,7 +117,7 @@ describe("what is stored of the past", () => {
       sql`select payload, config from attune.event where id = ${id}::bigint`,
     );
   const correct = (id: string, fields: { payload?: Json; config?: JsonObject }, session: Session = world.session) =>
-    updateEvent(world.engine, session, { id: BigInt(id), payload: null, config: null, ...fields });
+    commit(world.services, updateEvent, session, { id: BigInt(id), payload: null, config: null, ...fields });
 
   test("an event is corrected within its contract, by whoever may; what came of it stays", async () => {
     await make("default.contract", { outSchema: { size: { type: "integer", required: true } } });
@@ -135,7 +136,7 @@ describe("what is stored of the past", () => {
   });
 
   test("an execution is deleted when it has ended, an event and an enforcement at any time; the others stay", async () => {
-    const { engine, session } = world;
+    const { services, session } = world;
     await make("default.past");
     await world.rule("default.past");
     const executor = world.startExecutor();
@@ -148,23 +149,25 @@ describe("what is stored of the past", () => {
     }, "the execution")) as { execution: string; enforcement: string }[];
     if (!made) throw new Error("nothing was made");
     const execution = { id: BigInt(made.execution) };
-    await expect(deleteExecution(engine, session, execution)).rejects.toMatchObject({
+    await expect(commit(services, deleteExecution, session, execution)).rejects.toMatchObject({
       code: "CONFLICT",
       message: expect.stringContaining("scheduled"),
     });
-    await deleteEvent(engine, session, { id: BigInt(event) });
+    await commit(services, deleteEvent, session, { id: BigInt(event) });
     const enforcement = sql`select event, rule_ref as rule from attune.enforcement where id = ${made.enforcement}::bigint`;
     expect(await world.one(enforcement)).toEqual({ event: null, rule: expect.any(String) });
     const worker = await world.startWorker();
     await world.ended(made.execution);
-    await deleteEnforcement(engine, session, { id: BigInt(made.enforcement) });
+    await commit(services, deleteEnforcement, session, { id: BigInt(made.enforcement) });
     expect(await world.execution(made.execution)).toMatchObject({ status: "completed" });
     const nobody = { ...session, grants: [] };
-    await expect(deleteExecution(engine, nobody, execution)).rejects.toMatchObject({ code: "NOT_FOUND" });
-    await deleteExecution(engine, session, execution);
-    await expect(deleteExecution(engine, session, execution)).rejects.toMatchObject({ code: "NOT_FOUND" });
-    await expect(deleteEvent(engine, session, { id: BigInt(event) })).rejects.toMatchObject({ code: "NOT_FOUND" });
-    const gone = deleteEnforcement(engine, session, { id: BigInt(made.enforcement) });
+    await expect(commit(services, deleteExecution, nobody, execution)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await commit(services, deleteExecution, session, execution);
+    await expect(commit(services, deleteExecution, session, execution)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await expect(commit(services, deleteEvent, session, { id: BigInt(event) })).rejects.toMatchObject({
+      code: "NOT_FOUND",
+    });
+    const gone = commit(services, deleteEnforcement, session, { id: BigInt(made.enforcement) });
     await expect(gone).rejects.toMatchObject({ code: "NOT_FOUND" });
     await executor.stop();
     await worker.stop();

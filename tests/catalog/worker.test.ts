@@ -1,8 +1,9 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { deleteWorker, setCordoned } from "../../src/catalog/worker.ts";
-import { write } from "../../src/db/engine.ts";
+import { write } from "../../src/db/tx.ts";
 import { claimExecutions } from "../../src/execution/claim.ts";
+import { commit } from "../support/commit.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
 
@@ -13,14 +14,14 @@ beforeAll(async () => {
 afterAll(() => world[Symbol.asyncDispose]());
 
 const cordon = (id: string, cordoned: boolean) =>
-  setCordoned(world.engine, world.session, { id: BigInt(id), cordoned });
-const remove = (id: string) => deleteWorker(world.engine, world.session, { id: BigInt(id) });
+  commit(world.services, setCordoned, world.session, { id: BigInt(id), cordoned });
+const remove = (id: string) => commit(world.services, deleteWorker, world.session, { id: BigInt(id) });
 
 /** Whether the worker's claim is refused; false when there was no job to claim. */
 async function isRefused(id: string): Promise<boolean> {
   const from = { runtimeRef: "core.action.builtin", limit: 1 };
   try {
-    const { claims } = await write(world.engine, (tx) => claimExecutions(tx, { id, name: "w" }, from));
+    const { claims } = await write(world.services, (tx) => claimExecutions(tx, { id, name: "w" }, from));
     expect(claims).toEqual([]);
     return false;
   } catch (error) {
@@ -69,7 +70,7 @@ test("whoever may not read a worker does not learn that there is one", async () 
     sql`insert into attune.worker (name, worker_type) values ('quiet', 'remote') returning id::text`,
   );
   const tell = (...grants: { resource: string; actions: string[] }[]) =>
-    setCordoned(world.engine, { ...world.session, grants }, { id: BigInt(id), cordoned: true });
+    commit(world.services, setCordoned, { ...world.session, grants }, { id: BigInt(id), cordoned: true });
   await expect(tell()).rejects.toMatchObject({ code: "NOT_FOUND" });
   await expect(tell({ resource: "worker", actions: ["read"] })).rejects.toMatchObject({ code: "FORBIDDEN" });
   await tell({ resource: "worker", actions: ["cordon"] });

@@ -7,6 +7,7 @@ import {
   updateWorkflowDefinition,
 } from "../../src/catalog/workflow.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
+import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 let world: World;
@@ -22,8 +23,9 @@ const graph: JsonObject = {
   ],
 };
 const make = (ref: string, definition: JsonObject = graph, session: Session = world.session) =>
-  createWorkflowDefinition(world.engine, session, { ref, definition });
-const change = (ref: string, patch: object) => updateWorkflowDefinition(world.engine, world.session, { ref, patch });
+  commit(world.services, createWorkflowDefinition, session, { ref, definition });
+const change = (ref: string, patch: object) =>
+  commit(world.services, updateWorkflowDefinition, world.session, { ref, patch });
 const look = (ref: string) =>
   world.one<{ row: Record<string, unknown> }>(
     sql`select to_jsonb(w) as row from attune.workflow_definition w where ref = ${ref}`,
@@ -95,12 +97,12 @@ describe("a workflow", () => {
     });
     await world.all(sql`insert into attune.action (ref, label, entrypoint, workflow) select 'default.stand_in', 'S', 's', id
       from attune.workflow_definition where ref = 'default.changing'`);
-    const { engine, session } = world;
-    await deleteWorkflowDefinition(engine, session, { ref: "default.changing" });
+    const { services, session } = world;
+    await commit(services, deleteWorkflowDefinition, session, { ref: "default.changing" });
     expect(await world.one(sql`select workflow from attune.action where ref = 'default.stand_in'`)).toEqual({
       workflow: null,
     });
-    const gone = deleteWorkflowDefinition(engine, session, { ref: "default.changing" });
+    const gone = commit(services, deleteWorkflowDefinition, session, { ref: "default.changing" });
     await expect(gone).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 });

@@ -4,18 +4,18 @@ import { type SQL, sql } from "drizzle-orm";
 import { getTableConfig } from "drizzle-orm/pg-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { rows } from "../../src/db/client.ts";
-import { write } from "../../src/db/engine.ts";
 import { tables } from "../../src/db/tables.ts";
-import { createEngine, type TestEngine } from "../support/database.ts";
+import { write } from "../../src/db/tx.ts";
+import { createServices, type TestServices } from "../support/database.ts";
 import { readCatalog } from "./model/catalog.ts";
 
-let engine: TestEngine;
+let services: TestServices;
 beforeAll(async () => {
-  engine = await createEngine();
+  services = await createServices();
 });
-afterAll(() => engine[Symbol.asyncDispose]());
+afterAll(() => services[Symbol.asyncDispose]());
 
-const select = <T extends object>(query: SQL) => rows<T>(engine.db, query);
+const select = <T extends object>(query: SQL) => rows<T>(services.db, query);
 const foreignKeys = sql`select c.conname as name, c.conrelid as child, c.confrelid as parent, c.confdeltype as rule,
     a.attname as column, a.attnum as number, array_length(c.conkey, 1) as width
   from pg_constraint c join pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
@@ -75,7 +75,7 @@ describe("the catalog", () => {
   });
 
   test("what deleting does", async () => {
-    const { foreignKeys: keys } = await readCatalog(engine.db);
+    const { foreignKeys: keys } = await readCatalog(services.db);
     const found = keys.map(({ parent, table, column, rule }) => `| \`${parent}\` | \`${table}.${column}\` | ${rule} |`);
     const documented = readFileSync(join(import.meta.dirname, "../../docs/deletes.md"), "utf8");
     expect(documented.split("\n").filter((line) => line.startsWith("| `"))).toEqual(found);
@@ -83,14 +83,14 @@ describe("the catalog", () => {
 });
 
 test("a pack goes with its own runtimes and actions, but not from under another pack's action", async () => {
-  await engine.db.execute(
+  await services.db.execute(
     sql`with p as (insert into attune.pack (ref, label, version) values ('gone', 'g', '1.0.0'), ('kept', 'k', '1.0.0') returning id, ref),
       r as (insert into attune.runtime (ref, pack, runtime_type, name, distributions)
         select 'gone.action.x', id, 'action', 'x', '{}' from p where ref = 'gone' returning id)
       insert into attune.action (ref, pack, label, entrypoint, runtime)
       select p.ref || '.a', p.id, 'a', 'a', r.id from p, r`,
   );
-  const remove = () => write(engine, (tx) => tx.db.execute(sql`delete from attune.pack where ref = 'gone'`));
+  const remove = () => write(services, (tx) => tx.db.execute(sql`delete from attune.pack where ref = 'gone'`));
   await expect(remove()).rejects.toMatchObject({ code: "CONFLICT" });
   await select(sql`delete from attune.action where ref = 'kept.a'`);
   await remove();
@@ -99,7 +99,7 @@ test("a pack goes with its own runtimes and actions, but not from under another 
 
 describe("labels and revisions", () => {
   beforeAll(async () => {
-    await engine.db.execute(
+    await services.db.execute(
       sql`with p as (insert into attune.pack (ref, label, version) values ('sample', 's', '1.0.0') returning id),
         t as (insert into attune.trigger (ref, label) values ('sample.t', 't') returning id),
         a as (insert into attune.action (ref, label, entrypoint) values ('sample.a', 'a', 'a'))

@@ -10,7 +10,7 @@ import { describe, expect, inject, test, vi } from "vitest";
 import { openDatabase, rows } from "../../src/db/client.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { createVacuum } from "../../src/executor/retention.ts";
-import { cloneDatabase, createEngine, onPostgres } from "../support/database.ts";
+import { cloneDatabase, createServices, onPostgres } from "../support/database.ts";
 import { databaseUrl } from "../support/template.ts";
 
 const holder = join(import.meta.dirname, "../support/hold-database.ts");
@@ -49,15 +49,15 @@ describe(`a row that changes ${updates} times`, () => {
         insert into attune.timer (rule, kind) select id, 'interval:1' from r`,
     ],
   ])("%s: takes no more than 50 bytes for each update: 5 MB for 100,000", async (table, change, insert) => {
-    await using engine = await createEngine();
-    await engine.db.execute(sql.raw(insert));
-    const vacuum = createVacuum(engine);
+    await using services = await createServices();
+    await services.db.execute(sql.raw(insert));
+    const vacuum = createVacuum(services);
     const realNow = Date.now;
     let minutes = 0;
     const clock = vi.spyOn(Date, "now").mockImplementation(() => realNow() + minutes * 60_000);
     for (let round = 0; round < 10; round += 1) {
       // Each update is a transaction of its own, as in life.
-      await engine.db.execute(
+      await services.db.execute(
         sql.raw(`do $$ begin
           set synchronous_commit = off;
           for n in 1..${updates / 10} loop update attune.${table} set ${change}; commit; end loop;
@@ -66,11 +66,11 @@ describe(`a row that changes ${updates} times`, () => {
       // What comes between them every few minutes: the sweep's vacuum, on PostgreSQL its own.
       minutes += 4;
       await vacuum();
-      if (onPostgres()) await engine.db.execute(sql.raw(`vacuum attune.${table}`));
+      if (onPostgres()) await services.db.execute(sql.raw(`vacuum attune.${table}`));
     }
     clock.mockRestore();
     const [row] = await rows<{ bytes: number }>(
-      engine.db,
+      services.db,
       sql`select pg_total_relation_size(${`attune.${table}`}::regclass)::int as bytes`,
     );
     expect(row?.bytes).toBeLessThan(50 * updates);
@@ -113,8 +113,8 @@ describe.runIf(onPostgres())("a fresh PostgreSQL database", () => {
     const processes = [1, 2, 3].map(() => hold(url, "migrate"));
     expect(await Promise.all(processes.map(({ opened }) => opened))).toEqual([true, true, true]);
     expect(await Promise.all(processes.map(release))).toEqual([0, 0, 0]);
-    await using engine = await createEngine({ url, dataDir: "" });
-    const applied = await rows(engine.db, sql`select id from attune_migrations.migration`);
+    await using services = await createServices({ url, dataDir: "" });
+    const applied = await rows(services.db, sql`select id from attune_migrations.migration`);
     const known = readdirSync(join(import.meta.dirname, "../../drizzle"));
     expect(applied).toHaveLength(known.length);
   });

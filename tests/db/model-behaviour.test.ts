@@ -5,24 +5,24 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Db, rows } from "../../src/db/client.ts";
 import { tables } from "../../src/db/tables.ts";
 import { schema } from "../../src/graphql/schema.ts";
-import { createEngine, type TestEngine } from "../support/database.ts";
+import { createServices, type TestServices } from "../support/database.ts";
 import { type Catalog, type ForeignKey, readCatalog } from "./model/catalog.ts";
 import { createRefused, type Refused, words } from "./model/refused.ts";
 import { createRows, dropUnique, type Rows, samples, tableOf, undone } from "./model/rows.ts";
 import type { Row } from "./model/sample.ts";
 import { having, reachedBy, referring } from "./model/violations.ts";
 
-let engine: TestEngine;
+let services: TestServices;
 let catalog: Catalog;
 let make: Rows;
 let refused: Refused;
 beforeAll(async () => {
-  engine = await createEngine();
-  catalog = await readCatalog(engine.db);
-  make = await createRows(engine, catalog);
-  refused = createRefused(engine);
+  services = await createServices();
+  catalog = await readCatalog(services.db);
+  make = await createRows(services, catalog);
+  refused = createRefused(services);
 });
-afterAll(() => engine[Symbol.asyncDispose]());
+afterAll(() => services[Symbol.asyncDispose]());
 
 /** What is stored, as JSON; null when it is gone. */
 async function stored(db: Db, table: string, id: string): Promise<Row | null> {
@@ -62,7 +62,7 @@ describe("deleting", () => {
         expect(message, name).toMatch(new RegExp(`^The ${words(parent)} cannot be deleted: an? ${words(table)} still`));
         continue;
       }
-      await undone(engine, async (db) => {
+      await undone(services, async (db) => {
         const { child, target } = await family(db, key);
         const before = await stored(db, table, child);
         expect(before?.[column], name).toBe(Number(target));
@@ -77,7 +77,7 @@ describe("deleting", () => {
   });
 
   test("a rule and its event leaves the enforcement, which tells of both", async () => {
-    await undone(engine, async (db) => {
+    await undone(services, async (db) => {
       const id = await make.insert(db, "enforcement");
       const before = await stored(db, "enforcement", id);
       const execution = await make.insert(db, "execution", { with: { enforcement: id } });
@@ -103,7 +103,7 @@ describe("`updated`", () => {
     const versioned = catalog.columns.filter(({ name }) => name === "updated");
     expect(versioned.length).toBeGreaterThan(15);
     for (const { table } of versioned) {
-      const seen = await undone(engine, async (db) => {
+      const seen = await undone(services, async (db) => {
         const id = await make.insert(db, table);
         const told = [(await stored(db, table, id))?.["updated"]];
         for (const change of ["created = created", "updated = 'epoch'", "updated = default"]) {
@@ -138,7 +138,7 @@ describe("values", () => {
   });
 
   async function kept(table: string, column: string, value: string): Promise<unknown> {
-    return await undone(engine, async (db) => {
+    return await undone(services, async (db) => {
       const place = `${table}.${column}=${value}`;
       const way = [...(reachedBy[place] ?? []), value];
       const at = (step: string) => ({ [column]: step, ...having[`${table}.${column}=${step}`] });
@@ -160,7 +160,7 @@ describe("values", () => {
     expect(columns.length).toBeGreaterThan(40);
     for (const { table, name, required } of columns) {
       for (const json of ["{}", "[]", "null", '{"a": null}', '""', "0", "false"]) {
-        const text = await undone(engine, async (db) => {
+        const text = await undone(services, async (db) => {
           const id = await make.insert(db, table, { sql: { [name]: `'${json}'::jsonb` } });
           const column = sql.raw(`"${name}"`);
           const read = sql`select ${column}::text as text, ${column} is null as none from ${tableOf(table)} where id = ${id}::bigint`;
@@ -169,7 +169,7 @@ describe("values", () => {
         expect(text, `${table}.${name}`).toEqual({ text: json, none: false });
       }
       if (required) continue;
-      const nothing = await undone(engine, async (db) =>
+      const nothing = await undone(services, async (db) =>
         stored(db, table, await make.insert(db, table, { with: { [name]: null } })),
       );
       expect(nothing?.[name], `${table}.${name}`).toBeNull();
@@ -180,7 +180,7 @@ describe("values", () => {
     let count = 0;
     const optional = new Set(catalog.columns.filter(({ required }) => !required).map(({ table }) => table));
     for (const table of [...optional].filter((name) => !samples[name]?.before)) {
-      await undone(engine, async (db) => {
+      await undone(services, async (db) => {
         const uniques = catalog.uniques.filter((unique) => unique.table === table);
         for (const { name } of uniques) await dropUnique(db, table, name); // both refer to the same rows
         const some = await make.insert(db, table);
@@ -228,7 +228,7 @@ const tableNameOf = (typename: string) =>
 
 describe("rules of single tables", () => {
   const attempt = (table: string, row: Row) =>
-    undone(engine, async (db) => stored(db, table, await make.insert(db, table, { with: row })));
+    undone(services, async (db) => stored(db, table, await make.insert(db, table, { with: row })));
 
   test("a runtime's ref names what it is for", async () => {
     for (const ref of ["sample.action.shell", "sample.sensor.python", "a-b.action.c_d"]) {
@@ -237,7 +237,7 @@ describe("rules of single tables", () => {
   });
 
   test("workers may have the same name, and any port there is", async () => {
-    await undone(engine, async (db) => {
+    await undone(services, async (db) => {
       for (const port of [1, 65_535, null]) await make.insert(db, "worker", { with: { name: "twin", port } });
       expect(await rows(db, sql`select from attune.worker where name = 'twin'`)).toHaveLength(3);
     });

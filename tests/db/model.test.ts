@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Db, rows } from "../../src/db/client.ts";
 import { tables } from "../../src/db/tables.ts";
 import { InvalidInputError } from "../../src/errors.ts";
-import { createEngine, type TestEngine } from "../support/database.ts";
+import { createServices, type TestServices } from "../support/database.ts";
 import { type Catalog, readCatalog } from "./model/catalog.ts";
 import { camel, createRefused, type Refused, words } from "./model/refused.ts";
 import { createRows, dropUnique, type Making, type Rows, samples, tableOf, undone } from "./model/rows.ts";
@@ -12,17 +12,17 @@ import type { Row } from "./model/sample.ts";
 import { composed, filledIn, foundBy, guarded, instead, referring, shadowed, violating } from "./model/violations.ts";
 
 // The model is read back from the database: a table without a sample row, or a constraint that nothing here violates, fails.
-let engine: TestEngine;
+let services: TestServices;
 let catalog: Catalog;
 let make: Rows;
 let refused: Refused;
 beforeAll(async () => {
-  engine = await createEngine();
-  catalog = await readCatalog(engine.db);
-  make = await createRows(engine, catalog);
-  refused = createRefused(engine);
+  services = await createServices();
+  catalog = await readCatalog(services.db);
+  make = await createRows(services, catalog);
+  refused = createRefused(services);
 });
-afterAll(() => engine[Symbol.asyncDispose]());
+afterAll(() => services[Symbol.asyncDispose]());
 
 const unknownId = 999_999_999;
 
@@ -77,7 +77,7 @@ describe("a row", () => {
         ({ name, required, hasDefault }) => required && !hasDefault && !filledIn.has(`${table}.${name}`),
       );
       expect(Object.keys(given), table).toEqual(expect.arrayContaining(required.map(({ name }) => name)));
-      const row = await undone(engine, async (db) =>
+      const row = await undone(services, async (db) =>
         stored(db, table, await make.insert(db, table, { of: "minimal" })),
       );
       for (const { name, hasDefault } of columnsOf(table)) {
@@ -88,7 +88,7 @@ describe("a row", () => {
       const more = Object.keys(given).filter((name) => !required.some((column) => column.name === name));
       for (const name of more) {
         const making: Making = { of: "minimal", with: { [name]: null } };
-        await expect(undone(engine, inserting(table, making)), `${table}.${name}`).rejects.toThrow(InvalidInputError);
+        await expect(undone(services, inserting(table, making)), `${table}.${name}`).rejects.toThrow(InvalidInputError);
       }
     }
   });
@@ -96,7 +96,7 @@ describe("a row", () => {
   test("can be full: every column keeps what it was given", async () => {
     for (const [plural, table] of Object.entries(tables)) {
       const { name } = getTableConfig(table);
-      await undone(engine, async (db) => {
+      await undone(services, async (db) => {
         const given = make.values(name);
         expect([...Object.keys(given), "id"].sort(), name).toEqual(
           columnsOf(name)
@@ -131,7 +131,7 @@ describe("a violated constraint is refused in the API's words:", () => {
       const nothing = inserting(table, { with: { [name]: null } });
       if (name === "id") continue; // nobody says it, see below
       if (filledIn.has(place)) {
-        const row = await undone(engine, async (db) => stored(db, table, await nothing(db)));
+        const row = await undone(services, async (db) => stored(db, table, await nothing(db)));
         expect(row?.[name], place).toBeTruthy();
         continue;
       }
@@ -144,7 +144,7 @@ describe("a violated constraint is refused in the API's words:", () => {
     const keys = Object.fromEntries(catalog.primaryKeys.map(({ table, columns }) => [table, columns]));
     expect(keys).toEqual(Object.fromEntries(Object.keys(samples).map((table) => [table, ["id"]])));
     for (const { name, table } of catalog.primaryKeys) {
-      await expect(undone(engine, inserting(table, { with: { id: 7 } })), table).rejects.toMatchObject({
+      await expect(undone(services, inserting(table, { with: { id: 7 } })), table).rejects.toMatchObject({
         cause: { code: "428C9" },
       });
       const twice = async (db: Db) => {

@@ -2,22 +2,22 @@ import { type SQL, sql } from "drizzle-orm";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { rows } from "../../src/db/client.ts";
-import { write } from "../../src/db/engine.ts";
 import { executionStatus } from "../../src/db/schema.ts";
+import { write } from "../../src/db/tx.ts";
 import { type ExecutionStatus, firstStatuses, isTerminal, moves } from "../../src/execution/states.ts";
-import { createEngine, type TestEngine } from "../support/database.ts";
+import { createServices, type TestServices } from "../support/database.ts";
 
-let engine: TestEngine;
+let services: TestServices;
 beforeAll(async () => {
-  engine = await createEngine();
+  services = await createServices();
 });
-afterAll(() => engine[Symbol.asyncDispose]());
+afterAll(() => services[Symbol.asyncDispose]());
 
 const statuses = executionStatus.enumValues;
-const select = <T extends object>(query: SQL) => rows<T>(engine.db, query);
+const select = <T extends object>(query: SQL) => rows<T>(services.db, query);
 
 function insert(status: ExecutionStatus): Promise<string> {
-  return write(engine, async (tx) => {
+  return write(services, async (tx) => {
     const [row] = await rows<{ id: string }>(
       tx.db,
       sql`insert into attune.execution (action_ref, on_worker_loss, trace_tag, status, reason, finished_at)
@@ -31,7 +31,7 @@ function insert(status: ExecutionStatus): Promise<string> {
 /** Whether the database lets the execution move there; every refusal must be the one that says why. */
 async function attempt(id: string, to: ExecutionStatus): Promise<boolean> {
   try {
-    await write(engine, (tx) =>
+    await write(services, (tx) =>
       tx.db.execute(
         sql`update attune.execution set status = ${to},
           finished_at = case when attune.is_terminal(${to}) then coalesce(finished_at, now()) end where id = ${id}::bigint`,
@@ -228,7 +228,7 @@ describe("an ended execution", () => {
     };
     for (const { name, type } of columns) {
       const value = (other[type] ?? `no other value for ${type}`).replaceAll("%", name);
-      const change = write(engine, (tx) =>
+      const change = write(services, (tx) =>
         tx.db.execute(sql`update attune.execution set ${sql.raw(`${name} = ${value}`)} where id = ${id}::bigint`),
       );
       await expect(change, name).rejects.toMatchObject({ code: "CONFLICT" });
@@ -250,7 +250,7 @@ describe("an ended execution", () => {
     const seen = sql`select (select count(*) from attune.execution_transition)::int as steps,
       (select count(*) from attune.notification where channel = 'execution')::int as told`;
     const [notes] = await select(seen);
-    await write(engine, (tx) =>
+    await write(services, (tx) =>
       tx.db.execute(sql`delete from attune.${sql.raw(table)} where id = ${String(before[column])}::bigint`),
     );
     expect(await whole(id)).toEqual({ ...before, [column]: null });

@@ -1,13 +1,13 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { rows } from "../../src/db/client.ts";
-import { createEngine, onPostgres, type TestEngine } from "../support/database.ts";
+import { createServices, onPostgres, type TestServices } from "../support/database.ts";
 
-let engine: TestEngine;
+let services: TestServices;
 beforeAll(async () => {
-  engine = await createEngine();
+  services = await createServices();
 });
-afterAll(() => engine[Symbol.asyncDispose]());
+afterAll(() => services[Symbol.asyncDispose]());
 
 describe("a statement", () => {
   test("takes and gives every kind of value, again and again", async () => {
@@ -15,7 +15,7 @@ describe("a statement", () => {
     const object = { text: "ä'\"\\", list: [1, null, true], none: null };
     for (let round = 0; round < 7; round += 1) {
       const [row] = await rows(
-        engine.db,
+        services.db,
         sql`select ${round}::int as int, ${"9007199254740993"}::bigint::text as big, ${1.5}::float8 as float, ${round % 2 === 0}::bool as bool,
           ${JSON.stringify(object)}::text::jsonb as object, ${"null"}::text::jsonb as nothing, ${bytes}::bytea as bytes,
           ${null}::text as missing, ${"ä \u{1f600} \\ '"}::text as text, array['a', 'b']::text[] as texts, array[1, 2]::int[] as ints,
@@ -29,7 +29,7 @@ describe("a statement", () => {
   });
 
   test("that fails fails alone: outside of a transaction, and the transaction within one", async () => {
-    const { db } = engine;
+    const { db } = services;
     const divide = (by: number) => rows<{ quotient: number }>(db, sql`select 6 / ${by}::int as quotient`);
     for (let round = 0; round < 3; round += 1) {
       await expect(divide(0)).rejects.toMatchObject({ cause: { code: "22012" } });
@@ -47,7 +47,7 @@ describe("a statement", () => {
   });
 
   test("waits for a transaction that others have open, and sees none of it", async () => {
-    const { db } = engine;
+    const { db } = services;
     const steps: string[] = [];
     const opened = Promise.withResolvers<void>();
     const transaction = db.transaction(async (tx) => {
@@ -66,7 +66,7 @@ describe("a statement", () => {
   });
 
   test("whose table was altered fails once at most, and is right from then on", async () => {
-    const { db } = engine;
+    const { db } = services;
     await db.execute(sql`create table altered (a int)`);
     const read = () => rows(db, sql`select * from altered`);
     await db.execute(sql`insert into altered values (1)`);
@@ -78,7 +78,7 @@ describe("a statement", () => {
 
   // What PostgreSQL prepares is its driver's business.
   test.skipIf(onPostgres())("is prepared once, and those used last stay so", async () => {
-    const { db } = engine;
+    const { db } = services;
     const kept = async (like: string) =>
       (
         await rows<{ count: number }>(

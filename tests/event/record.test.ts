@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventQueue } from "../../src/db/jobs.ts";
 import { createEvent } from "../../src/event/record.ts";
 import type { Json } from "../../src/lib/json.ts";
+import { commit } from "../support/commit.ts";
 import { createEvaluator, type Evaluator } from "../support/evaluator.ts";
 import { createWorld, type World } from "../support/world.ts";
 
@@ -17,7 +18,7 @@ afterAll(() => world[Symbol.asyncDispose]());
 describe("an event that is refused", () => {
   const outSchema = { title: { type: "string", required: true }, level: { type: "integer" } };
   const create = (trigger: string, payload: Json) =>
-    createEvent(world.engine, world.session, { trigger, payload, traceTag: null });
+    commit(world.services, createEvent, world.session, { trigger, payload, traceTag: null });
 
   test.each<[string, Json, string]>([
     ["without a required field", {}, "payload.title"],

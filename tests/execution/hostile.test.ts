@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadPack } from "../../src/catalog/load.ts";
 import { readPack } from "../../src/catalog/read.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
+import { commit } from "../support/commit.ts";
 import { processesWith } from "../support/processes.ts";
 import { request, startProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
@@ -34,7 +35,7 @@ beforeAll(async () => {
       `ref: hostile.${name}\nlabel: x\nrunner_type: shell\nentry_point: actions/${name}.sh\nparameter_delivery: stdin\nparameters:\n  padding:\n    type: string\n`,
     );
   }
-  await loadPack(world.engine, await readPack(directory), async () => {});
+  await loadPack(world.services, await readPack(directory), async () => {});
   await world.startWorker();
 });
 afterAll(async () => {
@@ -102,7 +103,7 @@ describe.concurrent("a hostile action that ignores SIGTERM", () => {
     const command = `trap '' TERM; sleep ${seconds} & while :; do sleep 0.1; done`;
     const id = await world.execute("core.shell", { command });
     await until(() => processesWith(seconds).length === 1, "its child");
-    await cancelExecution(world.engine, world.session, { id: BigInt(id), reason: null });
+    await commit(world.services, cancelExecution, world.session, { id: BigInt(id), reason: null });
     expect(await survive(id)).toMatchObject({ status: "cancelled" });
     expect(processesWith(seconds)).toEqual([]);
   });

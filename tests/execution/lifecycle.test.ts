@@ -1,11 +1,12 @@
 import { sql } from "drizzle-orm";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { write } from "../../src/db/engine.ts";
+import { write } from "../../src/db/tx.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
 import { claimExecutions } from "../../src/execution/claim.ts";
 import { finishExecutions, type Outcome } from "../../src/execution/finish.ts";
 import { loseExecutions } from "../../src/execution/lose.ts";
 import { executeAction } from "../../src/execution/request.ts";
+import { commit } from "../support/commit.ts";
 import { processesWith } from "../support/processes.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type Part, type World } from "../support/world.ts";
@@ -26,7 +27,7 @@ afterEach(() =>
 );
 
 const cancel = (id: string, reason: string | null = null) =>
-  cancelExecution(world.engine, world.session, { id: BigInt(id), reason });
+  commit(world.services, cancelExecution, world.session, { id: BigInt(id), reason });
 
 /** A worker that exists as a row only: tests do its part by hand. */
 async function register(name: string): Promise<{ id: string; name: string }> {
@@ -37,10 +38,10 @@ async function register(name: string): Promise<{ id: string; name: string }> {
 }
 
 const claim = (worker: { id: string; name: string }, limit: number) =>
-  write(world.engine, (tx) => claimExecutions(tx, worker, { runtimeRef: "core.action.builtin", limit }));
+  write(world.services, (tx) => claimExecutions(tx, worker, { runtimeRef: "core.action.builtin", limit }));
 
 const finish = (outcome: Partial<Outcome> & { id: string; attempt: number }) =>
-  write(world.engine, (tx) =>
+  write(world.services, (tx) =>
     finishExecutions(tx, [{ status: "completed", result: { exit_code: 0 }, error: null, reason: null, ...outcome }]),
   );
 
@@ -52,7 +53,8 @@ async function start(worker: { id: string; name: string }): Promise<string> {
   return id;
 }
 
-const lose = (id: string) => write(world.engine, (tx) => loseExecutions(tx, sql`e.id = ${id}::bigint`, "it was lost"));
+const lose = (id: string) =>
+  write(world.services, (tx) => loseExecutions(tx, sql`e.id = ${id}::bigint`, "it was lost"));
 
 const lastReason = async (id: string) =>
   (
@@ -127,7 +129,7 @@ describe("with a worker", () => {
     const count = () => world.one(sql`select count(*)::int from attune.execution`);
     const before = await count();
     const run = (action: string, parameters = {}, timeoutSeconds: number | null = null) =>
-      executeAction(world.engine, world.session, { action, parameters, timeoutSeconds, priority: null });
+      commit(world.services, executeAction, world.session, { action, parameters, timeoutSeconds, priority: null });
     await expect(run("core.echo")).rejects.toMatchObject({ issues: [{ path: "parameters.message" }] });
     await expect(run("core.echo", { message: "a\u0000" })).rejects.toMatchObject({ code: "BAD_USER_INPUT" });
     await expect(run("core.noop", {}, 0)).rejects.toMatchObject({ issues: [{ path: "timeoutSeconds" }] });
@@ -192,7 +194,7 @@ describe("claiming", () => {
   test("an execution whose job comes twice is claimed once", async () => {
     const worker = await register("w");
     const id = await start(worker);
-    await write(world.engine, (tx) => tx.jobs.add(tx.db, "execution/core.action.builtin", [{ id }]));
+    await write(world.services, (tx) => tx.jobs.add(tx.db, "execution/core.action.builtin", [{ id }]));
     expect(await claim(worker, 10)).toEqual({ claims: [], jobs: 1 });
     expect(await world.execution(id)).toMatchObject({ status: "running", attempt: 1 });
   });
@@ -227,7 +229,7 @@ describe("a result", () => {
     const worker = await register("w");
     const ids = [await start(worker), await start(worker), await start(worker)];
     const common = { result: null, error: null, reason: null };
-    const applied = await write(world.engine, (tx) =>
+    const applied = await write(world.services, (tx) =>
       finishExecutions(tx, [
         ...ids.map((id, index) => ({ ...common, id, attempt: index === 1 ? 9 : 1, status: "completed" as const })),
         { ...common, id: "987654321", attempt: 1, status: "failed" as const },

@@ -1,13 +1,13 @@
 import { sql } from "drizzle-orm";
 import { expect, test } from "vitest";
 import { rows } from "../../src/db/client.ts";
-import { write } from "../../src/db/engine.ts";
+import { write } from "../../src/db/tx.ts";
 import { finishExecutions } from "../../src/execution/finish.ts";
-import { createEngine } from "../support/database.ts";
+import { createServices } from "../support/database.ts";
 
 test("a result is written by the execution's id, though its statement was first planned over an empty table", async () => {
-  await using engine = await createEngine();
-  await write(engine, async (tx) => {
+  await using services = await createServices();
+  await write(services, async (tx) => {
     const finish = (id: string) =>
       finishExecutions(tx, [{ id, attempt: 1, status: "completed", result: {}, error: null, reason: null }]);
     const add = async (count: number) => {

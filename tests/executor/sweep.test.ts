@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { write } from "../../src/db/engine.ts";
+import { write } from "../../src/db/tx.ts";
 import { claimExecutions } from "../../src/execution/claim.ts";
 import { pruneNotifications } from "../../src/executor/retention.ts";
 import { sweep } from "../../src/executor/sweep.ts";
@@ -25,7 +25,7 @@ afterEach(async () => {
 
 /** Changes executions as if it had been so all along: no trigger stamps or forbids it. */
 async function rewrite(set: string): Promise<void> {
-  await write(world.engine, async (tx) => {
+  await write(world.services, async (tx) => {
     await tx.db.execute(sql`set local session_replication_role = replica`);
     await tx.db.execute(sql.raw(`update attune.execution set ${set}`));
   });
@@ -42,7 +42,7 @@ async function register(process: ProcessIdentity | null, beat = "0 seconds"): Pr
 /** An execution of core.noop that the worker runs, as far as the rows say. */
 async function running(worker: { id: string; name: string }): Promise<string> {
   const id = await world.execute("core.noop");
-  await write(world.engine, (tx) => claimExecutions(tx, worker, { runtimeRef: "core.action.builtin", limit: 1 }));
+  await write(world.services, (tx) => claimExecutions(tx, worker, { runtimeRef: "core.action.builtin", limit: 1 }));
   expect((await world.execution(id)).status).toBe("running");
   return id;
 }
@@ -55,7 +55,7 @@ describe("the sweep", () => {
     await running(await register(thisProcess()));
     await world.execute("core.noop");
     await world.event(await world.trigger());
-    expect(await sweep(world.engine)).toEqual(nothing);
+    expect(await sweep(world.services)).toEqual(nothing);
   });
 
   test("takes executions from workers that are gone or silent, and leaves those of the living", async () => {
@@ -67,19 +67,19 @@ describe("the sweep", () => {
     const alive = await register(self, "29 seconds");
     const held = new Map<string, string>();
     for (const worker of [killed, reborn, silent, remote, alive]) held.set(worker.id, await running(worker));
-    expect(await sweep(world.engine)).toEqual({ ...nothing, lost: 3 });
+    expect(await sweep(world.services)).toEqual({ ...nothing, lost: 3 });
     const outcome = async (worker: { id: string }) =>
       [(await world.execution(held.get(worker.id) ?? "")).status, await statusOf(worker)].join();
     for (const worker of [killed, reborn, silent]) expect(await outcome(worker)).toBe("scheduled,error");
     for (const worker of [remote, alive]) expect(await outcome(worker)).toBe("running,active");
-    expect(await sweep(world.engine)).toEqual(nothing);
+    expect(await sweep(world.services)).toEqual(nothing);
   });
 
   test("takes executions from workers whose row was deleted", async () => {
     const worker = await register(thisProcess());
     const id = await running(worker);
     await world.all(sql`delete from attune.worker where id = ${worker.id}::bigint`);
-    expect(await sweep(world.engine)).toEqual({ ...nothing, lost: 1 });
+    expect(await sweep(world.services)).toEqual({ ...nothing, lost: 1 });
     expect((await world.execution(id)).status).toBe("scheduled");
   });
 
@@ -90,11 +90,11 @@ describe("the sweep", () => {
     const byHand = [await world.execute("core.noop"), await world.execute("core.echo", { message: "x" })];
     await world.all(sql`delete from attune_jobs.job`);
     // What is younger than ten seconds may be about to get its job: it is left alone.
-    expect(await sweep(world.engine)).toEqual(nothing);
+    expect(await sweep(world.services)).toEqual(nothing);
     await world.all(sql`update attune.event set created = created - interval '11 seconds'`);
     await rewrite("updated = updated - interval '11 seconds'");
-    expect(await sweep(world.engine)).toEqual({ ...nothing, events: 2, executions: 2 });
-    expect(await sweep(world.engine)).toEqual(nothing);
+    expect(await sweep(world.services)).toEqual({ ...nothing, events: 2, executions: 2 });
+    expect(await sweep(world.services)).toEqual(nothing);
     const parts = [world.startExecutor(), await world.startWorker()];
     for (const id of byHand) expect((await world.ended(id)).status).toBe("completed");
     const count = sql`select count(distinct e.id)::int as events, count(f.id)::int as enforcements,
@@ -111,7 +111,7 @@ describe("the sweep", () => {
     await world.all(sql`update attune.execution set status = 'canceling' where id = ${cancelled}::bigint`);
     await rewrite(`deadline = now() - interval '31 seconds' where id <> ${due}`);
     await rewrite(`deadline = now() - interval '29 seconds' where id = ${due}`);
-    expect(await sweep(world.engine)).toEqual({ ...nothing, timedOut: 2 });
+    expect(await sweep(world.services)).toEqual({ ...nothing, timedOut: 2 });
     expect(await world.execution(late)).toMatchObject({ status: "timeout", error: { code: "TIMEOUT" } });
     expect(await world.execution(cancelled)).toMatchObject({ status: "cancelled" });
     expect(await world.execution(due)).toMatchObject({ status: "running" });
@@ -121,9 +121,9 @@ describe("the sweep", () => {
     await register(thisProcess());
     const [python, takeable] = [await pythonExecution(), await world.execute("core.noop")];
     await rewrite("scheduled_at = now() - interval '4 minutes 50 seconds'");
-    expect(await sweep(world.engine)).toEqual(nothing);
+    expect(await sweep(world.services)).toEqual(nothing);
     await rewrite("scheduled_at = now() - interval '5 minutes 1 second'");
-    expect(await sweep(world.engine)).toEqual({ ...nothing, unschedulable: 1 });
+    expect(await sweep(world.services)).toEqual({ ...nothing, unschedulable: 1 });
     const missing = "no worker with the runtime core.action.python";
     expect(await world.execution(python)).toMatchObject({
       status: "failed",
@@ -139,14 +139,14 @@ describe("the sweep", () => {
     const id = await pythonExecution();
     await world.all(sql`delete from attune.action where ref = 'default.python'`);
     await rewrite("scheduled_at = now() - interval '5 minutes 1 second'");
-    expect(await sweep(world.engine)).toMatchObject({ unschedulable: 1 });
+    expect(await sweep(world.services)).toMatchObject({ unschedulable: 1 });
     expect((await world.execution(id)).reason).toBe("its action is gone: no runtime to run it in");
   });
 
   test("by several executors at once puts each thing right once", async () => {
     const worker = await register({ ...thisProcess(), pid: noSuchPid });
     const ids = [await running(worker), await running(worker)];
-    const reports = await Promise.all([1, 2, 3].map(() => sweep(world.engine)));
+    const reports = await Promise.all([1, 2, 3].map(() => sweep(world.services)));
     expect(reports.reduce((sum, { lost }) => sum + lost, 0)).toBe(2);
     for (const id of ids)
       expect((await world.timeline(id)).filter((step) => step === "running>scheduled")).toHaveLength(1);
@@ -166,11 +166,11 @@ test("notifications older than seven days go, and the epoch's row says up to whe
   await world.rule(await world.trigger());
   await world.all(sql`update attune.notification set created = now() - interval '8 days' where id <= 3`);
   const last = await world.one(sql`select xid::text, id::text from attune.notification where id = 3`);
-  await pruneNotifications(world.engine);
+  await pruneNotifications(world.services);
   expect(await world.all(sql`select id from attune.notification where id <= 3`)).toEqual([]);
   expect(await world.one(sql`select count(*)::int > 0 as kept from attune.notification`)).toEqual({ kept: true });
   const pruned = sql`select pruned_xid::text as xid, pruned_id::text as id from attune.notification_epoch`;
   expect(await world.one(pruned)).toEqual(last);
-  await pruneNotifications(world.engine);
+  await pruneNotifications(world.services);
   expect(await world.one(pruned)).toEqual(last);
 });

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { beforeAll, describe, expect, test } from "vitest";
 import { createTrigger } from "../../src/catalog/trigger.ts";
 import { createRule } from "../../src/rule/rule.ts";
+import { commit } from "../support/commit.ts";
 import type { Location } from "../support/database.ts";
 import { request, serverEnvironment, spawnServer, startInProcess, startProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
@@ -73,11 +74,15 @@ async function expectEverythingComplete(): Promise<void> {
 
 beforeAll(async () => {
   await using world = await createWorld();
-  const { engine, session } = world;
-  location = engine.location;
-  await createTrigger(engine, session, { ref: "default.kill" });
-  await createRule(engine, session, { ref: "default.kill_noop", trigger: "default.kill", action: "core.noop" });
-  await createRule(engine, session, {
+  const { services, session } = world;
+  location = services.location;
+  await commit(services, createTrigger, session, { ref: "default.kill" });
+  await commit(services, createRule, session, {
+    ref: "default.kill_noop",
+    trigger: "default.kill",
+    action: "core.noop",
+  });
+  await commit(services, createRule, session, {
     ref: "default.kill_echo",
     trigger: "default.kill",
     action: "core.echo",

@@ -5,7 +5,7 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { rows } from "../../src/db/client.ts";
 import { overSocket, type Stream } from "../support/client.ts";
-import { createEngine } from "../support/database.ts";
+import { createServices } from "../support/database.ts";
 import { request, type ServerProcess, serverEnvironment, spawnServer, startProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
@@ -244,15 +244,15 @@ test("nor in what the server wrote, nor in a dump of its database; and another k
   expect(server.output().length).toBeGreaterThan(10_000);
   expect(found(server.output())).toEqual([]);
   {
-    await using engine = await createEngine(server.location);
+    await using services = await createServices(server.location);
     const tables = await rows<{ name: string }>(
-      engine.db,
+      services.db,
       sql`select format('%I.%I', table_schema, table_name) as name from information_schema.tables
         where table_type = 'BASE TABLE' and table_schema in ('attune', 'attune_jobs', 'public')`,
     );
     const dump: string[] = [];
     for (const { name } of tables) {
-      const found = await rows<{ text: string }>(engine.db, sql.raw(`select t::text as text from ${name} t`));
+      const found = await rows<{ text: string }>(services.db, sql.raw(`select t::text as text from ${name} t`));
       dump.push(
         ...found.map(({ text }) => text.replaceAll('""', '"').replaceAll("\\\\", "\\")),
         ...found.map(({ text }) => text),

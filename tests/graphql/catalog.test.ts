@@ -8,7 +8,7 @@ let world: World;
 let api: Api;
 beforeAll(async () => {
   world = await createWorld();
-  api = await createApi(world.engine);
+  api = await createApi(world.services);
 });
 afterAll(async () => {
   await api[Symbol.asyncDispose]();

@@ -17,10 +17,10 @@ const logged: string[] = [];
 
 beforeAll(async () => {
   world = await createWorld();
-  session = await seedBoth(world.engine);
+  session = await seedBoth(world.services);
   const log = createLog({ level: "silent", format: "json" });
   const error = ((details: { err?: unknown }) => logged.push(String(details.err))) as typeof log.error;
-  api = await createApi({ ...world.engine, log: Object.assign(log, { error }) });
+  api = await createApi({ ...world.services, log: Object.assign(log, { error }) });
 });
 afterAll(async () => {
   await api[Symbol.asyncDispose]();
@@ -32,7 +32,7 @@ const inside =
   /Failed query|drizzle|\bselect\b.+\bfrom\b|insert into|\bat \S+ \(|node_modules|\.ts:\d+|\.js:\d+|PostgresError|TypeError|RangeError|undefined \(reading/i;
 
 async function run({ kind, query, variables }: Generated) {
-  world.engine.statements.length = 0;
+  world.services.statements.length = 0;
   const accept = kind === "subscription" ? "text/event-stream" : "application/json";
   const response = await api.send(session, JSON.stringify({ query, variables }), { accept });
   if (kind === "subscription" && response.headers.get("content-type")?.startsWith("text/event-stream")) {
@@ -57,7 +57,7 @@ function judge({ status, body, answer }: Awaited<ReturnType<typeof run>>): strin
     return "has an error without the request's id";
   if (errors.some(({ message }) => inside.test(message))) return "tells of its inside";
   const refused = codes.includes("QUERY_TOO_COMPLEX");
-  const statements = world.engine.statements.filter((text) => !/pg_snapshot_xmin|attune\.audit_event/.test(text));
+  const statements = world.services.statements.filter((text) => !/pg_snapshot_xmin|attune\.audit_event/.test(text));
   if (refused && (answer?.data !== undefined || statements.length > 0)) return `was refused, and ran: ${statements[0]}`;
   return null;
 }

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Session } from "../../src/access/session.ts";
 import { createAction } from "../../src/catalog/action.ts";
 import { type Api, createApi } from "../support/api.ts";
+import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 const secret = "correct horse";
@@ -13,8 +14,8 @@ let token: Session;
 
 beforeAll(async () => {
   world = await createWorld();
-  api = await createApi(world.engine);
-  await createAction(world.engine, world.session, {
+  api = await createApi(world.services);
+  await commit(world.services, createAction, world.session, {
     ref: "default.given",
     entrypoint: "core.noop",
     runtime: "core.action.builtin",

@@ -6,26 +6,26 @@ import { createSessions, type Sessions } from "../../src/access/sessions.ts";
 import { rows } from "../../src/db/client.ts";
 import { createGraphQL } from "../../src/graphql/transport/server.ts";
 import { createFeed, type Feed } from "../../src/notifier/feed.ts";
-import { createEngine, type TestEngine } from "../support/database.ts";
+import { createServices, type TestServices } from "../support/database.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: answers are read like the documents that ask for them
 type Answer = { data: any; errors?: { message: string; extensions: { code: string } }[] };
 
-let engine: TestEngine;
+let services: TestServices;
 let feed: Feed;
 let sessions: Sessions;
 let yoga: ReturnType<typeof createGraphQL>;
 let session: Session = openSession("1");
 
 async function ask(query: string, variables: object = {}): Promise<Answer & { statements: string[] }> {
-  engine.statements.length = 0;
+  services.statements.length = 0;
   const response = await yoga.fetch("http://localhost/graphql", {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ query, variables }),
   });
   const answer = (await response.json()) as Answer;
-  return { ...answer, statements: engine.statements.filter((text) => !text.includes("pg_snapshot_xmin")) };
+  return { ...answer, statements: services.statements.filter((text) => !text.includes("pg_snapshot_xmin")) };
 }
 
 /** What a session is answered that may read these of the pack `open` only. */
@@ -76,7 +76,7 @@ async function add(kind: Kind, cause: Step | null, options: { tag: string; open?
       from (select) s left join attune.execution p on p.id = ${cause?.kind === "Execution" ? causeId : null}::bigint
       returning id::text`,
   };
-  const [row] = await rows<{ id: string }>(engine.db, inserts[kind]());
+  const [row] = await rows<{ id: string }>(services.db, inserts[kind]());
   const number = Number(row?.id);
   const step: Step = { id: btoa(`${kind}:${number}`), kind, number, open, cause, effects: [] };
   cause?.effects.push(step);
@@ -124,19 +124,19 @@ async function makeChain(): Promise<void> {
 }
 
 beforeAll(async () => {
-  engine = await createEngine();
-  await engine.db.execute(sql`insert into attune.identity (login) values ('reader')`);
+  services = await createServices();
+  await services.db.execute(sql`insert into attune.identity (login) values ('reader')`);
   await makeTrees();
   await makeChain();
-  feed = await createFeed(engine);
-  sessions = createSessions(engine.db, engine.log);
-  yoga = createGraphQL({ engine, feed, sessions, authenticate: async () => session });
+  feed = await createFeed(services);
+  sessions = createSessions(services.db, services.log);
+  yoga = createGraphQL({ services, feed, sessions, authenticate: async () => session });
 });
 
 afterAll(async () => {
   await sessions.close();
   await feed.close();
-  await engine[Symbol.asyncDispose]();
+  await services[Symbol.asyncDispose]();
 });
 
 const trees = () => all.filter((step) => rootOf(step) !== first);

@@ -11,7 +11,7 @@ let api: Api;
 
 beforeAll(async () => {
   world = await createWorld();
-  api = await createApi(world.engine);
+  api = await createApi(world.services);
 });
 afterAll(async () => {
   await api[Symbol.asyncDispose]();
@@ -64,7 +64,7 @@ const count = async ({ table }: Creating) =>
   (await world.one<{ count: number }>(sql`select count(*)::int from attune.${sql.identifier(table)}`)).count;
 
 beforeAll(async () => {
-  await world.engine.db.execute(
+  await world.services.db.execute(
     sql`insert into attune.trigger (ref, pack, pack_ref, label) select 'default.once', id, 'default', 'Once'
       from attune.pack where ref = 'default'`,
   );
@@ -112,7 +112,7 @@ test("two at once make one, in each of twenty rounds", async () => {
 });
 
 test("the same key of another identity is another key", async () => {
-  const other = await createPerson(world.engine, "another");
+  const other = await createPerson(world.services, "another");
   const input = { ...events.input("mine"), idempotencyKey: "mine" };
   const mine = await make(events, input);
   const theirs = await make(events, input, other);
@@ -133,7 +133,7 @@ test("after a day the key is new", async () => {
   const input = { ...events.input("old"), idempotencyKey: "old" };
   const first = await make(events, input);
   const age = (hours: number) =>
-    world.engine.db.execute(
+    world.services.db.execute(
       sql`update attune.idempotency_key set created = now() - make_interval(hours => ${hours}::int) where key = 'old'`,
     );
   await age(23);
@@ -147,7 +147,7 @@ test("after a day the key is new", async () => {
 test("what was deleted since is not made again", async () => {
   const input = { ...triggers.input("gone"), idempotencyKey: "gone" };
   await make(triggers, input);
-  await world.engine.db.execute(sql`delete from attune.trigger where ref = 'default.gone'`);
+  await world.services.db.execute(sql`delete from attune.trigger where ref = 'default.gone'`);
   expect(await make(triggers, input)).toBeNull();
 });
 

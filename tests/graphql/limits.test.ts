@@ -13,7 +13,7 @@ let api: Api;
 
 beforeAll(async () => {
   world = await createWorld();
-  api = await createApi(world.engine);
+  api = await createApi(world.services);
 });
 afterAll(async () => {
   await api[Symbol.asyncDispose]();
@@ -22,9 +22,9 @@ afterAll(async () => {
 
 /** Runs the document and answers the errors' extensions with the statements that it caused (the feed's reading aside). */
 async function run(query: string, variables: object = {}) {
-  world.engine.statements.length = 0;
+  world.services.statements.length = 0;
   const { data, errors, extensions } = await api.ask(world.session, query, variables);
-  const statements = world.engine.statements.filter((text) => !text.includes("pg_snapshot_xmin"));
+  const statements = world.services.statements.filter((text) => !text.includes("pg_snapshot_xmin"));
   return { data, errors, extensions, statements };
 }
 
@@ -135,11 +135,11 @@ describe("the cost", () => {
 });
 
 test("an operation that takes too long is given up, with a code", async () => {
-  await using slow = await createApi(world.engine, { load: { timeMs: 100, subscriptions: 1 } });
+  await using slow = await createApi(world.services, { load: { timeMs: 100, subscriptions: 1 } });
   const begun = Promise.withResolvers<void>();
   const release = Promise.withResolvers<void>();
   // Holds what the query waits for: the one connection of the embedded database, the table on PostgreSQL.
-  const holding = world.engine.db.transaction(async (tx) => {
+  const holding = world.services.db.transaction(async (tx) => {
     await tx.execute(sql`lock table attune.pack in access exclusive mode`);
     begun.resolve();
     await release.promise;
@@ -159,8 +159,8 @@ test("an operation that takes too long is given up, with a code", async () => {
 });
 
 test("an identity has so many subscriptions and no more; one that ends makes place", async () => {
-  await using few = await createApi(world.engine, { load: { timeMs: 30_000, subscriptions: 2 } });
-  const other = await createPerson(world.engine, "subscriber");
+  await using few = await createApi(world.services, { load: { timeMs: 30_000, subscriptions: 2 } });
+  const other = await createPerson(world.services, "subscriber");
   const follow = (session = world.session) =>
     few.send(session, JSON.stringify({ query: "subscription { notifications { cursor } }" }), {
       accept: "text/event-stream",
@@ -188,7 +188,7 @@ test("an identity has so many subscriptions and no more; one that ends makes pla
 describe("without introspection", () => {
   let closed: Api;
   beforeAll(async () => {
-    closed = await createApi(world.engine, { introspection: false });
+    closed = await createApi(world.services, { introspection: false });
   });
   afterAll(() => closed[Symbol.asyncDispose]());
 
@@ -197,12 +197,12 @@ describe("without introspection", () => {
     '{ __type(name: "Query") { name } }',
     "{ ...f } fragment f on Query { s: __schema { queryType { name } } }",
   ])("%s is refused before anything is read", async (query) => {
-    world.engine.statements.length = 0;
+    world.services.statements.length = 0;
     const { data, errors } = await closed.ask(world.session, query);
     expect(data).toBeUndefined();
     expect(errors?.length).toBeGreaterThan(0);
     for (const error of errors ?? []) expect(error).toMatchObject({ extensions: { code: "BAD_USER_INPUT" } });
-    expect(world.engine.statements.filter((text) => !text.includes("pg_snapshot_xmin"))).toEqual([]);
+    expect(world.services.statements.filter((text) => !text.includes("pg_snapshot_xmin"))).toEqual([]);
   });
 
   test.each([
@@ -238,7 +238,7 @@ test("an unexpected failure is told under the id that the log has, and says noth
     }),
   );
   await using broken = await createApi(
-    { ...world.engine, log },
+    { ...world.services, log },
     {
       authenticate: async () => {
         throw new Error("the secret of the database is 42");

@@ -1,20 +1,20 @@
 import { sql } from "drizzle-orm";
 import { getNamedType, getNullableType, isInputObjectType, isLeafType, isListType, isNonNullType } from "graphql";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createKeyring } from "../../src/access/keyring.ts";
 import { openSession } from "../../src/access/session.ts";
 import { createSessions, type Sessions } from "../../src/access/sessions.ts";
 import { schema } from "../../src/graphql/schema.ts";
 import { createGraphQL } from "../../src/graphql/transport/server.ts";
 import { createLog } from "../../src/log.ts";
 import { createFeed, type Feed } from "../../src/notifier/feed.ts";
-import { createEngine, type TestEngine } from "../support/database.ts";
+import { createKeyring } from "../../src/secrecy/keyring.ts";
+import { createServices, type TestServices } from "../support/database.ts";
 import { anyLeaf, inputFor } from "../support/input.ts";
 
 const session = openSession("1");
 const globalId = (typename: string, id: number) => btoa(`${typename}:${id}`);
 
-let engine: TestEngine;
+let services: TestServices;
 let feed: Feed;
 let sessions: Sessions;
 let yoga: ReturnType<typeof createGraphQL>;
@@ -25,14 +25,14 @@ type Answer = { data: any; errors?: { message: string; path?: string[]; extensio
 
 /** Runs a document; `statements` are those that it caused (the feed's own reading aside). */
 async function ask(query: string, variables: object = {}): Promise<Answer & { statements: string[] }> {
-  engine.statements.length = 0;
+  services.statements.length = 0;
   const response = await yoga.fetch("http://localhost/graphql", {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ query, variables }),
   });
   const answer = (await response.json()) as Answer;
-  return { ...answer, statements: engine.statements.filter((text) => !text.includes("pg_snapshot_xmin")) };
+  return { ...answer, statements: services.statements.filter((text) => !text.includes("pg_snapshot_xmin")) };
 }
 
 /** 30 of everything, each belonging to the next kind's of the same number, with times a second apart. */
@@ -62,24 +62,26 @@ async function seed(): Promise<void> {
   const numbers = `with n as (select n, timestamptz '2026-01-01' + make_interval(secs => n) as at from generate_series(1, 30) n)`;
   for (const insert of inserts) {
     const [into, rows] = insert.split(/(?=\bselect\b)/);
-    await engine.db.execute(sql.raw(rows === undefined ? insert : `${into} ${numbers} ${insert.slice(into?.length)}`));
+    await services.db.execute(
+      sql.raw(rows === undefined ? insert : `${into} ${numbers} ${insert.slice(into?.length)}`),
+    );
   }
 }
 
 beforeAll(async () => {
-  engine = await createEngine();
+  services = await createServices();
   await seed();
-  feed = await createFeed(engine);
+  feed = await createFeed(services);
   const log = createLog({ level: "silent", format: "json" }); // one failure is on purpose
-  const keyed = { ...engine, log, keyring: createKeyring(Buffer.alloc(32, 1)) };
-  sessions = createSessions(engine.db, log);
-  yoga = createGraphQL({ engine: keyed, feed, sessions, authenticate: async () => (signedIn ? session : null) });
+  const keyed = { ...services, log, keyring: createKeyring(Buffer.alloc(32, 1)) };
+  sessions = createSessions(services.db, log);
+  yoga = createGraphQL({ services: keyed, feed, sessions, authenticate: async () => (signedIn ? session : null) });
 });
 
 afterAll(async () => {
   await sessions.close();
   await feed.close();
-  await engine[Symbol.asyncDispose]();
+  await services[Symbol.asyncDispose]();
 });
 
 const page = (fields: string) => `totalCount pageInfo { endCursor } nodes { id ${fields} }`;
@@ -139,14 +141,14 @@ describe("pages", () => {
         { after },
       );
       seen.push(...data.events.nodes.map((node: { traceTag: string }) => node.traceTag));
-      await engine.db.execute(
+      await services.db.execute(
         sql`insert into attune.event (trigger_ref, trace_tag, generation) values ('pack01.t1', 'newer', ${round === 0 ? 0 : 1})`,
       );
       after = data.events.pageInfo.endCursor;
       if (!data.events.pageInfo.hasNextPage) break;
     }
     expect(seen).toEqual(Array.from({ length: 30 }, (_, n) => `trace${30 - n}`));
-    await engine.db.execute(sql`delete from attune.event where trace_tag = 'newer'`);
+    await services.db.execute(sql`delete from attune.event where trace_tag = 'newer'`);
   });
 
   test("backward from the end, in the order of the list", async () => {
@@ -359,9 +361,9 @@ describe("refusals", () => {
   });
 
   test("an unexpected failure tells its request's id and nothing else", async () => {
-    await engine.db.execute(sql`alter table attune.worker rename to worker_elsewhere`);
+    await services.db.execute(sql`alter table attune.worker rename to worker_elsewhere`);
     const { data, errors } = await ask(`{ workers { nodes { id } } packs(first: 1) { nodes { ref } } }`);
-    await engine.db.execute(sql`alter table attune.worker_elsewhere rename to worker`);
+    await services.db.execute(sql`alter table attune.worker_elsewhere rename to worker`);
     expect(data).toEqual({ workers: null, packs: { nodes: [{ ref: "pack01" }] } });
     expect(errors).toHaveLength(1);
     expect(errors?.[0]?.extensions).toEqual({ code: "INTERNAL_SERVER_ERROR", requestId: expect.any(String) });

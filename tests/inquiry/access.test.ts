@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Session } from "../../src/access/session.ts";
 import { createInquiry } from "../../src/inquiry/create.ts";
 import { type Api, createApi } from "../support/api.ts";
+import { commit } from "../support/commit.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
 import { person } from "./people.ts";
@@ -26,7 +27,7 @@ let api: Api;
 
 beforeAll(async () => {
   world = await createWorld();
-  api = await createApi(world.engine);
+  api = await createApi(world.services);
 });
 afterAll(async () => {
   await api[Symbol.asyncDispose]();
@@ -58,7 +59,7 @@ describe("who sees an inquiry", () => {
       grants: [{ resource: "inquiry", actions: ["read"], constraints: { owner: "self" } }],
     });
     const ask = (prompt: string, to: { assignedTo?: string; assignedRole?: string }) =>
-      createInquiry(world.engine, world.session, { prompt, ...to });
+      commit(world.services, createInquiry, world.session, { prompt, ...to });
     const { id } = await ask("Who?", { assignedTo: lead.login, assignedRole: "on-call" });
     await ask("Else?", { assignedRole: "other-role" });
     const nothing = { one: null, node: false, list: 0, mine: 0, told: 0 };
@@ -89,7 +90,7 @@ describe("who sees an inquiry", () => {
 
   test("and who acts on it is refused with no more than that", async () => {
     const [lead, other] = [await person(world), await person(world)];
-    const { id } = await createInquiry(world.engine, world.session, { prompt: "?", assignedTo: lead.login });
+    const { id } = await commit(world.services, createInquiry, world.session, { prompt: "?", assignedTo: lead.login });
     const act = async (session: Session, mutation: string) =>
       Object.values((await api.ask(session, mutation, { id: globalId(id) })).data)[0];
     expect(await act(await other.session(), respond)).toEqual({ __typename: "NotFoundError" });

@@ -8,6 +8,7 @@ import { createInquiry } from "../../src/inquiry/create.ts";
 import { expireInquiries } from "../../src/inquiry/expire.ts";
 import { respondToInquiry } from "../../src/inquiry/respond.ts";
 import type { Json, JsonObject } from "../../src/lib/json.ts";
+import { commit } from "../support/commit.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type Part, type World } from "../support/world.ts";
 import { person } from "./people.ts";
@@ -49,7 +50,7 @@ async function ask(parameters: JsonObject, timeoutSeconds?: number): Promise<{ e
 }
 
 const respond = async (session: World["session"], id: bigint, response: Json) =>
-  await respondToInquiry(world.engine, session, { id, response });
+  await commit(world.services, respondToInquiry, session, { id, response });
 
 /** Makes it as if that long had passed. */
 const pass = (id: bigint, seconds: number) =>
@@ -121,7 +122,7 @@ describe("core.inquire", () => {
   test("is not lost while it waits: neither the sweep nor the end of its worker takes it", async () => {
     const { execution, id } = await ask({});
     await worker.stop();
-    expect(await sweep(world.engine)).toMatchObject({ lost: 0, timedOut: 0 });
+    expect(await sweep(world.services)).toMatchObject({ lost: 0, timedOut: 0 });
     worker = await world.startWorker(1);
     expect(await world.execution(execution)).toMatchObject({ status: "running", attempt: 1 });
     await respond(world.session, id, "yes");
@@ -131,7 +132,7 @@ describe("core.inquire", () => {
   test("is asked anew when its question is gone", async () => {
     const { execution, id } = await ask({});
     await world.all(sql`delete from attune.inquiry where id = ${String(id)}::bigint`);
-    expect(await sweep(world.engine)).toMatchObject({ lost: 1 });
+    expect(await sweep(world.services)).toMatchObject({ lost: 1 });
     const again = await until(
       async () =>
         (await world.all<Row>(sql`select id::text from attune.inquiry where execution = ${execution}::bigint`))[0],
@@ -143,11 +144,11 @@ describe("core.inquire", () => {
 
   test("keeps its execution's own deadline", async () => {
     const { execution, id } = await ask({}, 60);
-    expect((await expireInquiries(world.engine)).nextMs).toBeLessThanOrEqual(60_000);
+    expect((await expireInquiries(world.services)).nextMs).toBeLessThanOrEqual(60_000);
     await world.all(
       sql`update attune.execution set deadline = now() - interval '1 second' where id = ${execution}::bigint`,
     );
-    expect(await expireInquiries(world.engine)).toMatchObject({ ended: 1 });
+    expect(await expireInquiries(world.services)).toMatchObject({ ended: 1 });
     expect(await world.execution(execution)).toMatchObject({ status: "timeout", error: { code: "TIMEOUT" } });
     expect((await inquiry(id)).status).toBe("cancelled");
   });
@@ -160,11 +161,11 @@ describe("expiry", () => {
       timeout_seconds: 60,
       default_response: { approved: false },
     });
-    expect(await expireInquiries(world.engine)).toMatchObject({ ended: 0 });
+    expect(await expireInquiries(world.services)).toMatchObject({ ended: 0 });
     await pass(id, 61);
     // Time is up, even before anybody has said so.
     await expect(respond(world.session, id, { approved: true })).rejects.toThrow("has expired");
-    expect(await expireInquiries(world.engine)).toMatchObject({ ended: 1 });
+    expect(await expireInquiries(world.services)).toMatchObject({ ended: 1 });
     expect(await inquiry(id)).toMatchObject({
       status: "timeout",
       response: { approved: false, note: "none" },
@@ -178,13 +179,13 @@ describe("expiry", () => {
       },
     });
     await expect(respond(world.session, id, { approved: true })).rejects.toThrow(ConflictError);
-    expect(await expireInquiries(world.engine)).toMatchObject({ ended: 0 });
+    expect(await expireInquiries(world.services)).toMatchObject({ ended: 0 });
   });
 
   test("without a default is a time-out of the execution", async () => {
     const { execution, id } = await ask({ timeout_seconds: 60 });
     await pass(id, 61);
-    await expireInquiries(world.engine);
+    await expireInquiries(world.services);
     expect(await inquiry(id)).toMatchObject({ status: "timeout", response: null });
     expect(await world.execution(execution)).toMatchObject({
       status: "timeout",
@@ -195,7 +196,7 @@ describe("expiry", () => {
 
   test("comes by itself when it is due, and once though several look at the same time", async () => {
     const executor = world.startExecutor();
-    const { id } = await createInquiry(world.engine, world.session, { prompt: "Now?", timeoutSeconds: 1 });
+    const { id } = await commit(world.services, createInquiry, world.session, { prompt: "Now?", timeoutSeconds: 1 });
     await until(async () => (await inquiry(id)).status === "timeout", "the expiry", 5000);
     await executor.stop();
     const several = [
@@ -204,7 +205,7 @@ describe("expiry", () => {
       await ask({ timeout_seconds: 60 }),
     ];
     for (const each of several) await pass(each.id, 61);
-    const passes = await Promise.all([1, 2, 3].map(() => expireInquiries(world.engine)));
+    const passes = await Promise.all([1, 2, 3].map(() => expireInquiries(world.services)));
     expect(passes.reduce((sum, { ended }) => sum + ended, 0)).toBe(3);
     for (const { execution } of several) {
       expect((await world.timeline(execution)).filter((step) => step === "running>timeout")).toHaveLength(1);
@@ -222,7 +223,11 @@ describe("answering", () => {
     const any = await person(world, { grants: [{ resource: "inquiry", actions: ["respond"] }] });
     const reader = await person(world, { grants: [{ resource: "inquiry", actions: ["read"] }] });
     const make = () =>
-      createInquiry(world.engine, world.session, { prompt: "Who?", assignedTo: lead.login, assignedRole: "on-call" });
+      commit(world.services, createInquiry, world.session, {
+        prompt: "Who?",
+        assignedTo: lead.login,
+        assignedRole: "on-call",
+      });
     for (const { session } of [lead, helper, any]) {
       const { id } = await make();
       await expect(respond(await other.session(), id, 1)).rejects.toThrow(NotFoundError);
@@ -238,7 +243,7 @@ describe("answering", () => {
   });
 
   test("takes only what keeps the schema, each fault at its path", async () => {
-    const { id } = await createInquiry(world.engine, world.session, { prompt: "?", responseSchema: approve });
+    const { id } = await commit(world.services, createInquiry, world.session, { prompt: "?", responseSchema: approve });
     for (const [response, path] of [
       [{}, "response.approved"],
       [{ approved: "yes" }, "response.approved"],
@@ -273,9 +278,9 @@ describe("answering", () => {
       const { execution, id } = await ask({ timeout_seconds: 60 });
       const [answer] = await Promise.allSettled([
         respond(world.session, id, 1),
-        pass(id, 61).then(() => expireInquiries(world.engine)),
+        pass(id, 61).then(() => expireInquiries(world.services)),
       ]);
-      await expireInquiries(world.engine);
+      await expireInquiries(world.services);
       const answered = answer.status === "fulfilled";
       expect((await inquiry(id)).status).toBe(answered ? "responded" : "timeout");
       expect((await world.execution(execution)).status).toBe(answered ? "completed" : "timeout");
@@ -287,21 +292,21 @@ describe("cancelling", () => {
   test("the inquiry cancels the execution that waits for it", async () => {
     const { execution, id } = await ask({});
     const other = await person(world, { grants: [{ resource: "inquiry", actions: ["read", "respond"] }] });
-    await expect(cancelInquiry(world.engine, await other.session(), { id })).rejects.toThrow(ForbiddenError);
-    await cancelInquiry(world.engine, world.session, { id });
+    await expect(commit(world.services, cancelInquiry, await other.session(), { id })).rejects.toThrow(ForbiddenError);
+    await commit(world.services, cancelInquiry, world.session, { id });
     expect((await inquiry(id)).status).toBe("cancelled");
     expect(await world.execution(execution)).toMatchObject({
       status: "cancelled",
       reason: "the inquiry was cancelled by admin",
     });
     expect((await world.timeline(execution)).slice(-2)).toEqual(["running>canceling", "canceling>cancelled"]);
-    await expect(cancelInquiry(world.engine, world.session, { id })).rejects.toThrow(ConflictError);
+    await expect(commit(world.services, cancelInquiry, world.session, { id })).rejects.toThrow(ConflictError);
     await expect(respond(world.session, id, 1)).rejects.toThrow("was cancelled");
   });
 
   test("the execution cancels its inquiry, and it ends at once", async () => {
     const { execution, id } = await ask({});
-    await cancelExecution(world.engine, world.session, { id: BigInt(execution), reason: "no need" });
+    await commit(world.services, cancelExecution, world.session, { id: BigInt(execution), reason: "no need" });
     expect(await world.execution(execution)).toMatchObject({ status: "cancelled", reason: "no need" });
     expect((await inquiry(id)).status).toBe("cancelled");
     await expect(respond(world.session, id, 1)).rejects.toThrow(ConflictError);
@@ -311,9 +316,11 @@ describe("cancelling", () => {
 describe("asking by hand", () => {
   test("takes a grant, and a question that can be answered", async () => {
     const nobody = await person(world);
-    await expect(createInquiry(world.engine, await nobody.session(), { prompt: "?" })).rejects.toThrow(ForbiddenError);
+    await expect(commit(world.services, createInquiry, await nobody.session(), { prompt: "?" })).rejects.toThrow(
+      ForbiddenError,
+    );
     const asker = await person(world, { grants: [{ resource: "inquiry", actions: ["create"] }] });
-    const { id } = await createInquiry(world.engine, await asker.session(), { prompt: "?" });
+    const { id } = await commit(world.services, createInquiry, await asker.session(), { prompt: "?" });
     expect(await inquiry(id)).toMatchObject({ status: "pending", execution: null });
     for (const [fields, path] of [
       [{ prompt: " " }, "prompt"],
@@ -322,7 +329,9 @@ describe("asking by hand", () => {
       [{ prompt: "?", assignedTo: "nobody-of-that-name" }, "assignedTo"],
       [{ prompt: "?", responseSchema: { a: 1 } }, "responseSchema.a"],
     ] as const) {
-      const refusal = await createInquiry(world.engine, world.session, fields).catch((error: unknown) => error);
+      const refusal = await commit(world.services, createInquiry, world.session, fields).catch(
+        (error: unknown) => error,
+      );
       expect(refusal).toMatchObject({ name: "InvalidInputError", issues: [{ path }] });
     }
   });

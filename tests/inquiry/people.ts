@@ -48,7 +48,7 @@ export async function person(
 
 /** The session of a credential; fails when there is none. */
 export async function sessionOf(world: World, token: string): Promise<Session> {
-  const session = await findSession(world.engine.db, token);
+  const session = await findSession(world.services.db, token);
   if (!session) throw new Error("the token is not valid");
   return session;
 }

@@ -9,7 +9,7 @@ import type { Session } from "../../src/access/session.ts";
 import { findSession } from "../../src/access/sessions.ts";
 import { loadPack } from "../../src/catalog/load.ts";
 import { readPack } from "../../src/catalog/read.ts";
-import { write } from "../../src/db/engine.ts";
+import { write } from "../../src/db/tx.ts";
 import { ConflictError, ForbiddenError, NotFoundError } from "../../src/errors.ts";
 import { createEvent } from "../../src/event/record.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
@@ -22,6 +22,7 @@ import { respondToInquiry } from "../../src/inquiry/respond.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
 import { createRule } from "../../src/rule/rule.ts";
 import { syncTimer } from "../../src/rule/timer.ts";
+import { commit } from "../support/commit.ts";
 import { createEvaluator } from "../support/evaluator.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -37,7 +38,7 @@ let fake: { id: string; name: string };
 
 beforeAll(async () => {
   world = await createWorld();
-  await loadPack(world.engine, await readPack(pack), syncTimer);
+  await loadPack(world.services, await readPack(pack), syncTimer);
   fake = await world.one(
     sql`insert into attune.worker (name, worker_type, status, last_heartbeat) values ('w', 'local', 'active', now())
       returning id::text, name`,
@@ -62,7 +63,7 @@ async function action(sets: string[], onWorkerLoss = "requeue"): Promise<string>
 const start = async (session: Session, ref: string) =>
   String(
     (
-      await executeAction(world.engine, session, {
+      await commit(world.services, executeAction, session, {
         action: ref,
         parameters: null,
         timeoutSeconds: null,
@@ -80,18 +81,18 @@ interface Begun {
 /** Claims the execution as a worker does and makes its token. */
 async function begin(id: string): Promise<Begun> {
   const claims = await write(
-    world.engine,
+    world.services,
     async (tx) => (await claimExecutions(tx, fake, { runtimeRef, limit: 100 })).claims,
   );
   const claim = claims.find((each) => each.id === id);
   if (!claim) throw new Error(`execution ${id} was not claimed`);
-  return { id, attempt: claim.attempt, token: await write(world.engine, (tx) => createExecutionToken(tx, claim)) };
+  return { id, attempt: claim.attempt, token: await write(world.services, (tx) => createExecutionToken(tx, claim)) };
 }
 
 const sessionOfRun = (run: Begun) => sessionOf(world, run.token ?? "");
-const isOver = async ({ token }: Begun) => (await findSession(world.engine.db, token ?? "")) === null;
+const isOver = async ({ token }: Begun) => (await findSession(world.services.db, token ?? "")) === null;
 const finish = ({ id, attempt }: Begun) =>
-  write(world.engine, (tx) =>
+  write(world.services, (tx) =>
     finishExecutions(tx, [{ id, attempt, status: "completed", result: null, error: null, reason: null }]),
   );
 const look = (id: string) =>
@@ -125,7 +126,7 @@ describe("the token of an execution", () => {
     rmSync(copy);
     const data = (await world.ended(id)).result?.["data"] as JsonObject;
     expect(data).toMatchObject({ mode: "600", directory: "700", bytes: token.length });
-    expect(await findSession(world.engine.db, token)).toBeNull();
+    expect(await findSession(world.services.db, token)).toBeNull();
     await until(() => !existsSync(String(data["file"])), "the file to be removed");
     const without = await world.ended(await world.execute("core.shell", { command: "env" }));
     expect(without.result?.["data"]).toContain("ATTUNE_EXEC_ID=");
@@ -153,14 +154,26 @@ describe("the token of an execution", () => {
     await world.all(sql`delete from attune.permission_set where ref = ${more}`);
     expect((await sessionOfRun(run)).grants).toEqual([events]);
     await expect(
-      createEvent(world.engine, await sessionOfRun(run), { trigger: "core.alert", payload: {}, traceTag: null }),
+      commit(world.services, createEvent, await sessionOfRun(run), {
+        trigger: "core.alert",
+        payload: {},
+        traceTag: null,
+      }),
     ).rejects.toThrow(ForbiddenError);
-    await createEvent(world.engine, await sessionOfRun(run), { trigger: "asker.tick", payload: {}, traceTag: null });
+    await commit(world.services, createEvent, await sessionOfRun(run), {
+      trigger: "asker.tick",
+      payload: {},
+      traceTag: null,
+    });
     // What is taken away is gone at once, for what runs and for what starts.
     await world.all(sql`delete from attune.permission_assignment where identity = ${someone.id}::bigint`);
     expect((await sessionOfRun(run)).grants).toEqual([]);
     await expect(
-      createEvent(world.engine, await sessionOfRun(run), { trigger: "asker.tick", payload: {}, traceTag: null }),
+      commit(world.services, createEvent, await sessionOfRun(run), {
+        trigger: "asker.tick",
+        payload: {},
+        traceTag: null,
+      }),
     ).rejects.toThrow(ForbiddenError);
     await world.all(sql`update attune.identity set frozen = true where id = ${someone.id}::bigint`);
     expect(await isOver(run)).toBe(true);
@@ -173,13 +186,13 @@ describe("the token of an execution", () => {
     await finish(ended);
     expect(await isOver(ended)).toBe(true);
     const lost = await begin(await start(world.session, ref));
-    await write(world.engine, (tx) => loseExecutions(tx, sql`e.id = ${lost.id}::bigint`, "gone"));
+    await write(world.services, (tx) => loseExecutions(tx, sql`e.id = ${lost.id}::bigint`, "gone"));
     expect([(await look(lost.id)).status, await isOver(lost)]).toEqual(["scheduled", true]);
     const again = await begin(lost.id);
     expect([await isOver(again), await isOver(lost)]).toEqual([false, true]);
     // The attempt before gets no other.
-    expect(await write(world.engine, (tx) => createExecutionToken(tx, lost))).toBeNull();
-    await cancelExecution(world.engine, world.session, { id: BigInt(again.id), reason: null });
+    expect(await write(world.services, (tx) => createExecutionToken(tx, lost))).toBeNull();
+    await commit(world.services, cancelExecution, world.session, { id: BigInt(again.id), reason: null });
     expect([(await look(again.id)).status, await isOver(again)]).toEqual(["canceling", false]);
     await finish(again);
     expect([(await look(again.id)).status, await isOver(again)]).toEqual(["cancelled", true]);
@@ -189,7 +202,7 @@ describe("the token of an execution", () => {
     const ref = await action([await permissionSet(world, [{ resource: "key", actions: ["read"] }])]);
     const owner = await person(world, { grants: [everything] });
     const trigger = await world.trigger();
-    await createRule(world.engine, await owner.session(), { ref: "default.owned", trigger, action: ref });
+    await commit(world.services, createRule, await owner.session(), { ref: "default.owned", trigger, action: ref });
     const { evaluate, enforced } = createEvaluator(world);
     const fire = async () => {
       const event = await world.event(trigger);
@@ -214,7 +227,10 @@ describe("what an execution does with its token", () => {
     const run = await holding();
     const session = await sessionOfRun(run);
     const emit = async () =>
-      String((await createEvent(world.engine, session, { trigger: "asker.tick", payload: {}, traceTag: "mine" })).id);
+      String(
+        (await commit(world.services, createEvent, session, { trigger: "asker.tick", payload: {}, traceTag: "mine" }))
+          .id,
+      );
     const event = (id: string) =>
       world.one(
         sql`select cause_execution::text as cause, trace_tag as trace, generation, skipped, evaluated_at is null as waits
@@ -244,7 +260,7 @@ describe("what an execution does with its token", () => {
     expect(await look(child)).toMatchObject({ parent: run.id, root: run.id, depth: 1, traceTag, generation: 0 });
     const grandchild = await start(await sessionOfRun(await begin(child)), "core.noop");
     expect(await look(grandchild)).toMatchObject({ parent: child, root: run.id, depth: 2, traceTag });
-    await cancelExecution(world.engine, world.session, { id: BigInt(run.id), reason: null });
+    await commit(world.services, cancelExecution, world.session, { id: BigInt(run.id), reason: null });
     expect([(await look(child)).status, (await look(grandchild)).status]).toEqual(["canceling", "cancelled"]);
     await expect(start(session, "core.noop")).rejects.toThrow(ConflictError);
   });
@@ -255,7 +271,7 @@ describe("what an execution does with its token", () => {
       const session = await sessionOfRun(run);
       const [made] = await Promise.allSettled([
         start(session, "core.noop"),
-        cancelExecution(world.engine, world.session, { id: BigInt(run.id), reason: null }),
+        commit(world.services, cancelExecution, world.session, { id: BigInt(run.id), reason: null }),
       ]);
       if (made.status === "fulfilled") expect((await look(made.value)).status).toBe("cancelled");
       else expect(made.reason).toBeInstanceOf(ConflictError);
@@ -264,7 +280,7 @@ describe("what an execution does with its token", () => {
 
   test("it asks without a grant, and cannot answer: neither itself nor by another of its tree", async () => {
     const bare = await begin(await start(world.session, await action([await permissionSet(world, [])])));
-    const asked = await createInquiry(world.engine, await sessionOfRun(bare), { prompt: "?" });
+    const asked = await commit(world.services, createInquiry, await sessionOfRun(bare), { prompt: "?" });
     expect(
       await world.one(sql`select execution::text from attune.inquiry where id = ${String(asked.id)}::bigint`),
     ).toEqual({ execution: bare.id });
@@ -273,8 +289,8 @@ describe("what an execution does with its token", () => {
 
     const run = await holding();
     const session = await sessionOfRun(run);
-    const { id } = await createInquiry(world.engine, session, { prompt: "?", assignedTo: "admin" });
-    const answer = (by: Session) => respondToInquiry(world.engine, by, { id, response: true });
+    const { id } = await commit(world.services, createInquiry, session, { prompt: "?", assignedTo: "admin" });
+    const answer = (by: Session) => commit(world.services, respondToInquiry, by, { id, response: true });
     await expect(answer(session)).rejects.toThrow(ForbiddenError);
     const child = await begin(await start(session, await action([await permissionSet(world, [everything])])));
     await expect(answer(await sessionOfRun(child))).rejects.toThrow(ForbiddenError);
@@ -290,26 +306,26 @@ describe("what an execution does with its token", () => {
 
   test("an answer does not end what only asked, though its worker is gone", async () => {
     const run = await holding();
-    const { id } = await createInquiry(world.engine, await sessionOfRun(run), { prompt: "?" });
+    const { id } = await commit(world.services, createInquiry, await sessionOfRun(run), { prompt: "?" });
     await world.all(sql`update attune.execution set worker = null where id = ${run.id}::bigint`); // as when its row is deleted
-    await respondToInquiry(world.engine, world.session, { id, response: true });
+    await commit(world.services, respondToInquiry, world.session, { id, response: true });
     expect((await look(run.id)).status).toBe("running");
-    const other = await createInquiry(world.engine, await sessionOfRun(run), { prompt: "?" });
-    expect(await write(world.engine, (tx) => loseExecutions(tx, sql`e.worker is null`, "gone"))).toBe(1);
+    const other = await commit(world.services, createInquiry, await sessionOfRun(run), { prompt: "?" });
+    expect(await write(world.services, (tx) => loseExecutions(tx, sql`e.worker is null`, "gone"))).toBe(1);
     expect(await statusOf(other.id)).toBe("cancelled");
   });
 
   test("what it asked ends with the attempt, and no later", async () => {
     const run = await holding();
     const session = await sessionOfRun(run);
-    const ask = () => createInquiry(world.engine, session, { prompt: "?" });
+    const ask = () => commit(world.services, createInquiry, session, { prompt: "?" });
     const lost = await ask();
-    await write(world.engine, (tx) => loseExecutions(tx, sql`e.id = ${run.id}::bigint`, "gone"));
+    await write(world.services, (tx) => loseExecutions(tx, sql`e.id = ${run.id}::bigint`, "gone"));
     expect(await statusOf(lost.id)).toBe("cancelled");
     await expect(ask()).rejects.toThrow(ConflictError);
     const again = await begin(run.id);
-    const { id } = await createInquiry(world.engine, await sessionOfRun(again), { prompt: "?" });
-    await cancelExecution(world.engine, world.session, { id: BigInt(run.id), reason: null });
+    const { id } = await commit(world.services, createInquiry, await sessionOfRun(again), { prompt: "?" });
+    await commit(world.services, cancelExecution, world.session, { id: BigInt(run.id), reason: null });
     expect(await statusOf(id)).toBe("cancelled");
   });
 });

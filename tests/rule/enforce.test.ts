@@ -1,10 +1,11 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { write } from "../../src/db/engine.ts";
 import { eventQueue } from "../../src/db/jobs.ts";
+import { write } from "../../src/db/tx.ts";
 import { emitEvents, findTrigger } from "../../src/event/record.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
 import { deleteRule, setRuleEnabled, updateRule } from "../../src/rule/rule.ts";
+import { commit } from "../support/commit.ts";
 import { createEvaluator, type Evaluator, is } from "../support/evaluator.ts";
 import { createWorld, type World } from "../support/world.ts";
 
@@ -94,7 +95,7 @@ describe("an event", () => {
     const event = await world.event(trigger);
     await look.evaluate();
     const before = await look.enforced(event);
-    await write(world.engine, (tx) => tx.jobs.add(tx.db, eventQueue, [{ id: event }]));
+    await write(world.services, (tx) => tx.jobs.add(tx.db, eventQueue, [{ id: event }]));
     await look.evaluate();
     expect(await look.enforced(event)).toEqual(before);
     expect(await look.jobs(eventQueue)).toEqual([]);
@@ -135,7 +136,7 @@ describe("an event", () => {
 });
 
 async function emit(ref: string, fields: { rule?: string; generation?: number }): Promise<string[]> {
-  return await write(world.engine, async (tx) => {
+  return await write(world.services, async (tx) => {
     const trigger = await findTrigger(tx.db, ref);
     if (!trigger) throw new Error(`no trigger ${ref}`);
     const event = { trigger, payload: {}, config: null, rule: fields.rule ?? null, traceTag: null, cause: null };
@@ -281,19 +282,23 @@ describe("what was switched off or is gone", () => {
   test("a rule is evaluated as it is at that moment: disabled, enabled, changed, deleted", async () => {
     const trigger = await world.trigger();
     const ref = await world.rule(trigger, { action: "core.echo", actionParams: { message: "one" } });
-    const { engine, session } = world;
+    const { services, session } = world;
     const messages = async () => {
       const event = await world.event(trigger);
       await look.evaluate();
       return (await look.enforced(event)).map(({ config }) => config?.["message"]);
     };
     expect(await messages()).toEqual(["one"]);
-    await setRuleEnabled(engine, session, { ref, enabled: false });
+    await commit(services, setRuleEnabled, session, { ref, enabled: false });
     expect(await messages()).toEqual([]);
-    await setRuleEnabled(engine, session, { ref, enabled: true });
-    await updateRule(engine, session, { ref, expectedUpdated: null, patch: { actionParams: { message: "two" } } });
+    await commit(services, setRuleEnabled, session, { ref, enabled: true });
+    await commit(services, updateRule, session, {
+      ref,
+      expectedUpdated: null,
+      patch: { actionParams: { message: "two" } },
+    });
     expect(await messages()).toEqual(["two"]);
-    await deleteRule(engine, session, { ref });
+    await commit(services, deleteRule, session, { ref });
     expect(await messages()).toEqual([]);
   });
 });

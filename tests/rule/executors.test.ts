@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { write } from "../../src/db/engine.ts";
 import { eventQueue } from "../../src/db/jobs.ts";
+import { write } from "../../src/db/tx.ts";
 import { enforceEvents } from "../../src/rule/enforce.ts";
 import { createRuleSets } from "../../src/rule/ruleset.ts";
 import { createEvaluator, type Evaluator, is } from "../support/evaluator.ts";
@@ -25,9 +25,9 @@ describe("executors", () => {
       const event = await world.event(trigger, { round });
       // The job twice over, as after a sweep: nothing but the row decides.
       await Promise.all([
-        enforceEvents(world.engine, look.ruleSets, 1),
-        enforceEvents(world.engine, other, 1),
-        write(world.engine, (tx) => tx.jobs.add(tx.db, eventQueue, [{ id: event }])),
+        enforceEvents(world.services, look.ruleSets, 1),
+        enforceEvents(world.services, other, 1),
+        write(world.services, (tx) => tx.jobs.add(tx.db, eventQueue, [{ id: event }])),
       ]);
     }
     await look.evaluate();
@@ -63,13 +63,13 @@ describe("executors", () => {
     const trigger = await world.trigger();
     const poison = await world.rule(trigger, { conditions: is("bad", true) });
     await world.rule(trigger, { conditions: is("bad", false) });
-    await world.engine.db.execute(
+    await world.services.db.execute(
       sql`alter table attune.enforcement add constraint enforcement_poison check (rule_ref <> ${sql.raw(`'${poison}'`)})`,
     );
     const events: string[] = [];
     for (const n of Array(5).keys()) events.push(await world.event(trigger, { bad: n === 2 }));
     const [bad = ""] = events.splice(2, 1);
-    expect(await enforceEvents(world.engine, look.ruleSets, 100)).toBe(5);
+    expect(await enforceEvents(world.services, look.ruleSets, 100)).toBe(5);
     for (const event of events) {
       expect(await look.enforced(event)).toMatchObject([{ executionStatus: "scheduled" }]);
       expect(await look.event(event)).toMatchObject({ evaluated: true, tries: 0 });
@@ -77,11 +77,11 @@ describe("executors", () => {
     for (let tries = 1; tries < 5; tries += 1) {
       expect(await look.event(bad)).toMatchObject({ evaluated: false, tries });
       // Its next try waits; nothing is taken before its time.
-      expect(await enforceEvents(world.engine, look.ruleSets, 100)).toBe(0);
+      expect(await enforceEvents(world.services, look.ruleSets, 100)).toBe(0);
       await world.all(
         sql`update attune_jobs.job set start_after = now() - interval '1 second' where name = ${eventQueue}`,
       );
-      expect(await enforceEvents(world.engine, look.ruleSets, 100)).toBe(1);
+      expect(await enforceEvents(world.services, look.ruleSets, 100)).toBe(1);
     }
     expect(await look.event(bad)).toMatchObject({
       evaluated: true,
@@ -90,6 +90,6 @@ describe("executors", () => {
     });
     expect(await look.enforced(bad)).toEqual([]);
     expect(await look.jobs(eventQueue)).toEqual([]);
-    await world.engine.db.execute(sql`alter table attune.enforcement drop constraint enforcement_poison`);
+    await world.services.db.execute(sql`alter table attune.enforcement drop constraint enforcement_poison`);
   });
 });

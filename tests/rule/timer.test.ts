@@ -2,6 +2,7 @@ import { sql } from "drizzle-orm";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { JsonObject } from "../../src/lib/json.ts";
 import { createRule, setRuleEnabled, updateRule } from "../../src/rule/rule.ts";
+import { commit } from "../support/commit.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
 
@@ -52,7 +53,7 @@ async function overdue(rule: string, ago: string): Promise<void> {
   await world.all(
     sql`update attune.timer set next_fire_at = now() - ${ago}::interval where rule = (select id from attune.rule where ref = ${rule})`,
   );
-  world.engine.wake.announce(["timer"]);
+  world.services.wake.announce(["timer"]);
 }
 
 describe("an interval timer", () => {
@@ -112,16 +113,16 @@ describe("an interval timer", () => {
   });
 
   test("is silent while its rule is disabled and starts anew when it is enabled", async () => {
-    const { engine, session } = world;
+    const { services, session } = world;
     const [rule, clock] = [await every(1), await every(1)];
     const loop = world.startTimers();
     await ticked(rule, 1);
-    await setRuleEnabled(engine, session, { ref: rule, enabled: false });
+    await commit(services, setRuleEnabled, session, { ref: rule, enabled: false });
     expect((await timer(rule)).nextFireAt).toBeNull();
     const before = (await ticks(rule)).length;
     await ticked(clock, (await ticks(clock)).length + 2);
     expect(await ticks(rule)).toHaveLength(before);
-    await setRuleEnabled(engine, session, { ref: rule, enabled: true });
+    await commit(services, setRuleEnabled, session, { ref: rule, enabled: true });
     await ticked(rule, before + 1);
     await loop.stop();
   });
@@ -140,11 +141,11 @@ describe("an interval timer", () => {
   });
 
   test("keeps its next tick when the rule is saved without a change of the interval, and only then", async () => {
-    const { engine, session } = world;
+    const { services, session } = world;
     const ref = await every(2, "minutes");
     const { nextFireAt, kind } = await timer(ref);
     expect(kind).toBe("interval:120");
-    const save = (patch: JsonObject) => updateRule(engine, session, { ref, expectedUpdated: null, patch });
+    const save = (patch: JsonObject) => commit(services, updateRule, session, { ref, expectedUpdated: null, patch });
     await save({ label: "Another label" });
     await save({ triggerParams: { unit: "seconds", interval: 120 } });
     expect((await timer(ref)).nextFireAt).toBe(nextFireAt);
@@ -169,9 +170,9 @@ describe("an interval timer", () => {
     ["that is not given", {}, "triggerParams.unit"],
     ["of more than ten years", { unit: "days", interval: 4000 }, "triggerParams.interval"],
   ])("with an interval %s is refused, naming the path", async (_name, triggerParams, path) => {
-    const { engine, session } = world;
+    const { services, session } = world;
     const input = { ref: "default.wrong", action: "core.noop", trigger: intervalTimer, triggerParams };
-    const refusal = await createRule(engine, session, input).catch((error: unknown) => error);
+    const refusal = await commit(services, createRule, session, input).catch((error: unknown) => error);
     expect(refusal).toMatchObject({ code: "BAD_USER_INPUT" });
     expect((refusal as { issues: { path: string }[] }).issues.map((issue) => issue.path)).toContain(path);
     expect(await world.all(sql`select from attune.rule`)).toEqual([]);

@@ -1,10 +1,10 @@
 import { sql } from "drizzle-orm";
-import { createKeyring } from "../../src/access/keyring.ts";
 import { openSession, type Session } from "../../src/access/session.ts";
 import { createSessions } from "../../src/access/sessions.ts";
 import { createGraphQL, type GraphQLOptions } from "../../src/graphql/transport/server.ts";
 import { createFeed } from "../../src/notifier/feed.ts";
-import type { TestEngine } from "./database.ts";
+import { createKeyring } from "../../src/secrecy/keyring.ts";
+import type { TestServices } from "./database.ts";
 
 export interface Answer {
   // biome-ignore lint/suspicious/noExplicitAny: answers are read like the documents that ask for them
@@ -22,12 +22,12 @@ export interface Api extends AsyncDisposable {
 }
 
 /** The API over an engine, with sessions that the tests make up. */
-export async function createApi(engine: TestEngine, options: Partial<GraphQLOptions> = {}): Promise<Api> {
-  const feed = await createFeed(engine);
-  const sessions = createSessions(engine.db, engine.log);
+export async function createApi(services: TestServices, options: Partial<GraphQLOptions> = {}): Promise<Api> {
+  const feed = await createFeed(services);
+  const sessions = createSessions(services.db, services.log);
   const known = new Map<string, Session>();
   const yoga = createGraphQL({
-    engine: { ...engine, keyring: createKeyring(Buffer.alloc(32, 1)) },
+    services: { ...services, keyring: createKeyring(Buffer.alloc(32, 1)) },
     feed,
     sessions,
     authenticate: async ({ authorization }) => known.get(authorization ?? "") ?? null,
@@ -69,11 +69,11 @@ function nameOf(session: Session): string {
 
 /** Makes an identity; the session is its own, with every grant unless told otherwise. */
 export async function createPerson(
-  engine: TestEngine,
+  services: TestServices,
   login: string,
   grants: Partial<Pick<Session, "grants" | "roles">> = {},
 ): Promise<Session> {
-  await engine.db.execute(sql`insert into attune.identity (login) values (${login})`);
-  const found = await engine.db.query.identities.findFirst({ where: { login }, columns: { id: true } });
+  await services.db.execute(sql`insert into attune.identity (login) values (${login})`);
+  const found = await services.db.query.identities.findFirst({ where: { login }, columns: { id: true } });
   return { ...openSession(String(found?.id)), login, ...grants };
 }

@@ -3,11 +3,12 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import postgres from "postgres";
 import { inject } from "vitest";
-import { createKeyring, type KeyedEngine } from "../../src/access/keyring.ts";
 import { type Database, openDatabase } from "../../src/db/client.ts";
 import { eventQueue, startJobs } from "../../src/db/jobs.ts";
+import type { Services } from "../../src/db/services.ts";
 import { createWake } from "../../src/db/wake.ts";
 import { createLog } from "../../src/log.ts";
+import { createKeyring } from "../../src/secrecy/keyring.ts";
 import { copyDirectory, databaseUrl, type Holding } from "./template.ts";
 
 /** Where a test's own copy of the migrated database is. */
@@ -45,7 +46,7 @@ export async function cloneDatabase(holding: Holding = "nothing"): Promise<Locat
   return { url: databaseUrl(serverUrl, database), dataDir };
 }
 
-export interface TestEngine extends KeyedEngine, AsyncDisposable {
+export interface TestServices extends Services, AsyncDisposable {
   database: Database;
   location: Location;
   /** The statements run so far. */
@@ -53,7 +54,7 @@ export interface TestEngine extends KeyedEngine, AsyncDisposable {
 }
 
 /** An engine over a clone of its own (or over `at`): no roles running, nothing loaded. */
-export async function createEngine(at?: Location): Promise<TestEngine> {
+export async function createServices(at?: Location): Promise<TestServices> {
   const location = at ?? (await cloneDatabase());
   const statements: string[] = [];
   const database = await openDatabase({

@@ -33,7 +33,7 @@ export function createEvaluator(world: World): Evaluator {
   return {
     ruleSets,
     evaluate: async () => {
-      while ((await enforceEvents(world.engine, ruleSets, 100)) > 0);
+      while ((await enforceEvents(world.services, ruleSets, 100)) > 0);
     },
     enforced: (event) =>
       world.all(

@@ -10,12 +10,14 @@ import { ensureAdmin } from "../../src/access/token.ts";
 import { ensureDefaultPack, loadPack } from "../../src/catalog/load.ts";
 import { readPack } from "../../src/catalog/read.ts";
 import { type Database, openDatabase, rows } from "../../src/db/client.ts";
-import { type Engine, write } from "../../src/db/engine.ts";
 import { eventQueue, type Jobs, runtimeQueue, startJobs } from "../../src/db/jobs.ts";
 import { migrate } from "../../src/db/migrate.ts";
+import type { Services } from "../../src/db/services.ts";
+import { write } from "../../src/db/tx.ts";
 import { createWake } from "../../src/db/wake.ts";
 import { createLog } from "../../src/log.ts";
 import { syncTimer } from "../../src/rule/timer.ts";
+import { createKeyring } from "../../src/secrecy/keyring.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {
@@ -65,27 +67,35 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
 }
 
 /** Migrates the database, fills and closes it. */
-async function fill(database: Database, load: (engine: Engine) => Promise<void>): Promise<void> {
+async function fill(database: Database, load: (services: Services) => Promise<void>): Promise<void> {
   const log = createLog({ level: "warn", format: "json" });
   const started = Promise.withResolvers<Jobs>();
   await migrate(database, async () => started.resolve(await startJobs(database, log)));
   const jobs = await started.promise;
   await jobs.open(eventQueue);
   const wake = await createWake(database, log);
-  await load({ kind: database.kind, db: database.db, jobs, wake, log, artifactsDir: "" });
+  await load({
+    kind: database.kind,
+    db: database.db,
+    jobs,
+    wake,
+    log,
+    keyring: createKeyring(Buffer.alloc(32, 0x42)),
+    artifactsDir: "",
+  });
   await wake.close();
   await jobs.stop();
   await database.close();
 }
 
-async function loadCore(engine: Engine): Promise<void> {
-  await loadPack(engine, await readPack(corePack), syncTimer);
-  await write(engine, async (tx) => {
+async function loadCore(services: Services): Promise<void> {
+  await loadPack(services, await readPack(corePack), syncTimer);
+  await write(services, async (tx) => {
     await ensureDefaultPack(tx);
     await ensureAdmin(tx);
   });
-  const runtimes = await rows<{ ref: string }>(engine.db, sql`select ref from attune.runtime`);
-  for (const { ref } of runtimes) await engine.jobs.open(runtimeQueue(ref));
+  const runtimes = await rows<{ ref: string }>(services.db, sql`select ref from attune.runtime`);
+  for (const { ref } of runtimes) await services.jobs.open(runtimeQueue(ref));
 }
 
 /** Memory, where there is plenty: an embedded database has over a thousand files, and disks take up to a second to copy them. */

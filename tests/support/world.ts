@@ -3,8 +3,8 @@ import { openSession, type Session } from "../../src/access/session.ts";
 import { ensureAdmin } from "../../src/access/token.ts";
 import { createTrigger } from "../../src/catalog/trigger.ts";
 import { rows } from "../../src/db/client.ts";
-import { write } from "../../src/db/engine.ts";
 import { runtimeQueue } from "../../src/db/jobs.ts";
+import { write } from "../../src/db/tx.ts";
 import { createEvent } from "../../src/event/record.ts";
 import { executeAction } from "../../src/execution/request.ts";
 import { startExecutor } from "../../src/executor/run.ts";
@@ -13,7 +13,8 @@ import { createRule, type RuleFields } from "../../src/rule/rule.ts";
 import { startTimers } from "../../src/sensor/timer.ts";
 import { findRuntimes } from "../../src/worker/registry.ts";
 import { startWorker } from "../../src/worker/run.ts";
-import { cloneDatabase, createEngine, type TestEngine } from "./database.ts";
+import { commit } from "./commit.ts";
+import { cloneDatabase, createServices, type TestServices } from "./database.ts";
 import { until } from "./until.ts";
 
 const path = process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin";
@@ -21,8 +22,8 @@ const never = 24 * 3600 * 1000;
 
 let foundRuntimes: ReturnType<typeof findRuntimes> | null = null;
 /** The interpreters of this machine: asked for their versions once in a process. */
-function runtimesOfHost(engine: TestEngine): ReturnType<typeof findRuntimes> {
-  foundRuntimes ??= findRuntimes(engine, path);
+function runtimesOfHost(services: TestServices): ReturnType<typeof findRuntimes> {
+  foundRuntimes ??= findRuntimes(services, path);
   return foundRuntimes;
 }
 
@@ -45,7 +46,7 @@ export interface Part {
 }
 
 export interface World extends AsyncDisposable {
-  engine: TestEngine;
+  services: TestServices;
   session: Session;
   /** Makes a trigger of its own and answers its ref. */
   trigger(fields?: { outSchema?: JsonObject; paramSchema?: JsonObject; enabled?: boolean }): Promise<string>;
@@ -74,15 +75,15 @@ export interface World extends AsyncDisposable {
 
 /** An engine over a clone of its own with the core pack loaded; what is started through it stops at its end. */
 export async function createWorld(): Promise<World> {
-  const engine = await createEngine(await cloneDatabase("core"));
-  const admin = await write(engine, (tx) => ensureAdmin(tx));
-  const runtimes = await rows<{ ref: string }>(engine.db, sql`select ref from attune.runtime`);
-  for (const { ref } of runtimes) await engine.jobs.open(runtimeQueue(ref));
+  const services = await createServices(await cloneDatabase("core"));
+  const admin = await write(services, (tx) => ensureAdmin(tx));
+  const runtimes = await rows<{ ref: string }>(services.db, sql`select ref from attune.runtime`);
+  for (const { ref } of runtimes) await services.jobs.open(runtimeQueue(ref));
   const session = openSession(admin);
-  return { engine, session, ...makers(engine, session), ...looks(engine), ...roles(engine) };
+  return { services, session, ...makers(services, session), ...looks(services), ...roles(services) };
 }
 
-function makers(engine: TestEngine, session: Session): Pick<World, "trigger" | "rule" | "event" | "execute"> {
+function makers(services: TestServices, session: Session): Pick<World, "trigger" | "rule" | "event" | "execute"> {
   let count = 0;
   const next = (kind: string) => {
     count += 1;
@@ -91,25 +92,25 @@ function makers(engine: TestEngine, session: Session): Pick<World, "trigger" | "
   return {
     trigger: async (fields = {}) => {
       const ref = next("trigger");
-      await createTrigger(engine, session, { ref, ...fields });
+      await commit(services, createTrigger, session, { ref, ...fields });
       return ref;
     },
     rule: async (trigger, fields = {}) => {
       const ref = next("rule");
-      await createRule(engine, session, { ...fields, ref, trigger, action: fields.action ?? "core.noop" });
+      await commit(services, createRule, session, { ...fields, ref, trigger, action: fields.action ?? "core.noop" });
       return ref;
     },
     event: async (trigger, payload = {}) =>
-      String((await createEvent(engine, session, { trigger, payload, traceTag: null })).id),
+      String((await commit(services, createEvent, session, { trigger, payload, traceTag: null })).id),
     execute: async (action, parameters = {}, timeoutSeconds) => {
       const input = { action, parameters, timeoutSeconds: timeoutSeconds ?? null, priority: null };
-      return String((await executeAction(engine, session, input)).id);
+      return String((await commit(services, executeAction, session, input)).id);
     },
   };
 }
 
 function roles(
-  engine: TestEngine,
+  services: TestServices,
 ): Pick<World, "startExecutor" | "startWorker" | "startTimers" | typeof Symbol.asyncDispose> {
   const parts = new Set<Part>();
   const keep = (part: Part): Part => {
@@ -121,26 +122,26 @@ function roles(
     };
   };
   return {
-    startExecutor: (sweepMs = never) => keep(startExecutor(engine, sweepMs)),
+    startExecutor: (sweepMs = never) => keep(startExecutor(services, sweepMs)),
     startWorker: async (slots = 10) =>
       keep(
-        await startWorker(engine, {
-          runtimes: await runtimesOfHost(engine),
+        await startWorker(services, {
+          runtimes: await runtimesOfHost(services),
           slots,
           stopMs: 5000,
           surroundings: { base: { PATH: path }, apiUrl: "", releases: new Map() },
         }),
       ),
-    startTimers: () => keep(startTimers(engine)),
+    startTimers: () => keep(startTimers(services)),
     [Symbol.asyncDispose]: async () => {
       for (const part of parts) await part.stop();
-      await engine[Symbol.asyncDispose]();
+      await services[Symbol.asyncDispose]();
     },
   };
 }
 
-function looks(engine: TestEngine): Pick<World, "all" | "one" | "execution" | "ended" | "timeline" | "log"> {
-  const all = <T extends object>(query: SQL) => rows<T>(engine.db, query);
+function looks(services: TestServices): Pick<World, "all" | "one" | "execution" | "ended" | "timeline" | "log"> {
+  const all = <T extends object>(query: SQL) => rows<T>(services.db, query);
   const one = async <T extends object>(query: SQL) => {
     const [row, ...more] = await all<T>(query);
     if (!row || more.length > 0) throw new Error(`expected one row, found ${row ? more.length + 1 : 0}`);

@@ -5,7 +5,7 @@ import { rows } from "../../src/db/client.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { moves } from "../../src/execution/states.ts";
 import { overEvents, overSocket } from "../support/client.ts";
-import { cloneDatabase, createEngine } from "../support/database.ts";
+import { cloneDatabase, createServices } from "../support/database.ts";
 import { type RunningServer, request, startInProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
@@ -52,9 +52,9 @@ const pick = <T>(list: readonly T[]): T => list[random(list.length)] as T;
 /** Written before the server starts: executions that walked at random to their ends, a worker, and the narrowed identity. */
 async function prepare(): Promise<{ location: Awaited<ReturnType<typeof cloneDatabase>>; token: string }> {
   const location = await cloneDatabase("core");
-  await using engine = await createEngine(location);
-  const { db } = engine;
-  await migrate(engine.database, async () => {}); // the first start over a copy empties the log
+  await using services = await createServices(location);
+  const { db } = services;
+  await migrate(services.database, async () => {}); // the first start over a copy empties the log
   const made = await rows<{ id: string }>(
     db,
     sql`insert into attune.execution (action_ref, trace_tag, on_worker_loss, status)

@@ -1,6 +1,6 @@
 import { createHmac } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createEngine } from "../support/database.ts";
+import { createServices } from "../support/database.ts";
 import { type RunningServer, request, startInProcess } from "../support/server.ts";
 
 const secret = "a secret of the hook";
@@ -128,8 +128,8 @@ test("every refusal is stored with why, and without the sender's credentials", a
   const long = { body: "x".repeat(1001), headers: { authorization: "Bearer of-the-sender" } };
   expect(await post("open", long)).toEqual({ status: 413, error: expect.stringContaining("1000 bytes") });
   await server[Symbol.asyncDispose](); // the embedded database is one process's
-  await using engine = await createEngine(server.location);
-  const deliveries = await engine.db.query.webhookDeliveries.findMany({
+  await using services = await createServices(server.location);
+  const deliveries = await services.db.query.webhookDeliveries.findMany({
     with: { trigger: true },
     orderBy: { id: "asc" },
   });

@@ -1,85 +1,67 @@
 import { createApiToken, revokeApiToken } from "../../access/api-token.ts";
 import { builder } from "../kit/builder.ts";
 import { readId } from "../kit/ids.ts";
-import { refusable } from "../kit/refusals.ts";
+import { addMutation, addRowField, addRowMutation, idempotencyKey } from "../kit/mutation.ts";
 import { ApiToken } from "./api-token.ts";
 
 const CreateApiTokenInput = builder.inputType("CreateApiTokenInput", {
-  description: "An API token to make.",
+  description: "The API token to create.",
   fields: (t) => ({
     label: t.string({ required: true, description: "What it is for." }),
     login: t.string({
-      description: "Whose; your own when left out. Another's takes `identity:update` and all that the token may do.",
+      description:
+        "The login of its identity; yours by default. For another identity you need `identity:update` on it and everything that the token can do.",
     }),
     expiresAt: t.field({
       type: "DateTime",
-      description: "Until when it is good; without it, until it is revoked. Not after the token that you ask with.",
+      description: "When it expires; without it, when it is revoked. Not later than the token of this request.",
     }),
     permissionSetRefs: t.stringList({
       description:
-        "The refs of the permission sets that it is narrowed to, at most 100; without them it does all that its identity may do at the time.",
+        "The refs of the permission sets that it is limited to, at most 100. Without them it can do everything that its identity can do at the time.",
     }),
-    idempotencyKey: t.string({
-      description: "Makes a repeated request find what the first has made, without its value.",
-    }),
+    idempotencyKey: idempotencyKey(t),
   }),
 });
 
-const CreateApiTokenPayload = builder
-  .objectRef<{ id: bigint; value: string | null }>("CreateApiTokenPayload")
-  .implement({
-    description: "It was done.",
-    fields: (t) => ({
-      value: t.exposeString("value", {
-        nullable: true,
-        description:
-          "What to send as `Authorization: Bearer …`. It is shown this once, and null when it was made before.",
-      }),
-      apiToken: t.drizzleField({
-        type: ApiToken,
-        nullable: true,
-        description: "The new token.",
-        resolve: (query, { id }, _args, ctx) => ctx.written.query.tokens.findFirst(query({ where: { id } })),
-      }),
+const CreateApiTokenPayload = builder.objectRef<{ id: bigint; value?: string }>("CreateApiTokenPayload").implement({
+  description: "The token was created.",
+  fields: (t) => ({
+    value: t.string({
+      nullable: true,
+      description:
+        "The token, to be sent as `Authorization: Bearer …`. It is shown only once, and is null when a repeated request finds the token created.",
+      resolve: ({ value }) => value ?? null,
     }),
-  });
-
-builder.mutationField("createApiToken", (t) =>
-  t.withAuth({ signedIn: true }).field({
-    type: CreateApiTokenPayload,
-    nullable: true,
-    description:
-      "Makes an API token. It never does more than its identity may do at the time, and nobody gives it what they do not hold.",
-    args: { input: t.arg({ type: CreateApiTokenInput, required: true, description: "The token." }) },
-    errors: { ...refusable("apiToken", "The new token."), directResult: true },
-    resolve: async (_root, { input }, ctx) => {
-      const { id, value = null } = await createApiToken(ctx.engine, ctx.session, {
-        login: input.login ?? null,
-        label: input.label,
-        expiresAt: input.expiresAt ?? null,
-        permissionSetRefs: input.permissionSetRefs ?? null,
-      });
-      return { id, value };
-    },
   }),
-);
+});
+addRowField(CreateApiTokenPayload, "apiToken", { table: "tokens", ref: ApiToken, description: "The new token." });
 
-const RevokeApiTokenInput = builder.inputType("RevokeApiTokenInput", {
-  description: "The API token to revoke.",
-  fields: (t) => ({ id: t.id({ required: true, description: "The token's id." }) }),
+addMutation({
+  name: "createApiToken",
+  may: null, // a token of one's own needs no grant
+  description:
+    "Creates an API token. It can never do more than its identity at the time, nor more than you can give it yourself.",
+  input: CreateApiTokenInput,
+  inputDescription: "The token to create.",
+  type: CreateApiTokenPayload,
+  payload: null,
+  run: (tx, session, { login = null, label, expiresAt = null, permissionSetRefs = null }) =>
+    createApiToken(tx, session, { login, label, expiresAt, permissionSetRefs }),
 });
 
-builder.mutationField("revokeApiToken", (t) =>
-  t.withAuth({ signedIn: true }).drizzleField({
-    type: ApiToken,
-    nullable: true,
-    description:
-      "Ends an API token for good, and what it has open within a second. Another's takes `identity:update` on whose it is.",
-    args: { input: t.arg({ type: RevokeApiTokenInput, required: true, description: "The token." }) },
-    errors: refusable("apiToken", "The token as it is now."),
-    resolve: async (query, _root, { input }, ctx) => {
-      const { id } = await revokeApiToken(ctx.engine, ctx.session, { id: readId("ApiToken", input.id, "id") });
-      return await ctx.written.query.tokens.findFirst(query({ where: { id } }));
-    },
+addRowMutation({
+  name: "revokeApiToken",
+  may: null, // a token of one's own needs no grant
+  description:
+    "Revokes an API token. Its open connections end within a second. For the token of another identity you need `identity:update` on it.",
+  input: builder.inputType("RevokeApiTokenInput", {
+    description: "The API token to revoke.",
+    fields: (t) => ({ id: t.id({ required: true, description: "The token's id." }) }),
   }),
-);
+  inputDescription: "The token to revoke.",
+  table: "tokens",
+  ref: ApiToken,
+  payload: ["apiToken", "The token as it is now."],
+  run: (tx, session, { id }) => revokeApiToken(tx, session, { id: readId("ApiToken", id, "id") }),
+});

@@ -7,131 +7,86 @@ import {
   unassignRole,
 } from "../../access/assignment.ts";
 import { builder } from "../kit/builder.ts";
-import { refusable } from "../kit/refusals.ts";
+import { addRowMutation, type Fields } from "../kit/mutation.ts";
 import { Identity } from "./identity.ts";
 import { PermissionSet } from "./permission-set.ts";
 
-type Fields = PothosSchemaTypes.InputFieldBuilder<typeof builder.$inferSchemaTypes, "InputObject">;
-
-const parts = {
-  login: (t: Fields) => t.string({ required: true, description: "The identity's login." }),
-  permissionSet: (t: Fields) => t.string({ required: true, description: "The permission set's ref." }),
-  role: (t: Fields) => t.string({ required: true, description: "The role: a lower-case name." }),
-};
+const login = (t: Fields) => t.string({ required: true, description: "The identity's login." });
+const permissionSet = (t: Fields) => t.string({ required: true, description: "The permission set's ref." });
+const role = (t: Fields) => t.string({ required: true, description: "The role: a lower-case name." });
 
 const setInput = (name: string, description: string) =>
-  builder.inputType(name, {
-    description,
-    fields: (t) => ({ login: parts.login(t), permissionSet: parts.permissionSet(t) }),
-  });
+  builder.inputType(name, { description, fields: (t) => ({ login: login(t), permissionSet: permissionSet(t) }) });
 const roleInput = (name: string, description: string) =>
-  builder.inputType(name, { description, fields: (t) => ({ login: parts.login(t), role: parts.role(t) }) });
+  builder.inputType(name, { description, fields: (t) => ({ login: login(t), role: role(t) }) });
 const roleSetInput = (name: string, description: string) =>
-  builder.inputType(name, {
-    description,
-    fields: (t) => ({ role: parts.role(t), permissionSet: parts.permissionSet(t) }),
-  });
+  builder.inputType(name, { description, fields: (t) => ({ role: role(t), permissionSet: permissionSet(t) }) });
 
-const AssignPermissionSetInput = setInput("AssignPermissionSetInput", "Who is to have which permission set.");
-const UnassignPermissionSetInput = setInput("UnassignPermissionSetInput", "From whom to take which permission set.");
-const AssignRoleInput = roleInput("AssignRoleInput", "Who is to have which role.");
-const UnassignRoleInput = roleInput("UnassignRoleInput", "From whom to take which role.");
-const AddPermissionSetToRoleInput = roleSetInput(
-  "AddPermissionSetToRoleInput",
-  "Which role is to bring which permission set.",
-);
-const RemovePermissionSetFromRoleInput = roleSetInput(
-  "RemovePermissionSetFromRoleInput",
-  "Which role is to bring which permission set no more.",
-);
+const ofIdentity = { table: "identities", ref: Identity, payload: ["identity", "The identity as it is now."] } as const;
+const ofSet = {
+  table: "permissionSets",
+  ref: PermissionSet,
+  payload: ["permissionSet", "The permission set as it is now."],
+} as const;
 
-const assigning = { may: "permission_set:assign" } as const;
+addRowMutation({
+  ...ofIdentity,
+  name: "assignPermissionSet",
+  may: "permission_set:assign",
+  description:
+    "Assigns a permission set to an identity. You need `permission_set:assign` and `identity:update`, and must hold every grant of the set.",
+  input: setInput("AssignPermissionSetInput", "The permission set to assign, and the identity that gets it."),
+  inputDescription: "The assignment.",
+  run: assignPermissionSet,
+});
 
-builder.mutationField("assignPermissionSet", (t) =>
-  t.withAuth(assigning).drizzleField({
-    type: Identity,
-    nullable: true,
-    description:
-      "Gives an identity a permission set. Takes `permission_set:assign` and `identity:update`, and every grant of the set: nobody grants what they do not hold.",
-    args: { input: t.arg({ type: AssignPermissionSetInput, required: true, description: "The assignment." }) },
-    errors: refusable("identity", "The identity as it is now."),
-    resolve: async (query, _root, { input }, ctx) => {
-      const { id } = await assignPermissionSet(ctx.engine, ctx.session, input);
-      return await ctx.written.query.identities.findFirst(query({ where: { id } }));
-    },
-  }),
-);
+addRowMutation({
+  ...ofIdentity,
+  name: "unassignPermissionSet",
+  may: "permission_set:assign",
+  description: "Takes a permission set from an identity. It takes effect within a second.",
+  input: setInput("UnassignPermissionSetInput", "The permission set to take, and the identity that has it."),
+  inputDescription: "The assignment to remove.",
+  run: unassignPermissionSet,
+});
 
-builder.mutationField("unassignPermissionSet", (t) =>
-  t.withAuth(assigning).drizzleField({
-    type: Identity,
-    nullable: true,
-    description: "Takes a permission set from an identity, which feels it within a second.",
-    args: { input: t.arg({ type: UnassignPermissionSetInput, required: true, description: "The assignment." }) },
-    errors: refusable("identity", "The identity as it is now."),
-    resolve: async (query, _root, { input }, ctx) => {
-      const { id } = await unassignPermissionSet(ctx.engine, ctx.session, input);
-      return await ctx.written.query.identities.findFirst(query({ where: { id } }));
-    },
-  }),
-);
+addRowMutation({
+  ...ofIdentity,
+  name: "assignRole",
+  may: "identity:update",
+  description:
+    "Assigns a role to an identity. You must hold every grant of the role's permission sets, and have the role yourself or `inquiry:respond`: members of a role can respond to its inquiries.",
+  input: roleInput("AssignRoleInput", "The role to assign, and the identity that gets it."),
+  inputDescription: "The assignment.",
+  run: assignRole,
+});
 
-builder.mutationField("assignRole", (t) =>
-  t.withAuth({ may: "identity:update" }).drizzleField({
-    type: Identity,
-    nullable: true,
-    description:
-      "Gives an identity a role. Takes every grant that the role brings, and the role itself or `inquiry:respond`: whoever has a role answers its inquiries.",
-    args: { input: t.arg({ type: AssignRoleInput, required: true, description: "The assignment." }) },
-    errors: refusable("identity", "The identity as it is now."),
-    resolve: async (query, _root, { input }, ctx) => {
-      const { id } = await assignRole(ctx.engine, ctx.session, input);
-      return await ctx.written.query.identities.findFirst(query({ where: { id } }));
-    },
-  }),
-);
+addRowMutation({
+  ...ofIdentity,
+  name: "unassignRole",
+  may: "identity:update",
+  description: "Takes a role from an identity. It takes effect within a second.",
+  input: roleInput("UnassignRoleInput", "The role to take, and the identity that has it."),
+  inputDescription: "The assignment to remove.",
+  run: unassignRole,
+});
 
-builder.mutationField("unassignRole", (t) =>
-  t.withAuth({ may: "identity:update" }).drizzleField({
-    type: Identity,
-    nullable: true,
-    description: "Takes a role from an identity, which feels it within a second.",
-    args: { input: t.arg({ type: UnassignRoleInput, required: true, description: "The assignment." }) },
-    errors: refusable("identity", "The identity as it is now."),
-    resolve: async (query, _root, { input }, ctx) => {
-      const { id } = await unassignRole(ctx.engine, ctx.session, input);
-      return await ctx.written.query.identities.findFirst(query({ where: { id } }));
-    },
-  }),
-);
+addRowMutation({
+  ...ofSet,
+  name: "addPermissionSetToRole",
+  may: "permission_set:assign",
+  description: "Adds a permission set to a role. You must hold every grant of the set.",
+  input: roleSetInput("AddPermissionSetToRoleInput", "The permission set to add, and the role that gets it."),
+  inputDescription: "The role and the permission set.",
+  run: addPermissionSetToRole,
+});
 
-builder.mutationField("addPermissionSetToRole", (t) =>
-  t.withAuth({ may: "permission_set:assign" }).drizzleField({
-    type: PermissionSet,
-    nullable: true,
-    description:
-      "Lets a role bring a permission set. Takes every grant of the set: nobody grants what they do not hold.",
-    args: { input: t.arg({ type: AddPermissionSetToRoleInput, required: true, description: "The role and the set." }) },
-    errors: refusable("permissionSet", "The permission set as it is now."),
-    resolve: async (query, _root, { input }, ctx) => {
-      const { id } = await addPermissionSetToRole(ctx.engine, ctx.session, input);
-      return await ctx.written.query.permissionSets.findFirst(query({ where: { id } }));
-    },
-  }),
-);
-
-builder.mutationField("removePermissionSetFromRole", (t) =>
-  t.withAuth({ may: "permission_set:assign" }).drizzleField({
-    type: PermissionSet,
-    nullable: true,
-    description: "Lets a role bring a permission set no more; whoever has the role feels it within a second.",
-    args: {
-      input: t.arg({ type: RemovePermissionSetFromRoleInput, required: true, description: "The role and the set." }),
-    },
-    errors: refusable("permissionSet", "The permission set as it is now."),
-    resolve: async (query, _root, { input }, ctx) => {
-      const { id } = await removePermissionSetFromRole(ctx.engine, ctx.session, input);
-      return await ctx.written.query.permissionSets.findFirst(query({ where: { id } }));
-    },
-  }),
-);
+addRowMutation({
+  ...ofSet,
+  name: "removePermissionSetFromRole",
+  may: "permission_set:assign",
+  description: "Removes a permission set from a role. It takes effect for all its members within a second.",
+  input: roleSetInput("RemovePermissionSetFromRoleInput", "The permission set to remove, and the role that has it."),
+  inputDescription: "The role and the permission set.",
+  run: removePermissionSetFromRole,
+});

@@ -1,6 +1,9 @@
 import { signIn, signOut } from "../../access/sign-in.ts";
 import { ForbiddenError, RateLimitedError, UnauthenticatedError } from "../../errors.ts";
 import { builder } from "../kit/builder.ts";
+import type { Context } from "../kit/context.ts";
+import { addMutation } from "../kit/mutation.ts";
+import { perform } from "../kit/perform.ts";
 import { refusable } from "../kit/refusals.ts";
 import { Identity } from "./identity.ts";
 
@@ -29,7 +32,7 @@ const SignInPayload = builder.objectRef<{ expiresAt: Date; identityId: bigint | 
   }),
 });
 
-// The one mutation that takes no session: it begins one.
+// The only mutation without a session: it begins one. It has an audit entry of its own, as nobody is signed in yet.
 builder.mutationField("signIn", (t) =>
   t.field({
     type: SignInPayload,
@@ -40,40 +43,40 @@ builder.mutationField("signIn", (t) =>
     args: { input: t.arg({ type: SignInInput, required: true, description: "Login and password." }) },
     errors: { ...refusable("signIn", "The session.", [UnauthenticatedError, RateLimitedError]), directResult: true },
     resolve: async (_root, { input }, ctx) => {
-      const { attempts, ip, requestId, cookies } = ctx;
-      if (!cookies) {
-        throw new ForbiddenError(
-          "Sign in over HTTP, with JSON, from a page of this server: only there a cookie is set.",
-        );
-      }
-      const { value, expiresAt, session } = await signIn(ctx.engine, input, { attempts, ip, requestId });
-      cookies.keep(value);
-      ctx.session = session; // what is selected of the answer is read as who has just signed in
-      return { expiresAt, identityId: session.identityId };
+      if (!ctx.session) return await begin(ctx, input);
+      // Whoever is signed in already leaves an entry in the audit trail as for any other mutation.
+      const call = { operation: "signIn", input: { ...input }, secretFields: ["password"] };
+      return await perform(ctx, ctx.session, call, () => begin(ctx, input));
     },
   }),
 );
 
-const SignOutInput = builder.inputType("SignOutInput", {
-  description: "What to sign out of.",
-  fields: (t) => ({
-    everywhere: t.boolean({
-      description:
-        "Whether all sessions that you began by signing in end, in every browser; false unless said otherwise.",
+async function begin(ctx: Context, input: { login: string; password: string }) {
+  const { attempts, ip, requestId, cookies, services } = ctx;
+  if (!cookies) {
+    throw new ForbiddenError("Sign in over HTTP, with JSON, from a page of this server: only there a cookie is set.");
+  }
+  const { value, expiresAt, session } = await signIn(services, input, { attempts, ip, requestId });
+  cookies.keep(value);
+  ctx.session = session; // the rest of the selection is read as the identity that has just signed in
+  return { expiresAt, identityId: session.identityId };
+}
+
+addMutation({
+  name: "signOut",
+  may: null,
+  description: "Ends the session and clears its cookie. Its open connections end within a second.",
+  input: builder.inputType("SignOutInput", {
+    description: "The sessions to end.",
+    fields: (t) => ({
+      everywhere: t.boolean({
+        description: "Whether all sessions that you began by signing in end, in every browser; false by default.",
+      }),
     }),
   }),
+  inputDescription: "The sessions to end.",
+  type: "Int",
+  payload: ["ended", "How many sessions have ended."],
+  run: async (tx, session, { everywhere }) => (await signOut(tx, session, { everywhere: everywhere ?? false })).ended,
+  committed: (ctx) => ctx.cookies?.clear(),
 });
-
-builder.mutationField("signOut", (t) =>
-  t.withAuth({ signedIn: true }).int({
-    nullable: true,
-    description: "Ends the session and takes its cookie away; what it has open ends within a second.",
-    args: { input: t.arg({ type: SignOutInput, required: true, description: "This session, or all." }) },
-    errors: refusable("ended", "How many sessions have ended."),
-    resolve: async (_root, { input }, ctx) => {
-      const { ended } = await signOut(ctx.engine, ctx.session, { everywhere: input.everywhere ?? false });
-      ctx.cookies?.clear();
-      return ended;
-    },
-  }),
-);

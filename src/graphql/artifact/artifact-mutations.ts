@@ -4,8 +4,15 @@ import { invalid } from "../../errors.ts";
 import { builder } from "../kit/builder.ts";
 import { ArtifactRetention, ArtifactType, ArtifactVisibility, OwnerType } from "../kit/enums.ts";
 import { readId } from "../kit/ids.ts";
-import { addRowMutation, expectedUpdated, type Fields, idempotencyKey } from "../kit/mutation-field.ts";
-import { refusable } from "../kit/refusals.ts";
+import {
+  addDeletionById,
+  addMutation,
+  addRowField,
+  addRowMutation,
+  expectedUpdated,
+  type Fields,
+  idempotencyKey,
+} from "../kit/mutation.ts";
 import { Artifact } from "./artifact.ts";
 
 const changeable = (t: Fields) => ({
@@ -52,11 +59,6 @@ const UpdateArtifactInput = builder.inputType("UpdateArtifactInput", {
   }),
 });
 
-const DeleteArtifactInput = builder.inputType("DeleteArtifactInput", {
-  description: "The artifact to delete.",
-  fields: (t) => ({ id: artifactId(t) }),
-});
-
 const CreateArtifactUploadInput = builder.inputType("CreateArtifactUploadInput", {
   description: "A content that is to become the next version of an artifact.",
   fields: (t) => ({
@@ -88,9 +90,9 @@ addRowMutation({
   may: "artifact:create",
   description: "Makes an artifact. Its versions are uploaded with `createArtifactUpload`.",
   input: CreateArtifactInput,
-  about: "The artifact.",
+  inputDescription: "The artifact.",
   payload: ["artifact", "The new artifact."],
-  run: (ctx, input) => createArtifact(ctx.engine, ctx.session, input),
+  run: createArtifact,
 });
 
 addRowMutation({
@@ -99,10 +101,10 @@ addRowMutation({
   may: "artifact:update",
   description: "Changes what an artifact is called, who may read it, and how long it is kept.",
   input: UpdateArtifactInput,
-  about: "The artifact and what to change of it.",
+  inputDescription: "The artifact and what to change of it.",
   payload: ["artifact", "The artifact as it is now."],
-  run: (ctx, { id, expectedUpdated: expected, ...patch }) =>
-    updateArtifact(ctx.engine, ctx.session, { id: readId("Artifact", id, "id"), expectedUpdated: expected, patch }),
+  run: (tx, session, { id, expectedUpdated: expected, ...patch }) =>
+    updateArtifact(tx, session, { id: readId("Artifact", id, "id"), expectedUpdated: expected, patch }),
 });
 
 addRowMutation({
@@ -111,63 +113,55 @@ addRowMutation({
   may: "artifact:update",
   description: "Adds an entry to an artifact of type PROGRESS; the newest 100 are kept.",
   input: AppendArtifactProgressInput,
-  about: "The artifact and the entry.",
+  inputDescription: "The artifact and the entry.",
   payload: ["artifact", "The artifact as it is now."],
-  run: (ctx, { id, percent = null, message = null }) =>
-    appendProgress(ctx.engine, ctx.session, { id: readId("Artifact", id, "id"), percent, message }),
+  run: (tx, session, { id, percent = null, message = null }) =>
+    appendProgress(tx, session, { id: readId("Artifact", id, "id"), percent, message }),
 });
 
-const DeletedArtifact = builder.objectRef<{ id: bigint; ref: string }>("DeletedArtifact").implement({
-  description: "An artifact that is no more.",
-  fields: (t) => ({
-    id: t.globalID({ description: "The id that it had.", resolve: ({ id }) => ({ id, type: Artifact }) }),
-    ref: t.exposeString("ref", { description: "The ref that it had." }),
-  }),
-});
-
-builder.mutationField("deleteArtifact", (t) =>
-  t.withAuth({ may: "artifact:delete" }).field({
-    type: DeletedArtifact,
-    nullable: true,
-    description: "Deletes an artifact with all its versions.",
-    args: { input: t.arg({ type: DeleteArtifactInput, required: true, description: "The artifact." }) },
-    errors: refusable("artifact", "The artifact that was deleted."),
-    resolve: (_root, { input }, ctx) =>
-      deleteArtifact(ctx.engine, ctx.session, { id: readId("Artifact", input.id, "id") }),
-  }),
+addDeletionById(
+  {
+    kind: "Artifact",
+    noun: "artifact",
+    may: "artifact:delete",
+    description: "Deletes an artifact and all its versions.",
+  },
+  "ref",
+  deleteArtifact,
 );
 
 const ArtifactUpload = builder.objectRef<UploadPlace>("ArtifactUpload").implement({
-  description: "Where a content can be sent, once.",
+  description: "Where to send a content, once.",
   fields: (t) => ({
     url: t.exposeString("path", {
       description:
-        "A path on this server: PUT exactly the announced bytes there, with the announced Content-Type and without any other credential.",
+        "A path on this server. PUT exactly the announced bytes there, with the announced Content-Type and no other credential.",
     }),
-    expiresAt: t.expose("expiresAt", { type: "DateTime", description: "Until when; it ends with your session, too." }),
-    artifact: t.drizzleField({
-      type: Artifact,
-      nullable: true,
-      description: "The artifact that gets the version.",
-      resolve: (query, { artifactId: id }, _args, ctx) =>
-        ctx.written.query.artifacts.findFirst(query({ where: { id } })),
+    expiresAt: t.expose("expiresAt", {
+      type: "DateTime",
+      description: "When it expires; not later than your session.",
     }),
   }),
 });
+addRowField(ArtifactUpload, "artifact", {
+  table: "artifacts",
+  ref: Artifact,
+  description: "The artifact that gets the version.",
+});
 
-// It takes artifact:create or artifact:update, as there is no artifact or there is: the verb decides.
-builder.mutationField("createArtifactUpload", (t) =>
-  t.withAuth({ signedIn: true, $any: { may: "artifact:update", $all: { may: "artifact:create" } } }).field({
-    type: ArtifactUpload,
-    nullable: true,
-    description:
-      "Prepares an upload: makes the artifact unless there is one of that ref, and answers where to send the bytes, within 15 minutes.",
-    args: { input: t.arg({ type: CreateArtifactUploadInput, required: true, description: "The content." }) },
-    errors: refusable("upload", "Where to send the bytes."),
-    resolve: async (_root, { input }, ctx) => {
-      const size = Number(input.size);
-      if (!Number.isSafeInteger(size)) throw invalid("size", "must be a number of bytes");
-      return await createUpload(ctx.engine, ctx.session, { ...input, size });
-    },
-  }),
-);
+addMutation({
+  name: "createArtifactUpload",
+  // The verb asks for the one that applies: the artifact may exist or not.
+  may: ["artifact:update", "artifact:create"],
+  description:
+    "Prepares an upload: creates the artifact unless there is one with that ref, and returns where to send the content within 15 minutes.",
+  input: CreateArtifactUploadInput,
+  inputDescription: "The content.",
+  type: ArtifactUpload,
+  payload: ["upload", "Where to send the content."],
+  run: (tx, session, input) => {
+    const size = Number(input.size);
+    if (!Number.isSafeInteger(size)) throw invalid("size", "must be a number of bytes");
+    return createUpload(tx, session, { ...input, size });
+  },
+});

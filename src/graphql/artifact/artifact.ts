@@ -30,10 +30,10 @@ const ArtifactVersion = builder.drizzleNode("artifactVersions", {
       nullable: true,
       description:
         "Where its bytes are, as a path on this server: GET it within 15 minutes, without any other credential. It ends with your session.",
-      resolve: ({ id }, _args, { engine, session }) =>
+      resolve: ({ id }, _args, { services, session }) =>
         session === null
           ? null
-          : signedPath(engine.keyring, { id, token: session.tokenId, expires: expiryOf(Date.now()), upload: null }),
+          : signedPath(services.keyring, { id, token: session.tokenId, expires: expiryOf(Date.now()), upload: null }),
     }),
   }),
 });

@@ -1,9 +1,7 @@
 import { disableWebhook, enableWebhook, rotateWebhookKey } from "../../catalog/trigger.ts";
 import { builder } from "../kit/builder.ts";
-import type { Context } from "../kit/context.ts";
 import { HmacAlgorithm } from "../kit/enums.ts";
-import { addRowMutation } from "../kit/mutation-field.ts";
-import { refusable } from "../kit/refusals.ts";
+import { addMutation, addRowField, addRowMutation } from "../kit/mutation.ts";
 import { Trigger, webhookPath } from "./trigger.ts";
 
 const WebhookHmacInput = builder.inputType("WebhookHmacInput", {
@@ -45,65 +43,52 @@ const triggerInput = (name: string, description: string) =>
 const DisableWebhookInput = triggerInput("DisableWebhookInput", "The trigger whose webhook to switch off.");
 const RotateWebhookKeyInput = triggerInput("RotateWebhookKeyInput", "The trigger whose webhook gets another path.");
 
-interface WithWebhook {
-  id: bigint;
-  path: string;
-}
-
 /** A payload with the webhook's path, which whoever may change the trigger may see. */
-const webhookPayload = (name: string) =>
-  builder.objectRef<WithWebhook>(name).implement({
-    description: "It was done.",
+function webhookPayload(name: string) {
+  const payload = builder.objectRef<{ id: bigint; webhookKey: string }>(name).implement({
+    description: "The webhook was changed.",
     fields: (t) => ({
-      path: t.exposeString("path", {
-        description: "Where to send requests, on this server. Whoever knows it may try to.",
-      }),
-      trigger: t.drizzleField({
-        type: Trigger,
-        nullable: true,
-        description: "The trigger.",
-        resolve: (query, { id }, _args, ctx) => ctx.written.query.triggers.findFirst(query({ where: { id } })),
+      path: t.string({
+        description: "Where to send requests, on this server. Whoever knows the path can send them.",
+        resolve: ({ webhookKey }) => webhookPath(webhookKey),
       }),
     }),
   });
-const EnableWebhookPayload = webhookPayload("EnableWebhookPayload");
-const RotateWebhookKeyPayload = webhookPayload("RotateWebhookKeyPayload");
-
-async function withPath(ctx: Context, { id }: { id: bigint }): Promise<WithWebhook> {
-  const trigger = await ctx.written.query.triggers.findFirst({ where: { id }, columns: { webhookKey: true } });
-  return { id, path: webhookPath(trigger?.webhookKey ?? "") };
+  addRowField(payload, "trigger", { table: "triggers", ref: Trigger, description: "The trigger." });
+  return payload;
 }
 
-builder.mutationField("enableWebhook", (t) =>
-  t.withAuth({ may: "trigger:update" }).field({
-    type: EnableWebhookPayload,
-    nullable: true,
-    description: "Gives a trigger a webhook, or changes the one it has, whose path stays.",
-    args: { input: t.arg({ type: EnableWebhookInput, required: true, description: "The webhook." }) },
-    errors: { ...refusable("webhook", "The webhook."), directResult: true },
-    resolve: async (_root, { input }, ctx) => withPath(ctx, await enableWebhook(ctx.engine, ctx.session, input)),
-  }),
-);
+addMutation({
+  name: "enableWebhook",
+  may: "trigger:update",
+  description: "Enables a trigger's webhook, or changes it. Its path stays the same.",
+  input: EnableWebhookInput,
+  inputDescription: "The webhook.",
+  secretFields: ["hmac"],
+  type: webhookPayload("EnableWebhookPayload"),
+  payload: null,
+  run: enableWebhook,
+});
 
-builder.mutationField("rotateWebhookKey", (t) =>
-  t.withAuth({ may: "trigger:update" }).field({
-    type: RotateWebhookKeyPayload,
-    nullable: true,
-    description: "Gives a trigger's webhook another path; the one that it had leads nowhere from now on.",
-    args: { input: t.arg({ type: RotateWebhookKeyInput, required: true, description: "The trigger." }) },
-    errors: { ...refusable("webhook", "The webhook."), directResult: true },
-    resolve: async (_root, { input }, ctx) => withPath(ctx, await rotateWebhookKey(ctx.engine, ctx.session, input)),
-  }),
-);
+addMutation({
+  name: "rotateWebhookKey",
+  may: "trigger:update",
+  description: "Gives a trigger's webhook a new path. Requests to the old path are refused from now on.",
+  input: RotateWebhookKeyInput,
+  inputDescription: "The trigger.",
+  type: webhookPayload("RotateWebhookKeyPayload"),
+  payload: null,
+  run: rotateWebhookKey,
+});
 
 addRowMutation({
   table: "triggers",
   ref: Trigger,
   name: "disableWebhook",
   may: "trigger:update",
-  description: "Switches a trigger's webhook off: requests to it are refused. Enabled again, it has the same path.",
+  description: "Disables a trigger's webhook: requests to it are refused. Enabled again, it has the same path.",
   input: DisableWebhookInput,
-  about: "The trigger.",
+  inputDescription: "The trigger.",
   payload: ["trigger", "The trigger as it is now."],
-  run: (ctx, input) => disableWebhook(ctx.engine, ctx.session, input),
+  run: disableWebhook,
 });

@@ -1,7 +1,7 @@
 import { deleteWorker, setCordoned } from "../../catalog/worker.ts";
 import { builder } from "../kit/builder.ts";
 import { readId } from "../kit/ids.ts";
-import { addDeletionById, addRowMutation } from "../kit/mutation-field.ts";
+import { addDeletionById, addRowMutation } from "../kit/mutation.ts";
 import { Worker } from "./worker.ts";
 
 const workerInput = (name: string, description: string) =>
@@ -14,7 +14,7 @@ const about = {
   table: "workers",
   ref: Worker,
   may: "worker:cordon",
-  about: "The worker.",
+  inputDescription: "The worker.",
   payload: ["worker", "The worker as it is now."],
 } as const;
 
@@ -23,7 +23,7 @@ addRowMutation({
   name: "cordonWorker",
   description: "Tells a worker to take no new work; what it runs goes on. What is asked for afterwards it never takes.",
   input: workerInput("CordonWorkerInput", "The worker that is to take no new work."),
-  run: (ctx, { id }) => setCordoned(ctx.engine, ctx.session, { id: readId("Worker", id, "id"), cordoned: true }),
+  run: (tx, session, { id }) => setCordoned(tx, session, { id: readId("Worker", id, "id"), cordoned: true }),
 });
 
 addRowMutation({
@@ -31,7 +31,7 @@ addRowMutation({
   name: "uncordonWorker",
   description: "Lets a worker take work again.",
   input: workerInput("UncordonWorkerInput", "The worker that may take work again."),
-  run: (ctx, { id }) => setCordoned(ctx.engine, ctx.session, { id: readId("Worker", id, "id"), cordoned: false }),
+  run: (tx, session, { id }) => setCordoned(tx, session, { id: readId("Worker", id, "id"), cordoned: false }),
 });
 
 addDeletionById(
@@ -42,5 +42,6 @@ addDeletionById(
     description:
       "Removes a worker that is no more; its executions keep its name. Refused while it lives or runs something.",
   },
-  (ctx, input) => deleteWorker(ctx.engine, ctx.session, input),
+  "name",
+  deleteWorker,
 );

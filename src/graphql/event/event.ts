@@ -4,7 +4,7 @@ import { Execution } from "../execution/execution.ts";
 import { builder } from "../kit/builder.ts";
 import { byFlag, byId, byInt, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
-import { refusable } from "../kit/refusals.ts";
+import { addRowMutation, idempotencyKey } from "../kit/mutation.ts";
 import { addRootFields } from "../kit/root.ts";
 import { enforcements } from "../rule/enforcement.ts";
 
@@ -121,24 +121,19 @@ const CreateEventInput = builder.inputType("CreateEventInput", {
     traceTag: t.string({
       description: "Its trace tag; left out, one is made of the trigger's ref and the event's id.",
     }),
-    idempotencyKey: t.string({
-      description: "A key of your own: sent again within 24 hours, it makes nothing new and answers the same event.",
-    }),
+    idempotencyKey: idempotencyKey(t),
   }),
 });
 
-builder.mutationField("createEvent", (t) =>
-  t.withAuth({ may: "event:create" }).drizzleField({
-    type: Event,
-    nullable: true,
-    description: "Stores an event by hand; the rules of its trigger judge it as any other.",
-    args: { input: t.arg({ type: CreateEventInput, required: true, description: "The event." }) },
-    errors: refusable("event", "The new event."),
-    resolve: async (query, _root, { input }, ctx) => {
-      const { trigger, traceTag = null } = input;
-      const payload = (input.payload ?? null) as Json; // the scalar JSON takes nothing else
-      const { id } = await createEvent(ctx.engine, ctx.session, { trigger, payload, traceTag });
-      return await ctx.written.query.events.findFirst(query({ where: { id } }));
-    },
-  }),
-);
+addRowMutation({
+  name: "createEvent",
+  may: "event:create",
+  description: "Stores an event. The rules of its trigger evaluate it like any other.",
+  input: CreateEventInput,
+  inputDescription: "The event.",
+  table: "events",
+  ref: Event,
+  payload: ["event", "The new event."],
+  run: (tx, session, { trigger, traceTag = null, payload }) =>
+    createEvent(tx, session, { trigger, payload: (payload ?? null) as Json, traceTag }), // the scalar JSON takes nothing else
+});

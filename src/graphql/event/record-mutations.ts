@@ -2,7 +2,7 @@ import { deleteEnforcement, deleteEvent, updateEvent } from "../../event/change.
 import type { Json } from "../../lib/json.ts";
 import { builder } from "../kit/builder.ts";
 import { readId } from "../kit/ids.ts";
-import { addDeletionById, addRowMutation } from "../kit/mutation-field.ts";
+import { addDeletionById, addRowMutation } from "../kit/mutation.ts";
 import { Event } from "./event.ts";
 
 const UpdateEventInput = builder.inputType("UpdateEventInput", {
@@ -21,10 +21,10 @@ addRowMutation({
   may: "event:update",
   description: "Corrects what is stored of an event. What came of it already stays as it is.",
   input: UpdateEventInput,
-  about: "The event and what to correct of it.",
+  inputDescription: "The event and what to correct of it.",
   payload: ["event", "The event as it is now."],
-  run: (ctx, { id, payload, config }) =>
-    updateEvent(ctx.engine, ctx.session, {
+  run: (tx, session, { id, payload, config }) =>
+    updateEvent(tx, session, {
       id: readId("Event", id, "id"),
       payload: (payload ?? null) as Json, // the scalar JSON takes nothing else
       config: config ?? null,
@@ -38,7 +38,8 @@ addDeletionById(
     may: "event:delete",
     description: "Deletes an event. The matches of rules and the executions that came of it stay.",
   },
-  (ctx, input) => deleteEvent(ctx.engine, ctx.session, input),
+  "id",
+  deleteEvent,
 );
 
 addDeletionById(
@@ -48,5 +49,6 @@ addDeletionById(
     may: "enforcement:delete",
     description: "Deletes an enforcement. Its executions stay.",
   },
-  (ctx, input) => deleteEnforcement(ctx.engine, ctx.session, input),
+  "id",
+  deleteEnforcement,
 );

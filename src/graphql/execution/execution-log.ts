@@ -50,7 +50,7 @@ builder.subscriptionField("executionLog", (t) =>
         const execution = readId("Execution", id, "id");
         let checked = session();
         await requireReadable(ctx, execution);
-        for await (const piece of followLog(ctx.engine, execution, from, signal)) {
+        for await (const piece of followLog(ctx.services, execution, from, signal)) {
           if (session() !== checked) {
             checked = session();
             await requireReadable(ctx, execution);

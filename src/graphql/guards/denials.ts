@@ -20,8 +20,8 @@ export function useDenials(): Plugin<Context> {
     const [first] = denied;
     if (!first || told.has(context)) return;
     told.add(context);
-    const { engine, session, ip, requestId } = context;
-    recordAudit(engine.db, {
+    const { services, session, ip, requestId } = context;
+    recordAudit(services.db, {
       category: "denial",
       eventType: fieldOf(first) ?? operation,
       outcome: "denied",
@@ -35,7 +35,7 @@ export function useDenials(): Plugin<Context> {
         name: name ?? null,
         paths: denied.slice(0, mostPaths).map(({ path }) => (path ?? []).join(".")),
       },
-    }).catch((error: unknown) => engine.log.error({ err: error, requestId }, "a denial could not be written down"));
+    }).catch((error: unknown) => services.log.error({ err: error, requestId }, "a denial could not be written down"));
   };
   return {
     onExecute: ({ args: { contextValue: context, document, operationName } }) => {

@@ -4,7 +4,7 @@ import { respondToInquiry } from "../../inquiry/respond.ts";
 import type { Json } from "../../lib/json.ts";
 import { builder } from "../kit/builder.ts";
 import { readId } from "../kit/ids.ts";
-import { refusable } from "../kit/refusals.ts";
+import { addRowMutation, idempotencyKey } from "../kit/mutation.ts";
 import { Inquiry } from "./inquiry.ts";
 
 const CreateInquiryInput = builder.inputType("CreateInquiryInput", {
@@ -25,9 +25,7 @@ const CreateInquiryInput = builder.inputType("CreateInquiryInput", {
       type: "JSON",
       description: "The answer that is taken when nobody gave one in time; must keep the schema.",
     }),
-    idempotencyKey: t.string({
-      description: "Makes a repetition of this very request answer what the first one made.",
-    }),
+    idempotencyKey: idempotencyKey(t),
   }),
 });
 
@@ -44,53 +42,43 @@ const CancelInquiryInput = builder.inputType("CancelInquiryInput", {
   fields: (t) => ({ id: t.id({ required: true, description: "The inquiry's id." }) }),
 });
 
-builder.mutationField("createInquiry", (t) =>
-  // An execution asks without a grant: the verb decides.
-  t.withAuth({ signedIn: true }).drizzleField({
-    type: Inquiry,
-    nullable: true,
-    description: "Asks somebody. With an execution's token the execution asks, and the inquiry ends with it.",
-    args: { input: t.arg({ type: CreateInquiryInput, required: true, description: "The question." }) },
-    errors: refusable("inquiry", "The new inquiry."),
-    resolve: async (query, _root, { input }, ctx) => {
-      const { idempotencyKey: _once, defaultResponse, ...question } = input;
-      const { id } = await createInquiry(ctx.engine, ctx.session, {
-        ...question,
-        defaultResponse: (defaultResponse ?? null) as Json, // the scalar JSON takes nothing else
-      });
-      return await ctx.written.query.inquiries.findFirst(query({ where: { id } }));
-    },
-  }),
-);
+const about = { table: "inquiries", ref: Inquiry } as const;
 
-builder.mutationField("respondToInquiry", (t) =>
-  // The assignee answers without a grant: the verb decides.
-  t.withAuth({ signedIn: true }).drizzleField({
-    type: Inquiry,
-    nullable: true,
-    description: "Answers an inquiry, once. The execution that waits for it goes on.",
-    args: { input: t.arg({ type: RespondToInquiryInput, required: true, description: "The answer." }) },
-    errors: refusable("inquiry", "The inquiry as it is now."),
-    resolve: async (query, _root, { input }, ctx) => {
-      const id = readId("Inquiry", input.id, "id");
-      const response = (input.response ?? null) as Json; // the scalar JSON takes nothing else
-      await respondToInquiry(ctx.engine, ctx.session, { id, response });
-      return await ctx.written.query.inquiries.findFirst(query({ where: { id } }));
-    },
-  }),
-);
+addRowMutation({
+  ...about,
+  name: "createInquiry",
+  may: null, // an execution needs no grant to ask; for all others the verb checks
+  description: "Asks a question. With an execution's token the execution asks, and the inquiry ends with it.",
+  input: CreateInquiryInput,
+  inputDescription: "The question.",
+  payload: ["inquiry", "The new inquiry."],
+  run: (tx, session, { idempotencyKey: _once, defaultResponse, ...question }) =>
+    createInquiry(tx, session, {
+      ...question,
+      defaultResponse: (defaultResponse ?? null) as Json, // the scalar JSON takes nothing else
+    }),
+});
 
-builder.mutationField("cancelInquiry", (t) =>
-  // Who asked takes it back without a grant: the verb decides.
-  t.withAuth({ signedIn: true }).drizzleField({
-    type: Inquiry,
-    nullable: true,
-    description: "Takes an inquiry back. The execution that waits for it is cancelled.",
-    args: { input: t.arg({ type: CancelInquiryInput, required: true, description: "The inquiry." }) },
-    errors: refusable("inquiry", "The inquiry as it is now."),
-    resolve: async (query, _root, { input }, ctx) => {
-      const { id } = await cancelInquiry(ctx.engine, ctx.session, { id: readId("Inquiry", input.id, "id") });
-      return await ctx.written.query.inquiries.findFirst(query({ where: { id } }));
-    },
-  }),
-);
+addRowMutation({
+  ...about,
+  name: "respondToInquiry",
+  may: null, // an assignee needs no grant; for all others the verb checks
+  description: "Responds to an inquiry, once. The execution that waits for it goes on.",
+  input: RespondToInquiryInput,
+  inputDescription: "The response.",
+  payload: ["inquiry", "The inquiry as it is now."],
+  run: (tx, session, { id, response }) =>
+    // The scalar JSON takes nothing else.
+    respondToInquiry(tx, session, { id: readId("Inquiry", id, "id"), response: (response ?? null) as Json }),
+});
+
+addRowMutation({
+  ...about,
+  name: "cancelInquiry",
+  may: null, // who asked needs no grant; for all others the verb checks
+  description: "Cancels an inquiry. The execution that waits for it is cancelled.",
+  input: CancelInquiryInput,
+  inputDescription: "The inquiry to cancel.",
+  payload: ["inquiry", "The inquiry as it is now."],
+  run: (tx, session, { id }) => cancelInquiry(tx, session, { id: readId("Inquiry", id, "id") }),
+});

@@ -5,7 +5,7 @@ import ErrorsPlugin from "@pothos/plugin-errors";
 import RelayPlugin from "@pothos/plugin-relay";
 import ScopeAuthPlugin from "@pothos/plugin-scope-auth";
 import { getTableConfig } from "drizzle-orm/pg-core";
-import { may, type Resource } from "../../access/grants.ts";
+import { may, type Permission, readPermission } from "../../access/grants.ts";
 import type { Session } from "../../access/session.ts";
 import { relations } from "../../db/relations.ts";
 import { ForbiddenError, UnauthenticatedError } from "../../errors.ts";
@@ -14,14 +14,6 @@ import { type Scalars, scalarOptions } from "./scalars.ts";
 
 export const defaultPageSize = 50;
 export const maxPageSize = 100;
-
-/** A resource and an action, such as `rule:create`. */
-export type Permission = `${Resource}:${string}`;
-
-export function readPermission(permission: Permission): [Resource, string] {
-  const [resource, action = ""] = permission.split(":");
-  return [resource as Resource, action]; // by its type
-}
 
 const upperFirst = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 

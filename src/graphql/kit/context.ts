@@ -1,8 +1,8 @@
 import type { Attempts } from "../../access/attempts.ts";
-import type { KeyedEngine } from "../../access/keyring.ts";
 import type { Session } from "../../access/session.ts";
 import type { Sessions } from "../../access/sessions.ts";
 import type { Db } from "../../db/client.ts";
+import type { Services } from "../../db/services.ts";
 import type { Feed } from "../../notifier/feed.ts";
 
 /** Sets the session cookie on the response. */
@@ -16,7 +16,7 @@ export interface Cookies {
  * the cursor behind which a browser resumes an event stream by itself.
  */
 export interface Context {
-  engine: KeyedEngine;
+  services: Services;
   /** What the session may read. */
   db: Db;
   /** The same, but the topmost rows are found in any case: for answering what a mutation has just written. */

@@ -1,32 +1,25 @@
+import type { Session } from "../../access/session.ts";
+import type { Services } from "../../db/services.ts";
 import { findMask } from "../../execution/secret.ts";
 import type { Json } from "../../lib/json.ts";
 import type { Mask } from "../../secrecy/mask.ts";
-import type { Context } from "./context.ts";
 
 type Input = Readonly<Record<string, unknown>>;
 
-/** Fields that take a secret as it is, and store it as one. */
-const taking: Readonly<Record<string, readonly string[]>> = {
-  enableWebhook: ["hmac"],
-  executeAction: ["parameters"],
-  setKey: ["value"],
-  setPassword: ["password", "currentPassword"],
-};
-
 /**
- * A mutation's input without the secrets that the execution whose token asks was given: what it says is stored, and shown to
- * others. `input` is for the mutation, whose fields that take a secret have theirs; `shown` has none. Whoever asks with no
- * execution's token says what they like.
+ * Returns a mutation's input without the secrets that the calling execution was given: what it sends is stored, and shown to
+ * others. `input` is for the mutation and keeps them in `secretFields`; `shown` has none. Callers without an execution's token
+ * send what they like.
  */
 export async function withoutGivenSecrets(
-  operation: string,
-  input: Input,
-  { engine, session }: Context,
+  services: Services,
+  session: Session,
+  { input, secretFields }: { input: Input; secretFields: readonly string[] },
 ): Promise<{ input: Input; shown: Input }> {
-  const mask = session && session.executionId !== null ? await findMask(engine, session) : null;
+  const mask = session.executionId === null ? null : await findMask(services, session);
   if (!mask) return { input, shown: input };
   const shown = Object.fromEntries(Object.entries(input).map(([name, value]) => [name, masked(value, mask)]));
-  const kept = (taking[operation] ?? []).filter((name) => name in input).map((name) => [name, input[name]]);
+  const kept = secretFields.filter((name) => name in input).map((name) => [name, input[name]]);
   return { input: { ...shown, ...Object.fromEntries(kept) }, shown };
 }
 

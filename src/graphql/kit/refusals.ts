@@ -80,7 +80,7 @@ builder.objectType(RateLimitedError, {
   }),
 });
 
-type RefusalClass = new (...args: never[]) => Refusal;
+export type RefusalClass = new (...args: never[]) => Refusal;
 
 /**
  * The `errors` option of a mutation: the name and meaning of what its payload holds, or one of the refusals; those of few mutations

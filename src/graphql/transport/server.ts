@@ -3,10 +3,10 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { createYoga, type YogaInitialContext } from "graphql-yoga";
 import { type Attempts, createAttempts } from "../../access/attempts.ts";
 import { cookieCredential } from "../../access/cookie.ts";
-import type { KeyedEngine } from "../../access/keyring.ts";
 import { createOrigins, type Origins } from "../../access/origin.ts";
 import type { Session } from "../../access/session.ts";
 import type { Sessions } from "../../access/sessions.ts";
+import type { Services } from "../../db/services.ts";
 import type { Feed } from "../../notifier/feed.ts";
 import { useDenials } from "../guards/denials.ts";
 import { useLimits } from "../guards/limits.ts";
@@ -21,7 +21,7 @@ import { examples } from "./examples.ts";
 import { useEventIds } from "./sse.ts";
 
 export interface GraphQLOptions {
-  engine: KeyedEngine;
+  services: Services;
   feed: Feed;
   sessions: Sessions;
   /** Who the credentials belong to; null when to nobody. */
@@ -55,7 +55,7 @@ const longestBody = 2 * 1024 * 1024;
 const tabsInPlace = "<style>.graphiql-tab { transform: none !important; }</style>";
 
 /** The API over HTTP: queries and mutations, subscriptions as event streams, and GraphiQL for browsers, all at `/graphql`. */
-export function createGraphQL({ engine, feed, sessions, authenticate, ...options }: GraphQLOptions) {
+export function createGraphQL({ services, feed, sessions, authenticate, ...options }: GraphQLOptions) {
   const { introspection = true, load = loadLimits, attempts = createAttempts() } = options;
   const origins = options.origins ?? createOrigins({ host: "127.0.0.1", hosts: [], corsOrigins: [] });
   return createYoga<Partial<SocketContext>, Context>({
@@ -76,9 +76,9 @@ export function createGraphQL({ engine, feed, sessions, authenticate, ...options
       if (cookie !== null) cookies?.keep(cookie);
       const reader = () => context.session;
       const context: Context = {
-        engine,
-        db: securedDb(engine.db, reader),
-        written: securedDb(engine.db, reader, { own: true }),
+        services,
+        db: securedDb(services.db, reader),
+        written: securedDb(services.db, reader, { own: true }),
         feed,
         session,
         sessions,
@@ -91,7 +91,7 @@ export function createGraphQL({ engine, feed, sessions, authenticate, ...options
       return context;
     },
     plugins: [
-      useMasking({ log: engine.log, hideSuggestions: !introspection }),
+      useMasking({ log: services.log, hideSuggestions: !introspection }),
       useLimits({ introspection }),
       useLoadLimits(load),
       useDenials(),

@@ -34,7 +34,7 @@ interface Declared {
   skipTypeScopes?: boolean;
 }
 
-/** Every root field, with what it declares to the scope-auth plugin. */
+/** Every root field, with what it declares to the scope-auth plugin, or as the permission of a mutation. */
 export function rootFields(): RootField[] {
   const roots = {
     query: schema.getQueryType(),
@@ -45,10 +45,12 @@ export function rootFields(): RootField[] {
     Object.values(type?.getFields() ?? {}).map((field) => {
       const { authScopes, skipTypeScopes = false } = (field.extensions["pothosOptions"] ?? {}) as Declared;
       const scopes = typeof authScopes === "object" ? authScopes : {};
+      const permission = (field.extensions["may"] ?? null) as string | readonly string[] | null;
       return {
         root: root as RootField["root"],
         name: field.name,
-        may: scopes.may ?? null,
+        // Of several of which one is enough, what is found decides.
+        may: scopes.may ?? (typeof permission === "string" ? permission : null),
         isPublic: skipTypeScopes && !scopes.may && !scopes.signedIn,
         field,
       };

@@ -1,4 +1,5 @@
-import { type Engine, write } from "../../../src/db/engine.ts";
+import type { Services } from "../../../src/db/services.ts";
+import { write } from "../../../src/db/tx.ts";
 import { readCatalog } from "../../db/model/catalog.ts";
 import { createRows, type Rows } from "../../db/model/rows.ts";
 import type { Row } from "../../db/model/sample.ts";
@@ -59,11 +60,11 @@ export interface Seeds {
 }
 
 /** Stores rows of every table: one's own refer to one's own and, in a second one, to others'; and others' to one's own. */
-export async function sow(engine: Engine): Promise<Seeds> {
-  const make: Rows = await createRows(engine, await readCatalog(engine.db));
-  const catalog = await readCatalog(engine.db);
+export async function sow(services: Services): Promise<Seeds> {
+  const make: Rows = await createRows(services, await readCatalog(services.db));
+  const catalog = await readCatalog(services.db);
   const ids = { own: new Map<string, string>(), others: new Map<string, string>() };
-  const whose = await write(engine, async ({ db }) => {
+  const whose = await write(services, async ({ db }) => {
     const [me, someone] = [
       await make.insert(db, "identity", { with: { login: "me", frozen: false } }),
       await make.insert(db, "identity", { with: { login: "somebody", frozen: false } }),
@@ -82,7 +83,7 @@ export async function sow(engine: Engine): Promise<Seeds> {
       .map((key) => [key.column, ids[to].get(key.parent)]);
     return { ...Object.fromEntries(references), ...rowsOf[table]?.(whose[side]) };
   };
-  await write(engine, async ({ db }) => {
+  await write(services, async ({ db }) => {
     for (const table of Object.keys(rowsOf)) {
       const owned = await make.insert(db, table, { with: row(table, "own", "own") });
       ids.own.set(table, owned);
@@ -100,7 +101,7 @@ export async function sow(engine: Engine): Promise<Seeds> {
     me: whose.own.identity,
     ...ids,
     another: (table, side, instead = {}) =>
-      write(engine, ({ db }) =>
+      write(services, ({ db }) =>
         make.insert(db, table, { of: "minimal", with: { ...row(table, side, side), ...instead } }),
       ),
   };

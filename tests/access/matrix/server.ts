@@ -1,10 +1,10 @@
-import { createKeyring } from "../../../src/access/keyring.ts";
 import type { Session } from "../../../src/access/session.ts";
 import { createSessions } from "../../../src/access/sessions.ts";
 import { createGraphQL } from "../../../src/graphql/transport/server.ts";
 import { createLog } from "../../../src/log.ts";
 import { createFeed } from "../../../src/notifier/feed.ts";
-import type { TestEngine } from "../../support/database.ts";
+import { createKeyring } from "../../../src/secrecy/keyring.ts";
+import type { TestServices } from "../../support/database.ts";
 import type { Role } from "./roles.ts";
 
 export interface Failure {
@@ -36,13 +36,13 @@ export interface Follower {
 export const roles: readonly string[] = ["on_call"];
 
 /** The API over that engine; roles are told apart by their names. */
-export async function createServer(engine: TestEngine): Promise<Server> {
+export async function createServer(services: TestServices): Promise<Server> {
   const log = createLog({ level: "error", format: "json" });
-  const feed = await createFeed(engine);
-  const sessions = createSessions(engine.db, log);
+  const feed = await createFeed(services);
+  const sessions = createSessions(services.db, log);
   const known = new Map<string, Session>();
   const yoga = createGraphQL({
-    engine: { ...engine, log, keyring: createKeyring(Buffer.alloc(32, 1)) },
+    services: { ...services, log, keyring: createKeyring(Buffer.alloc(32, 1)) },
     feed,
     sessions,
     authenticate: async ({ authorization }) => known.get(authorization ?? "") ?? null,

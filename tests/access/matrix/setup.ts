@@ -25,20 +25,20 @@ export interface Matrix extends AsyncDisposable {
 
 export async function createMatrix(): Promise<Matrix> {
   const world = await createWorld();
-  const { engine } = world;
-  const seeds = await sow(engine);
-  const runtimes = await rows<{ ref: string }>(engine.db, sql`select ref from attune.runtime`);
-  for (const { ref } of runtimes) await engine.jobs.open(runtimeQueue(ref));
-  const server = await createServer(engine);
+  const { services } = world;
+  const seeds = await sow(services);
+  const runtimes = await rows<{ ref: string }>(services.db, sql`select ref from attune.runtime`);
+  for (const { ref } of runtimes) await services.jobs.open(runtimeQueue(ref));
+  const server = await createServer(services);
   const facts = new Map<string, Map<string, Facts>>();
   for (const typename of Object.keys(specs)) {
-    const found = await factsOf(engine.db, typename, seeds.me, myRoles);
+    const found = await factsOf(services.db, typename, seeds.me, myRoles);
     facts.set(typename, new Map(found.map((row) => [row.id, row])));
   }
   const refsOf = (ids: ReadonlyMap<string, string>) =>
     Object.entries(specs).flatMap(([typename, { table }]) => facts.get(typename)?.get(ids.get(table) ?? "")?.ref ?? []);
   const core = await rows<{ ref: string; grants: Grant[] }>(
-    engine.db,
+    services.db,
     sql`select ref, grants from attune.permission_set where ref like 'core.%' order by ref`,
   );
   return {

@@ -54,7 +54,7 @@ async function must(matrix: Matrix, name: string, field: string, input: Row): Pr
 }
 
 async function factsOfRow(matrix: Matrix, typename: string, id: string): Promise<Facts> {
-  const found = await factsOf(matrix.world.engine.db, typename, matrix.seeds.me, myRoles);
+  const found = await factsOf(matrix.world.services.db, typename, matrix.seeds.me, myRoles);
   const facts = found.find((row) => row.id === id);
   if (!facts) throw new Error(`${typename} ${id} has no facts`);
   return facts;
@@ -199,7 +199,7 @@ const identityVerbs: Verb[] = [
     table: "identity",
     prepare: async (matrix, side) => {
       // Whoever has none yet sets the first one without proving anything.
-      await matrix.world.engine.db.execute(
+      await matrix.world.services.db.execute(
         sql`update attune.identity set password_hash = null where login = ${logins[side]}`,
       );
       return {

@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import type { Db } from "../../../src/db/client.ts";
-import type { Engine } from "../../../src/db/engine.ts";
+import type { Services } from "../../../src/db/services.ts";
 import { ConflictError, InvalidInputError, type Refusal } from "../../../src/errors.ts";
 import { undone } from "./rows.ts";
 
@@ -25,9 +25,9 @@ interface Driver {
   cause?: { cause?: { [field: string]: string | undefined } };
 }
 
-export function createRefused(engine: Engine): Refused {
+export function createRefused(services: Services): Refused {
   async function refusal(name: string, work: (db: Db) => Promise<unknown>): Promise<Refusal> {
-    const error: unknown = await undone(engine, work).then(
+    const error: unknown = await undone(services, work).then(
       () => "nothing was refused",
       (refused: unknown) => refused,
     );

@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import { type Db, rows } from "../../../src/db/client.ts";
-import { type Engine, write } from "../../../src/db/engine.ts";
+import type { Services } from "../../../src/db/services.ts";
+import { write } from "../../../src/db/tx.ts";
 import type { Catalog } from "./catalog.ts";
 import { entities } from "./entities.ts";
 import { records } from "./records.ts";
@@ -26,7 +27,7 @@ export interface Rows {
 export const tableOf = (table: string) => sql.raw(`attune.${table}`);
 
 /** Stores the rows that others refer to. */
-export async function createRows(engine: Engine, catalog: Catalog): Promise<Rows> {
+export async function createRows(services: Services, catalog: Catalog): Promise<Rows> {
   const parents = new Map<string, string>();
   let count = 0;
 
@@ -71,7 +72,7 @@ export async function createRows(engine: Engine, catalog: Catalog): Promise<Rows
     parents.set(table, await insert(db, table, { of: "minimal" }));
   }
 
-  await write(engine, async ({ db }) => {
+  await write(services, async ({ db }) => {
     for (const { parent } of catalog.foreignKeys) await ensure(db, parent);
   });
   return { insert, values };
@@ -92,10 +93,10 @@ export async function dropUnique(db: Db, table: string, name: string): Promise<v
 class Undone extends Error {}
 
 /** What the work answers, of which nothing stays. What it violates is thrown as every verb throws it. */
-export async function undone<T>(engine: Engine, work: (db: Db) => Promise<T>): Promise<T> {
+export async function undone<T>(services: Services, work: (db: Db) => Promise<T>): Promise<T> {
   const result: T[] = [];
   try {
-    await write(engine, async ({ db }) => {
+    await write(services, async ({ db }) => {
       result.push(await work(db));
       throw new Undone();
     });

@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import type { Session } from "../../../src/access/session.ts";
 import { runtimeQueue } from "../../../src/db/jobs.ts";
 import { createPerson } from "../../support/api.ts";
-import type { TestEngine } from "../../support/database.ts";
+import type { TestServices } from "../../support/database.ts";
 
 /** Stands in every row that the session may not read, in each of its texts. */
 export const marker = "hiddenmarker";
@@ -36,7 +36,7 @@ const inserts = [
   `insert into attune.audit_event (category, event_type, outcome, actor, actor_login, request_id, resource_type, resource_ref, details) select 'mutation', 'P', 'success', i, 'P', 'P', 'P', 'P', '{"k": "P"}' from n`,
 ];
 
-async function sow(engine: TestEngine, pack: string, identity: Session): Promise<void> {
+async function sow(services: TestServices, pack: string, identity: Session): Promise<void> {
   for (const insert of inserts) {
     const numbers = `n as (select n, (select id from attune.pack where ref = '${pack}') as p, ${identity.identityId}::bigint as i from generate_series(1, 3) n)`;
     const text = insert
@@ -44,7 +44,7 @@ async function sow(engine: TestEngine, pack: string, identity: Session): Promise
       .replaceAll('"P"', `"${pack}"`)
       .replaceAll(/'P(?=\.)/g, `'${pack}`);
     const at = text.indexOf(" select ");
-    await engine.db.execute(sql.raw(at < 0 ? text : `${text.slice(0, at)} with ${numbers}${text.slice(at)}`));
+    await services.db.execute(sql.raw(at < 0 ? text : `${text.slice(0, at)} with ${numbers}${text.slice(at)}`));
   }
 }
 
@@ -52,19 +52,19 @@ async function sow(engine: TestEngine, pack: string, identity: Session): Promise
  * Stores an open pack and a hidden one, alike, that lead to one another, and answers a session that may do everything with the open one and
  * what is its own, and nothing else.
  */
-export async function seedBoth(engine: TestEngine): Promise<Session> {
-  const session = await createPerson(engine, "open", {
+export async function seedBoth(services: TestServices): Promise<Session> {
+  const session = await createPerson(services, "open", {
     grants: [
       { resource: "*", actions: ["*"], constraints: { pack_refs: ["open"] } },
       { resource: "*", actions: ["*"], constraints: { owner: "self" } },
     ],
   });
-  const other = await createPerson(engine, marker);
-  await sow(engine, "open", session);
-  await sow(engine, marker, other);
+  const other = await createPerson(services, marker);
+  await sow(services, "open", session);
+  await sow(services, marker, other);
   // As at the start of a server: no transaction may be the first to use a queue.
-  for (const { ref } of await engine.db.query.runtimes.findMany({ columns: { ref: true } })) {
-    await engine.jobs.open(runtimeQueue(ref));
+  for (const { ref } of await services.db.query.runtimes.findMany({ columns: { ref: true } })) {
+    await services.jobs.open(runtimeQueue(ref));
   }
   for (const [from, to] of [
     ["open", marker],
@@ -74,7 +74,7 @@ export async function seedBoth(engine: TestEngine): Promise<Session> {
       `update attune.execution set parent = t.id, root = t.id, depth = 1, worker = null from (select min(id) as id from attune.execution where trace_tag = '${to}') t where trace_tag = '${from}' and execution.id > (select min(id) from attune.execution where trace_tag = '${from}')`,
       `update attune.event set cause_execution = t.id from (select min(id) as id from attune.execution where trace_tag = '${to}') t where trace_tag = '${from}'`,
     ]) {
-      await engine.db.execute(sql.raw(link));
+      await services.db.execute(sql.raw(link));
     }
   }
   return session;

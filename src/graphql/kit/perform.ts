@@ -1,86 +1,78 @@
-import type { GraphQLFieldResolver, GraphQLSchema } from "graphql";
 import { recordAudit } from "../../access/audit.ts";
-import type { Keyring } from "../../access/keyring.ts";
 import { claimOnce, type OnceRequest, onceSecret, settleOnce } from "../../access/once.ts";
-import { type RequestScope, write } from "../../db/engine.ts";
+import type { Session } from "../../access/session.ts";
+import { type Tx, write } from "../../db/tx.ts";
+import { Refusal } from "../../errors.ts";
 import type { Json, JsonObject } from "../../lib/json.ts";
+import type { Keyring } from "../../secrecy/keyring.ts";
 import type { Context } from "./context.ts";
 import { withoutGivenSecrets } from "./given-secrets.ts";
 
 type Input = Readonly<Record<string, unknown>>;
-type Resolver = GraphQLFieldResolver<unknown, Context, { input?: Input }>;
+
+/** What is known of the request that calls a mutation. */
+type Request = Pick<Context, "services" | "ip" | "requestId">;
+
+/** A mutation as it was called. */
+export interface Call {
+  operation: string;
+  input: Input;
+  /** The input fields that take a secret as it is and store it as one. */
+  secretFields: readonly string[];
+}
+
+/** Runs verbs in one transaction, together with the call's audit entry and idempotency key. */
+export type Commit<R> = (run: (tx: Tx) => Promise<R>) => Promise<R>;
 
 /**
- * Wraps every mutation: it gets none of the secrets that the execution that asks was given, what it did stands in the audit trail,
- * and an idempotency key makes it happen once.
+ * Performs a mutation for the session. `work` gets the input without secrets that the calling execution was given, and a way to
+ * commit what it does. The audit trail gets one entry for each call: in the call's own transaction when that commits,
+ * otherwise afterwards. Throws what `work` throws.
  */
-export function scopeMutations(schema: GraphQLSchema): GraphQLSchema {
-  for (const field of Object.values(schema.getMutationType()?.getFields() ?? {})) {
-    const { resolve } = field;
-    if (resolve) field.resolve = scoped(field.name, resolve) as typeof resolve;
-  }
-  return schema;
-}
-
-function scoped(operation: string, resolve: Resolver): Resolver {
-  return async (root, args, ctx, info) => {
-    // The nameless cannot fill the trail; who signs in is recorded there.
-    if (!ctx.session) return await resolve(root, args, ctx, info);
-    const { engine } = ctx;
-    const { input, shown } = await withoutGivenSecrets(operation, args.input ?? {}, ctx);
-    const entry = describe(operation, shown, ctx);
-    let recorded = false;
-    const once = onceOf(operation, input, engine.keyring);
-    const request: RequestScope = {
-      begin: async (tx) => {
-        engineOf(ctx).request = null; // the first transaction only
-        return once && ctx.session ? await claimOnce(tx, ctx.session, once) : null;
-      },
-      end: async (tx, result) => {
-        const id = idOf(result);
-        if (once && ctx.session && id !== null) {
-          await settleOnce(tx, ctx.session, once, { type: entry.resourceType, id });
-        }
-        await recordAudit(tx.db, { ...entry, outcome: "success" });
-        recorded = true;
-      },
-    };
-    ctx.engine = { ...engine, request };
-    let result: unknown;
-    try {
-      result = await resolve(root, args.input ? { ...args, input } : args, ctx, info);
-    } catch (error) {
-      ctx.engine = engine;
-      await write(engine, (tx) => recordAudit(tx.db, { ...entry, ...failure(error) }));
-      throw error;
-    }
-    ctx.engine = engine;
-    // A refusal comes back as a value: the errors plugin has caught it. What wrote nothing is told of afterwards.
-    if (isError(result)) await write(engine, (tx) => recordAudit(tx.db, { ...entry, ...failure(result) }));
-    else if (!recorded) await write(engine, (tx) => recordAudit(tx.db, { ...entry, outcome: "success" }));
+export async function perform<R>(
+  ctx: Request,
+  session: Session,
+  call: Call,
+  work: (input: Input, commit: Commit<R>) => Promise<R>,
+): Promise<R> {
+  const { services } = ctx;
+  const { input, shown } = await withoutGivenSecrets(services, session, call);
+  const entry = describe(call.operation, shown, { ...ctx, session });
+  const once = onceOf(call.operation, input, services.keyring);
+  let recorded = false;
+  const commit: Commit<R> = async (run) => {
+    const result = await write(services, async (tx) => {
+      // A verb that creates something returns its id, as does a replay that finds it created.
+      const result = ((once && (await claimOnce(tx, session, once))) as R | null) ?? (await run(tx));
+      const id = idOf(result);
+      if (once && id !== null) await settleOnce(tx, session, once, { type: entry.resourceType, id });
+      await recordAudit(tx.db, { ...entry, outcome: "success" });
+      return result;
+    });
+    recorded = true;
     return result;
   };
+  try {
+    const result = await work(input, commit);
+    if (!recorded) await write(services, (tx) => recordAudit(tx.db, { ...entry, outcome: "success" }));
+    return result;
+  } catch (error) {
+    await write(services, (tx) => recordAudit(tx.db, { ...entry, ...failure(error) }));
+    throw error;
+  }
 }
-
-/** Whether it is an error, also one that the errors plugin has wrapped: only its constructor shows through then. */
-function isError(value: unknown): boolean {
-  const made = typeof value === "object" && value !== null ? value.constructor : undefined;
-  return made?.prototype instanceof Error;
-}
-
-const engineOf = (ctx: Context) => ctx.engine as { request?: RequestScope | null };
 
 function failure(error: unknown): {
   category: "mutation" | "denial";
   outcome: "failure" | "denied";
   details: JsonObject;
 } {
-  const { code = "INTERNAL_SERVER_ERROR" } = isError(error) ? (error as { code?: string }) : {};
+  const code = error instanceof Refusal ? error.code : "INTERNAL_SERVER_ERROR";
   const denied = code === "FORBIDDEN" || code === "UNAUTHENTICATED";
   return { category: denied ? "denial" : "mutation", outcome: denied ? "denied" : "failure", details: { code } };
 }
 
-function describe(operation: string, input: Input, { session, ip, requestId }: Context) {
+function describe(operation: string, input: Input, { session, ip, requestId }: Request & { session: Session }) {
   const named = ["ref", "id", "login", "action", "trigger", "name"].map((key) => input[key]);
   const ref = named.find((value) => typeof value === "string");
   return {

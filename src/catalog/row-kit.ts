@@ -2,7 +2,6 @@ import { eq, getTableName } from "drizzle-orm";
 import type { PgTable } from "drizzle-orm/pg-core";
 import { authorize, type Resource, targetOf } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
-import { type Engine, type Tx, write } from "../db/engine.ts";
 import type { action } from "../db/tables/action.ts";
 import { pack } from "../db/tables/pack.ts";
 import type { policy } from "../db/tables/policy.ts";
@@ -10,6 +9,7 @@ import type { runtime } from "../db/tables/runtime.ts";
 import type { sensor } from "../db/tables/sensor.ts";
 import type { trigger } from "../db/tables/trigger.ts";
 import type { workflowDefinition } from "../db/tables/workflow.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, NotFoundError } from "../errors.ts";
 
 type Switched = typeof action | typeof trigger | typeof sensor | typeof policy;
@@ -81,16 +81,14 @@ export async function deleteRow(tx: Tx, table: Known, id: bigint): Promise<void>
 
 /** Switches something on or off; what is in that state already stays as it is. Throws NotFoundError, ForbiddenError. */
 export async function setEnabled(
-  engine: Engine,
+  tx: Tx,
   session: Session,
   { table, ref, enabled }: { table: Switched; ref: string; enabled: boolean },
 ): Promise<{ id: bigint }> {
   authorize(session, getTableName(table) as Resource, "update", targetOf(ref)); // each of these tables is a resource
-  return await write(engine, async (tx) => {
-    const row = await lockByRef(tx, table, { ref });
-    if (row.enabled !== enabled) await updateRow(tx, table, { id: row.id, fields: { enabled } });
-    return { id: row.id };
-  });
+  const row = await lockByRef(tx, table, { ref });
+  if (row.enabled !== enabled) await updateRow(tx, table, { id: row.id, fields: { enabled } });
+  return { id: row.id };
 }
 
 /** The pack that a ref names by its first part, kept from being deleted meanwhile. Throws NotFoundError. */

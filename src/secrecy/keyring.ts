@@ -1,5 +1,4 @@
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from "node:crypto";
-import type { Engine } from "../db/engine.ts";
 
 /** Encrypts with one key of 32 bytes, and decrypts what it or an older key encrypted. */
 export interface Keyring {
@@ -12,11 +11,6 @@ export interface Keyring {
   open(envelope: string): string;
   /** Another key of 32 bytes, for that purpose alone: the same in every process that has this key. */
   derive(purpose: string): Uint8Array;
-}
-
-/** An engine that can read and write secrets. */
-export interface KeyedEngine extends Engine {
-  keyring: Keyring;
 }
 
 /**
