@@ -2,10 +2,10 @@ import { sql } from "drizzle-orm";
 import { rows } from "../src/db/client.ts";
 import { write } from "../src/db/tx.ts";
 import { emitEvents } from "../src/event/record.ts";
-import { startExecutor } from "../src/executor/run.ts";
 import { createFeed } from "../src/notifier/feed.ts";
+import { startExecutor } from "../src/roles/executor.ts";
+import { startClaims } from "../src/worker/claims.ts";
 import { findRuntimes } from "../src/worker/registry.ts";
-import { startWorker } from "../src/worker/run.ts";
 import type { Stage } from "./stage.ts";
 import { percentile } from "./statistics.ts";
 
@@ -31,7 +31,7 @@ const deadlineMs = 120_000;
 export async function startPipeline({ services, trigger }: Stage): Promise<Pipeline> {
   const feed = await createFeed(services);
   const executor = startExecutor(services, sweepMs);
-  const worker = await startWorker(services, {
+  const worker = await startClaims(services, {
     runtimes: await findRuntimes(services, process.env["PATH"] ?? ""),
     slots: 10,
     stopMs: 1000,
@@ -92,9 +92,9 @@ export async function startPipeline({ services, trigger }: Stage): Promise<Pipel
     [Symbol.asyncDispose]: async () => {
       stopping.abort();
       await watching;
-      await worker.stop();
-      await executor.stop();
-      await feed.close();
+      await worker[Symbol.asyncDispose]();
+      await executor[Symbol.asyncDispose]();
+      await feed[Symbol.asyncDispose]();
     },
   };
 }

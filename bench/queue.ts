@@ -10,7 +10,7 @@ export interface RawQueue extends AsyncDisposable {
 }
 
 /** Starts pg-boss with as many connections as the pipeline has. */
-export async function startRawQueue({ database }: Stage): Promise<RawQueue> {
+export async function startRawQueue({ services: { database } }: Stage): Promise<RawQueue> {
   const shared = { schema: "raw_jobs", schedule: false, supervise: false };
   const boss = database.pglite
     ? new PgBoss({ ...shared, db: fromPglite(database.pglite), backend: "pglite" })

@@ -42,7 +42,11 @@ async function serve(): Promise<void> {
   const stop = async (signal: string) => {
     process.once(signal, () => process.exit(1)); // asked twice: at once
     log.info({ signal }, "stopping");
-    await server.close();
+    try {
+      await server[Symbol.asyncDispose]();
+    } catch (error) {
+      log.error({ err: error }, "stopping failed in part");
+    }
     process.exit(0);
   };
   for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => void stop(signal));

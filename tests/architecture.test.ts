@@ -26,9 +26,11 @@ const ranks: Readonly<Record<string, number>> = {
   sensor: 11,
   graphql: 12,
   http: 12,
-  "server.ts": 13,
-  "main.ts": 14,
-  "attune.js": 15,
+  roles: 13,
+  "services.ts": 13,
+  "server.ts": 14,
+  "main.ts": 15,
+  "attune.js": 16,
 };
 
 /** The same within `src/graphql`. Subjects may import one another: objects refer to one another both ways. */

@@ -134,7 +134,7 @@ async function touch(db: Db, { tokenId, expiresAt }: Session): Promise<Date | nu
 }
 
 /** This process's sessions: looked up once a second at most, and at once when something about access has changed. */
-export interface Sessions {
+export interface Sessions extends AsyncDisposable {
   /** The session of a credential in use; null when it is over or never was. */
   find(value: string): Promise<Session | null>;
   /** Whether finding it has moved the session's end: then its cookie must be told. */
@@ -143,7 +143,6 @@ export interface Sessions {
   watch(session: Session, changed: (session: Session | null) => void): () => void;
   /** Forgets what is cached and looks every watched session up again. */
   refresh(): void;
-  close(): Promise<void>;
 }
 
 const cacheMs = 1000;
@@ -216,7 +215,7 @@ export function createSessions(db: Db, log: Log): Sessions {
       cache.clear();
       loop.wake();
     },
-    close: () => loop.stop(),
+    [Symbol.asyncDispose]: () => loop[Symbol.asyncDispose](),
   };
 }
 

@@ -1,14 +1,13 @@
 import { sql } from "drizzle-orm";
 import type { PgTable } from "drizzle-orm/pg-core";
 import { type Db, rows } from "../db/client.ts";
-import type { Services } from "../db/services.ts";
 import { action } from "../db/tables/action.ts";
 import { pack, packRelease } from "../db/tables/pack.ts";
 import { permissionSet } from "../db/tables/permission.ts";
 import { rule } from "../db/tables/rule.ts";
 import { runtime } from "../db/tables/runtime.ts";
 import { trigger } from "../db/tables/trigger.ts";
-import { type Tx, write } from "../db/tx.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, InvalidInputError } from "../errors.ts";
 import { compileCriteria, normaliseConditions } from "../lang/criteria.ts";
 import type { Json } from "../lib/json.ts";
@@ -24,81 +23,79 @@ export async function ensureDefaultPack(tx: Tx): Promise<void> {
 }
 
 /**
- * Makes the database say what the pack's files say, in one transaction: upserts by ref (ids survive), removes what the files
+ * Makes the database agree with the pack's files: upserts by ref (ids survive), removes what the files
  * no longer have, leaves what people made or switched. A pack whose active release has these very contents is left alone.
- * `loaded` is called for each rule, inside the transaction. Throws InvalidInputError or ConflictError; nothing is half loaded.
+ * `loaded` is called for each rule. Throws InvalidInputError or ConflictError; nothing is half loaded.
  */
 export async function loadPack(
-  services: Services,
+  tx: Tx,
   source: CheckedPack,
   loaded: (tx: Tx, rule: { id: string }) => Promise<void>,
 ): Promise<void> {
-  await write(services, async (tx) => {
-    const stored = await upsertPack(tx.db, source);
-    if (stored.digest === source.digest) return;
-    const [release] = await tx.db
-      .insert(packRelease)
-      .values({
-        packId: stored.id,
-        version: source.pack.version,
-        digest: source.digest,
-        manifest: JSON.parse(JSON.stringify(source)),
-        path: source.path,
-        size: BigInt(source.size),
-      })
-      .onConflictDoUpdate({ target: [packRelease.packId, packRelease.digest], set: { path: source.path } })
-      .returning({ id: packRelease.id });
-    const owner = { packId: stored.id, packRef: source.pack.ref };
-    await replace(
-      tx.db,
-      owner,
-      runtime,
-      source.runtimes.map(({ ref, description, runtime_type, name, distributions, installation }) => ({
-        ref,
-        description,
-        runtimeType: runtime_type,
-        name,
-        distributions,
-        installation,
-      })),
-    );
-    await replace(
-      tx.db,
-      owner,
-      permissionSet,
-      source.permissionSets.map(({ ref, label, description, grants }) => ({
-        ref,
-        label,
-        description,
-        grants,
-      })),
-    );
-    await replace(
-      tx.db,
-      owner,
-      trigger,
-      source.triggers.map(({ ref, label, description, enabled, parameters, output, webhook }) => ({
-        ref,
-        label,
-        description,
-        enabled,
-        paramSchema: parameters,
-        outSchema: output,
-        webhookEnabled: webhook,
-      })),
-    );
-    await replace(tx.db, owner, action, await actionRows(tx.db, source));
-    await replace(tx.db, owner, rule, await ruleRows(tx.db, source.rules));
-    await tx.db.execute(
-      sql`update attune.pack set active_release = ${String(release?.id)}::bigint, version = ${source.pack.version}, installed_at = now()
+  const stored = await upsertPack(tx.db, source);
+  if (stored.digest === source.digest) return;
+  const [release] = await tx.db
+    .insert(packRelease)
+    .values({
+      packId: stored.id,
+      version: source.pack.version,
+      digest: source.digest,
+      manifest: JSON.parse(JSON.stringify(source)),
+      path: source.path,
+      size: BigInt(source.size),
+    })
+    .onConflictDoUpdate({ target: [packRelease.packId, packRelease.digest], set: { path: source.path } })
+    .returning({ id: packRelease.id });
+  const owner = { packId: stored.id, packRef: source.pack.ref };
+  await replace(
+    tx.db,
+    owner,
+    runtime,
+    source.runtimes.map(({ ref, description, runtime_type, name, distributions, installation }) => ({
+      ref,
+      description,
+      runtimeType: runtime_type,
+      name,
+      distributions,
+      installation,
+    })),
+  );
+  await replace(
+    tx.db,
+    owner,
+    permissionSet,
+    source.permissionSets.map(({ ref, label, description, grants }) => ({
+      ref,
+      label,
+      description,
+      grants,
+    })),
+  );
+  await replace(
+    tx.db,
+    owner,
+    trigger,
+    source.triggers.map(({ ref, label, description, enabled, parameters, output, webhook }) => ({
+      ref,
+      label,
+      description,
+      enabled,
+      paramSchema: parameters,
+      outSchema: output,
+      webhookEnabled: webhook,
+    })),
+  );
+  await replace(tx.db, owner, action, await actionRows(tx.db, source));
+  await replace(tx.db, owner, rule, await ruleRows(tx.db, source.rules));
+  await tx.db.execute(
+    sql`update attune.pack set active_release = ${String(release?.id)}::bigint, version = ${source.pack.version}, installed_at = now()
         where id = ${String(stored.id)}::bigint`,
-    );
-    const rules = await rows<{ id: string }>(
-      tx.db,
-      sql`select id::text from attune.rule where pack = ${String(stored.id)}::bigint and not is_adhoc`,
-    );
-    for (const each of rules) await loaded(tx, each);
-  });
+  );
+  const rules = await rows<{ id: string }>(
+    tx.db,
+    sql`select id::text from attune.rule where pack = ${String(stored.id)}::bigint and not is_adhoc`,
+  );
+  for (const each of rules) await loaded(tx, each);
 }
 
 /** Locks the pack's row, made or brought up to date, so that two processes load one after the other. */

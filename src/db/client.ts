@@ -15,7 +15,7 @@ import { relations } from "./relations.ts";
 export type Db = PgAsyncDatabase<PostgresJsQueryResultHKT, typeof relations>;
 
 /** An open database and what only the driver knows of it. */
-export interface Database {
+export interface Database extends AsyncDisposable {
   kind: "postgres" | "pglite";
   db: Db;
   /** Set on PostgreSQL: where pg-boss opens its own small pool. */
@@ -25,7 +25,6 @@ export interface Database {
   /** Calls back with each payload announced on the channel `attune` (by any process, this one included). */
   listen(callback: (payload: string) => void): Promise<void>;
   notify(payload: string): Promise<void>;
-  close(): Promise<void>;
 }
 
 export interface DatabaseOptions {
@@ -97,7 +96,7 @@ async function openPostgres(options: DatabaseOptions, url: string): Promise<Data
     notify: async (payload) => {
       await client.notify(channel, payload);
     },
-    close: () => client.end({ timeout: 5 }),
+    [Symbol.asyncDispose]: () => client.end({ timeout: 5 }),
   };
 }
 
@@ -144,7 +143,7 @@ export async function pgliteDatabase(
       await pglite.listen(channel, callback);
     },
     notify: async () => {}, // one process: its own announcement is enough
-    close: async () => {
+    [Symbol.asyncDispose]: async () => {
       await pglite.close();
       released();
     },

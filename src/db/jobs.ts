@@ -17,7 +17,7 @@ export interface Waiting {
 }
 
 /** The job queue, used only inside the caller's own transactions. */
-export interface Jobs {
+export interface Jobs extends AsyncDisposable {
   /** Makes the queue known to this process; must be called outside of any transaction, before the queue's first use. */
   open(queue: string): Promise<void>;
   /** Enqueues one job for each entity; an entity that has its job already keeps it. */
@@ -26,7 +26,6 @@ export interface Jobs {
   take(tx: Db, queue: string, limit: number): Promise<Job[]>;
   /** Deletes jobs that were taken, in the transaction that took them. */
   done(tx: Db, queue: string, jobs: readonly Job[]): Promise<void>;
-  stop(): Promise<void>;
 }
 
 /** SQL: whether the entity (a bigint expression) has a job in the queue. Reads pg-boss's own table by its primary key. */
@@ -86,6 +85,6 @@ export async function startJobs(database: Database, log: Log): Promise<Jobs> {
           { db: within(tx) },
         );
     },
-    stop: () => boss.stop({ graceful: true, timeout: 5000 }),
+    [Symbol.asyncDispose]: () => boss.stop({ graceful: true, timeout: 5000 }),
   };
 }

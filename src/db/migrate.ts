@@ -14,14 +14,13 @@ const lockKey = 4_127_001;
 
 /**
  * Brings the database's tables up to this program's version and, after a restore into another cluster, empties the
- * notification log and raises its epoch. `prepare` runs under the same lock (the job queue makes its own tables there).
+ * notification log and raises its epoch. `prepare` runs under the same lock (the job queue makes its own tables there), and what it returns is returned.
  */
-export async function migrate(database: Database, prepare: () => Promise<void>): Promise<void> {
+export async function migrate<T>(database: Database, prepare: () => Promise<T>): Promise<T> {
   if (database.url === null) {
     await migratePglite(database.db as never, settings); // asks for its driver's own class
     await restoreEpoch(database.db);
-    await prepare();
-    return;
+    return await prepare();
   }
   // The lock belongs to a session: all is done on this connection, whose statements may take as long as they do.
   const holder = postgres(database.url, {
@@ -34,7 +33,7 @@ export async function migrate(database: Database, prepare: () => Promise<void>):
     const db = drizzle({ client: holder, relations });
     await migratePostgres(db, settings);
     await restoreEpoch(db);
-    await prepare();
+    return await prepare();
   } finally {
     await holder.end({ timeout: 5 });
   }

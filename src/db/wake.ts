@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { type Loop, type LoopOptions, startLoop } from "../lib/loop.ts";
 import type { Log } from "../log.ts";
 import type { Database } from "./client.ts";
 
@@ -7,12 +8,24 @@ import type { Database } from "./client.ts";
  * `execution:<runtime>`: scheduled executions; `cancel`: cancel requests; `timer`: timers; `inquiry`: inquiries that
  * may expire; `log:<id>`: an execution's log.
  */
-export interface Wake {
+export interface Wake extends AsyncDisposable {
   /** Tells this process at once and the others soon; call it after the commit, never inside a transaction. */
   announce(topics: Iterable<string>): void;
   /** Calls back whenever the topic is announced here or elsewhere; returns the way to stop it. */
   on(topic: string, callback: () => void): () => void;
-  close(): Promise<void>;
+}
+
+/** Starts a loop that is also woken by the topic. */
+export function startWokenLoop(wake: Wake, topic: string, options: LoopOptions): Loop {
+  const loop = startLoop(options);
+  const unsubscribe = wake.on(topic, () => loop.wake());
+  return {
+    wake: loop.wake,
+    [Symbol.asyncDispose]: async () => {
+      unsubscribe();
+      await loop[Symbol.asyncDispose]();
+    },
+  };
 }
 
 const spacingMs = 5;
@@ -65,7 +78,7 @@ export async function createWake(database: Database, log: Log): Promise<Wake> {
         if (set.size === 0) callbacks.delete(topic);
       };
     },
-    close: async () => {
+    [Symbol.asyncDispose]: async () => {
       closed = true;
       await sending;
     },

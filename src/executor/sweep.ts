@@ -29,7 +29,7 @@ export interface SweepReport {
 }
 
 /** Starts the sweep: every `everyMs` it makes the invariants true, whatever the job queue, a worker or a process did. */
-export function startSweep(services: Services, everyMs: number): { stop(): Promise<void> } {
+export function startSweep(services: Services, everyMs: number): AsyncDisposable {
   const vacuum = createVacuum(services);
   const keepArtifacts = createArtifactKeeper(services);
   return startLoop({

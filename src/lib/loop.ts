@@ -1,12 +1,11 @@
-export interface Loop {
+/** Passes that follow one another. Disposing it lets no further pass begin and waits for the one in flight. */
+export interface Loop extends AsyncDisposable {
   /** Runs a pass soon: at once when idle, else right after the pass in flight. */
   wake(): void;
-  /** No further pass; resolves when the one in flight has ended. */
-  stop(): Promise<void>;
 }
 
 export interface LoopOptions {
-  /** One pass; answers in how many milliseconds the next is due at the latest (0: more work is waiting). */
+  /** One pass; returns in how many milliseconds the next is due at the latest (0: more work is waiting). */
   pass: (signal: AbortSignal) => Promise<number>;
   /** Called with what a pass threw; the next follows after a growing delay of at most 5 s. */
   failed: (error: unknown) => void;
@@ -37,7 +36,7 @@ export function startLoop({ pass, failed }: LoopOptions): Loop {
   const running = run();
   return {
     wake: rest.end,
-    stop: async () => {
+    [Symbol.asyncDispose]: async () => {
       stopping.abort();
       rest.end();
       await running;

@@ -6,7 +6,7 @@ import { createParking } from "./parking.ts";
 import { startReader } from "./reader.ts";
 import { createRing } from "./ring.ts";
 
-export interface Feed {
+export interface Feed extends AsyncDisposable {
   /**
    * Every change after the cursor, oldest first, then each as it commits, none twice and none missing; null begins with the
    * next one. Ends when the signal fires. Throws InvalidInputError (no cursor), CursorExpiredError, LaggedError.
@@ -18,7 +18,6 @@ export interface Feed {
   position(): string;
   /** Milliseconds for which committed changes have been waiting behind an older transaction; 0 when none wait. */
   lagMs(): number;
-  close(): Promise<void>;
 }
 
 const pageSize = 100;
@@ -96,9 +95,9 @@ export async function createFeed(services: Services, ringSize = 10_000): Promise
     },
     position: () => formatCursor(epoch, ring.head()),
     lagMs: reader.lagMs,
-    close: async () => {
+    [Symbol.asyncDispose]: async () => {
       closing.abort();
-      await reader.stop();
+      await reader[Symbol.asyncDispose]();
     },
   };
 }

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
-import { startLoop } from "../lib/loop.ts";
+import { startWokenLoop } from "../db/wake.ts";
 import type { Position } from "./cursor.ts";
 import { type Change, readCommitted } from "./page.ts";
 
@@ -11,10 +11,9 @@ const pollMs = 5000;
 const spacingMs = 4;
 const slowMs = 5000;
 
-export interface Reader {
+export interface Reader extends AsyncDisposable {
   /** Milliseconds for which committed changes have been waiting behind an older transaction; 0 when none wait. */
   lagMs(): number;
-  stop(): Promise<void>;
 }
 
 /** Reads the log behind `head()` whenever it is woken, and hands each entry to `take` once, in commit order. */
@@ -57,16 +56,12 @@ export function startReader(
     services.log.warn({ lagMs: Date.now() - hiddenSince, ...holder }, "a long transaction holds back the feed");
   }
 
-  const loop = startLoop({
+  const loop = startWokenLoop(services.wake, "feed", {
     pass,
     failed: (error) => services.log.error({ err: error }, "reading the notification log"),
   });
-  const unsubscribe = services.wake.on("feed", () => loop.wake());
   return {
     lagMs: () => (hiddenSince === 0 ? 0 : Date.now() - hiddenSince),
-    stop: async () => {
-      unsubscribe();
-      await loop.stop();
-    },
+    [Symbol.asyncDispose]: loop[Symbol.asyncDispose],
   };
 }

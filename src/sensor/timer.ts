@@ -2,9 +2,9 @@ import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
+import { startWokenLoop } from "../db/wake.ts";
 import { type EventTrigger, emitEvents } from "../event/record.ts";
 import type { JsonObject } from "../lib/json.ts";
-import { startLoop } from "../lib/loop.ts";
 import { intervalSeconds } from "../rule/timer.ts";
 
 const batch = 100;
@@ -12,18 +12,11 @@ const batch = 100;
 const pollMs = 5000;
 
 /** Starts the timers: any number of processes may run them, each tick happens once. */
-export function startTimers(services: Services): { stop(): Promise<void> } {
-  const loop = startLoop({
+export function startTimers(services: Services): AsyncDisposable {
+  return startWokenLoop(services.wake, "timer", {
     pass: async () => ((await fireDue(services)) === batch ? 0 : await untilNext(services)),
     failed: (error) => services.log.error({ err: error }, "timers"),
   });
-  const unsubscribe = services.wake.on("timer", () => loop.wake());
-  return {
-    stop: async () => {
-      unsubscribe();
-      await loop.stop();
-    },
-  };
 }
 
 interface DueTimer {

@@ -9,7 +9,7 @@ import { signIn, signInByLink, signOut } from "../../src/access/sign-in.ts";
 import { createSignInToken } from "../../src/access/token.ts";
 import { write } from "../../src/db/tx.ts";
 import { createGraphQL } from "../../src/graphql/transport/server.ts";
-import { type Api, startApi } from "../../src/http/api.ts";
+import { type HttpServer, startHttp } from "../../src/http/server.ts";
 import { createFeed, type Feed } from "../../src/notifier/feed.ts";
 import { createKeyring } from "../../src/secrecy/keyring.ts";
 import { commit, commitIdentity } from "../support/commit.ts";
@@ -23,7 +23,7 @@ let world: World;
 let services: TestServices;
 let sessions: Sessions;
 let feed: Feed;
-let api: Api;
+let api: HttpServer;
 
 beforeAll(async () => {
   world = await createWorld();
@@ -44,22 +44,22 @@ beforeAll(async () => {
       return credential === null ? null : await sessions.find(credential);
     },
   });
-  api = await startApi({
+  api = await startHttp({
     services: keyed,
     host: "127.0.0.1",
     port: 0,
     origins,
     attempts,
     graphql: (request, response, context) => graphql(request, response, context),
-    attachSockets: () => async () => {},
+    attachSockets: () => ({ [Symbol.asyncDispose]: async () => {} }),
   });
   await Promise.all(["ada", "bob", "eve"].map(make));
 });
 
 afterAll(async () => {
-  await api.close();
-  await sessions.close();
-  await feed.close();
+  await api[Symbol.asyncDispose]();
+  await sessions[Symbol.asyncDispose]();
+  await feed[Symbol.asyncDispose]();
   await world[Symbol.asyncDispose]();
 });
 

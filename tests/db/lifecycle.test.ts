@@ -129,7 +129,7 @@ describe.runIf(onPostgres())("a fresh PostgreSQL database", () => {
     await migrate(hurried, async () => {});
     await expect(rows(hurried.db, sql`select pg_sleep(20)`)).rejects.toMatchObject({ cause: { code: "57014" } });
     expect(await rows(hurried.db, sql`select from attune.pack`)).toEqual([]);
-    await hurried.close();
+    await hurried[Symbol.asyncDispose]();
   });
 
   test("that cannot be reached is refused in one sentence without its password", async () => {

@@ -5,6 +5,7 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadPack } from "../../src/catalog/load.ts";
 import { readPack } from "../../src/catalog/read.ts";
+import { write } from "../../src/db/tx.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
 import { commit } from "../support/commit.ts";
 import { processesWith } from "../support/processes.ts";
@@ -35,7 +36,8 @@ beforeAll(async () => {
       `ref: hostile.${name}\nlabel: x\nrunner_type: shell\nentry_point: actions/${name}.sh\nparameter_delivery: stdin\nparameters:\n  padding:\n    type: string\n`,
     );
   }
-  await loadPack(world.services, await readPack(directory), async () => {});
+  const read = await readPack(directory);
+  await write(world.services, (tx) => loadPack(tx, read, async () => {}));
   await world.startWorker();
 });
 afterAll(async () => {

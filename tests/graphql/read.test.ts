@@ -79,8 +79,8 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await sessions.close();
-  await feed.close();
+  await sessions[Symbol.asyncDispose]();
+  await feed[Symbol.asyncDispose]();
   await services[Symbol.asyncDispose]();
 });
 

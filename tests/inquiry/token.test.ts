@@ -38,7 +38,8 @@ let fake: { id: string; name: string };
 
 beforeAll(async () => {
   world = await createWorld();
-  await loadPack(world.services, await readPack(pack), syncTimer);
+  const read = await readPack(pack);
+  await write(world.services, (tx) => loadPack(tx, read, syncTimer));
   fake = await world.one(
     sql`insert into attune.worker (name, worker_type, status, last_heartbeat) values ('w', 'local', 'active', now())
       returning id::text, name`,

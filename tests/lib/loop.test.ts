@@ -43,7 +43,7 @@ test("the first pass runs at once; a wake during a pass runs another, and many w
   loop.wake();
   await until(() => passes.length === 3, "the pass that was asked for while idle");
   passes[2]?.end();
-  await loop.stop();
+  await loop[Symbol.asyncDispose]();
 });
 
 test("the next pass comes when the last one said so; 0 means at once", async () => {
@@ -55,7 +55,7 @@ test("the next pass comes when the last one said so; 0 means at once", async () 
   await until(() => passes.length === 3, "the pass after 50 ms");
   expect(performance.now() - from).toBeGreaterThanOrEqual(45);
   passes[2]?.end();
-  await loop.stop();
+  await loop[Symbol.asyncDispose]();
 });
 
 const fail = () => {
@@ -80,7 +80,7 @@ test("a pass that fails is told, followed after a growing delay, and forgotten b
   expect(afterSuccess).toBeGreaterThanOrEqual(95);
   expect(afterSuccess).toBeLessThan(350);
   passes[5]?.end();
-  await loop.stop();
+  await loop[Symbol.asyncDispose]();
 });
 
 test("a wake ends the delay after a failure", async () => {
@@ -95,13 +95,13 @@ test("a wake ends the delay after a failure", async () => {
   // Unwoken it would have waited 6 s in all.
   expect(performance.now() - from).toBeLessThan(2000);
   passes[6]?.end();
-  await loop.stop();
+  await loop[Symbol.asyncDispose]();
 });
 
 test("stop waits for the pass in flight, tells it, and no other follows", async () => {
   const { loop, passes, failures } = held();
   let stopped = false;
-  const stopping = loop.stop().then(() => {
+  const stopping = loop[Symbol.asyncDispose]().then(() => {
     stopped = true;
   });
   await settled();
@@ -119,7 +119,7 @@ test("stop ends the wait between passes", async () => {
   passes[0]?.end();
   await settled();
   const from = performance.now();
-  await loop.stop();
+  await loop[Symbol.asyncDispose]();
   expect(performance.now() - from).toBeLessThan(500);
 });
 

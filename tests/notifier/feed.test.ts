@@ -67,7 +67,7 @@ describe("the feed", () => {
     await until(() => rest.seen.length >= 400, "the rest");
     expect(rest.seen[0]?.cursor).toBe(live.seen[400]?.cursor);
     await Promise.all([live.stop(), replayed.stop(), rest.stop()]);
-    await feed.close();
+    await feed[Symbol.asyncDispose]();
   });
 
   test("a follower that the ring has left behind pages from the table without a gap", async () => {
@@ -81,7 +81,7 @@ describe("the feed", () => {
     await until(() => late.seen.length >= 151, "the live one");
     expect(new Set(late.seen.map((change) => change.entityId)).size).toBe(151);
     await late.stop();
-    await feed.close();
+    await feed[Symbol.asyncDispose]();
   });
 
   test("an idle follower costs no statement of its own; a filter by entity gets that entity only", async () => {
@@ -107,7 +107,7 @@ describe("the feed", () => {
     expect(own.length).toBeLessThan(8);
     expect(reads.length).toBeGreaterThan(own.length);
     await Promise.all([mine.stop(), ...others.map((other) => other.stop())]);
-    await feed.close();
+    await feed[Symbol.asyncDispose]();
   });
 
   test("a cursor that is none, from before a restore, or older than what is kept is refused", async () => {
@@ -125,7 +125,7 @@ describe("the feed", () => {
       code: "CURSOR_EXPIRED",
       oldestCursor: expect.stringMatching(/^\d+\.\d+\.\d+$/),
     });
-    await feed.close();
+    await feed[Symbol.asyncDispose]();
   });
 
   test("labels of a future cluster (a dump restored elsewhere) empty the log and raise the epoch", async () => {
@@ -133,7 +133,7 @@ describe("the feed", () => {
     await migrate(services.database, async () => {});
     const before = await createFeed(services);
     const cursor = before.position();
-    await before.close();
+    await before[Symbol.asyncDispose]();
     await insertPack(services, "restored");
     await services.db.execute(sql`insert into attune.execution (action_ref, on_worker_loss, trace_tag, status, finished_at)
       values ('core.noop', 'abandon', 't', 'failed', now())`);
@@ -149,7 +149,7 @@ describe("the feed", () => {
     await until(() => live.seen.length === 1, "a change after the restore");
     expect(epochOf(live.seen[0]?.cursor ?? "")).toBeGreaterThan(epochOf(cursor));
     await live.stop();
-    await feed.close();
+    await feed[Symbol.asyncDispose]();
   });
 });
 
@@ -166,7 +166,7 @@ describe.runIf(onPostgres() && pgDump)("a dump restored into a fresh database", 
     await until(() => seen.seen.length === 1, "the change");
     const cursor = seen.seen[0]?.cursor ?? "";
     await seen.stop();
-    await before.close();
+    await before[Symbol.asyncDispose]();
     const target = await cloneDatabase();
     const [from, to] = [services.location.url ?? "", target.url ?? ""];
     const dump = execFileSync("pg_dump", ["--clean", "--if-exists", from], { maxBuffer: 64 * 1024 * 1024 });
@@ -183,7 +183,7 @@ describe.runIf(onPostgres() && pgDump)("a dump restored into a fresh database", 
     await insertPack(restored, "after");
     await until(() => live.seen.length === 1, "a change after the restore");
     await live.stop();
-    await feed.close();
+    await feed[Symbol.asyncDispose]();
   });
 });
 
@@ -214,7 +214,7 @@ describe.runIf(onPostgres())("the feed on PostgreSQL", () => {
     const ids = live.seen.map((change) => change.id);
     expect(ids).toEqual([...ids].sort((a, b) => Number(a - b)));
     await Promise.all([live.stop(), early.end(), late.end()]);
-    await feed.close();
+    await feed[Symbol.asyncDispose]();
   });
 
   test("a write transaction open in another database delays a change; its end releases it within 200 ms", async () => {
@@ -239,6 +239,6 @@ describe.runIf(onPostgres())("the feed on PostgreSQL", () => {
     await until(() => live.seen.length === 1, "the change", 2000);
     expect(performance.now() - released).toBeLessThan(200);
     await Promise.all([live.stop(), elsewhere.end()]);
-    await feed.close();
+    await feed[Symbol.asyncDispose]();
   });
 });

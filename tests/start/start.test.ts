@@ -134,7 +134,7 @@ describe("a start that its user can mend says how", () => {
     const refused = startInProcess(nowhere, { ATTUNE__PACKS__DIRS: pack });
     await expect(refused).rejects.toBeInstanceOf(StartError);
     const message = await refused.catch((error: Error) => error.message);
-    expect(message).toMatch(/^The pack in .*broken cannot be loaded; mend these and start again:\n/);
+    expect(message).toMatch(/^The pack in .*broken cannot be loaded\. Correct this and start again:\n/);
     expect(message).toMatch(/^ {2}actions\/noop\.yaml:3:1 .*runner_typ.*runner_type/m);
     expect(existsSync(nowhere.dataDir)).toBe(false);
   });
@@ -151,7 +151,7 @@ describe("a start that its user can mend says how", () => {
     const location = await cloneDatabase();
     writeFileSync(join(location.dataDir, "encryption.key"), "4242\n");
     const failed = await failedStart(serverEnvironment(location, { ATTUNE__SECURITY__ENCRYPTION_KEY: "" }));
-    expectSentence(failed, /encryption\.key does not hold 64 hexadecimal digits: put back the file/);
+    expectSentence(failed, /encryption\.key does not hold 64 hexadecimal digits: restore the file/);
   });
 
   // Embedded, the server makes a key of its own.
@@ -255,7 +255,7 @@ describe("a running server", () => {
     };
     await using open = await startProcess(server.location, extra);
     expect(kept()).toEqual(before);
-    expect(open.output()).toMatch(/Authentication is off: whoever reaches this address may do everything\.\n/);
+    expect(open.output()).toMatch(/Authentication is off: everyone who reaches this address can do everything\.\n/);
     expect(await request({ ...open, token: "" }, viewer)).toEqual({ viewer: { identity: { login: "admin" } } });
     await expectOtherSitesRefused(open);
   });

@@ -52,8 +52,8 @@ export async function createApi(services: TestServices, options: Partial<GraphQL
       return { ...((await response.json()) as Answer), requestId: response.headers.get("x-request-id") };
     },
     [Symbol.asyncDispose]: async () => {
-      await sessions.close();
-      await feed.close();
+      await sessions[Symbol.asyncDispose]();
+      await feed[Symbol.asyncDispose]();
     },
   };
 }

@@ -3,12 +3,9 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import postgres from "postgres";
 import { inject } from "vitest";
-import { type Database, openDatabase } from "../../src/db/client.ts";
-import { eventQueue, startJobs } from "../../src/db/jobs.ts";
-import type { Services } from "../../src/db/services.ts";
-import { createWake } from "../../src/db/wake.ts";
 import { createLog } from "../../src/log.ts";
 import { createKeyring } from "../../src/secrecy/keyring.ts";
+import { type OpenServices, openServices } from "../../src/services.ts";
 import { copyDirectory, databaseUrl, type Holding } from "./template.ts";
 
 /** Where a test's own copy of the migrated database is. */
@@ -46,42 +43,25 @@ export async function cloneDatabase(holding: Holding = "nothing"): Promise<Locat
   return { url: databaseUrl(serverUrl, database), dataDir };
 }
 
-export interface TestServices extends Services, AsyncDisposable {
-  database: Database;
+export interface TestServices extends OpenServices {
   location: Location;
   /** The statements run so far. */
   statements: string[];
 }
 
-/** An engine over a clone of its own (or over `at`): no roles running, nothing loaded. */
+/** Services over a clone of their own (or over `at`): no roles running, nothing loaded. */
 export async function createServices(at?: Location): Promise<TestServices> {
   const location = at ?? (await cloneDatabase());
   const statements: string[] = [];
-  const database = await openDatabase({
+  const services = await openServices({
     ...location,
     maxConnections: 20,
     fsync: false,
     onStatement: (sql) => statements.push(sql),
-  });
-  const log = createLog({ level: "error", format: "json" });
-  const jobs = await startJobs(database, log);
-  await jobs.open(eventQueue);
-  const wake = await createWake(database, log);
-  return {
-    kind: database.kind,
-    db: database.db,
-    database,
-    location,
-    statements,
-    jobs,
-    wake,
-    log,
+    log: createLog({ level: "error", format: "json" }),
+    openKeyring: () => createKeyring(Buffer.alloc(32, 0x42)), // the key of the servers that tests start
     artifactsDir: join(location.dataDir, "artifacts"),
-    keyring: createKeyring(Buffer.alloc(32, 0x42)), // the key of the servers that tests start
-    [Symbol.asyncDispose]: async () => {
-      await wake.close();
-      await jobs.stop();
-      await database.close();
-    },
-  };
+    isMigrated: true,
+  });
+  return { ...services, location, statements };
 }

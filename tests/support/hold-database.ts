@@ -12,12 +12,12 @@ try {
   const database = await openDatabase({ url: isUrl ? where : null, dataDir: isUrl ? "" : where, maxConnections: 3 });
   if (work === "migrate") {
     await migrate(database, async () => {
-      await (await startJobs(database, createLog({ level: "error", format: "json" }))).stop();
+      await (await startJobs(database, createLog({ level: "error", format: "json" })))[Symbol.asyncDispose]();
     });
   }
   process.stdout.write("open\n");
   for await (const _ of process.stdin);
-  await database.close();
+  await database[Symbol.asyncDispose]();
 } catch (error) {
   if (!(error instanceof StartError)) throw error;
   process.stderr.write(`${error.message}\n`);

@@ -122,7 +122,7 @@ export async function startInProcess(at?: Location, extra: Record<string, string
     token: await adminToken(location),
     location,
     output: () => server.greeting + output,
-    [Symbol.asyncDispose]: server.close,
+    [Symbol.asyncDispose]: server[Symbol.asyncDispose],
   };
 }
 

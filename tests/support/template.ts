@@ -1,23 +1,14 @@
 import { cpSync, mkdtempSync, rmSync, statfsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
-import { sql } from "drizzle-orm";
 import postgres from "postgres";
 import type { TestProject } from "vitest/node";
-import { ensureAdmin } from "../../src/access/token.ts";
-import { ensureDefaultPack, loadPack } from "../../src/catalog/load.ts";
-import { readPack } from "../../src/catalog/read.ts";
-import { type Database, openDatabase, rows } from "../../src/db/client.ts";
-import { eventQueue, type Jobs, runtimeQueue, startJobs } from "../../src/db/jobs.ts";
-import { migrate } from "../../src/db/migrate.ts";
-import type { Services } from "../../src/db/services.ts";
-import { write } from "../../src/db/tx.ts";
-import { createWake } from "../../src/db/wake.ts";
+import { loadPacks, readPacks } from "../../src/catalog/packs.ts";
 import { createLog } from "../../src/log.ts";
 import { syncTimer } from "../../src/rule/timer.ts";
 import { createKeyring } from "../../src/secrecy/keyring.ts";
+import { type OpenServices, openServices } from "../../src/services.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {
@@ -32,8 +23,6 @@ declare module "vitest" {
 /** What a new clone has: its tables only, or also what a server's first start puts there. */
 export type Holding = "nothing" | "core";
 
-const corePack = fileURLToPath(new URL("../../packs/core", import.meta.url));
-
 /** Makes the databases that the tests clone: one that is only migrated, and one with the core pack and what else a start makes. */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   setFlagsFromString("--liftoff-only"); // as the tests' own processes: see vitest.config.ts
@@ -43,17 +32,20 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   const admin = serverUrl ? postgres(serverUrl, { max: 1, onnotice: () => {} }) : null;
   const nameOf = (holding: Holding) => (admin ? `${name}_${holding}` : join(scratch, holding));
   const open = (holding: Holding) =>
-    openDatabase({
+    openServices({
       url: serverUrl && databaseUrl(serverUrl, nameOf(holding)),
       dataDir: nameOf(holding),
       maxConnections: 2,
       fsync: false,
+      log: createLog({ level: "warn", format: "json" }),
+      openKeyring: () => createKeyring(Buffer.alloc(32, 0x42)),
+      artifactsDir: null,
     });
   if (admin) await admin`create database ${admin(nameOf("nothing"))}`;
-  await fill(await open("nothing"), async () => {});
+  await (await open("nothing"))[Symbol.asyncDispose]();
   if (admin) await admin`create database ${admin(nameOf("core"))} template ${admin(nameOf("nothing"))}`;
   else copyDirectory(nameOf("nothing"), nameOf("core"));
-  await fill(await open("core"), loadCore);
+  await loadCore(await open("core"));
   project.provide("serverUrl", serverUrl);
   project.provide("templates", { nothing: nameOf("nothing"), core: nameOf("core") });
   project.provide("scratch", scratch);
@@ -66,36 +58,10 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   };
 }
 
-/** Migrates the database, fills and closes it. */
-async function fill(database: Database, load: (services: Services) => Promise<void>): Promise<void> {
-  const log = createLog({ level: "warn", format: "json" });
-  const started = Promise.withResolvers<Jobs>();
-  await migrate(database, async () => started.resolve(await startJobs(database, log)));
-  const jobs = await started.promise;
-  await jobs.open(eventQueue);
-  const wake = await createWake(database, log);
-  await load({
-    kind: database.kind,
-    db: database.db,
-    jobs,
-    wake,
-    log,
-    keyring: createKeyring(Buffer.alloc(32, 0x42)),
-    artifactsDir: "",
-  });
-  await wake.close();
-  await jobs.stop();
-  await database.close();
-}
-
-async function loadCore(services: Services): Promise<void> {
-  await loadPack(services, await readPack(corePack), syncTimer);
-  await write(services, async (tx) => {
-    await ensureDefaultPack(tx);
-    await ensureAdmin(tx);
-  });
-  const runtimes = await rows<{ ref: string }>(services.db, sql`select ref from attune.runtime`);
-  for (const { ref } of runtimes) await services.jobs.open(runtimeQueue(ref));
+/** Loads the core pack as a server's first start does, and ends the services. */
+async function loadCore(services: OpenServices): Promise<void> {
+  await loadPacks(services, await readPacks([]), syncTimer);
+  await services[Symbol.asyncDispose]();
 }
 
 /** Memory, where there is plenty: an embedded database has over a thousand files, and disks take up to a second to copy them. */

@@ -7,12 +7,12 @@ import { runtimeQueue } from "../../src/db/jobs.ts";
 import { write } from "../../src/db/tx.ts";
 import { createEvent } from "../../src/event/record.ts";
 import { executeAction } from "../../src/execution/request.ts";
-import { startExecutor } from "../../src/executor/run.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
+import { startExecutor } from "../../src/roles/executor.ts";
 import { createRule, type RuleFields } from "../../src/rule/rule.ts";
 import { startTimers } from "../../src/sensor/timer.ts";
+import { startClaims } from "../../src/worker/claims.ts";
 import { findRuntimes } from "../../src/worker/registry.ts";
-import { startWorker } from "../../src/worker/run.ts";
 import { commit } from "./commit.ts";
 import { cloneDatabase, createServices, type TestServices } from "./database.ts";
 import { until } from "./until.ts";
@@ -112,12 +112,12 @@ function makers(services: TestServices, session: Session): Pick<World, "trigger"
 function roles(
   services: TestServices,
 ): Pick<World, "startExecutor" | "startWorker" | "startTimers" | typeof Symbol.asyncDispose> {
-  const parts = new Set<Part>();
-  const keep = (part: Part): Part => {
+  const parts = new Set<AsyncDisposable>();
+  const keep = (part: AsyncDisposable): Part => {
     parts.add(part);
     return {
       stop: async () => {
-        if (parts.delete(part)) await part.stop();
+        if (parts.delete(part)) await part[Symbol.asyncDispose]();
       },
     };
   };
@@ -125,7 +125,7 @@ function roles(
     startExecutor: (sweepMs = never) => keep(startExecutor(services, sweepMs)),
     startWorker: async (slots = 10) =>
       keep(
-        await startWorker(services, {
+        await startClaims(services, {
           runtimes: await runtimesOfHost(services),
           slots,
           stopMs: 5000,
@@ -134,7 +134,7 @@ function roles(
       ),
     startTimers: () => keep(startTimers(services)),
     [Symbol.asyncDispose]: async () => {
-      for (const part of parts) await part.stop();
+      for (const part of parts) await part[Symbol.asyncDispose]();
       await services[Symbol.asyncDispose]();
     },
   };

@@ -22,9 +22,9 @@ interface SocketOptions extends Omit<ErrorScope, "requestId"> {
 /**
  * Takes the sockets of the server at `/graphql` (`graphql-transport-ws`) and runs their operations as those over HTTP, each
  * with the credentials of its connection, which closes when they hold no more. Pages of origins that are not trusted get none.
- * Answers the way to close them all.
+ * Disposing the result closes them all.
  */
-export function attachSockets(server: Server, { yoga, origins, ...scope }: SocketOptions): () => Promise<void> {
+export function attachSockets(server: Server, { yoga, origins, ...scope }: SocketOptions): AsyncDisposable {
   const sockets = new WebSocketServer({ noServer: true, maxPayload: longestMessage });
   const sessions = createSocketSessions();
   const protocol = useServer(
@@ -84,8 +84,10 @@ export function attachSockets(server: Server, { yoga, origins, ...scope }: Socke
     }
     sockets.handleUpgrade(request, socket, head, (opened) => sockets.emit("connection", opened, request));
   });
-  return async () => {
-    await protocol.dispose();
+  return {
+    [Symbol.asyncDispose]: async () => {
+      await protocol.dispose();
+    },
   };
 }
 

@@ -69,8 +69,8 @@ export async function createServer(services: TestServices): Promise<Server> {
       return { seen, stop: () => ended.abort() };
     },
     [Symbol.asyncDispose]: async () => {
-      await sessions.close();
-      await feed.close();
+      await sessions[Symbol.asyncDispose]();
+      await feed[Symbol.asyncDispose]();
     },
   };
 }

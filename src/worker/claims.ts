@@ -28,8 +28,8 @@ export interface WorkerOptions {
   stopMs: number;
 }
 
-/** Starts the worker role: registers, beats, claims what it has slots for, runs it and reports the results. */
-export async function startWorker(services: Services, options: WorkerOptions): Promise<{ stop(): Promise<void> }> {
+/** Registers a worker, which beats, claims what it has slots for, runs it and reports the results. */
+export async function startClaims(services: Services, options: WorkerOptions): Promise<AsyncDisposable> {
   const registration = await registerWorker(services, { runtimes: options.runtimes, slots: options.slots, labels: {} });
   const lease = { mayClaim: true };
   const failed = (error: unknown) => services.log.error({ err: error }, "worker");
@@ -84,11 +84,11 @@ export async function startWorker(services: Services, options: WorkerOptions): P
     ),
   ];
   return {
-    stop: async () => {
+    [Symbol.asyncDispose]: async () => {
       for (const each of unsubscribe) each();
-      await Promise.all(pools.map(({ loop }) => loop.stop()));
+      await Promise.all(pools.map(({ loop }) => loop[Symbol.asyncDispose]()));
       await runner.drain(options.stopMs);
-      await Promise.all([heartbeat.stop(), cancels.stop()]);
+      await Promise.all([heartbeat[Symbol.asyncDispose](), cancels[Symbol.asyncDispose]()]);
       const mine = sql`e.worker = ${registration.id}::bigint`;
       await write(services, (tx) => loseExecutions(tx, mine, "the worker stopped"));
       await signOff(services, registration);

@@ -10,25 +10,25 @@ import { answer } from "./respond.ts";
 import { handleSignIn } from "./sign-in.ts";
 import { handleWebhook } from "./webhook.ts";
 
-export interface ApiOptions {
+export interface HttpOptions {
   services: Services;
   host: string;
   port: number;
   origins: Origins;
   attempts: Attempts;
-  /** Answers everything under `/graphql`. */
+  /** Responds to everything under `/graphql`. */
   graphql: (request: IncomingMessage, response: ServerResponse, context: { requestId: string }) => unknown;
-  /** Takes the sockets of the server; answers the way to close them. */
-  attachSockets: (server: Server) => () => Promise<void>;
+  /** Takes the server's sockets; disposing the result closes them. */
+  attachSockets: (server: Server) => AsyncDisposable;
 }
 
-export interface Api {
+/** The HTTP server as it listens. */
+export interface HttpServer extends AsyncDisposable {
   url: string;
-  close(): Promise<void>;
 }
 
 /** Listens for everything that comes over HTTP. Throws StartError when the address cannot be listened on. */
-export async function startApi(options: ApiOptions): Promise<Api> {
+export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const { services, host, port } = options;
   const server = createServer((request, response) => {
     route(options, request, response).catch((error: unknown) => {
@@ -38,12 +38,12 @@ export async function startApi(options: ApiOptions): Promise<Api> {
       else answer(response, 500, { error: "internal error" });
     });
   });
-  const closeSockets = options.attachSockets(server);
+  const sockets = options.attachSockets(server);
   const url = await listen(server, host, port);
   return {
     url,
-    close: async () => {
-      await closeSockets();
+    [Symbol.asyncDispose]: async () => {
+      await sockets[Symbol.asyncDispose]();
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeAllConnections();
       await closed;
@@ -68,7 +68,7 @@ function listen(server: Server, host: string, port: number): Promise<string> {
   });
 }
 
-async function route(options: ApiOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function route(options: HttpOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { services } = options;
   const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
   const requestId = admit(options.origins, request, response, path);

@@ -1,0 +1,15 @@
+import type { Services } from "../db/services.ts";
+import { startEvents } from "../executor/events.ts";
+import { startInquiries } from "../executor/inquiries.ts";
+import { startSweep } from "../executor/sweep.ts";
+
+const sweepMs = 15_000;
+
+/** Starts the role `executor`: it evaluates events, expires inquiries, and sweeps every `everyMs` milliseconds. */
+export function startExecutor(services: Services, everyMs = sweepMs): AsyncDisposable {
+  const parts = new AsyncDisposableStack();
+  parts.use(startEvents(services));
+  parts.use(startSweep(services, everyMs));
+  parts.use(startInquiries(services));
+  return parts;
+}

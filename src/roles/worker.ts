@@ -1,0 +1,20 @@
+import type { Config } from "../config.ts";
+import type { Services } from "../db/services.ts";
+import { startClaims } from "../worker/claims.ts";
+import { findRuntimes } from "../worker/registry.ts";
+
+const defaultPath = "/usr/local/bin:/usr/bin:/bin";
+
+/** Starts the role `worker` in the runtimes that this host has. `releases` are the directories of the packs' releases, by digest. */
+export async function startWorker(
+  services: Services,
+  config: Pick<Config, "actionBase" | "workerSlots" | "workerStopMs">,
+  { apiUrl, releases }: { apiUrl: string; releases: ReadonlyMap<string, string> },
+): Promise<AsyncDisposable> {
+  return await startClaims(services, {
+    runtimes: await findRuntimes(services, config.actionBase["PATH"] ?? defaultPath),
+    slots: config.workerSlots,
+    stopMs: config.workerStopMs,
+    surroundings: { base: config.actionBase, apiUrl, releases },
+  });
+}
