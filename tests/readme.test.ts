@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { settings } from "../src/config.ts";
 import { firstStatuses, isTerminal, moves } from "../src/execution/states.ts";
-import { examples } from "../src/graphql/transport/examples.ts";
+import { examples } from "../src/graphql/transport/graphiql-examples.ts";
 import { overEvents } from "./support/client.ts";
 import { onPostgres } from "./support/database.ts";
 import { request, type ServerProcess, startProcess } from "./support/server.ts";

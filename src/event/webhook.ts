@@ -2,9 +2,7 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { sql } from "drizzle-orm";
 import type { WebhookConfig } from "../catalog/trigger.ts";
 import { type Db, rows } from "../db/client.ts";
-import type { Services } from "../db/services.ts";
-import { write } from "../db/tx.ts";
-import { Refusal } from "../errors.ts";
+import type { Tx } from "../db/tx.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import type { Keyring } from "../secrecy/keyring.ts";
 import { type EventTrigger, emitEvents } from "./record.ts";
@@ -26,7 +24,7 @@ export interface Delivery {
   startedAt: number;
 }
 
-/** What to answer: 202 with a new event, 200 with the first event of a repeated delivery, else a refusal. */
+/** How to respond: 202 with a new event, 200 with the first event of a repeated delivery, else a refusal. */
 export interface DeliveryAnswer {
   status: 200 | 202 | 400 | 401 | 409 | 413;
   event: string | null;
@@ -48,86 +46,59 @@ export async function findWebhook(db: Db, key: string): Promise<Webhook | null> 
 /** Never passed on: they are the sender's credentials. */
 const credentials = new Set(["authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"]);
 
+/** Stores a refused delivery, with the reason. */
+export async function recordRefusedDelivery(
+  tx: Tx,
+  webhook: Webhook,
+  delivery: Delivery,
+  { status, error }: DeliveryAnswer,
+): Promise<void> {
+  const verified = status === 401 ? false : null;
+  await tx.db.execute(
+    sql`insert into attune.webhook_delivery (trigger, source_ip, headers, status_code, error, duration_ms, size, hmac_verified)
+      values (${webhook.trigger.id}::bigint, ${delivery.sourceIp}::inet, ${headerText(webhook, delivery)}::text::jsonb,
+        ${status}::int, ${error}, ${elapsed(delivery)}::int, ${delivery.body.length}::int, ${verified}::boolean)`,
+  );
+}
+
 /**
- * Takes one delivery: verifies its signature, stores the event and the delivery in one transaction. A delivery id that came
- * before answers the first event. Every refusal is stored too, with why.
+ * Stores a delivery whose signature has been verified (null: it needs none) and its event. A delivery id that came before returns
+ * the first event. Throws ConflictError (the trigger is disabled), InvalidInputError (a payload that breaks its contract).
  */
-export async function receiveDelivery(
-  services: Services,
+export async function acceptDelivery(
+  tx: Tx,
   webhook: Webhook,
   delivery: Delivery,
-): Promise<DeliveryAnswer> {
-  const verified = verify(services.keyring, webhook, delivery);
-  if (verified === false) {
-    return await refuse(services, webhook, delivery, {
-      status: 401,
-      event: null,
-      error: "the signature is missing or wrong",
-    });
-  }
-  try {
-    return await accept(services, webhook, delivery, verified);
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    const status = error.code === "CONFLICT" ? 409 : 400;
-    return await refuse(services, webhook, delivery, { status, event: null, error: error.message });
-  }
-}
-
-/** Stores a refused delivery and answers it. */
-export async function refuse(
-  services: Services,
-  webhook: Webhook,
-  delivery: Delivery,
-  answer: DeliveryAnswer,
-): Promise<DeliveryAnswer> {
-  const verified = answer.status === 401 ? false : null;
-  await write(services, async (tx) => {
-    await tx.db.execute(
-      sql`insert into attune.webhook_delivery (trigger, source_ip, headers, status_code, error, duration_ms, size, hmac_verified)
-        values (${webhook.trigger.id}::bigint, ${delivery.sourceIp}::inet, ${headerText(webhook, delivery)}::text::jsonb,
-          ${answer.status}::int, ${answer.error}, ${elapsed(delivery)}::int, ${delivery.body.length}::int, ${verified}::boolean)`,
-    );
-  });
-  return answer;
-}
-
-async function accept(
-  services: Services,
-  webhook: Webhook,
-  delivery: Delivery,
-  verified: boolean | null,
+  verified: true | null,
 ): Promise<DeliveryAnswer> {
   const deliveryId = delivery.headers[webhook.config.delivery_header] ?? null;
-  return await write(services, async (tx) => {
-    const [stored] = await rows<{ id: string }>(
+  const [stored] = await rows<{ id: string }>(
+    tx.db,
+    sql`insert into attune.webhook_delivery (trigger, source_ip, headers, status_code, duration_ms, size, hmac_verified, delivery_id)
+      values (${webhook.trigger.id}::bigint, ${delivery.sourceIp}::inet, ${headerText(webhook, delivery)}::text::jsonb, 202,
+        ${elapsed(delivery)}::int, ${delivery.body.length}::int, ${verified}::boolean, ${deliveryId}::text)
+      on conflict (trigger, delivery_id) do nothing returning id::text`,
+  );
+  if (!stored) {
+    const [first] = await rows<{ event: string | null }>(
       tx.db,
-      sql`insert into attune.webhook_delivery (trigger, source_ip, headers, status_code, duration_ms, size, hmac_verified, delivery_id)
-        values (${webhook.trigger.id}::bigint, ${delivery.sourceIp}::inet, ${headerText(webhook, delivery)}::text::jsonb, 202,
-          ${elapsed(delivery)}::int, ${delivery.body.length}::int, ${verified}::boolean, ${deliveryId}::text)
-        on conflict (trigger, delivery_id) do nothing returning id::text`,
+      sql`select event::text from attune.webhook_delivery
+        where trigger = ${webhook.trigger.id}::bigint and delivery_id = ${deliveryId}`,
     );
-    if (!stored) {
-      const [first] = await rows<{ event: string | null }>(
-        tx.db,
-        sql`select event::text from attune.webhook_delivery
-          where trigger = ${webhook.trigger.id}::bigint and delivery_id = ${deliveryId}`,
-      );
-      return { status: 200, event: first?.event ?? null, error: null };
-    }
-    const payload = { body: bodyOf(delivery), headers: cleanHeaders(webhook, delivery), query: delivery.query };
-    const [event] = await emitEvents(tx, [
-      { trigger: webhook.trigger, payload, config: null, rule: null, traceTag: null, cause: null, generation: 0 },
-    ]);
-    await tx.db.execute(
-      sql`update attune.webhook_delivery set event = ${event ?? null}::bigint where id = ${stored.id}::bigint`,
-    );
-    return { status: 202, event: event ?? null, error: null };
-  });
+    return { status: 200, event: first?.event ?? null, error: null };
+  }
+  const payload = { body: bodyOf(delivery), headers: cleanHeaders(webhook, delivery), query: delivery.query };
+  const [event] = await emitEvents(tx, [
+    { trigger: webhook.trigger, payload, config: null, rule: null, traceTag: null, cause: null, generation: 0 },
+  ]);
+  await tx.db.execute(
+    sql`update attune.webhook_delivery set event = ${event ?? null}::bigint where id = ${stored.id}::bigint`,
+  );
+  return { status: 202, event: event ?? null, error: null };
 }
 
-/** Null: no signature is asked for. The comparison takes the same time wherever the difference is. */
-function verify(keyring: Keyring, { config, secret }: Webhook, delivery: Delivery): boolean | null {
+/** Whether the delivery's signature is right; null: the webhook needs none. The comparison takes the same time wherever they differ. */
+export function verifyDelivery(keyring: Keyring, { config, secret }: Webhook, delivery: Delivery): boolean | null {
   const { hmac } = config;
   if (!hmac) return null;
   const given = delivery.headers[hmac.header];
@@ -145,7 +116,7 @@ function bodyOf({ headers, body }: Delivery): Json {
   try {
     return JSON.parse(text) as Json;
   } catch {
-    return text; // not JSON, whatever it claims to be: the text itself is the body
+    return text; // not JSON, even if the header says so: the text itself is the body
   }
 }
 

@@ -1,10 +1,12 @@
 import type { Services } from "../db/services.ts";
+import { write } from "../db/tx.ts";
 import { startWokenLoop } from "../db/wake.ts";
-import { enforceEvents } from "../rule/enforce.ts";
-import { createRuleSets } from "../rule/ruleset.ts";
+import { faultPoint } from "../lib/fault.ts";
+import { enforceBatch, enforceEach } from "../rule/enforce.ts";
+import { createRuleSets, type RuleSets } from "../rule/ruleset.ts";
 
 const batchSize = 100;
-/** Behind the wake-ups: finds what a killed process did not announce. */
+/** Finds what a killed process did not announce. */
 const pollMs = 2000;
 
 /** Starts evaluating events as they come. */
@@ -14,4 +16,32 @@ export function startEvents(services: Services): AsyncDisposable {
     pass: async () => ((await enforceEvents(services, ruleSets, batchSize)) === batchSize ? 0 : pollMs),
     failed: (error) => services.log.error({ err: error }, "evaluating events"),
   });
+}
+
+/** Evaluates up to `limit` events in one transaction; where that cannot be stored, each alone in another. Returns how many. */
+export async function enforceEvents(services: Services, ruleSets: RuleSets, limit: number): Promise<number> {
+  const taken = await enforceTogether(services, ruleSets, limit);
+  if (taken > 0) faultPoint("enforcement.after_commit");
+  return taken;
+}
+
+async function enforceTogether(services: Services, ruleSets: RuleSets, limit: number): Promise<number> {
+  try {
+    return await write(services, async (tx) => {
+      const jobs = await enforceBatch(tx, ruleSets, limit);
+      faultPoint("enforcement.before_commit");
+      return jobs.length;
+    });
+  } catch (error) {
+    if (isConnectionLoss(error)) throw error;
+    services.log.warn({ err: error }, "a batch of events failed; trying each event alone");
+    return await write(services, async (tx) => (await enforceEach(tx, ruleSets, limit)).length);
+  }
+}
+
+/** A broken connection is no event's fault: the whole transaction is tried again, and no try is counted. */
+function isConnectionLoss(error: unknown): boolean {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+  return code.startsWith("CONNECTION_") || code.startsWith("08") || code.startsWith("57P") || code.startsWith("40");
 }

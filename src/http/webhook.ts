@@ -1,10 +1,20 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Services } from "../db/services.ts";
-import { type Delivery, findWebhook, receiveDelivery, refuse } from "../event/webhook.ts";
+import { write } from "../db/tx.ts";
+import { Refusal } from "../errors.ts";
+import {
+  acceptDelivery,
+  type Delivery,
+  type DeliveryAnswer,
+  findWebhook,
+  recordRefusedDelivery,
+  verifyDelivery,
+  type Webhook,
+} from "../event/webhook.ts";
 import { globalId } from "../lib/global-id.ts";
 import { answer, readBody } from "./respond.ts";
 
-/** `POST /webhooks/<key>`. An unknown key and a disabled webhook answer alike; 202 and 200 come after the commit. */
+/** `POST /webhooks/<key>`. An unknown key and a disabled webhook get the same response; 202 and 200 come after the commit. */
 export async function handleWebhook(
   services: Services,
   request: IncomingMessage,
@@ -37,6 +47,32 @@ export async function handleWebhook(
     // The rest of the body is on its way: the connection cannot be used again.
     return answer(response, refused.status, { error }, { connection: "close" });
   }
-  const { status, event, error } = await receiveDelivery(services, webhook, delivery);
+  const { status, event, error } = await receive(services, webhook, delivery);
   answer(response, status, error === null ? { event: event && globalId("Event", event) } : { error });
+}
+
+/** Stores the delivery with its event, or the reason for which it is refused. */
+async function receive(services: Services, webhook: Webhook, delivery: Delivery): Promise<DeliveryAnswer> {
+  const verified = verifyDelivery(services.keyring, webhook, delivery);
+  if (verified === false) {
+    const error = "the signature is missing or wrong";
+    return await refuse(services, webhook, delivery, { status: 401, event: null, error });
+  }
+  try {
+    return await write(services, (tx) => acceptDelivery(tx, webhook, delivery, verified));
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    const status = error.code === "CONFLICT" ? 409 : 400;
+    return await refuse(services, webhook, delivery, { status, event: null, error: error.message });
+  }
+}
+
+async function refuse(
+  services: Services,
+  webhook: Webhook,
+  delivery: Delivery,
+  refused: DeliveryAnswer,
+): Promise<DeliveryAnswer> {
+  await write(services, (tx) => recordRefusedDelivery(tx, webhook, delivery, refused));
+  return refused;
 }

@@ -4,11 +4,11 @@ import { mayWithKey } from "../access/key.ts";
 import { openSession, type Session } from "../access/session.ts";
 import { findGrants } from "../access/sessions.ts";
 import { type Db, rows } from "../db/client.ts";
+import type { Tx } from "../db/tx.ts";
 import { ForbiddenError, NotFoundError } from "../errors.ts";
-import type { Keyring } from "../secrecy/keyring.ts";
 
-/** Whoever stands behind a rule: its owner; nobody, where it is a pack's own; else it was somebody's who is gone. */
-export interface Behind {
+/** A rule as far as its authority goes. Without an owner it is a pack's own; if it was created by hand, its owner was deleted. */
+export interface OwnedRule {
   ref: string;
   owner: string | null;
   isAdhoc: boolean;
@@ -18,9 +18,9 @@ export interface Behind {
 /** What the grants of rules' owners and the keys say at one moment. */
 export interface Authority {
   /** Why the action may not be run for the rule; null when it may. */
-  refuseAction(rule: Behind, actionRef: string): string | null;
+  refuseAction(rule: OwnedRule, actionRef: string): string | null;
   /** Why the key may not be used by the rule; null when it may, or when there is none. */
-  refuseKey(rule: Behind, ref: string): string | null;
+  refuseKey(rule: OwnedRule, ref: string): string | null;
   /** The value of a key that the rule may use. Throws when there is none. */
   readKey(ref: string): string;
 }
@@ -83,9 +83,9 @@ async function findKeys(db: Db, refs: readonly string[]): Promise<Map<string, Ke
 
 /** What these rules may do now. Looks up their owners' grants (see `Owners`) and the keys that they name, if they name any. */
 export async function loadAuthority(
-  db: Db,
-  { keyring, owners }: { keyring: Keyring; owners: Owners },
-  rules: readonly (Behind & { keys: readonly string[] })[],
+  { db, keyring }: Tx,
+  owners: Owners,
+  rules: readonly (OwnedRule & { keys: readonly string[] })[],
 ): Promise<Authority> {
   const grants = await owners.load(db, new Set(rules.flatMap(({ owner }) => owner ?? [])));
   const keys = await findKeys(db, [...new Set(rules.flatMap((rule) => rule.keys))]);

@@ -1,99 +1,79 @@
 import { DrizzleQueryError, sql } from "drizzle-orm";
 import { anyOf, rows } from "../db/client.ts";
 import { eventQueue, type Job } from "../db/jobs.ts";
-import type { Services } from "../db/services.ts";
-import { asRefusal, type Tx, write } from "../db/tx.ts";
+import { asRefusal, type Tx } from "../db/tx.ts";
 import { type ExecutionRequest, requestExecutions } from "../execution/request.ts";
-import { faultPoint } from "../lib/fault.ts";
-import type { Keyring } from "../secrecy/keyring.ts";
 import { loadAuthority } from "./authority.ts";
-import { type Evaluation, type Match, type Met, matchEvent, type PendingEvent, resolveMatch } from "./match.ts";
+import { type Evaluation, type Match, type MatchedRule, matchEvent, type PendingEvent, resolveMatch } from "./match.ts";
 import type { RuleSets } from "./ruleset.ts";
 
 /** After this many failed tries an event is given up, and its row says why. */
 const maxTries = 5;
 
 /**
- * Evaluates up to `limit` events in one transaction: rules, enforcements, executions, their jobs, and the end of the events'
- * own jobs. Where the batch cannot be stored, each event is tried by itself, inside a savepoint: a bad one never stops the
- * others. Answers how many jobs there were.
+ * Evaluates up to `limit` events together: writes what the rules decided, one enforcement for each match, their executions and
+ * jobs, and ends the events' own jobs. Returns the jobs that were taken.
  */
-export async function enforceEvents(services: Services, ruleSets: RuleSets, limit: number): Promise<number> {
-  const judge = { ruleSets, keyring: services.keyring };
-  let taken: Job[] = [];
-  try {
-    await write(services, async (tx) => {
-      taken = await tx.jobs.take(tx.db, eventQueue, limit);
-      if (taken.length > 0) await evaluate(tx, judge, taken);
-      faultPoint("enforcement.before_commit");
-    });
-  } catch (error) {
-    if (taken.length === 0 || isConnectionLoss(error)) throw error;
-    services.log.warn({ err: error, events: taken.length }, "a batch of events failed; trying each by itself");
-    await write(services, async (tx) => {
-      taken = await tx.jobs.take(tx.db, eventQueue, limit);
-      for (const job of taken) await evaluateAlone(tx, judge, job);
-    });
-  }
-  if (taken.length > 0) faultPoint("enforcement.after_commit");
-  return taken.length;
+export async function enforceBatch(tx: Tx, ruleSets: RuleSets, limit: number): Promise<Job[]> {
+  const jobs = await tx.jobs.take(tx.db, eventQueue, limit);
+  if (jobs.length > 0) await evaluate(tx, ruleSets, jobs);
+  return jobs;
 }
 
-/** A broken connection is nobody's fault: the whole transaction is tried again, and no event is charged for it. */
-function isConnectionLoss(error: unknown): boolean {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
-  return code.startsWith("CONNECTION_") || code.startsWith("08") || code.startsWith("57P") || code.startsWith("40");
-}
-
-/** What evaluating takes beside the events. */
-interface Judge {
-  ruleSets: RuleSets;
-  keyring: Keyring;
-}
-
-async function evaluateAlone(tx: Tx, judge: Judge, job: Job): Promise<void> {
-  try {
-    await tx.db.transaction((db) => evaluate({ ...tx, db }, judge, [job]));
-  } catch (error) {
-    const refusal = asRefusal(error);
-    // The driver's own sentence: the statement's would hold the event's data.
-    const reason = refusal instanceof DrizzleQueryError ? (refusal.cause ?? refusal) : refusal;
-    const message = reason instanceof Error ? reason.message : String(reason);
-    await tx.jobs.done(tx.db, eventQueue, [job]);
-    const [event] = await rows<{ tries: number; given_up: boolean }>(
-      tx.db,
-      sql`update attune.event set tries = tries + 1,
-          evaluated_at = case when tries + 1 >= ${maxTries}::int then now() end,
-          skipped = case when tries + 1 >= ${maxTries}::int then 'gave up after ' || (tries + 1) || ' tries: ' || ${message}::text end
-        where id = ${job.entity}::bigint and evaluated_at is null
-        returning tries, evaluated_at is not null as given_up`,
-    );
-    if (event && !event.given_up) {
-      const startAfter = new Date(Date.now() + 1000 * 2 ** event.tries);
-      await tx.jobs.add(tx.db, eventQueue, [{ id: job.entity, startAfter }]);
+/**
+ * The same for a batch that cannot be stored: each event is evaluated alone, inside a savepoint, so that a bad one does not stop
+ * the others. It is tried again later, and given up after five tries; then its row says why.
+ */
+export async function enforceEach(tx: Tx, ruleSets: RuleSets, limit: number): Promise<Job[]> {
+  const jobs = await tx.jobs.take(tx.db, eventQueue, limit);
+  for (const job of jobs) {
+    try {
+      await tx.db.transaction((db) => evaluate({ ...tx, db }, ruleSets, [job]));
+    } catch (error) {
+      await recordFailure(tx, job, error);
     }
   }
+  return jobs;
 }
 
-async function evaluate(tx: Tx, { ruleSets, keyring }: Judge, jobs: readonly Job[]): Promise<void> {
+async function recordFailure(tx: Tx, job: Job, error: unknown): Promise<void> {
+  const refusal = asRefusal(error);
+  // The driver's own sentence: the statement's would contain the event's data.
+  const reason = refusal instanceof DrizzleQueryError ? (refusal.cause ?? refusal) : refusal;
+  const message = reason instanceof Error ? reason.message : String(reason);
+  await tx.jobs.done(tx.db, eventQueue, [job]);
+  const [event] = await rows<{ tries: number; given_up: boolean }>(
+    tx.db,
+    sql`update attune.event set tries = tries + 1,
+        evaluated_at = case when tries + 1 >= ${maxTries}::int then now() end,
+        skipped = case when tries + 1 >= ${maxTries}::int then 'gave up after ' || (tries + 1) || ' tries: ' || ${message}::text end
+      where id = ${job.entity}::bigint and evaluated_at is null
+      returning tries, evaluated_at is not null as given_up`,
+  );
+  if (event && !event.given_up) {
+    const startAfter = new Date(Date.now() + 1000 * 2 ** event.tries);
+    await tx.jobs.add(tx.db, eventQueue, [{ id: job.entity, startAfter }]);
+  }
+}
+
+async function evaluate(tx: Tx, ruleSets: RuleSets, jobs: readonly Job[]): Promise<void> {
   const events = await lockEvents(tx, jobs);
   const revisions = new Map<string, string>();
   for (const { trigger, rulesRevision } of events) {
     if (trigger !== null && rulesRevision !== null) revisions.set(trigger, rulesRevision);
   }
   const sets = await ruleSets.load(tx.db, revisions);
-  const met: Met[] = [];
+  const matched: MatchedRule[] = [];
   const evaluations: Evaluation[] = [];
   for (const event of events) {
     const found = matchEvent(event, sets.get(event.trigger ?? "") ?? []);
-    met.push(...found.met);
+    matched.push(...found.matches);
     evaluations.push(...found.evaluations);
   }
-  const rules = [...new Set(met.map(({ rule }) => rule))];
-  const authority = await loadAuthority(tx.db, { keyring, owners: ruleSets.owners }, rules);
-  const matches = met.map((each) => resolveMatch(each, authority, keyring));
-  // Nothing here waits for another: on one connection the statements go out together.
+  const rules = [...new Set(matched.map(({ rule }) => rule))];
+  const authority = await loadAuthority(tx, ruleSets.owners, rules);
+  const matches = matched.map((each) => resolveMatch(each, authority, tx.keyring));
+  // No statement depends on another: on one connection they go out together.
   await Promise.all([
     insertEnforcements(tx, matches),
     insertEvaluations(tx, evaluations),

@@ -25,13 +25,13 @@ export interface PendingEvent {
 }
 
 /** A rule whose conditions an event meets. */
-export interface Met {
+export interface MatchedRule {
   rule: CompiledRule;
   event: PendingEvent;
 }
 
 /** What one rule makes of one event. */
-export interface Match extends Met {
+export interface Match extends MatchedRule {
   status: "processed" | "disabled";
   /** The resolved parameters without their secrets; null when there is no execution to be made. */
   config: JsonObject | null;
@@ -39,7 +39,7 @@ export interface Match extends Met {
   error: ExecutionError | null;
 }
 
-/** One rule's judgement, to be recorded. */
+/** How one rule evaluated one event, to be recorded. */
 export interface Evaluation {
   rule: CompiledRule;
   event: PendingEvent;
@@ -51,16 +51,16 @@ export interface Evaluation {
 export function matchEvent(
   event: PendingEvent,
   rules: readonly CompiledRule[],
-): { met: Met[]; evaluations: Evaluation[] } {
-  const met: Met[] = [];
+): { matches: MatchedRule[]; evaluations: Evaluation[] } {
+  const matches: MatchedRule[] = [];
   const evaluations: Evaluation[] = [];
   for (const rule of rules) {
     if (event.rule !== null && event.rule !== rule.id) continue;
     const { matched, criteria } = rule.evaluate(event.payload);
     if (isRecorded(rule, matched, criteria)) evaluations.push({ rule, event, matched, detail: criteria });
-    if (matched) met.push({ rule, event });
+    if (matched) matches.push({ rule, event });
   }
-  return { met, evaluations };
+  return { matches, evaluations };
 }
 
 /** `near`: a match, or a miss of which at least one criterion held, or one that could not be asked. */
@@ -71,7 +71,7 @@ function isRecorded(rule: CompiledRule, matched: boolean, criteria: CriterionOut
 }
 
 /** What the rule makes of the event: the parameters of its execution, or why there is to be none. */
-export function resolveMatch({ rule, event }: Met, authority: Authority, keyring: Keyring): Match {
+export function resolveMatch({ rule, event }: MatchedRule, authority: Authority, keyring: Keyring): Match {
   const refuse = (code: string, message: string, status: Match["status"] = "processed"): Match => ({
     ...{ rule, event, status, config: null, secrets: [] },
     error: { code, message },

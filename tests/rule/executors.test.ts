@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventQueue } from "../../src/db/jobs.ts";
 import { write } from "../../src/db/tx.ts";
-import { enforceEvents } from "../../src/rule/enforce.ts";
+import { enforceEvents } from "../../src/executor/events.ts";
 import { createRuleSets } from "../../src/rule/ruleset.ts";
 import { createEvaluator, type Evaluator, is } from "../support/evaluator.ts";
 import { until } from "../support/until.ts";

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
+import { enforceEvents } from "../../src/executor/events.ts";
 import type { Json, JsonObject } from "../../src/lib/json.ts";
-import { enforceEvents } from "../../src/rule/enforce.ts";
 import { createRuleSets, type RuleSets } from "../../src/rule/ruleset.ts";
 import type { World } from "./world.ts";
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { examples } from "../../src/graphql/transport/examples.ts";
+import { examples } from "../../src/graphql/transport/graphiql-examples.ts";
 import { openEvents } from "../support/events.ts";
 import { type RunningServer, request, startInProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";

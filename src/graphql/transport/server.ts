@@ -17,7 +17,7 @@ import { securedDb } from "../kit/secured.ts";
 import { schema } from "../schema.ts";
 import { cookiesOf } from "./cookies.ts";
 import { type Credentials, credentialsOf } from "./credentials.ts";
-import { examples } from "./examples.ts";
+import { graphiql, renderGraphiQL } from "./graphiql.ts";
 import { useEventIds } from "./sse.ts";
 
 export interface GraphQLOptions {
@@ -49,10 +49,6 @@ type Initial = YogaInitialContext & Partial<SocketContext> & { req?: IncomingMes
 export type GraphQLServer = ReturnType<typeof createGraphQL>;
 
 const longestBody = 2 * 1024 * 1024;
-
-// GraphiQL 5 leaves a stale offset on the tabs that it opens with, and applies it to the one that is pressed: it jumps away
-// from under the pointer, so that the first click on each tab does nothing.
-const tabsInPlace = "<style>.graphiql-tab { transform: none !important; }</style>";
 
 /** The API over HTTP: queries and mutations, subscriptions as event streams, and GraphiQL for browsers, all at `/graphql`. */
 export function createGraphQL({ services, feed, sessions, authenticate, ...options }: GraphQLOptions) {
@@ -97,17 +93,7 @@ export function createGraphQL({ services, feed, sessions, authenticate, ...optio
       useDenials(),
       useEventIds(),
     ],
-    renderGraphiQL: async (options) => {
-      const { renderGraphiQL } = await import("@graphql-yoga/render-graphiql"); // 9 MB
-      return renderGraphiQL(options).replace("<head>", `<head>${tabsInPlace}`);
-    },
-    graphiql: introspection && {
-      title: "Attune",
-      subscriptionsProtocol: "WS",
-      defaultTabs: examples.map(({ query, variables }) => ({
-        query,
-        variables: variables ? JSON.stringify(variables, null, 2) : null,
-      })),
-    },
+    renderGraphiQL,
+    graphiql: introspection && graphiql,
   });
 }
