@@ -76,9 +76,9 @@ export interface Config {
   port: number;
   /** The names that requests may address it by, beside the machine's own. */
   hosts: string[];
-  /** The origins of other pages that act for whoever has them open. */
+  /** The origins of other pages that may use the API with their visitor's session. */
   corsOrigins: string[];
-  /** Whether the API tells its schema. */
+  /** Whether the schema can be introspected. */
   introspection: boolean;
   databaseUrl: string | null;
   maxConnections: number;
@@ -93,7 +93,7 @@ export interface Config {
   workerSlots: number;
   workerStopMs: number;
   enableAuth: boolean;
-  /** Null: the embedded default makes one; otherwise the start is refused. */
+  /** Null: an embedded database generates one; otherwise the start is refused. */
   encryptionKey: Uint8Array | null;
   /** Older keys, whose secrets can still be read. */
   previousKeys: Uint8Array[];
@@ -102,7 +102,7 @@ export interface Config {
   actionBase: Record<string, string | undefined>;
 }
 
-/** They are read once and then are nobody's to read. */
+/** They are read once, then removed from the environment. */
 const secrets = [
   "ATTUNE__SECURITY__ENCRYPTION_KEY",
   "ATTUNE__SECURITY__PREVIOUS_ENCRYPTION_KEYS",

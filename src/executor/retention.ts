@@ -79,7 +79,7 @@ export function createVacuum(services: Services): () => Promise<void> {
 
 const pruneEveryMs = 60_000;
 const sweepFilesEveryMs = 3600_000;
-/** A file that nobody has written to for so long is of a process that died, or of a version that was removed. */
+/** A file without a row that has not been written to for so long was left by a process that died, or by a version that was removed. */
 const fileAgeMs = 3600_000;
 
 /**

@@ -28,7 +28,7 @@ export interface SweepReport {
   unschedulable: number;
 }
 
-/** Starts the sweep: every `everyMs` it makes the invariants true, whatever the job queue, a worker or a process did. */
+/** Starts the sweep: every `everyMs` milliseconds it restores the invariants, whatever the job queue, a worker or a process did. */
 export function startSweep(services: Services, everyMs: number): AsyncDisposable {
   const vacuum = createVacuum(services);
   const keepArtifacts = createArtifactKeeper(services);
@@ -59,7 +59,7 @@ export async function sweep(services: Services): Promise<SweepReport> {
   };
 }
 
-/** Accepted events that nobody evaluated and that have no job: their jobs are made again. */
+/** Creates the missing jobs of accepted events that have not been evaluated. */
 async function requeueEvents(services: Services): Promise<number> {
   return await write(services, async (tx) => {
     const left = await rows<{ id: string }>(

@@ -9,7 +9,7 @@ import { write } from "../db/tx.ts";
 import { Refusal } from "../errors.ts";
 import { globalId } from "../lib/global-id.ts";
 import { chooseRange, isCurrent } from "./range.ts";
-import { answer } from "./respond.ts";
+import { respond } from "./respond.ts";
 
 /**
  * `GET /artifacts/<version>` and `PUT /artifacts/upload/<artifact>`, each by a signed link that the API gives. The link's
@@ -24,7 +24,7 @@ export async function handleArtifact(
   const isUpload = target.pathname.startsWith("/artifacts/upload/");
   const methods = isUpload ? ["PUT"] : ["GET", "HEAD"];
   if (!methods.includes(request.method ?? "")) {
-    return answer(response, 405, { error: methods.join(" or ") }, { allow: methods.join(", ") });
+    return respond(response, 405, { error: methods.join(" or ") }, { allow: methods.join(", ") });
   }
   try {
     const link = readLink(services.keyring, target, Date.now());
@@ -35,13 +35,13 @@ export async function handleArtifact(
     if (upload) await takeUpload(services, sender, { ...link, upload }, { request, response });
     else await sendVersion(services, sender, link, { request, response });
   } catch (error) {
-    // A sender that went away is owed no answer.
+    // A sender that is gone gets no response.
     if (request.errored !== null && response.destroyed) return;
     if (!(error instanceof Refusal || error instanceof TooLong)) throw error;
     if (response.headersSent) throw error;
     // What is left of a body would be read as the next request.
     const rest = isUpload && !request.complete ? closing : undefined;
-    answer(response, statusOf(error), { error: error.message }, rest);
+    respond(response, statusOf(error), { error: error.message }, rest);
   }
 }
 
@@ -73,18 +73,23 @@ async function takeUpload(
   const length = request.headers["content-length"];
   if (length !== undefined && Number(length) > size) throw tooLong(size);
   if (request.headers["content-type"] !== contentType) {
-    return answer(response, 422, { error: `Content-Type must be ${contentType}, as the link was made for` }, closing);
+    return respond(
+      response,
+      422,
+      { error: `Content-Type must be ${contentType}, as announced for this link` },
+      closing,
+    );
   }
   if (length !== undefined && Number(length) !== size) {
-    return answer(response, 422, { error: `The content must be ${size} bytes, as the link was made for` }, closing);
+    return respond(response, 422, { error: `The content must be ${size} bytes, as announced for this link` }, closing);
   }
   const added = await receiveUpload(services, sender, link, bodyOf(request, size));
   const id = globalId("ArtifactVersion", added.id);
-  answer(response, 201, { id, version: added.version });
+  respond(response, 201, { id, version: added.version });
 }
 
 const closing = { connection: "close" };
-const tooLong = (size: number) => new TooLong(`The content must be ${size} bytes, as the link was made for.`);
+const tooLong = (size: number) => new TooLong(`The content must be ${size} bytes, as announced for this link.`);
 
 /** The body piece by piece, of which each gives its memory back when the next is asked for. */
 async function* bodyOf(request: IncomingMessage, size: number): AsyncGenerator<Uint8Array, void> {
@@ -124,7 +129,7 @@ async function sendVersion(
   const { start, end } = range ?? { start: 0, end: version.size };
   const part = range ? { "content-range": `bytes ${start}-${end - 1}/${version.size}` } : {};
   const pieces = readVersion(services, version, { start, end });
-  // The first piece before the head: what cannot be read is answered as such.
+  // The first piece is read before the head is sent: content that cannot be read gets an error status.
   const first = request.method === "HEAD" ? null : await pieces.next();
   if (first !== null) await noteDownload(services, sender, version);
   response.writeHead(range ? 206 : 200, { ...headers, ...part, "content-length": end - start });
@@ -138,7 +143,7 @@ async function sendVersion(
   response.end();
 }
 
-/** Whoever made an artifact may be a stranger to whoever opens it: nothing of it is run, shown or kept as ours. */
+/** An artifact may come from someone whom its reader does not trust: browsers must not run, show or cache it as ours. */
 function headersOf({ ref, contentType }: StoredVersion): Record<string, string> {
   const name = encodeURIComponent(ref.split("/").at(-1) ?? "").replaceAll(/['()*]/g, percentEncoded);
   return {

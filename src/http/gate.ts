@@ -1,15 +1,15 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { notOurHost, type Origins } from "../access/origin.ts";
-import { answer } from "./respond.ts";
+import { respond } from "./respond.ts";
 
 const hourSeconds = 3600;
-// What asks these knows the server by an address that nobody configured, and learns nothing.
+// Health checks address the server by names that are not configured, and learn nothing from it.
 const forAnyHost = new Set(["/healthz", "/readyz"]);
 
 /**
- * What every request passes first: it gets an id, which the answer names in `x-request-id`; it must address this server by a
- * name of its own; and pages of listed origins may send it and read the answer. Answers the id, or null when all is said.
+ * Admits a request: it gets an id, which the response has in `x-request-id`; it must address this server by one of its
+ * names; and pages of listed origins may send it and read the response. Returns the id, or null when it has responded already.
  */
 export function admit(
   origins: Origins,
@@ -20,7 +20,7 @@ export function admit(
   const requestId = randomUUID();
   response.setHeader("x-request-id", requestId);
   if (!origins.isOurHost(request.headers.host ?? null) && !forAnyHost.has(path)) {
-    answer(response, 421, { error: notOurHost });
+    respond(response, 421, { error: notOurHost });
     return null;
   }
   return allowOrigin(origins, request, response) ? null : requestId;

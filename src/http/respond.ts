@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 
-/** Answers a text as it is, anything else as JSON. */
-export function answer(
+/** Responds with a text as it is, with anything else as JSON. */
+export function respond(
   response: ServerResponse,
   status: number,
   body: string | object,

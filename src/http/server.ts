@@ -6,7 +6,7 @@ import type { Services } from "../db/services.ts";
 import { StartError } from "../errors.ts";
 import { handleArtifact } from "./artifact.ts";
 import { admit } from "./gate.ts";
-import { answer } from "./respond.ts";
+import { respond } from "./respond.ts";
 import { handleSignIn } from "./sign-in.ts";
 import { handleWebhook } from "./webhook.ts";
 
@@ -35,7 +35,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
       const requestId = response.getHeader("x-request-id");
       services.log.error({ err: error, method: request.method, requestId }, "request failed");
       if (response.headersSent) response.destroy();
-      else answer(response, 500, { error: "internal error" });
+      else respond(response, 500, { error: "internal error" });
     });
   });
   const sockets = options.attachSockets(server);
@@ -83,13 +83,13 @@ async function route(options: HttpOptions, request: IncomingMessage, response: S
     case "/sign-in":
       return await handleSignIn(services, request, response, { attempts: options.attempts, requestId });
     case "/healthz":
-      return answer(response, 200, { status: "ok" });
+      return respond(response, 200, { status: "ok" });
     case "/readyz":
       await services.db.execute(sql`select 1`);
-      return answer(response, 200, { status: "ready" });
+      return respond(response, 200, { status: "ready" });
     case "/":
-      return answer(response, 302, "GraphiQL is at /graphql\n", { location: "/graphql" });
+      return respond(response, 302, "GraphiQL is at /graphql\n", { location: "/graphql" });
     default:
-      return answer(response, 404, { error: "not found" });
+      return respond(response, 404, { error: "not found" });
   }
 }

@@ -3,9 +3,9 @@ import { sessionCookie } from "../access/cookie.ts";
 import { type SignInOptions, signInByLink } from "../access/sign-in.ts";
 import type { Services } from "../db/services.ts";
 import { RateLimitedError, UnauthenticatedError } from "../errors.ts";
-import { answer, readBody } from "./respond.ts";
+import { readBody, respond } from "./respond.ts";
 
-// The token stands behind the `#`: no log, Referer or link preview ever sees it. The page takes it from there and posts it.
+// The token is in the fragment, which no log, Referer or link preview ever contains. The page takes it from there and posts it.
 const script = `
 const token = location.hash.slice(1);
 history.replaceState(null, "", location.pathname);
@@ -31,26 +31,26 @@ export async function handleSignIn(
   options: Omit<SignInOptions, "ip">,
 ): Promise<void> {
   if (request.method === "GET") {
-    answer(response, 200, page, { "content-type": "text/html; charset=utf-8", "referrer-policy": "no-referrer" });
+    respond(response, 200, page, { "content-type": "text/html; charset=utf-8", "referrer-policy": "no-referrer" });
     return;
   }
-  if (request.method !== "POST") return answer(response, 405, { error: "GET or POST" }, { allow: "GET, POST" });
+  if (request.method !== "POST") return respond(response, 405, { error: "GET or POST" }, { allow: "GET, POST" });
   if (!request.headers["content-type"]?.startsWith("application/json")) {
-    return answer(response, 415, { error: "send application/json" });
+    return respond(response, 415, { error: "send application/json" });
   }
   const body = await readBody(request, 10_000);
   const token = body === null ? null : tokenOf(body);
-  if (token === null) return answer(response, 400, { error: 'send {"token": "…"}' });
+  if (token === null) return respond(response, 400, { error: 'send {"token": "…"}' });
   try {
     const from = { ...options, ip: request.socket.remoteAddress ?? null };
     const { value } = await signInByLink(services, { token }, from);
-    answer(response, 200, { ok: true }, { "set-cookie": sessionCookie(value, request.headers.origin ?? null) });
+    respond(response, 200, { ok: true }, { "set-cookie": sessionCookie(value, request.headers.origin ?? null) });
   } catch (error) {
     if (error instanceof RateLimitedError) {
-      return answer(response, 429, { error: error.message }, { "retry-after": String(error.retryAfterSeconds) });
+      return respond(response, 429, { error: error.message }, { "retry-after": String(error.retryAfterSeconds) });
     }
     if (!(error instanceof UnauthenticatedError)) throw error;
-    answer(response, 401, { error: error.message });
+    respond(response, 401, { error: error.message });
   }
 }
 

@@ -12,7 +12,7 @@ import {
   type Webhook,
 } from "../event/webhook.ts";
 import { globalId } from "../lib/global-id.ts";
-import { answer, readBody } from "./respond.ts";
+import { readBody, respond } from "./respond.ts";
 
 /** `POST /webhooks/<key>`. An unknown key and a disabled webhook get the same response; 202 and 200 come after the commit. */
 export async function handleWebhook(
@@ -23,9 +23,9 @@ export async function handleWebhook(
   const startedAt = performance.now();
   const url = new URL(request.url ?? "/", "http://localhost");
   const key = url.pathname.slice("/webhooks/".length);
-  if (request.method !== "POST") return answer(response, 405, { error: "POST only" }, { allow: "POST" });
+  if (request.method !== "POST") return respond(response, 405, { error: "POST only" }, { allow: "POST" });
   const webhook = await findWebhook(services.db, key);
-  if (!webhook) return answer(response, 404, { error: "no such webhook" });
+  if (!webhook) return respond(response, 404, { error: "no such webhook" });
   const limit = webhook.config.max_bytes ?? 1024 * 1024;
   const body = await readBody(request, limit);
   const headers = Object.fromEntries(
@@ -45,10 +45,10 @@ export async function handleWebhook(
     const error = `the body is longer than ${limit} bytes`;
     const refused = await refuse(services, webhook, delivery, { status: 413, event: null, error });
     // The rest of the body is on its way: the connection cannot be used again.
-    return answer(response, refused.status, { error }, { connection: "close" });
+    return respond(response, refused.status, { error }, { connection: "close" });
   }
   const { status, event, error } = await receive(services, webhook, delivery);
-  answer(response, status, error === null ? { event: event && globalId("Event", event) } : { error });
+  respond(response, status, error === null ? { event: event && globalId("Event", event) } : { error });
 }
 
 /** Stores the delivery with its event, or the reason for which it is refused. */

@@ -13,7 +13,7 @@ export function findRefused(node: ASTNode, inside = 0): Refused | null {
   const refused = refuse(node, inside);
   if (refused) return { message: refused, at: node.range.start };
   if (node.op === "rcall" && comprehensions.has(node.args[0])) {
-    // A chain (`list.filter(…).map(…)`) is linear; only what stands in the arguments runs once per item.
+    // A chain (`list.filter(…).map(…)`) is linear; only the arguments run once per item.
     const [, receiver, args] = node.args;
     return findRefused(receiver, inside) ?? first(args, inside + 1);
   }
@@ -52,11 +52,11 @@ function refuse(node: ASTNode, inside: number): string | null {
   // Thirty of them, each doubling a list, would fill the memory.
   if (method === "bind" && receiver.op === "id" && receiver.args === "cel") return "cel.bind() is not available";
   if (comprehensions.has(method) && inside > 0)
-    return `${method}() may not stand inside another all, exists, map or filter`;
+    return `${method}() must not be inside another all, exists, map or filter`;
   return null;
 }
 
-// Of a timestamp or duration the library would hand it out: an empty map, as no function of it can be read, but nobody's business.
+// The library would return it for a timestamp or duration: an empty map, of which no function can be read, but still internal.
 function namesPrototype(node: ASTNode): boolean {
   if (node.op === ".") return node.args[1] === "__proto__";
   return node.op === "[]" && node.args[1].op === "value" && node.args[1].args === "__proto__";

@@ -12,7 +12,7 @@ import { didYouMean } from "../lib/nearest.ts";
 import { compileRegex } from "../lib/regex.ts";
 import { collectCalls, collectVariables, findRefused } from "./cel-ast.ts";
 
-/** What an expression may name: variables, and functions of one text argument. Values of both come with the context. */
+/** The names that an expression may use: variables, and functions of one text argument. The context provides the values of both. */
 export interface CelScope {
   readonly variables: readonly string[];
   readonly functions: readonly string[];
@@ -107,7 +107,7 @@ function environment(scope: CelScope): Environment {
   return made;
 }
 
-// A macro, because only a macro is handed the context: the function that is called comes with each evaluation, like a variable.
+// A macro, because only a macro gets the context: the function to call differs between evaluations, like a variable's value.
 function registerBound(to: Environment, name: string): void {
   to.registerFunction(`${name}(ast): dyn`, ({ args: [argument] }: { args: [ASTNode] }) => ({
     async: false,

@@ -20,7 +20,7 @@ export interface Outcome {
   criteria: CriterionOutcome[];
 }
 
-// Null: it could not be asked. It stays that under `not`, so that an error never makes a rule fire.
+// Null: it could not be evaluated. It stays null under `not`, so that an error never makes a rule fire.
 type Verdict = boolean | null;
 type Evaluate = (payload: Json, criteria: CriterionOutcome[]) => Verdict;
 
@@ -80,7 +80,7 @@ function readList(list: unknown[], path: string, place: Place): Compiled[] {
   return list.slice(0, maxCriteria + 1).flatMap((item, i) => readOne(item, `${path}.${i}`, place) ?? []);
 }
 
-// Faults are collected, so that one answer names them all.
+// Faults are collected, so that one refusal names them all.
 function readOne(item: unknown, path: string, place: Place): Compiled | null {
   const { reading, depth } = place;
   if (++reading.count > maxCriteria) {
@@ -171,7 +171,7 @@ function readCriterion(item: Record<string, unknown>, path: string): Compiled {
   if (operator.takesValue && item["value"] === undefined) {
     throw invalid(`${path}.value`, `is missing; "${name}" compares with it`);
   }
-  // The boundary: what stands here came out of JSON or YAML.
+  // The boundary: this came out of JSON or YAML.
   const given = (operator.takesValue ? item["value"] : null) as Json;
   // StackStorm's matchregex is anchored at the beginning, and its dot matches line ends.
   const expected = written === "matchregex" && typeof given === "string" ? `(?s)^(?:${given})` : given;

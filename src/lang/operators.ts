@@ -2,7 +2,7 @@ import { invalid } from "../errors.ts";
 import { type Json, jsonType, sameJson } from "../lib/json.ts";
 import { compileRegex } from "../lib/regex.ts";
 
-/** Whether a value that is present passes; a text instead says why the question makes no sense for a value of its type. */
+/** Whether a value that is present passes; a text says why the operator does not apply to a value of its type. */
 type Test = (actual: Json) => boolean | string;
 
 /** An operator of criteria. */

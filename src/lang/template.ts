@@ -7,14 +7,14 @@ import { type CelScope, celCalls, celVariables, compileCel, ruleScope } from "./
 type Context = Record<string, unknown>;
 type Render = (context: Context, trace: Trace) => Json;
 
-/** A value that a template made of secrets: where it stands (a JSON pointer), of which, and what to show instead. */
+/** A value that a template computed from secrets: its place (a JSON pointer), the secrets' names, and what to show instead. */
 export interface SecretValue {
   path: string;
   names: string[];
   shown: string;
 }
 
-/** What is noted while rendering: the secrets that the template at work has asked for, and the values made of some. */
+/** What rendering records: the secrets that the current template has asked for, and the values computed from any. */
 interface Trace {
   used: Set<string>;
   secrets: SecretValue[];
@@ -34,14 +34,14 @@ export class TemplateError extends Error {
 export interface Templates {
   /** The secrets that they name, whether or not a rendering asks for them. */
   names: string[];
-  /** `read` answers a secret by its name. The value holds the secrets; `secrets` says where, and what to show instead. */
+  /** `read` returns a secret by its name. The value contains the secrets; `secrets` says where, and what to show instead. */
   render(context: Context, read: (name: string) => string): { value: Json; secrets: SecretValue[] };
 }
 
 /**
  * Compiles every `{{ CEL }}` in the strings of a JSON value (keys are left alone). Rendering gives a value to be treated as
  * read-only: a string that is one whole template keeps the JSON type of its result, in mixed text results become text (objects and
- * lists as JSON). The scope's function `key` asks for a secret: a template that asked for one is secret as a whole, for its result may tell
+ * lists as JSON). The scope's function `key` asks for a secret: a template that asked for one is secret as a whole, for its result may reveal
  * of it in any form. Throws InvalidInputError with an issue per template that cannot be compiled, and where the argument of `key` is no
  * literal text, for what a template may read must be known before it runs; rendering throws TemplateError.
  */
@@ -98,14 +98,14 @@ interface Compilation {
   issues: Issue[];
 }
 
-/** Where a template stands: for messages, and within the value. */
+/** The place of a template: for messages, and within the value. */
 interface Place {
   path: string;
   pointer: string;
 }
 const below = (path: string, key: string) => (path === "" ? key : `${path}.${key}`);
 
-// Null means that nothing in the value is a template: it is used as it stands.
+// Null: nothing in the value is a template, and it is used unchanged.
 function compileValue(value: Json, place: Place, compilation: Compilation): Render | null {
   if (typeof value === "string") return compileText(value, place, compilation);
   if (typeof value !== "object" || value === null) return null;
@@ -195,7 +195,7 @@ function findClose(text: string, from: number): number {
   return -1;
 }
 
-// The index of the last character of the string literal whose quote stands at `at`; the text's end when it is not closed.
+// The index of the last character of the string literal whose quote is at `at`; the text's end when it is not closed.
 function findLiteralEnd(text: string, at: number, quote: string): number {
   const delimiter = text.startsWith(quote.repeat(3), at) ? quote.repeat(3) : quote;
   for (let i = at + delimiter.length; i < text.length; i++) {

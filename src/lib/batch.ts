@@ -1,6 +1,6 @@
 /**
- * Joins concurrent calls into shared ones: a lone item is handed to `run` at once, those that come while calls are in
- * flight go together into the next, up to `size` items and `lanes` calls at a time. `run` answers one result for each item, in
+ * Joins concurrent calls into shared ones: a lone item is passed to `run` at once, those that arrive while calls are in
+ * flight are passed together to the next, up to `size` items and `lanes` calls at a time. `run` returns one result for each item, in
  * order; when it throws, each item of that call rejects.
  */
 export function createBatch<Item, Result>(options: {
@@ -23,7 +23,7 @@ export function createBatch<Item, Result>(options: {
         const results = await options.run(taken.map(({ item }) => item));
         for (const [index, { resolve, reject }] of taken.entries()) {
           const result = results[index];
-          if (result === undefined) reject(new Error("the batch answered fewer results than it had items"));
+          if (result === undefined) reject(new Error("the batch returned fewer results than it had items"));
           else resolve(result);
         }
       } catch (error) {

@@ -1,4 +1,4 @@
-/** A cache of at most `limit` values by text, the least recently used leaving first; `make` runs only for what is not there. */
+/** A cache of at most `limit` values by text, which drops the least recently used first; `make` runs only for a missing value. */
 export function createCache<Value>(limit: number): (key: string, make: () => Value) => Value {
   const entries = new Map<string, { value: Value }>();
   return (key, make) => {

@@ -4,7 +4,7 @@ export interface JsonObject {
   [key: string]: Json;
 }
 
-/** What a lookup gives when nothing stands at the path; a stored null is not absent. */
+/** What a lookup returns when there is nothing at the path; a stored null is not absent. */
 export const ABSENT: unique symbol = Symbol("absent");
 type Absent = typeof ABSENT;
 

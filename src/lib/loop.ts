@@ -44,7 +44,7 @@ export function startLoop({ pass, failed }: LoopOptions): Loop {
   };
 }
 
-/** A sleep that others end: `arm` before looking for work, so that what comes in between is not slept through. */
+/** A sleep that others can end. Call `arm` before looking for work, so that a wake-up in between is not missed. */
 export interface Rest {
   arm(): void;
   /** Resolves after `ms` milliseconds, or at once when `end` was called since `arm`, or as soon as it is. */
@@ -52,7 +52,7 @@ export interface Rest {
   end(): void;
 }
 
-/** A Rest; plain callbacks, for an AbortSignal made anew for each wake-up is what an event would cost most of in this process. */
+/** Returns a Rest. It uses plain callbacks: a new AbortSignal for each wake-up would be the largest part of an event's cost in this process. */
 export function createRest(): Rest {
   let ended = false;
   let wake: () => void = () => {};

@@ -3,10 +3,10 @@ import { hostname } from "node:os";
 
 /** A process beyond doubt: pids are reused, so its start counts too; and only its own host can look it up. */
 export interface ProcessIdentity {
-  /** The boot of the machine and the pid namespace; the host's name alone where the system tells neither. */
+  /** The boot of the machine and the pid namespace; the host's name alone where the system has neither. */
   host: string;
   pid: number;
-  /** Clock ticks after boot at which it started; null where the system does not tell. */
+  /** Clock ticks after boot at which it started; null where the system does not say. */
   started: string | null;
 }
 

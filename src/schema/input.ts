@@ -22,7 +22,7 @@ export function checkInput<T>(schema: z.ZodType<T>, value: unknown, path = ""): 
   );
 }
 
-/** What a check finds wrong, so that the faults of several come together; nothing when it throws nothing. */
+/** Returns the faults that a check throws, so that those of several checks can be joined; none if it throws nothing. */
 export function issuesOf(check: () => unknown): Issue[] {
   try {
     check();

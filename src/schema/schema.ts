@@ -13,7 +13,7 @@ export type { ParameterMap } from "./parameter.ts";
 /** Checks values against a compiled map and gives them with the defaults filled in; throws InvalidInputError at `${path}.<name>`. */
 type CheckValues = (values: JsonObject, path: string) => JsonObject;
 
-// Masking cannot tell a shorter value from ordinary text.
+// Masking cannot distinguish a shorter value from ordinary text.
 const minSecretLength = 6;
 const maxIssues = 100;
 const maxDepth = 10;
@@ -126,7 +126,7 @@ const fitting: Record<Keyword, readonly Parameter["type"][]> = {
   secret: ["string"],
 };
 
-// Paths here are JSON pointers, so that they come apart again into what zod wants.
+// Paths here are JSON pointers, so that they can be split again into what zod expects.
 function findFaults(map: ParameterMap, path: string, depth: number): Issue[] {
   if (depth > maxDepth) return [{ path, message: `parameters may be nested at most ${maxDepth} deep` }];
   return Object.entries(map).flatMap(([name, parameter]) => findParameterFaults(parameter, `${path}/${name}`, depth));

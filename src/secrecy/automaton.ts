@@ -3,7 +3,7 @@ export interface Patterns {
   patterns: ReadonlyMap<string, string>;
   /** How a character is compared, for case and alphabets. */
   fold: (code: number) => number;
-  /** Characters that may stand between those of a pattern, at most two in a row: line breaks and spaces that encoders put in. */
+  /** Characters that may be between those of a pattern, at most two in a row: line breaks and spaces that encoders insert. */
   skips: readonly number[];
 }
 
@@ -14,7 +14,7 @@ export interface Automaton {
 }
 
 export interface Search {
-  /** Goes on with a piece of text, whose first character stands at `at`. */
+  /** Continues with a piece of text, whose first character is at `at`. */
   read(piece: string, at: number): void;
   /** No pattern that is still to be found begins before this position. */
   undecided(): number;
@@ -38,7 +38,7 @@ interface Trie {
   output: Int32Array;
   /** The secret whose pattern ends here. */
   name: (string | null)[];
-  /** The root's children by ASCII code: most of a text leads nowhere from there, and one look tells. */
+  /** The root's children by ASCII code: most of a text leads nowhere from there, which one lookup shows. */
   first: Int32Array;
 }
 
@@ -56,14 +56,14 @@ export function compileAutomaton({ patterns, fold, skips }: Patterns): Automaton
 
   return {
     search: (found) => {
-      // Where the last characters that were not skipped stand, to find a pattern's beginning by its length.
+      // The places of the last characters that were not skipped, to find a pattern's beginning by its length.
       const positions = new Float64Array(mask + 1);
       let count = 0;
       let node = 0;
       let between = 0;
       let end = 0;
       const beginOf = (depth: number) => positions[(count - depth) & mask] ?? 0;
-      const tell = (from: number, position: number): void => {
+      const report = (from: number, position: number): void => {
         for (let hit = from; hit !== 0; hit = at(trie.output, hit)) {
           const name = trie.name[hit];
           if (name !== null && name !== undefined) found(beginOf(at(trie.depth, hit)), position + 1, name);
@@ -82,8 +82,8 @@ export function compileAutomaton({ patterns, fold, skips }: Patterns): Automaton
         if (node === 0) return;
         positions[count & mask] = position;
         count += 1;
-        tell(node, position);
-        // Where nothing goes on, only an end of it can: that much less is undecided.
+        report(node, position);
+        // Where no longer match continues, only a shorter suffix can: that much less is undecided.
         while (node !== 0 && at(trie.child, node) === 0) node = at(trie.fail, node);
       };
       return {

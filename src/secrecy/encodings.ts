@@ -61,7 +61,7 @@ function writtenForms(text: string): string[] {
 }
 
 /**
- * What base64 makes of the text wherever it begins in a group of three bytes: the characters that it alone decides, and those with
+ * The base64 forms of the text, one for each place in a group of three bytes where it can begin: the characters that it alone decides, and those with
  * the last one, which other bits complete, as it is at an end.
  */
 function base64Forms(text: string): string[] {

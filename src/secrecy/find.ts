@@ -8,7 +8,7 @@ interface FoundSecret {
   value: string;
 }
 
-/** The values of the parameters that the map declares secret, at whatever depth. */
+/** Returns the values of the parameters that the map declares secret, at any depth. */
 export function findSecrets(map: ParameterMap, values: JsonObject): FoundSecret[] {
   return Object.entries(values).flatMap(([name, value]) => within(map[name], value, [name]));
 }
@@ -26,7 +26,7 @@ function within(parameter: Parameter | undefined, value: Json, keys: readonly st
   return Object.entries(value).flatMap(([name, inner]) => within(properties[name], inner, [...keys, name]));
 }
 
-/** A key as it stands in a JSON pointer. */
+/** A key as it is written in a JSON pointer. */
 export const escapeKey = (key: string): string => key.replaceAll("~", "~0").replaceAll("/", "~1");
 
 const pointer = (keys: readonly string[]) => keys.map((key) => `/${escapeKey(key)}`).join("");

@@ -10,15 +10,15 @@ export interface Secret {
 
 /** Replaces secrets in whole values. */
 export interface Mask {
-  /** The text, with `[secret:<name>]` in place of every secret, whichever way it is encoded. */
+  /** Returns the text with `[secret:<name>]` in place of every secret, in any of its encodings. */
   text(text: string): string;
   /** The value with all its texts, its objects' keys among them, and its numbers masked; what holds no secret stays the same object. */
   json(value: Json): Json;
-  /** Replaces in a text that comes in pieces, wherever it is cut. */
+  /** Replaces in a text that arrives in pieces, wherever it is cut. */
   stream(): MaskStream;
 }
 
-/** Replaces secrets in a text that comes in pieces. */
+/** Replaces secrets in a text that arrives in pieces. */
 export interface MaskStream {
   /** What can be shown of the text so far: all of it but an end with which a secret may begin. */
   write(piece: string): string;
@@ -26,7 +26,7 @@ export interface MaskStream {
   end(): string;
 }
 
-/** Masking cannot tell a shorter value from ordinary text. */
+/** Masking cannot distinguish a shorter value from ordinary text. */
 export const minSecretLength = 6;
 
 /** What is shown in place of a secret. */
@@ -65,7 +65,7 @@ function createStream(automata: readonly Automaton[]): MaskStream {
   let regions: Region[] = [];
   const searches = automata.map((automaton) => automaton.search((from, to, name) => regions.push({ from, to, name })));
 
-  /** Shows what stands before `until`; a region that is not over by then is held back as a whole. */
+  /** Passes on the text before `until`; a region that has not ended by then is held back as a whole. */
   function show(until: number): string {
     let shown = "";
     let at = start;

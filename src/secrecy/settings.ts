@@ -2,7 +2,7 @@ import { type Json, type JsonObject, lookup } from "../lib/json.ts";
 import type { ParameterMap } from "../schema/parameter.ts";
 import { findSecrets, replaceAt } from "./find.ts";
 
-/** What stands for a secret wherever settings are shown. */
+/** Shown in place of a secret wherever settings are shown. */
 const hidden = "[secret]";
 
 /** Settings as they may be shown: the values of those that are declared secret are hidden. */
