@@ -1,6 +1,7 @@
 import { globSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { describe, expect, test } from "vitest";
+import { moves } from "../src/execution/states.ts";
 
 /** Who may import whom: a part imports parts of a lower rank only, never one beside it. ARCHITECTURE.md says why. */
 const ranks: Readonly<Record<string, number>> = {
@@ -37,6 +38,9 @@ const ranks: Readonly<Record<string, number>> = {
 const ranksOfApi: Readonly<Record<string, number>> = { kit: 0, guards: 1, "schema.ts": 3, transport: 4 };
 const rankOfSubject = 2;
 
+/** Vocabulary that every part from `access` up may import; it needs only the types of the database. */
+const vocabulary = "src/execution/states.ts";
+
 const files = globSync("src/**/*.{ts,js}").map((file) => normalize(file));
 const partOf = (file: string) => file.split("/")[1] ?? "";
 
@@ -55,10 +59,14 @@ describe("the structure of src", () => {
         const [from, to] = [ranks[part], ranks[other]];
         if (part === other) continue;
         if (from === undefined || to === undefined) wrong.push(`${file}: ${part} or ${other} has no rank`);
-        else if (to >= from) wrong.push(`${file} imports ${target}`);
+        else if (to >= from && !(target === vocabulary && from > 5)) wrong.push(`${file} imports ${target}`);
       }
     }
     expect(wrong).toEqual([]);
+  });
+
+  test("the vocabulary of statuses imports nothing but what the database says of them", () => {
+    expect(imports(vocabulary)).toEqual(["src/db/schema.ts", "src/db/tables/execution.ts"]);
   });
 
   test("src/graphql holds folders and schema.ts; the kit knows no subject, and no subject the transport", () => {
@@ -89,5 +97,45 @@ describe("the structure of src", () => {
   test("only config.ts and main.ts see the process's environment", () => {
     const readers = files.filter((file) => readFileSync(file, "utf8").includes("process.env"));
     expect(readers.sort()).toEqual(["src/main.ts"]);
+  });
+});
+
+describe("execution statuses", () => {
+  const status = `["'](?:${Object.keys(moves).join("|")})["']`;
+  const compared = "\\s*(?:[!=]=+|=|<>)\\s*";
+  /** A list or a union; one value compared with several statuses, unless a comma or `where` begins something else; a switch. */
+  const patterns = [
+    `${status}\\s*[,|]\\s*${status}`,
+    `([\\w.]+)${compared}(${status})(?:(?!\\bwhere\\b)[^;,{}]){0,200}?(?<![\\w.])\\1${compared}(?!\\2)${status}`,
+    `case ${status}:[^}]*case ${status}:`,
+  ].map((pattern) => new RegExp(pattern, "g"));
+  const listsIn = (code: string) => patterns.flatMap((pattern) => [...code.matchAll(pattern)].map(([text]) => text));
+
+  test.each([
+    `["failed", "timeout"]`,
+    `"completed" | "failed"`,
+    "status in ('running',\n  'canceling')",
+    `status === "running" || status === "canceling"`,
+    "e.status = 'canceling' or e.status = 'running' and r.status <> 'cancelled'",
+    `switch (status) {\n  case "failed":\n  case "timeout":\n}`,
+  ])("are found listed in: %s", (code) => {
+    expect(listsIn(code)).toHaveLength(1);
+  });
+
+  test.each([
+    `status === "running"`,
+    "set status = 'canceling' where status = 'running' and r.status = 'cancelled'",
+    "a = case when s.becomes = 'scheduled' then 1 end, b = case when s.becomes = 'abandoned' then 2 end",
+  ])("are not found listed in: %s", (code) => {
+    expect(listsIn(code)).toEqual([]);
+  });
+
+  test("are listed in states.ts alone", () => {
+    const allowed = [vocabulary, "src/db/schema.ts"]; // the other holds the enum itself
+    const found = files
+      .filter((file) => !allowed.includes(file))
+      .flatMap((file) => listsIn(readFileSync(file, "utf8")).map((text) => `${file}: ${text}`));
+    expect(found).toEqual([]);
+    expect(listsIn(readFileSync(vocabulary, "utf8")).length).toBeGreaterThan(5);
   });
 });

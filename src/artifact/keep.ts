@@ -3,6 +3,7 @@ import { rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
 import { type Tx, write } from "../db/tx.ts";
 import { ConflictError, Refusal } from "../errors.ts";
+import { inProgress, statusIn } from "../execution/states.ts";
 import { checkInput } from "../schema/input.ts";
 import { insertArtifact } from "./artifact.ts";
 import { type ArtifactType, artifactRef, type ProgressEntry } from "./fields.ts";
@@ -69,7 +70,7 @@ async function holdRunning(tx: Tx, { id, attempt }: Attempt): Promise<boolean> {
   const found = await rows(
     tx.db,
     sql`select id::text from attune.execution where id = ${id}::bigint and attempt = ${attempt}
-      and status in ('running', 'canceling') for share`,
+      and ${statusIn(inProgress)} for share`,
   );
   return found.length > 0;
 }
@@ -116,7 +117,7 @@ export async function noteProgress(
         select ${ref}, 'action', ${of.actionRef}, 'progress', 'days', ${keptDays}::int,
           (select ${appendEntry(entry)} from (select null::jsonb as data) a)
         from attune.execution e where e.id = ${of.id}::bigint and e.attempt = ${of.attempt}
-          and e.status in ('running', 'canceling')
+          and ${statusIn(inProgress, "e.status")}
         on conflict (scope, owner, ref) do update set data = ${appendEntry(entry)} where a.type = 'progress'`,
     ),
   );

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { grantList } from "../access/grants.ts";
 import { InvalidInputError } from "../errors.ts";
+import { retryable } from "../execution/states.ts";
 import { compileRegex } from "../lib/regex.ts";
 import { parameterMap } from "../schema/schema.ts";
 
@@ -62,9 +63,9 @@ const retry = z.strictObject({
   max_delay: seconds.nullable().default(null),
   jitter: z.number().min(0).max(1).default(0),
   on: z
-    .array(z.enum(["failed", "timeout", "abandoned"]))
+    .array(z.enum(retryable))
     .min(1)
-    .default(["failed", "timeout", "abandoned"]),
+    .default([...retryable]),
 });
 
 const runnerType = z.enum(["builtin", "shell", "bash", "python", "node", "container", "workflow"]);

@@ -5,6 +5,7 @@ import { rows } from "../db/client.ts";
 import { worker } from "../db/tables/worker.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError, NotFoundError } from "../errors.ts";
+import { inProgress, statusIn } from "../execution/states.ts";
 
 /**
  * Tells a worker to take no new work, or to take some again; what it runs goes on. Throws NotFoundError (also where the session
@@ -33,7 +34,7 @@ export async function deleteWorker(
   const { name } = await lockWorker(tx, session, { id, doing: "delete" });
   const [found] = await rows<{ running: boolean; alive: boolean }>(
     tx.db,
-    sql`select exists (select from attune.execution where worker = ${String(id)}::bigint and status in ('running', 'canceling')) as running,
+    sql`select exists (select from attune.execution where worker = ${String(id)}::bigint and ${statusIn(inProgress)}) as running,
         exists (select from attune.healthy_worker where id = ${String(id)}::bigint) as alive`,
   );
   if (found?.running) throw new ConflictError(`The worker "${name}" runs something: wait for it, or cancel it first.`);

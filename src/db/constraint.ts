@@ -44,6 +44,11 @@ const checks: Readonly<Record<string, { path?: string; message: string }>> = {
   execution_attempt_check: { message: "must not be negative" },
   execution_finished_at_check: { message: "must be given exactly when the status is one that nothing follows" },
   execution_timeout_seconds_check: { message: positive },
+  execution_waiting_check: {
+    path: "waitsFor",
+    message: "must be null with a worker, and while the status is scheduled or final",
+  },
+  execution_worker_check: { message: "must be given while the execution is in progress and waits for nothing" },
   identity_role_role_check: { message: role },
   inquiry_responded_at_check: { message: "must be given exactly when the status is responded" },
   key_encryption_check: { path: "encrypted", message: "must be true exactly when the value is encrypted" },

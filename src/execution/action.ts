@@ -3,7 +3,7 @@ import { type Grant, requireHeld } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import type { JsonObject } from "../lib/json.ts";
-import type { ParameterMap } from "../schema/schema.ts";
+import { compileParameters, type ParameterMap } from "../schema/schema.ts";
 
 /** What a new execution takes from its action: copied, so that a later change of the action leaves it as it is. */
 export interface RunnableAction {
@@ -52,4 +52,16 @@ export async function requireHeldSets(db: Db, session: Session, permissionSetRef
     session,
     found.map(({ grant }) => grant),
   );
+}
+
+/** Returns why no worker can run the action; null when one can. */
+export function unrunnable(action: RunnableAction): string | null {
+  if (!action.enabled) return `The action "${action.ref}" is disabled.`;
+  if (action.runtimeRef === null) return `The action "${action.ref}" is a workflow; this version runs no workflows.`;
+  return null;
+}
+
+/** Returns the parameters with the action's defaults filled in. Throws InvalidInputError at `${path}.<name>` for each that does not fit. */
+export function checkParameters(action: RunnableAction, values: JsonObject, path: string): JsonObject {
+  return action.paramSchema ? compileParameters(action.paramSchema)(values, path) : values;
 }

@@ -4,13 +4,11 @@ import { identityOf, type Session } from "../access/session.ts";
 import { anyOf, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError, NotFoundError } from "../errors.ts";
-import { isParked } from "./parked.ts";
-import type { ExecutionStatus } from "./states.ts";
+import { cancellable, type ExecutionStatus, isTerminal, statusIn, type WaitsFor } from "./states.ts";
 
 /**
- * Cancels an execution and everything below it: what waits is cancelled at once, what runs is asked to stop (`canceling`) and
- * ends when its worker says so; what waits for an answer has none and ends at once. Throws NotFoundError, ConflictError when it
- * has ended already.
+ * Cancels an execution and everything below it: what no worker runs is cancelled at once; what runs is asked to stop (`canceling`) and
+ * ends when its worker reports it. Throws NotFoundError, ConflictError when it has ended already.
  */
 export async function cancelExecution(
   tx: Tx,
@@ -24,20 +22,20 @@ export async function cancelExecution(
   const target = targetOf(own?.ref ?? "", own?.executor ? BigInt(own.executor) : null);
   if (!own) throw new NotFoundError("execution", id);
   authorizeFound(session, "cancel", { resource: "execution", id: id, target });
-  if (own.ended) throw new ConflictError(`The execution has ended already (${own.status}).`);
+  if (isTerminal(own.status)) throw new ConflictError(`The execution has ended already (${own.status}).`);
   await tx.db.execute(
     sql`update attune.execution set
           status = case when status = 'running' then 'canceling' else 'cancelled' end::attune.execution_status,
           finished_at = case when status = 'running' then null else clock_timestamp() end,
+          waits_for = case when status = 'running' then waits_for end,
           reason = ${reason}, cancel_requested_at = now(), cancel_requested_by = ${identityOf(session)}::bigint
-        where status in ('requested', 'scheduling', 'scheduled', 'running')
-          and id = ${anyOf(tree.map((each) => each.id))}`,
+        where ${statusIn(cancellable)} and id = ${anyOf(tree.map((each) => each.id))}`,
   );
-  const parked = tree.filter(({ status, parked: waits }) => status === "running" && waits);
+  const parked = tree.filter(({ waitsFor }) => waitsFor !== null);
   if (parked.length > 0) {
     await tx.db.execute(
-      sql`update attune.execution set status = 'cancelled', finished_at = clock_timestamp()
-          where status = 'canceling' and id = ${anyOf(parked.map((each) => each.id))}`,
+      sql`update attune.execution set status = 'cancelled', waits_for = null, finished_at = clock_timestamp()
+          where status = 'canceling' and waits_for is not null and id = ${anyOf(parked.map((each) => each.id))}`,
     );
   }
   tx.announce("cancel");
@@ -48,8 +46,7 @@ export async function cancelExecution(
 interface Member {
   id: string;
   status: ExecutionStatus;
-  ended: boolean;
-  parked: boolean;
+  waitsFor: WaitsFor | null;
   ref: string;
   executor: string | null;
 }
@@ -62,7 +59,7 @@ async function lockTree(tx: Tx, id: string): Promise<Member[]> {
       sql`with recursive tree as (
           select id from attune.execution where id = ${id}::bigint
           union all select c.id from attune.execution c join tree t on c.parent = t.id)
-        select e.id::text, e.status, attune.is_terminal(e.status) as ended, ${isParked} as parked, e.action_ref as ref,
+        select e.id::text, e.status, e.waits_for as "waitsFor", e.action_ref as ref,
           e.executor::text from attune.execution e
           where e.id in (select id from tree) order by e.id for no key update`,
     );

@@ -2,6 +2,7 @@ import { sql } from "drizzle-orm";
 import { anyOf, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import type { Json } from "../lib/json.ts";
+import { cancelledOr, inProgress, type reportable, statusIn } from "./states.ts";
 
 /** Error of an execution: a stable code, a sentence, and what more there is to say. */
 export interface ExecutionError {
@@ -14,7 +15,7 @@ export interface ExecutionError {
 export interface Outcome {
   id: string;
   attempt: number;
-  status: "completed" | "failed" | "timeout" | "cancelled";
+  status: (typeof reportable)[number];
   result: Json;
   error: ExecutionError | null;
   reason: string | null;
@@ -31,14 +32,15 @@ export async function finishExecutions(tx: Tx, outcomes: readonly Outcome[]): Pr
   const applied = await rows<{ id: string; attempt: number }>(
     tx.db,
     sql`update attune.execution e set
-        status = case when e.status = 'canceling' then 'cancelled' else r.status::attune.execution_status end,
+        status = ${cancelledOr(sql`r.status`)},
         reason = case when e.status = 'canceling' then concat_ws(': ', 'cancelled while running; the action ended ' || r.status, r.reason)
           else r.reason end,
         result = r.result, error = r.error, finished_at = clock_timestamp()
       from (select * from jsonb_to_recordset(${input}::text::jsonb) as r(id bigint, attempt int, status text, result jsonb,
         error jsonb, reason text) order by id) r
       where e.id = r.id and e.attempt = r.attempt and e.id = ${anyOf(outcomes.map(({ id }) => id))}
-        and (e.status = 'canceling' or e.status = 'running' and r.status <> 'cancelled')
+        and ${statusIn(inProgress, "e.status")} and e.waits_for is null
+        and (r.status <> 'cancelled' or e.status = 'canceling')
       returning e.id::text, e.attempt`,
   );
   for (const { id } of applied) tx.announce(`log:${id}`); // who follows its output learns that no more comes

@@ -3,6 +3,7 @@ import { rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
 import { NotFoundError } from "../errors.ts";
 import { createRest } from "../lib/loop.ts";
+import { type ExecutionStatus, isTerminal } from "./states.ts";
 
 /** A stored piece of an execution's output. */
 export interface StoredLog {
@@ -48,10 +49,10 @@ export async function* followLog(
 
 /** One page, and whether the execution has ended: in one statement, so that nothing can be written in between. */
 async function readLog(services: Services, executionId: bigint, after: bigint) {
-  type Row = { ended: boolean; seq: string | null; stream: StoredLog["stream"]; at: string; text: string };
+  type Row = { status: ExecutionStatus; seq: string | null; stream: StoredLog["stream"]; at: string; text: string };
   const found = await rows<Row>(
     services.db,
-    sql`select attune.is_terminal(e.status) as ended, l.seq::text as seq, l.stream::text as stream,
+    sql`select e.status, l.seq::text as seq, l.stream::text as stream,
         to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at, l.text as text
       from attune.execution e left join lateral (
         select * from attune.execution_log l where l.execution = e.id and l.seq > ${String(after)}::bigint
@@ -63,5 +64,5 @@ async function readLog(services: Services, executionId: bigint, after: bigint) {
   const entries = found.flatMap(({ seq, stream, at, text }) =>
     seq === null ? [] : [{ seq: BigInt(seq), stream, at: new Date(at), text }],
   );
-  return { entries, ended: first.ended };
+  return { entries, ended: isTerminal(first.status) };
 }

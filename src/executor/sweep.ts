@@ -3,8 +3,10 @@ import { anyOf, rows } from "../db/client.ts";
 import { eventQueue, hasJob } from "../db/jobs.ts";
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
+import { enqueue } from "../execution/enqueue.ts";
 import { loseExecutions } from "../execution/lose.ts";
-import { enqueue } from "../execution/request.ts";
+import { cancelledOr, inProgress, statusIn } from "../execution/states.ts";
+import { hasLostInquiry } from "../inquiry/expire.ts";
 import { startLoop } from "../lib/loop.ts";
 import {
   createArtifactKeeper,
@@ -51,7 +53,7 @@ export function startSweep(services: Services, everyMs: number): AsyncDisposable
 /** One pass; any number of processes may run it at the same time. */
 export async function sweep(services: Services): Promise<SweepReport> {
   return {
-    lost: await reapWorkers(services),
+    lost: await reapLost(services),
     timedOut: await endOverdue(services),
     events: await requeueEvents(services),
     executions: await requeueExecutions(services),
@@ -87,25 +89,25 @@ async function requeueExecutions(services: Services): Promise<number> {
   });
 }
 
-/** Executions whose worker is gone, silent or null: given to another worker or ended, as their actions say. */
-async function reapWorkers(services: Services): Promise<number> {
+/** Executions whose worker is gone or silent, or whose inquiry is gone: given to another worker or ended, as their actions say. */
+async function reapLost(services: Services): Promise<number> {
   const dead = anyOf(await findDeadWorkers(services.db));
   return await write(services, async (tx) => {
     await tx.db.execute(sql`update attune.worker set status = 'error' where id = ${dead} and status <> 'error'`);
-    return await loseExecutions(tx, sql`e.worker is null or e.worker = ${dead}`, "the worker was lost");
+    const lost = await loseExecutions(tx, sql`e.worker = ${dead}`, "the worker was lost");
+    return lost + (await loseExecutions(tx, hasLostInquiry, "the inquiry was lost"));
   });
 }
 
-/** A worker enforces its deadlines itself; this ends what a worker could not, half a minute later. */
+/** Executions half a minute past their deadlines: whatever should have ended them has not. */
 async function endOverdue(services: Services): Promise<number> {
+  const reason = "the deadline passed and nothing ended it";
   return await write(services, async (tx) => {
     const ended = await rows<{ id: string }>(
       tx.db,
-      sql`update attune.execution set
-          status = case status when 'canceling' then 'cancelled' else 'timeout' end::attune.execution_status,
-          finished_at = clock_timestamp(), reason = 'the deadline passed and the worker did not end it',
-          error = jsonb_build_object('code', 'TIMEOUT', 'message', 'the deadline passed and the worker did not end it')
-        where id in (select id from attune.execution where status in ('running', 'canceling')
+      sql`update attune.execution e set status = ${cancelledOr("timeout")}, waits_for = null, reason = ${reason},
+          finished_at = clock_timestamp(), error = jsonb_build_object('code', 'TIMEOUT', 'message', ${reason}::text)
+        where id in (select id from attune.execution where ${statusIn(inProgress)}
           and deadline < now() - interval '30 seconds' for no key update skip locked)
         returning id::text`,
     );

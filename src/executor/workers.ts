@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import { type Db, rows } from "../db/client.ts";
+import { inProgress, statusIn } from "../execution/states.ts";
 import { isAlive, type ProcessIdentity, thisHost } from "../lib/process-identity.ts";
 
 /** A worker that misses three heartbeats of ten seconds is lost. */
@@ -16,7 +17,7 @@ export async function findDeadWorkers(db: Db): Promise<string[]> {
         coalesce(w.last_heartbeat < now() - make_interval(secs => ${silentSeconds}::int), true) as silent
       from attune.worker w
       where w.status in ('active', 'busy')
-        or exists (select from attune.execution e where e.worker = w.id and e.status in ('running', 'canceling'))`,
+        or exists (select from attune.execution e where e.worker = w.id and ${statusIn(inProgress, "e.status")})`,
   );
   const host = thisHost();
   return workers

@@ -7,8 +7,8 @@ import { mayCancel } from "./access.ts";
 import { endOf, lockInquiry } from "./lock.ts";
 
 /**
- * Takes a question back; an execution that waits for the answer is cancelled in the same transaction. Throws NotFoundError,
- * ForbiddenError (neither who asked nor inquiry:cancel), ConflictError when it has ended.
+ * Cancels an inquiry and, in the same transaction, an execution that waits for it. Throws NotFoundError, ForbiddenError (neither the
+ * execution that asked nor inquiry:cancel), ConflictError when it has ended.
  */
 export async function cancelInquiry(tx: Tx, session: Session, input: { id: bigint }): Promise<{ id: bigint }> {
   const inquiry = await lockInquiry(tx, session, { id: input.id, allowed: mayCancel });
@@ -22,6 +22,6 @@ export async function cancelInquiry(tx: Tx, session: Session, input: { id: bigin
   );
   if (inquiry.execution === null) return { id: input.id };
   const reason = `the inquiry was cancelled by ${session.login}`;
-  await endParked(tx, [{ id: inquiry.execution, status: "cancelled", data: null, error: null, reason }]);
+  await endParked(tx, "inquiry", [{ id: inquiry.execution, status: "cancelled", data: null, error: null, reason }]);
   return { id: input.id };
 }

@@ -2,20 +2,20 @@ import { sql } from "drizzle-orm";
 import { authorize } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
-import type { Services } from "../db/services.ts";
-import { type Tx, write } from "../db/tx.ts";
+import type { Tx } from "../db/tx.ts";
 import { ConflictError, invalid } from "../errors.ts";
+import { park } from "../execution/parked.ts";
 import { faultPoint } from "../lib/fault.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { checkQuestion, type Naming, type Question, type QuestionInput } from "./question.ts";
 
 const asNamed: Naming = (field) => field;
-/** As the parameters of `core.inquire` are called. */
+/** The names of the parameters of `core.inquire`. */
 const asParameter: Naming = (field) => field.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 /**
- * Asks. An execution's session asks on behalf of its execution and needs no grant; the inquiry ends with it. Throws
- * InvalidInputError, ForbiddenError, ConflictError when the execution does not run any more.
+ * Creates an inquiry. An execution's session asks for its execution and needs no grant; the inquiry ends with the execution. Throws
+ * InvalidInputError, ForbiddenError, ConflictError when the execution has stopped running.
  */
 export async function createInquiry(tx: Tx, session: Session, input: QuestionInput): Promise<{ id: bigint }> {
   const question = checkQuestion(input, asNamed);
@@ -30,13 +30,10 @@ export async function createInquiry(tx: Tx, session: Session, input: QuestionInp
 }
 
 /**
- * Asks what a claimed execution of `core.inquire` was told to ask, and leaves it to wait without a worker, in one transaction.
- * Answers false when the attempt is over or was asked to stop: then nothing is asked. Throws InvalidInputError.
+ * Asks the question of a claimed execution of `core.inquire` and leaves the execution to wait without a worker.
+ * Returns false when the attempt is over or was asked to stop: then nothing is asked. Throws InvalidInputError.
  */
-export async function askAndPark(
-  services: Services,
-  claim: { id: string; attempt: number; config: JsonObject },
-): Promise<boolean> {
+export async function askAndPark(tx: Tx, claim: { id: string; attempt: number; config: JsonObject }): Promise<boolean> {
   const { config } = claim;
   // The boundary to what the action's schema has let through.
   const input = {
@@ -48,28 +45,21 @@ export async function askAndPark(
     defaultResponse: config["default_response"] ?? null,
   } as unknown as QuestionInput;
   const question = checkQuestion(input, asParameter);
-  return await write(services, async (tx) => {
-    const parked = await rows(
-      tx.db,
-      sql`update attune.execution set worker = null, worker_name = null, reason = 'waits for an answer'
-        where id = ${claim.id}::bigint and attempt = ${claim.attempt}::int and status = 'running' returning id`,
-    );
-    if (parked.length === 0) return false;
-    const assignee = await findAssignee(tx.db, question, "assigned_to");
-    await insertInquiry(tx, question, { execution: claim.id, assignee });
-    faultPoint("inquiry.before_commit");
-    return true;
-  });
+  if (!(await park(tx, claim, { waitsFor: "inquiry", reason: "waits for an answer" }))) return false;
+  const assignee = await findAssignee(tx.db, question, "assigned_to");
+  await insertInquiry(tx, question, { execution: claim.id, assignee });
+  faultPoint("inquiry.before_commit");
+  return true;
 }
 
-/** Its end takes the same lock: no question is left behind by an execution that is over. */
+/** The end of an execution takes the same lock, so that no execution leaves a pending inquiry behind. */
 async function lockAsking(tx: Tx, id: string): Promise<void> {
   const [execution] = await rows<{ status: string }>(
     tx.db,
     sql`select status from attune.execution where id = ${id}::bigint for no key update`,
   );
   if (execution?.status === "running") return;
-  throw new ConflictError(`The execution does not run any more (${execution?.status ?? "gone"}): it cannot ask.`);
+  throw new ConflictError(`The execution is not running any more (${execution?.status ?? "gone"}): it cannot ask.`);
 }
 
 async function findAssignee(db: Db, { assignedTo }: Question, path: string): Promise<string | null> {

@@ -1,45 +1,39 @@
-import { sql } from "drizzle-orm";
-import { anyOf, rows } from "../db/client.ts";
-import type { Services } from "../db/services.ts";
-import { type Tx, write } from "../db/tx.ts";
-import { endParked, isParked, type ParkedEnd } from "../execution/parked.ts";
+import { type SQL, sql } from "drizzle-orm";
+import { anyOf, type Db, rows } from "../db/client.ts";
+import type { Tx } from "../db/tx.ts";
+import { endParked, type ParkedEnd } from "../execution/parked.ts";
 import type { Json } from "../lib/json.ts";
 
 const batch = 200;
 
-/** What one pass did. */
-export interface Expired {
-  /** How many inquiries and waits it ended. */
-  ended: number;
-  /** Milliseconds until the next is due; null when none is. */
-  nextMs: number | null;
+/** SQL: whether the execution `e` waits for an inquiry that is not there: its row was deleted by hand. */
+export const hasLostInquiry: SQL = sql.raw(`e.waits_for = 'inquiry'
+  and not exists (select from attune.inquiry i where i.execution = e.id and i.status = 'pending')`);
+
+/** Returns in how many milliseconds the next inquiry or wait is due; null when none is. */
+export async function untilNextDue(db: Db): Promise<number | null> {
+  const [next] = await rows<{ ms: number | null }>(
+    db,
+    sql`select (extract(epoch from least(
+          (select min(timeout_at) from attune.inquiry where status = 'pending' and timeout_at is not null),
+          (select min(deadline) from attune.execution where waits_for = 'inquiry'))
+          - clock_timestamp()) * 1000)::float8 as ms`,
+  );
+  return next?.ms ?? null;
 }
 
 /**
- * Ends inquiries whose time is up, with their default answers, and in the same transaction the executions that wait for them;
- * then what waits beyond its own deadline. Any number of processes may run it at the same time.
+ * Ends inquiries that have expired, with their default responses, and in the same transaction the executions that wait for them.
+ * Any number of processes may do so at the same time. Returns how many.
  */
-export async function expireInquiries(services: Services): Promise<Expired> {
-  const expired = await write(services, expireDue);
-  const late = await write(services, endLate);
-  const [next] = await rows<{ ms: number | null }>(
-    services.db,
-    sql`select (extract(epoch from least(
-          (select min(timeout_at) from attune.inquiry where status = 'pending' and timeout_at is not null),
-          (select min(e.deadline) from attune.execution e where e.status = 'running' and ${isParked}))
-          - clock_timestamp()) * 1000)::float8 as ms`,
-  );
-  return { ended: expired + late, nextMs: next?.ms ?? null };
-}
-
-async function expireDue(tx: Tx): Promise<number> {
+export async function expireDue(tx: Tx): Promise<number> {
   const due = await rows<{ id: string; execution: string | null }>(
     tx.db,
     sql`select id::text, execution::text from attune.inquiry where status = 'pending' and timeout_at <= now()
       order by timeout_at, id limit ${sql.raw(String(batch))}`,
   );
   if (due.length === 0) return 0;
-  // Executions before their inquiries, as everybody locks them; who holds one of them just now is ending it.
+  // Executions before their inquiries: the order of every transaction. One that is locked now is being ended by another.
   const asking = due.flatMap(({ execution }) => execution ?? []);
   const locked = await rows<{ id: string }>(
     tx.db,
@@ -61,7 +55,7 @@ async function expireDue(tx: Tx): Promise<number> {
     const reason = "nobody answered in time: the default was taken";
     return [{ id: execution, status: "completed", data, error: null, reason }];
   });
-  await endParked(tx, ends);
+  await endParked(tx, "inquiry", ends);
   return expired.length;
 }
 
@@ -70,16 +64,17 @@ function unanswered(id: string): ParkedEnd {
   return { id, status: "timeout", data: null, error: { code: "TIMEOUT", message }, reason: message };
 }
 
-/** What waits has no worker that would keep its deadline. */
-async function endLate(tx: Tx): Promise<number> {
+/** Ends executions that wait for an inquiry past their own deadlines: no worker keeps those. Returns how many. */
+export async function endLate(tx: Tx): Promise<number> {
   const late = await rows<{ id: string }>(
     tx.db,
-    sql`select e.id::text from attune.execution e where e.status = 'running' and e.deadline <= now() and ${isParked}
-      order by e.id limit ${sql.raw(String(batch))} for no key update of e skip locked`,
+    sql`select id::text from attune.execution where waits_for = 'inquiry' and deadline <= now()
+      order by id limit ${sql.raw(String(batch))} for no key update skip locked`,
   );
   return (
     await endParked(
       tx,
+      "inquiry",
       late.map(({ id }) => unanswered(id)),
     )
   ).length;

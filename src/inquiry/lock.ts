@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
+import type { inquiryStatus } from "../db/schema.ts";
 import type { Tx } from "../db/tx.ts";
 import { NotFoundError } from "../errors.ts";
 import type { ParameterMap } from "../schema/schema.ts";
@@ -10,7 +11,7 @@ import { mayRead, type Parties } from "./access.ts";
 export interface LockedInquiry extends Parties {
   id: string;
   execution: string | null;
-  status: "pending" | "responded" | "timeout" | "cancelled";
+  status: (typeof inquiryStatus.enumValues)[number];
   /** Time is up, though nobody has said so yet. */
   overdue: boolean;
   responseSchema: ParameterMap | null;

@@ -10,9 +10,9 @@ import { endOf, lockInquiry } from "./lock.ts";
 import { checkAnswer } from "./question.ts";
 
 /**
- * Answers an inquiry, once; an execution that waits for it completes in the same transaction. Throws NotFoundError,
- * ForbiddenError (neither the assignee nor inquiry:respond; the execution that asked, or one of its tree), ConflictError (it was
- * answered, has expired, or was cancelled), InvalidInputError (the response breaks the schema).
+ * Stores the response to an inquiry, once; an execution that waits for it completes in the same transaction. Throws NotFoundError,
+ * ForbiddenError (neither the assignee nor inquiry:respond; the execution that asked, or one of its tree), ConflictError (it has a
+ * response, has expired, or was cancelled), InvalidInputError (the response breaks the schema).
  */
 export async function respondToInquiry(
   tx: Tx,
@@ -39,6 +39,6 @@ export async function respondToInquiry(
   if (!answered) throw new ConflictError("The inquiry was answered already.");
   if (inquiry.execution === null) return { id: input.id };
   const data = { response, responded_by: session.login, responded_at: answered.at };
-  await endParked(tx, [{ id: inquiry.execution, status: "completed", data, error: null, reason: null }]);
+  await endParked(tx, "inquiry", [{ id: inquiry.execution, status: "completed", data, error: null, reason: null }]);
   return { id: input.id };
 }

@@ -1,5 +1,5 @@
+import { checkParameters, unrunnable } from "../execution/action.ts";
 import type { ExecutionError } from "../execution/finish.ts";
-import { checkParameters, unrunnable } from "../execution/request.ts";
 import { concealSecrets, type StoredSecret } from "../execution/secret.ts";
 import type { CriterionOutcome } from "../lang/criteria.ts";
 import { globalId } from "../lib/global-id.ts";

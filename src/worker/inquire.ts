@@ -1,20 +1,21 @@
 import type { Services } from "../db/services.ts";
+import { write } from "../db/tx.ts";
 import { Refusal } from "../errors.ts";
 import type { Claim } from "../execution/claim.ts";
 import type { Outcome } from "../execution/finish.ts";
 import { askAndPark } from "../inquiry/create.ts";
 
-/** Whether the execution asks a person: then it is not run but left to wait, without a worker and without a slot. */
+/** Returns whether the execution asks a person: then it is parked instead of run. */
 export function isInquiry({ entrypoint, runtimeRef }: Claim): boolean {
   return entrypoint === "core.inquire" && runtimeRef === "core.action.builtin";
 }
 
-/** Asks, and answers null when the execution waits by itself from now on; else how it ended. Throws what is no refusal. */
+/** Asks the question. Returns null when the execution is parked, else how it ended. Throws every error that is not a refusal. */
 export async function inquire(services: Services, claim: Claim): Promise<Outcome | null> {
   const { id, attempt } = claim;
   const ended = { id, attempt, result: null };
   try {
-    if (await askAndPark(services, claim)) return null;
+    if (await write(services, (tx) => askAndPark(tx, claim))) return null;
     return { ...ended, status: "cancelled", error: null, reason: "stopped by request" };
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
@@ -23,7 +24,7 @@ export async function inquire(services: Services, claim: Claim): Promise<Outcome
   }
 }
 
-/** How an execution ends that could not ask, for a reason that is not its own. */
+/** Returns the end of an execution whose question could not be stored for a reason that is not its own. */
 export function notAsked({ id, attempt }: Claim, cause: unknown): Outcome {
   const message = `The question could not be stored: ${cause instanceof Error ? cause.message : String(cause)}`;
   return { id, attempt, status: "failed", result: null, error: { code: "NOT_ASKED", message }, reason: message };

@@ -164,9 +164,9 @@ function judge(run: Run, process: ProcessResult): Outcome {
   const data = "data" in parsed ? parsed.data : null;
   const result = { exit_code: exitCode, duration_ms: durationMs, data };
   switch (ended) {
-    case "timeout":
+    case "timed_out":
       return timedOut(claim, result);
-    case "cancelled":
+    case "stopped":
       return outcome(claim, "cancelled", { result, reason: "stopped by request" });
     case "spawn_failed":
       return outcome(claim, "failed", {

@@ -36,7 +36,7 @@ export interface ProcessHooks {
 }
 
 export interface ProcessResult {
-  ended: "exited" | "timeout" | "cancelled" | "spawn_failed";
+  ended: "exited" | "timed_out" | "stopped" | "spawn_failed";
   /** Null if a signal ended the process, or it never ran or ended. */
   exitCode: number | null;
   signalName: string | null;
@@ -72,8 +72,7 @@ export async function runProcess(spec: ProcessSpec, hooks: ProcessHooks): Promis
   });
   const unborn = { exitCode: null, signalName: null };
 
-  if (spec.signal.aborted)
-    return finish({ ...unborn, ended: "cancelled", message: "Cancelled before it was started." });
+  if (spec.signal.aborted) return finish({ ...unborn, ended: "stopped", message: "Cancelled before it was started." });
   const child = start(spec);
   if (child instanceof Error) return finish({ ...unborn, ended: "spawn_failed", message: spawnMessage(spec, child) });
   const pid = child.pid;
@@ -129,10 +128,10 @@ function supervise(
   return new Promise((resolve) => {
     const stopped: Omit<Ended, "exitCode" | "signalName"> = { ended: "exited", message: null, killAt: null };
     let timer = setTimeout(
-      () => stop("timeout", timeoutMessage(spec.timeoutMs)),
+      () => stop("timed_out", timeoutMessage(spec.timeoutMs)),
       Math.min(spec.timeoutMs, longestTimer),
     );
-    const cancel = () => stop("cancelled", "Cancelled.");
+    const cancel = () => stop("stopped", "Cancelled.");
     spec.signal.addEventListener("abort", cancel, { once: true });
 
     function settle(exitCode: number | null, signalName: string | null) {
@@ -140,7 +139,7 @@ function supervise(
       spec.signal.removeEventListener("abort", cancel);
       resolve({ ...stopped, exitCode, signalName });
     }
-    function stop(ended: "timeout" | "cancelled", message: string) {
+    function stop(ended: "timed_out" | "stopped", message: string) {
       if (stopped.killAt !== null) return;
       clearTimeout(timer);
       Object.assign(stopped, { ended, message, killAt: performance.now() + spec.graceMs });

@@ -74,7 +74,7 @@ export function createRunner(services: Services, surroundings: Surroundings, end
     const outcome = isInquiry(claim)
       ? await persist(() => inquire(services, claim)).catch((error: unknown) => notAsked(claim, error))
       : await runAction();
-    if (outcome === null) return; // it waits for its answer, and for no worker
+    if (outcome === null) return; // it is parked: no worker has a say in it
     await progress.end();
     // The log stands before the end does: who follows it sees all of it.
     const failures = (await Promise.allSettled(written)).filter(({ status }) => status === "rejected");

@@ -7,7 +7,7 @@ import { createTrigger, enableWebhook } from "../../src/catalog/trigger.ts";
 import { createWorkflowDefinition } from "../../src/catalog/workflow.ts";
 import { createEvent } from "../../src/event/record.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
-import { executeAction } from "../../src/execution/request.ts";
+import { executeAction } from "../../src/execution/execute.ts";
 import { schema } from "../../src/graphql/schema.ts";
 import { createRule, deleteRule, setRuleEnabled, updateRule } from "../../src/rule/rule.ts";
 import { createKeyring } from "../../src/secrecy/keyring.ts";

@@ -6,7 +6,7 @@ import { requireKeyring, rotateEncryptionKey } from "../../src/access/rotate.ts"
 import { openSession, type Session } from "../../src/access/session.ts";
 import { readConfig } from "../../src/config.ts";
 import type { Services } from "../../src/db/services.ts";
-import { executeAction } from "../../src/execution/request.ts";
+import { executeAction } from "../../src/execution/execute.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
 import { createRule, updateRule } from "../../src/rule/rule.ts";
 import { createKeyring } from "../../src/secrecy/keyring.ts";
@@ -276,7 +276,8 @@ describe("parameters", () => {
   test("that a running execution hands on stay secret", async () => {
     const { id } = await run({ password: "correct horse" });
     await world.all(
-      sql`update attune.execution set status = 'running', started_at = now() where id = ${String(id)}::bigint`,
+      sql`with w as (insert into attune.worker (name, worker_type) values ('w', 'local') returning id)
+        update attune.execution e set status = 'running', worker = w.id, started_at = now() from w where e.id = ${String(id)}::bigint`,
     );
     const token: Session = { ...world.session, kind: "execution", executionId: id };
     const parameters = { message: "it is correct horse!" };

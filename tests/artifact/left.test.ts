@@ -218,7 +218,9 @@ async function running(): Promise<string> {
       returning id::text`,
   );
   await world.all(
-    sql`update attune.execution set status = 'running', attempt = 1, started_at = now() where id = ${id}::bigint`,
+    sql`with w as (insert into attune.worker (name, worker_type) values ('w', 'local') returning id)
+      update attune.execution e set status = 'running', attempt = 1, worker = w.id, started_at = now() from w
+      where e.id = ${id}::bigint`,
   );
   return id;
 }

@@ -8,7 +8,7 @@ import { schema } from "../../src/graphql/schema.ts";
 import { createServices, type TestServices } from "../support/database.ts";
 import { type Catalog, type ForeignKey, readCatalog } from "./model/catalog.ts";
 import { createRefused, type Refused, words } from "./model/refused.ts";
-import { createRows, dropUnique, type Rows, samples, tableOf, undone } from "./model/rows.ts";
+import { change, createRows, dropUnique, type Rows, samples, tableOf, undone } from "./model/rows.ts";
 import type { Row } from "./model/sample.ts";
 import { having, reachedBy, referring } from "./model/violations.ts";
 
@@ -143,14 +143,7 @@ describe("values", () => {
       const way = [...(reachedBy[place] ?? []), value];
       const at = (step: string) => ({ [column]: step, ...having[`${table}.${column}=${step}`] });
       const id = await make.insert(db, table, { with: at(way[0] ?? value) });
-      for (const step of way.slice(1)) {
-        const names = sql.raw(Object.keys(at(step)).join(", "));
-        await db.execute(
-          sql`update ${tableOf(table)} set (${names}) = (select ${names}
-              from jsonb_populate_record(null::${tableOf(table)}, ${JSON.stringify(at(step))}::text::jsonb))
-            where id = ${id}::bigint`,
-        );
-      }
+      for (const step of way.slice(1)) await change(db, table, { id, to: at(step) });
       return (await stored(db, table, id))?.[column];
     });
   }

@@ -7,9 +7,19 @@ import { InvalidInputError } from "../../src/errors.ts";
 import { createServices, type TestServices } from "../support/database.ts";
 import { type Catalog, readCatalog } from "./model/catalog.ts";
 import { camel, createRefused, type Refused, words } from "./model/refused.ts";
-import { createRows, dropUnique, type Making, type Rows, samples, tableOf, undone } from "./model/rows.ts";
+import { change, createRows, dropUnique, type Making, type Rows, samples, tableOf, undone } from "./model/rows.ts";
 import type { Row } from "./model/sample.ts";
-import { composed, filledIn, foundBy, guarded, instead, referring, shadowed, violating } from "./model/violations.ts";
+import {
+  composed,
+  filledIn,
+  foundBy,
+  guarded,
+  instead,
+  referring,
+  shadowed,
+  violating,
+  violatingChange,
+} from "./model/violations.ts";
 
 // The model is read back from the database: a table without a sample row, or a constraint that nothing here violates, fails.
 let services: TestServices;
@@ -186,7 +196,11 @@ describe("a violated constraint is refused in the API's words:", () => {
     for (const { name, table } of catalog.checks) {
       expect(violating[name]?.length, name).toBeGreaterThan(0);
       for (const row of violating[name] ?? []) {
-        const error = await refused.refusal(name, inserting(table, { with: row }));
+        const error = await refused.refusal(name, async (db) => {
+          const id = await make.insert(db, table, { with: row });
+          const to = violatingChange[name];
+          if (to) await change(db, table, { id, to });
+        });
         expect(error, name).toBeInstanceOf(InvalidInputError);
         const [{ path = "", message = "" } = {}] = (error as InvalidInputError).issues;
         expect(

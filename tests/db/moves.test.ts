@@ -4,12 +4,24 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { rows } from "../../src/db/client.ts";
 import { executionStatus } from "../../src/db/schema.ts";
 import { write } from "../../src/db/tx.ts";
-import { type ExecutionStatus, firstStatuses, isTerminal, moves } from "../../src/execution/states.ts";
+import {
+  type ExecutionStatus,
+  firstStatuses,
+  inProgress,
+  moves,
+  terminal,
+  unstarted,
+} from "../../src/execution/states.ts";
 import { createServices, type TestServices } from "../support/database.ts";
 
 let services: TestServices;
+let worker: string;
 beforeAll(async () => {
   services = await createServices();
+  const [made] = await select<{ id: string }>(
+    sql`insert into attune.worker (name, worker_type) values ('w', 'local') returning id::text`,
+  );
+  worker = made?.id ?? "";
 });
 afterAll(() => services[Symbol.asyncDispose]());
 
@@ -34,6 +46,7 @@ async function attempt(id: string, to: ExecutionStatus): Promise<boolean> {
     await write(services, (tx) =>
       tx.db.execute(
         sql`update attune.execution set status = ${to},
+          worker = coalesce(worker, case when attune.is_in_progress(${to}) then ${worker}::bigint end),
           finished_at = case when attune.is_terminal(${to}) then coalesce(finished_at, now()) end where id = ${id}::bigint`,
       ),
     );
@@ -74,10 +87,16 @@ describe("the status moves", () => {
       ...statuses.flatMap((from) => moves[from].map((to) => `${from}>${to}`)),
     ];
     expect(stored.map(({ move }) => move).sort()).toEqual(coded.sort());
-    const [terminal] = await select<{ list: string[] }>(
-      sql`select array_agg(s::text order by s) as list from unnest(enum_range(null::attune.execution_status)) s where attune.is_terminal(s)`,
+  });
+
+  test("the sets in the database are the sets in the code", async () => {
+    const [sets] = await select<{ terminal: string[]; inProgress: string[] }>(
+      sql`select array_agg(s::text) filter (where attune.is_terminal(s)) as "terminal",
+          array_agg(s::text) filter (where attune.is_in_progress(s)) as "inProgress"
+        from unnest(enum_range(null::attune.execution_status)) s`,
     );
-    expect(terminal?.list).toEqual(statuses.filter(isTerminal));
+    expect(sets?.terminal.sort()).toEqual([...terminal].sort());
+    expect(sets?.inProgress.sort()).toEqual([...inProgress].sort());
   });
 
   test("of all pairs the database allows exactly those of the table", async () => {
@@ -98,11 +117,11 @@ describe("the status moves", () => {
   test("no random path leaves a terminal status; the timeline is the path that was allowed", async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.constantFrom("requested" as const, "scheduling" as const, "scheduled" as const),
+        fc.constantFrom(...unstarted),
         fc.array(fc.constantFrom(...statuses), { maxLength: 12 }),
         async (first, attempts) => {
           const id = await insert(first);
-          const path: ExecutionStatus[] = ["requested", "scheduling", "scheduled"];
+          const path: ExecutionStatus[] = [...unstarted];
           path.splice(path.indexOf(first) + 1);
           for (const to of attempts) {
             const now: ExecutionStatus = path.at(-1) ?? first;
@@ -147,7 +166,7 @@ describe("an insert", () => {
     expect(told.every(({ xid, changed }) => xid === changed)).toBe(true);
   });
 
-  test.each(statuses.filter((status) => !firstStatuses.includes(status)).map((status) => [status]))(
+  test.each(statuses.filter((status) => !new Set<string>(firstStatuses).has(status)).map((status) => [status]))(
     "as %s is refused",
     async (status) => {
       await expect(insert(status)).rejects.toMatchObject({ code: "CONFLICT" });

@@ -7,6 +7,7 @@ import { loadPack } from "../../src/catalog/load.ts";
 import { readPack } from "../../src/catalog/read.ts";
 import { write } from "../../src/db/tx.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
+import { isTerminal } from "../../src/execution/states.ts";
 import { commit } from "../support/commit.ts";
 import { processesWith } from "../support/processes.ts";
 import { request, startProcess } from "../support/server.ts";
@@ -66,7 +67,7 @@ async function survive(id: string) {
   do {
     slowest = Math.max(slowest, await next());
     await new Promise((resolve) => setTimeout(resolve, 50)); // not to be hostile ourselves
-  } while (["scheduled", "running", "canceling"].includes((await world.execution(id)).status));
+  } while (!isTerminal((await world.execution(id)).status));
   slowest = Math.max(slowest, await next());
   expect(slowest).toBeLessThan(1000);
   return await world.execution(id);

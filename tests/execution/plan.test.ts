@@ -8,6 +8,10 @@ import { createServices } from "../support/database.ts";
 test("a result is written by the execution's id, though its statement was first planned over an empty table", async () => {
   await using services = await createServices();
   await write(services, async (tx) => {
+    const [worker] = await rows<{ id: string }>(
+      tx.db,
+      sql`insert into attune.worker (name, worker_type) values ('w', 'local') returning id::text`,
+    );
     const finish = (id: string) =>
       finishExecutions(tx, [{ id, attempt: 1, status: "completed", result: {}, error: null, reason: null }]);
     const add = async (count: number) => {
@@ -17,8 +21,8 @@ test("a result is written by the execution's id, though its statement was first 
       );
       return await rows<{ id: string }>(
         tx.db,
-        sql`update attune.execution set status = 'running', started_at = now(), attempt = 1 where status = 'scheduled'
-          returning id::text`,
+        sql`update attune.execution set status = 'running', worker = ${worker?.id}::bigint, started_at = now(), attempt = 1
+          where status = 'scheduled' returning id::text`,
       );
     };
     const read = async () => {

@@ -75,14 +75,6 @@ describe("the sweep", () => {
     expect(await sweep(world.services)).toEqual(nothing);
   });
 
-  test("takes executions from workers whose row was deleted", async () => {
-    const worker = await register(thisProcess());
-    const id = await running(worker);
-    await world.all(sql`delete from attune.worker where id = ${worker.id}::bigint`);
-    expect(await sweep(world.services)).toEqual({ ...nothing, lost: 1 });
-    expect((await world.execution(id)).status).toBe("scheduled");
-  });
-
   test("makes the jobs again when all were deleted: everything finishes, once", async () => {
     const trigger = await world.trigger();
     await world.rule(trigger);

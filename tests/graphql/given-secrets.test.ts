@@ -23,7 +23,10 @@ beforeAll(async () => {
   });
   const { data } = await api.ask(world.session, run, { action: "default.given", parameters: { password: secret } });
   const id = atob(data.executeAction.execution.id).split(":")[1] ?? "";
-  await world.all(sql`update attune.execution set status = 'running', started_at = now() where id = ${id}::bigint`);
+  await world.all(
+    sql`with w as (insert into attune.worker (name, worker_type) values ('w', 'local') returning id)
+      update attune.execution e set status = 'running', worker = w.id, started_at = now() from w where e.id = ${id}::bigint`,
+  );
   token = { ...world.session, kind: "execution", executionId: BigInt(id) };
 });
 afterAll(async () => {

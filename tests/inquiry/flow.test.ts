@@ -12,7 +12,7 @@ const execute = `mutation ($action: String!, $parameters: JSONObject) {
     ... on ExecuteActionPayload { execution { id } } ... on Error { message } } }`;
 const asked = `query ($id: ID!) { execution(id: $id) { status inquiries(first: 5) { totalCount nodes {
   id prompt status responseSchema timeoutAt assignedRole assignedTo { login } viewerCan { respond cancel } } } } }`;
-const outcome = "query ($id: ID!) { execution(id: $id) { status result workerName worker { id } } }";
+const outcome = "query ($id: ID!) { execution(id: $id) { status waitsFor result workerName worker { id } } }";
 const respond = `mutation ($id: ID!, $response: JSON) { respondToInquiry(input: {id: $id, response: $response}) { __typename
   ... on RespondToInquiryPayload { inquiry { status response respondedBy { login } viewerCan { respond cancel } } }
   ... on InvalidInputError { issues { path } } ... on Error { message } } }`;
@@ -109,7 +109,7 @@ describe("an inquiry", () => {
       viewer: { myInquiries: { totalCount: 1, nodes: [{ prompt: "Deploy?" }] } },
     });
     expect(await request(server, outcome, { id })).toMatchObject({
-      execution: { status: "RUNNING", worker: null, workerName: null },
+      execution: { status: "RUNNING", waitsFor: "INQUIRY", worker: null, workerName: null },
     });
     expect(await answer(question.id, { approved: 1 })).toMatchObject({
       __typename: "InvalidInputError",
@@ -192,7 +192,9 @@ describe("an inquiry", () => {
       status: "COMPLETED",
       result: { data: { response: "no", expired: true } },
     });
-    expect(await request(server, outcome, { id: waiting })).toMatchObject({ execution: { status: "RUNNING" } });
+    expect(await request(server, outcome, { id: waiting })).toMatchObject({
+      execution: { status: "RUNNING", waitsFor: "INQUIRY" },
+    });
     await answer(question.id, 42);
     expect(await ended(waiting)).toMatchObject({ status: "COMPLETED", result: { data: { response: 42 } } });
   });

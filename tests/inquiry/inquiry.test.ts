@@ -1,11 +1,12 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { write } from "../../src/db/tx.ts";
 import { ConflictError, ForbiddenError, InvalidInputError, NotFoundError } from "../../src/errors.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
+import { expireInquiries } from "../../src/executor/inquiries.ts";
 import { sweep } from "../../src/executor/sweep.ts";
 import { cancelInquiry } from "../../src/inquiry/cancel.ts";
-import { createInquiry } from "../../src/inquiry/create.ts";
-import { expireInquiries } from "../../src/inquiry/expire.ts";
+import { askAndPark, createInquiry } from "../../src/inquiry/create.ts";
 import { respondToInquiry } from "../../src/inquiry/respond.ts";
 import type { Json, JsonObject } from "../../src/lib/json.ts";
 import { commit } from "../support/commit.ts";
@@ -63,6 +64,7 @@ describe("core.inquire", () => {
     const { execution, id } = await ask({ response_schema: approve });
     expect(await world.execution(execution)).toMatchObject({
       status: "running",
+      waitsFor: "inquiry",
       worker: null,
       reason: "waits for an answer",
     });
@@ -126,6 +128,16 @@ describe("core.inquire", () => {
     worker = await world.startWorker(1);
     expect(await world.execution(execution)).toMatchObject({ status: "running", attempt: 1 });
     await respond(world.session, id, "yes");
+    expect((await world.execution(execution)).status).toBe("completed");
+  });
+
+  test("is asked once, though its worker tries again because the first commit was not acknowledged", async () => {
+    const { execution, id } = await ask({});
+    const again = { id: execution, attempt: 1, config: { prompt: "Go on?" } };
+    expect(await write(world.services, (tx) => askAndPark(tx, again))).toBe(false);
+    expect(await world.all(sql`select id from attune.inquiry where execution = ${execution}::bigint`)).toHaveLength(1);
+    expect(await world.execution(execution)).toMatchObject({ status: "running", waitsFor: "inquiry" });
+    await respond(world.session, id, 1);
     expect((await world.execution(execution)).status).toBe("completed");
   });
 

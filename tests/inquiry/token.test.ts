@@ -14,9 +14,9 @@ import { ConflictError, ForbiddenError, NotFoundError } from "../../src/errors.t
 import { createEvent } from "../../src/event/record.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
 import { claimExecutions } from "../../src/execution/claim.ts";
+import { executeAction } from "../../src/execution/execute.ts";
 import { finishExecutions } from "../../src/execution/finish.ts";
 import { loseExecutions } from "../../src/execution/lose.ts";
-import { executeAction } from "../../src/execution/request.ts";
 import { createInquiry } from "../../src/inquiry/create.ts";
 import { respondToInquiry } from "../../src/inquiry/respond.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
@@ -305,14 +305,13 @@ describe("what an execution does with its token", () => {
     expect((await look(run.id)).status).toBe("running");
   });
 
-  test("an answer does not end what only asked, though its worker is gone", async () => {
+  test("an answer does not end an execution that asked and has its worker still", async () => {
     const run = await holding();
     const { id } = await commit(world.services, createInquiry, await sessionOfRun(run), { prompt: "?" });
-    await world.all(sql`update attune.execution set worker = null where id = ${run.id}::bigint`); // as when its row is deleted
     await commit(world.services, respondToInquiry, world.session, { id, response: true });
     expect((await look(run.id)).status).toBe("running");
     const other = await commit(world.services, createInquiry, await sessionOfRun(run), { prompt: "?" });
-    expect(await write(world.services, (tx) => loseExecutions(tx, sql`e.worker is null`, "gone"))).toBe(1);
+    expect(await write(world.services, (tx) => loseExecutions(tx, sql`e.id = ${run.id}::bigint`, "gone"))).toBe(1);
     expect(await statusOf(other.id)).toBe("cancelled");
   });
 

@@ -6,7 +6,8 @@ import { rows } from "../../src/db/client.ts";
 import { runtimeQueue } from "../../src/db/jobs.ts";
 import { write } from "../../src/db/tx.ts";
 import { createEvent } from "../../src/event/record.ts";
-import { executeAction } from "../../src/execution/request.ts";
+import { executeAction } from "../../src/execution/execute.ts";
+import { type ExecutionStatus, isTerminal } from "../../src/execution/states.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
 import { startExecutor } from "../../src/roles/executor.ts";
 import { createRule, type RuleFields } from "../../src/rule/rule.ts";
@@ -30,7 +31,8 @@ function runtimesOfHost(services: TestServices): ReturnType<typeof findRuntimes>
 /** An execution's row as tests look at it. */
 export interface ExecutionRow {
   id: string;
-  status: string;
+  status: ExecutionStatus;
+  waitsFor: string | null;
   attempt: number;
   action: string | null;
   worker: string | null;
@@ -149,7 +151,7 @@ function looks(services: TestServices): Pick<World, "all" | "one" | "execution" 
   };
   const execution = (id: string) =>
     one<ExecutionRow>(
-      sql`select id::text, status, attempt, action::text, worker::text, reason, config, result, error
+      sql`select id::text, status, waits_for as "waitsFor", attempt, action::text, worker::text, reason, config, result, error
         from attune.execution where id = ${id}::bigint`,
     );
   return {
@@ -160,7 +162,7 @@ function looks(services: TestServices): Pick<World, "all" | "one" | "execution" 
       until(
         async () => {
           const row = await execution(id);
-          return ["completed", "failed", "cancelled", "timeout", "abandoned"].includes(row.status) && row;
+          return isTerminal(row.status) && row;
         },
         `the end of execution ${id}`,
         ms,

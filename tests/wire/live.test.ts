@@ -61,19 +61,20 @@ async function prepare(): Promise<{ location: Awaited<ReturnType<typeof cloneDat
       select 'walks.' || case n % 2 when 0 then 'even' else 'odd' end, 'walks', 'abandon', 'requested'
       from generate_series(1, 60) n returning id::text`,
   );
+  await db.execute(
+    sql`insert into attune.worker (name, worker_type, status, last_heartbeat) values ('gone', 'local', 'active', now() - interval '1 day')`,
+  );
   const walking = made.map(({ id }) => ({ id, status: "requested" as keyof typeof moves }));
   while (walking.length > 0) {
     const one = pick(walking);
     one.status = pick(moves[one.status]);
     await db.execute(
       sql`update attune.execution set status = ${one.status}::attune.execution_status,
+        worker = case when ${one.status} = 'running' then (select id from attune.worker where name = 'gone') else worker end,
         finished_at = case when attune.is_terminal(${one.status}::attune.execution_status) then now() end where id = ${one.id}::bigint`,
     );
     if (moves[one.status].length === 0) walking.splice(walking.indexOf(one), 1);
   }
-  await db.execute(
-    sql`insert into attune.worker (name, worker_type, status, last_heartbeat) values ('gone', 'local', 'active', now() - interval '1 day')`,
-  );
   for (const change of [sql`cordoned = true`, sql`last_heartbeat = now()`, sql`status = 'inactive'`]) {
     await db.execute(sql`update attune.worker set ${change} where name = 'gone'`);
   }

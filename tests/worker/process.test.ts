@@ -134,7 +134,7 @@ describe("the end of the group", () => {
     const script = "trap '' TERM; echo $$; sleep 60 & while :; do sleep 0.05; done";
     const result = await run(script, { timeoutMs: 300, graceMs: 300 });
     expect(result).toMatchObject({
-      ended: "timeout",
+      ended: "timed_out",
       exitCode: null,
       signalName: "SIGKILL",
       message: "Timed out after 0.3 s.",
@@ -146,7 +146,7 @@ describe("the end of the group", () => {
 
   test("one that heeds SIGTERM ends in its own way, without waiting for the grace", async () => {
     const result = await run("trap 'echo bye; exit 7' TERM; echo $$; while :; do sleep 0.05; done", { timeoutMs: 300 });
-    expect(result).toMatchObject({ ended: "timeout", exitCode: 7 });
+    expect(result).toMatchObject({ ended: "timed_out", exitCode: 7 });
     expect(result.stdout).toMatch(/^\d+\nbye\n$/);
     expect(result.durationMs).toBeLessThan(2_000);
     expect(result.logged.system).not.toContain("SIGKILL");
@@ -161,7 +161,7 @@ describe("the end of the group", () => {
       (text) => text.includes("ready") && abort.abort(),
     );
     expect(result).toMatchObject({
-      ended: "cancelled",
+      ended: "stopped",
       signalName: "SIGTERM",
       stdout: "ready\ncleaned\n",
       message: "Cancelled.",
@@ -171,7 +171,7 @@ describe("the end of the group", () => {
   test("cancelled before the start, it never runs", async () => {
     const file = join(dir, "never");
     const result = await run(`touch ${file}`, { signal: AbortSignal.abort() });
-    expect(result).toMatchObject({ ended: "cancelled", exitCode: null });
+    expect(result).toMatchObject({ ended: "stopped", exitCode: null });
     expect(existsSync(file)).toBe(false);
   });
 
@@ -213,7 +213,7 @@ describe("the end of the group", () => {
     const result = await run("echo $$; exec sleep 60", { timeoutMs: 100, graceMs: 100 });
     kill.mockRestore();
     process.kill(firstPid(result.stdout), "SIGKILL");
-    expect(result).toMatchObject({ ended: "timeout", exitCode: null, signalName: null });
+    expect(result).toMatchObject({ ended: "timed_out", exitCode: null, signalName: null });
     expect(result.message).toContain("given up");
   });
 });

@@ -39,6 +39,7 @@ export const execution = attune.table(
     workerId: reference("worker").references(() => worker.id, { onDelete: "set null" }),
     workerName: text(),
     status: executionStatus().notNull().default("requested"),
+    waitsFor: text({ enum: ["inquiry", "tasks", "slot", "time", "retry"] }),
     reason: text(),
     result: json(),
     error: jsonObject(),
@@ -67,6 +68,16 @@ export const execution = attune.table(
   },
   (t) => [
     check("execution_on_worker_loss_check", sql`${t.onWorkerLoss} in ('abandon', 'requeue')`),
+    check("execution_waits_for_check", sql`${t.waitsFor} in ('inquiry', 'tasks', 'slot', 'time', 'retry')`),
+    check(
+      "execution_worker_check",
+      sql`${t.workerId} is not null or ${t.waitsFor} is not null or not attune.is_in_progress(${t.status})`,
+    ),
+    check(
+      "execution_waiting_check",
+      sql`${t.waitsFor} is null
+        or (${t.workerId} is null and ${t.status} <> 'scheduled' and not attune.is_terminal(${t.status}))`,
+    ),
     check("execution_timeout_seconds_check", sql`${t.timeoutSeconds} > 0`),
     check("execution_attempt_check", sql`${t.attempt} >= 0`),
     check("execution_finished_at_check", sql`attune.is_terminal(${t.status}) = (${t.finishedAt} is not null)`),
@@ -83,6 +94,7 @@ export const execution = attune.table(
     index("execution_root_idx").on(t.rootId).where(sql`${t.rootId} is not null`),
     index("execution_executor_idx").on(t.executorId).where(sql`${t.executorId} is not null`),
     index("execution_worker_idx").on(t.workerId).where(sql`${t.workerId} is not null`),
+    index("execution_waits_for_idx").on(t.waitsFor, t.deadline).where(sql`${t.waitsFor} is not null`),
     index("execution_retry_of_idx").on(t.retryOfId).where(sql`${t.retryOfId} is not null`),
     index("execution_rerun_of_idx").on(t.rerunOfId).where(sql`${t.rerunOfId} is not null`),
     index("execution_cancel_requested_by_idx")

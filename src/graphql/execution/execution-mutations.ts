@@ -1,6 +1,6 @@
 import { cancelExecution } from "../../execution/cancel.ts";
 import { deleteExecution } from "../../execution/delete.ts";
-import { executeAction } from "../../execution/request.ts";
+import { executeAction } from "../../execution/execute.ts";
 import { builder } from "../kit/builder.ts";
 import { readId } from "../kit/ids.ts";
 import { addDeletionById, addRowMutation, idempotencyKey } from "../kit/mutation.ts";

@@ -1,8 +1,8 @@
 import { sql } from "drizzle-orm";
 import { builder } from "../kit/builder.ts";
-import { ExecutionStatus, LogStream, WorkerLoss } from "../kit/enums.ts";
+import { ExecutionStatus, LogStream, WaitsFor, WorkerLoss } from "../kit/enums.ts";
 import { byBigInt, byEnum, byId, byInt, byText, byTime } from "../kit/filter.ts";
-import { ExecutionStatusFilter, LogStreamFilter } from "../kit/filter-inputs.ts";
+import { ExecutionStatusFilter, LogStreamFilter, WaitsForFilter } from "../kit/filter-inputs.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 
@@ -73,6 +73,7 @@ export const Execution = builder.drizzleNode("executions", {
     created: t.expose("created", { type: "DateTime", description: "When it was asked for." }),
     updated: t.expose("updated", { type: "DateTime", description: "When it last changed." }),
     status: t.expose("status", { type: ExecutionStatus, description: "How far it is." }),
+    waitsFor: t.expose("waitsFor", { type: WaitsFor, nullable: true, description: "What it waits for, if anything." }),
     reason: t.exposeString("reason", { nullable: true, description: "Why it is in this status." }),
     actionRef: t.exposeString("actionRef", { description: "The action's ref, kept when the action is deleted." }),
     ruleRef: t.exposeString("ruleRef", { nullable: true, description: "The ref of the rule that asked for it." }),
@@ -155,6 +156,7 @@ export const executions = defineList("Execution", "executions", {
     worker: byId("Worker", "workerId", "The worker that runs or ran it."),
     traceTag: byText("traceTag", "Its trace tag."),
     status: byEnum(ExecutionStatusFilter, "status", "How far it is."),
+    waitsFor: byEnum(WaitsForFilter, "waitsFor", "What it waits for."),
     priority: byInt("priority", "Its priority."),
     attempt: byInt("attempt", "How many times a worker has begun to run it."),
     created: byTime("created", "When it was asked for."),

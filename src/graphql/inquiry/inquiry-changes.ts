@@ -1,3 +1,4 @@
+import type { inquiryStatus } from "../../db/schema.ts";
 import type { Change } from "../../notifier/page.ts";
 import { Execution } from "../execution/execution.ts";
 import { builder } from "../kit/builder.ts";
@@ -6,7 +7,7 @@ import { DateTimeFilter, IDFilter, InquiryStatusFilter, StringFilter } from "../
 import { addLive, atItsPrice, defineLiveWhere, LiveMessage, loadEntity, telling } from "../kit/live.ts";
 import { Inquiry } from "./inquiry.ts";
 
-type Status = "pending" | "responded" | "timeout" | "cancelled";
+type Status = (typeof inquiryStatus.enumValues)[number];
 
 /** What the database writes into `content` for each step of an inquiry (the function `inquiry_notify`). */
 interface InquiryContent {

@@ -15,6 +15,7 @@ import type {
   workerStatus,
   workerType,
 } from "../../db/schema.ts";
+import type { WaitsFor as ExecutionWaitsFor } from "../../execution/states.ts";
 import { operators } from "../../lang/operators.ts";
 import { builder } from "./builder.ts";
 
@@ -34,7 +35,7 @@ export const ExecutionStatus = upperCased("ExecutionStatus", "How far an executi
   requested: "Asked for.",
   scheduling: "Being checked for whether it may start now.",
   scheduled: "Waiting for a worker.",
-  running: "A worker runs it.",
+  running: "A worker runs it, or it has begun and waits: `waitsFor` says for what.",
   completed: "Ended well. Final.",
   failed: "Ended with an error. Final.",
   canceling: "Asked to stop; its worker has not yet said that it did.",
@@ -42,6 +43,14 @@ export const ExecutionStatus = upperCased("ExecutionStatus", "How far an executi
   timeout: "Ended because it took longer than allowed. Final.",
   abandoned: "Its worker was lost; whether it did its work is unknown. Final.",
 } satisfies Of<typeof executionStatus>);
+
+export const WaitsFor = upperCased("WaitsFor", "What an execution waits for, other than a worker.", {
+  inquiry: "An answer to its inquiry.",
+  tasks: "The tasks of its workflow.",
+  slot: "A slot, as its action's policy limits how many run at a time.",
+  time: "The time at which it was asked to run.",
+  retry: "The delay before it is tried again.",
+} satisfies Described<ExecutionWaitsFor>);
 
 export const EnforcementStatus = upperCased("EnforcementStatus", "What became of a rule's match.", {
   created: "Matched; what follows is being made.",

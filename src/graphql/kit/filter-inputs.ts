@@ -10,6 +10,7 @@ import {
   OwnerType,
   PolicyMethod,
   RuntimeType,
+  WaitsFor,
   WorkerStatus,
 } from "./enums.ts";
 
@@ -79,6 +80,7 @@ export const BooleanFilter = operatorsInput("BooleanFilter", "Filters by yes or 
 });
 export const ExecutionStatusFilter = enumFilter("ExecutionStatus", ExecutionStatus);
 export const AuditOutcomeFilter = enumFilter("AuditOutcome", AuditOutcome);
+export const WaitsForFilter = enumFilter("WaitsFor", WaitsFor);
 export const EnforcementStatusFilter = enumFilter("EnforcementStatus", EnforcementStatus);
 export const InquiryStatusFilter = enumFilter("InquiryStatus", InquiryStatus);
 export const RuntimeTypeFilter = enumFilter("RuntimeType", RuntimeType);

@@ -75,6 +75,7 @@ export const records: Readonly<Record<string, Sample>> = {
       depth: 0,
       worker_name: "w",
       status: "requested",
+      waits_for: null,
       reason: "because",
       result: object,
       error: object,

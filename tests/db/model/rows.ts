@@ -84,6 +84,16 @@ function referencesOf(catalog: Catalog, table: string, all: boolean) {
   return catalog.foreignKeys.filter((key) => key.table === table && (all || required(key.column)));
 }
 
+/** Changes a row to those values. */
+export async function change(db: Db, table: string, { id, to }: { id: string; to: Row }): Promise<void> {
+  const names = sql.raw(Object.keys(to).join(", "));
+  await db.execute(
+    sql`update ${tableOf(table)} set (${names}) = (select ${names}
+        from jsonb_populate_record(null::${tableOf(table)}, ${JSON.stringify(to)}::text::jsonb))
+      where id = ${id}::bigint`,
+  );
+}
+
 /** Drops a unique constraint or index, for a transaction that is undone. */
 export async function dropUnique(db: Db, table: string, name: string): Promise<void> {
   await db.execute(sql.raw(`alter table attune.${table} drop constraint if exists ${name}`));

@@ -4,6 +4,7 @@ const badRefs = ["nodot", "two.dots.here", "Upper.case", ".name", "pack.", ""].m
 const badRoles = ["Upper", "1st", "", "has space", "a".repeat(64)].map((role) => ({ role }));
 const notPositive = (column: string) => [{ [column]: 0 }, { [column]: -1 }];
 const noOwner = { owner_pack: null };
+const noWorker = { worker: null };
 
 /** For each check: what, put into a full row, violates it and nothing else. */
 export const violating: Readonly<Record<string, readonly Row[]>> = {
@@ -22,6 +23,13 @@ export const violating: Readonly<Record<string, readonly Row[]>> = {
   execution_finished_at_check: [{ finished_at: "2026-01-01T00:00:00Z" }, { status: "failed" }],
   execution_on_worker_loss_check: [{ on_worker_loss: "retry" }],
   execution_timeout_seconds_check: notPositive("timeout_seconds"),
+  execution_waiting_check: [
+    { waits_for: "slot" },
+    { ...noWorker, waits_for: "slot", status: "scheduled" },
+    { ...noWorker, waits_for: "slot", status: "failed", finished_at: "2026-01-01T00:00:00Z" },
+  ],
+  execution_waits_for_check: [{ ...noWorker, waits_for: "luck" }],
+  execution_worker_check: [{ ...noWorker, status: "scheduled" }],
   identity_role_role_check: badRoles,
   inquiry_responded_at_check: [{ responded_at: null }, { status: "pending" }],
   key_encryption_check: [{ encryption_key_hash: null }, { encrypted: false }],
@@ -60,6 +68,11 @@ export const violating: Readonly<Record<string, readonly Row[]>> = {
     noOwner,
     { owner_type: "action" },
   ],
+};
+
+/** Where an insert is refused for something else first: what the row is changed to, once it is there. */
+export const violatingChange: Readonly<Record<string, Row>> = {
+  execution_worker_check: { status: "running" },
 };
 
 /** What comes before a constraint, so that nobody can violate it: the constraint that is violated instead. */
@@ -102,6 +115,11 @@ export const having: Readonly<Record<string, Row>> = {
   "key.owner_type=identity": { ...noOwner, owner_identity: "{identity id}" },
   "key.owner_type=action": { ...noOwner, owner_action: "{action id}" },
   "key.owner_type=sensor": { ...noOwner, owner_sensor: "{sensor id}" },
+  "execution.waits_for=inquiry": noWorker,
+  "execution.waits_for=tasks": noWorker,
+  "execution.waits_for=slot": noWorker,
+  "execution.waits_for=time": noWorker,
+  "execution.waits_for=retry": noWorker,
   "execution.status=completed": ended,
   "execution.status=failed": ended,
   "execution.status=cancelled": ended,

@@ -1,0 +1,102 @@
+import { sql } from "drizzle-orm";
+import { authorize, targetOf } from "../access/grants.ts";
+import { identityOf, type Session } from "../access/session.ts";
+import { rows } from "../db/client.ts";
+import type { Tx } from "../db/tx.ts";
+import { ConflictError, invalid, NotFoundError } from "../errors.ts";
+import type { JsonObject } from "../lib/json.ts";
+import { storableJson } from "../schema/storable.ts";
+import { checkParameters, findAction, requireHeldSets, unrunnable } from "./action.ts";
+import { admit } from "./admit.ts";
+import { enqueue } from "./enqueue.ts";
+import { type ExecutionRequest, insertExecutions, type Parent } from "./insert.ts";
+import { concealSecrets, findHandedOn } from "./secret.ts";
+
+/** Executions this many levels below another are refused: a stopped loop. */
+const maxDepth = 32;
+
+/**
+ * Makes one execution for each request, in the caller's transaction: admission decides, then all are inserted and those that it lets
+ * pass are enqueued, in two statements whatever their number. Returns the ids in the order of the requests.
+ */
+export async function requestExecutions(tx: Tx, requests: readonly ExecutionRequest[]): Promise<string[]> {
+  if (requests.length === 0) return [];
+  const admissions = admit(requests);
+  const ids = await insertExecutions(tx, requests, admissions);
+  await enqueue(
+    tx,
+    requests.flatMap(({ action, priority }, index) =>
+      admissions[index]?.status === "scheduled"
+        ? { id: ids[index] ?? "", runtimeRef: action.runtimeRef ?? "", priority }
+        : [],
+    ),
+  );
+  return ids;
+}
+
+export interface ExecuteActionInput {
+  action: string;
+  parameters: JsonObject | null;
+  timeoutSeconds: number | null;
+  priority: number | null;
+}
+
+const longestTimeout = 30 * 24 * 3600;
+
+/**
+ * Starts an action by hand, or as a part of the execution whose session asks. Throws NotFoundError (no such action), ForbiddenError,
+ * ConflictError (disabled; the execution that asks is not running any more), InvalidInputError (parameters that do not fit, each
+ * named); then nothing is stored.
+ */
+export async function executeAction(tx: Tx, session: Session, input: ExecuteActionInput): Promise<{ id: bigint }> {
+  authorize(session, "action", "execute", targetOf(input.action));
+  const action = await findAction(tx.db, input.action);
+  if (!action) throw new NotFoundError("action", input.action);
+  await requireHeldSets(tx.db, session, action.permissionSetRefs);
+  const reason = unrunnable(action);
+  if (reason) throw new ConflictError(reason);
+  const { timeoutSeconds } = input;
+  if (timeoutSeconds !== null && !(timeoutSeconds >= 1 && timeoutSeconds <= longestTimeout)) {
+    throw invalid("timeoutSeconds", `must be from 1 to ${longestTimeout} seconds`);
+  }
+  const values = checkParameters(action, input.parameters ?? {}, "parameters");
+  storableJson(values, "parameters");
+  const { config, secrets } = concealSecrets(
+    tx.keyring,
+    action.paramSchema,
+    values,
+    await findHandedOn(tx, session, values),
+  );
+  const parent = session.executionId === null ? null : await lockParent(tx, String(session.executionId));
+  const [id] = await requestExecutions(tx, [
+    {
+      action,
+      config,
+      secrets,
+      enforcement: null,
+      executor: identityOf(session),
+      ruleRef: null,
+      triggerRef: null,
+      traceTag: parent?.traceTag ?? null,
+      generation: parent?.generation ?? 0,
+      timeoutSeconds,
+      priority: input.priority ?? 0,
+      parent,
+    },
+  ]);
+  return { id: BigInt(id ?? 0) };
+}
+
+/** Cancelling takes the same lock: a part is either cancelled with its parent or never made. */
+async function lockParent(tx: Tx, id: string): Promise<Parent> {
+  const [parent] = await rows<Parent & { status: string }>(
+    tx.db,
+    sql`select id::text as "id", coalesce(root, id)::text as "root", depth as "depth", trace_tag as "traceTag",
+        generation as "generation", status as "status"
+      from attune.execution where id = ${id}::bigint for no key update`,
+  );
+  if (parent?.status !== "running")
+    throw new ConflictError("The execution is not running any more: it starts nothing.");
+  if (parent.depth >= maxDepth) throw new ConflictError(`Stopped loop: the execution is ${maxDepth} levels deep.`);
+  return parent;
+}

@@ -1,0 +1,103 @@
+import { sql } from "drizzle-orm";
+import { rows } from "../db/client.ts";
+import type { Tx } from "../db/tx.ts";
+import type { JsonObject } from "../lib/json.ts";
+import type { RunnableAction } from "./action.ts";
+import { insertSecrets, type StoredSecret } from "./secret.ts";
+import type { unstarted, WaitsFor } from "./states.ts";
+
+/** One execution to be made: its parameters are checked and complete. Ids are decimal text, as the database gives them. */
+export interface ExecutionRequest {
+  action: RunnableAction;
+  config: JsonObject;
+  /** What `concealSecrets` took out of the parameters; nothing when left out. */
+  secrets?: readonly StoredSecret[];
+  enforcement: string | null;
+  executor: string | null;
+  ruleRef: string | null;
+  triggerRef: string | null;
+  /** Null: `<action ref>.<execution id>`. */
+  traceTag: string | null;
+  generation: number;
+  timeoutSeconds: number | null;
+  priority: number;
+  /** The execution that it is a direct part of, if any. */
+  parent?: Parent | null;
+}
+
+/** What admission decides of a request: its execution may be given to a worker (`scheduled`), or is held back and waits for something. */
+export interface Admission {
+  status: (typeof unstarted)[number];
+  waitsFor: WaitsFor | null;
+}
+
+/** What a part takes from the execution that asked for it. */
+export interface Parent {
+  id: string;
+  root: string;
+  depth: number;
+  traceTag: string;
+  generation: number;
+}
+
+/**
+ * Inserts one execution for each request, with the status that admission decided, in one statement whatever their number. The
+ * database records the path to that status, beginning with `requested`. Returns the ids in the order of the requests.
+ */
+export async function insertExecutions(
+  tx: Tx,
+  requests: readonly ExecutionRequest[],
+  admissions: readonly Admission[],
+): Promise<string[]> {
+  const input = requests.map((request, ord) => ({
+    ord,
+    action: request.action.id,
+    action_ref: request.action.ref,
+    rule_ref: request.ruleRef,
+    trigger_ref: request.triggerRef,
+    config: request.config,
+    enforcement: request.enforcement,
+    executor: request.executor,
+    status: admissions[ord]?.status,
+    waits_for: admissions[ord]?.waitsFor,
+    timeout_seconds: request.timeoutSeconds ?? request.action.timeoutSeconds,
+    retry: request.action.retry,
+    on_worker_loss: request.action.onWorkerLoss,
+    permission_set_refs: request.action.permissionSetRefs,
+    worker_selector: request.action.workerSelector,
+    pack_release: request.action.packRelease,
+    trace_tag: request.traceTag,
+    generation: request.generation,
+    priority: request.priority,
+    parent: request.parent?.id ?? null,
+    root: request.parent?.root ?? null,
+    depth: request.parent ? request.parent.depth + 1 : 0,
+  }));
+  const inserted = await rows<{ id: string }>(
+    tx.db,
+    sql`with r as (
+        select nextval('attune.execution_id_seq') as id, i.* from (
+          select * from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb) as r(ord int, action bigint,
+            action_ref text, rule_ref text, trigger_ref text, config jsonb, enforcement bigint, executor bigint,
+            status attune.execution_status, waits_for text, timeout_seconds int, retry jsonb, on_worker_loss text,
+            permission_set_refs text[], worker_selector jsonb, pack_release bigint, trace_tag text, generation int,
+            priority int, parent bigint, root bigint, depth int)
+          order by ord) i)
+      insert into attune.execution (id, action, action_ref, rule_ref, trigger_ref, config, enforcement, executor, status, waits_for,
+        scheduled_at, timeout_seconds, retry, on_worker_loss, permission_set_refs, worker_selector, pack_release,
+        trace_tag, generation, priority, parent, root, depth)
+      overriding system value
+      select id, action, action_ref, rule_ref, trigger_ref, config, enforcement, executor, status, waits_for,
+        case when status = 'scheduled' then now() end, timeout_seconds, retry, on_worker_loss, permission_set_refs,
+        worker_selector, pack_release, coalesce(trace_tag, action_ref || '.' || id), generation, priority, parent, root, depth
+      from r order by ord returning id::text`,
+  );
+  const ids = inserted.map(({ id }) => id).sort((a, b) => (BigInt(a) < BigInt(b) ? -1 : 1));
+  await insertSecrets(
+    tx,
+    requests.flatMap(({ secrets = [] }, index) =>
+      secrets.map((secret) => ({ ...secret, execution: ids[index] ?? "" })),
+    ),
+  );
+  return ids;
+}
