@@ -53,7 +53,7 @@ function masked(text: string): string {
     .replace(/att_signin_[\w-]{43}/g, "<token>")
     .replace(/"id":"[A-Za-z0-9+/=]+"/g, '"id":"<id>"')
     .replace(/"event":"RXZlbnQ6[^"]+"/g, '"event":"<id>"')
-    .replace(/\b\d+\.\d+\.\d+\b/g, "<cursor>")
+    .replace(/\b[0-9a-f]{12}\.\d+\b/g, "<cursor>")
     .replace(/\/webhooks\/[\w-]{43}/g, "/webhooks/<key>")
     .replace(/"duration_ms":\d+/g, '"duration_ms":<ms>');
 }

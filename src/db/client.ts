@@ -51,7 +51,7 @@ const dialect = new PgDialect();
 
 /**
  * Opens PostgreSQL when `url` is set, else the embedded PGlite under `<dataDir>/pgdata`, holding the directory's lock.
- * Throws StartError, naming the cure, when the database cannot be reached, is too old, or is in use by another process.
+ * Throws StartError, naming the cure, when the database cannot be reached, is too old, is a standby, or is in use by another process.
  */
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
   return options.url ? await openPostgres(options, options.url) : await openPglite(options);
@@ -71,9 +71,13 @@ async function openPostgres(options: DatabaseOptions, url: string): Promise<Data
     },
   });
   try {
-    const [server] = await client`select current_setting('server_version_num')::int as version`;
+    const [server] = await client`
+      select current_setting('server_version_num')::int as version, pg_is_in_recovery() as standby`;
     if (server?.["version"] < 150000) {
       throw new StartError(`PostgreSQL ${server?.["version"]} is too old: attune needs PostgreSQL 15 or newer.`);
+    }
+    if (server?.["standby"]) {
+      throw new StartError(`The database at ${withoutPassword(url)} is a standby: attune needs the primary server.`);
     }
   } catch (cause) {
     await client.end({ timeout: 0 });

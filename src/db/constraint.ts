@@ -57,7 +57,7 @@ const checks: Readonly<Record<string, { path?: string; message: string }>> = {
     path: "ownerType",
     message: "must come with the owner that it names, which must exist, and with no other; system has none",
   },
-  notification_epoch_singleton_check: { message: "must be 1" },
+  notification_retention_singleton_check: { message: "must be 1" },
   pack_ref_check: { message: "must be at least two of a-z, 0-9, _ and -, a letter first" },
   permission_set_ref_check: { message: componentRef },
   permission_set_role_role_check: { message: role },

@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { type AnyPgColumn, bigint, customType, jsonb, snakeCase, text, timestamp } from "drizzle-orm/pg-core";
+import { type AnyPgColumn, bigint, jsonb, snakeCase, text, timestamp } from "drizzle-orm/pg-core";
 import type { Json, JsonObject } from "../lib/json.ts";
 
 /** Every table, enum and function of the project stands in this Postgres schema. */
@@ -40,11 +40,6 @@ export const visibility = attune.enum("visibility", ["public", "private"]);
 export const auditOutcome = attune.enum("audit_outcome", ["success", "failure", "denied"]);
 export const logStream = attune.enum("log_stream", ["stdout", "stderr", "system"]);
 
-/** A transaction id of the cluster (64 bits, never wraps); read as decimal text. */
-export const xid8 = customType<{ data: string; driverData: string }>({
-  dataType: () => "xid8",
-});
-
 /** `timestamptz(3)`: what a JavaScript Date can hold, so that a cursor made of it finds its row again. */
 export const instant = () => timestamp({ withTimezone: true, precision: 3 });
 /** A foreign key's column, or another entity's id kept as a number. */
@@ -61,10 +56,6 @@ const created = () => instant().notNull().defaultNow();
 export const base = () => ({ id: id(), created: created() });
 /** The columns of a table whose rows change: `updated` grows strictly with every update and serves as a version. */
 export const versioned = () => ({ ...base(), updated: instant().notNull().defaultNow() });
-/** The label that puts the row's changes in commit order in the notification log. */
-export const changed = () => ({
-  changed: xid8().notNull().default(sql`pg_current_xact_id()`),
-});
 
 /** The shape of a ref within a pack: exactly one dot. */
 export const dotted = (column: AnyPgColumn) => sql`${column} = lower(${column}) and ${column} ~ '^[^.]+\\.[^.]+$'`;

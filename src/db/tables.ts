@@ -8,7 +8,7 @@ import { idempotencyKey } from "./tables/idempotency.ts";
 import { identity } from "./tables/identity.ts";
 import { inquiry } from "./tables/inquiry.ts";
 import { key } from "./tables/key.ts";
-import { notification, notificationEpoch } from "./tables/notification.ts";
+import { notification, notificationRetention } from "./tables/notification.ts";
 import { pack, packRelease } from "./tables/pack.ts";
 import { identityRole, permissionAssignment, permissionSet, permissionSetRole } from "./tables/permission.ts";
 import { policy } from "./tables/policy.ts";
@@ -54,6 +54,6 @@ export const tables = {
   artifacts: artifact,
   artifactVersions: artifactVersion,
   notifications: notification,
-  notificationEpochs: notificationEpoch,
+  notificationRetentions: notificationRetention,
   workers: worker,
 };

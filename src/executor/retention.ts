@@ -9,21 +9,17 @@ const vacuumEveryMs = 180_000;
 
 /** Removes a batch of log entries older than seven days; cursors before them are refused from then on. */
 export async function pruneNotifications(services: Services): Promise<void> {
-  await write(services, async (tx) => {
-    const [pruned] = await rows<{ xid: string; id: string }>(
-      tx.db,
+  await write(services, (tx) =>
+    tx.db.execute(
       sql`with old as (
-          select xid, id from attune.notification where created < now() - interval '7 days'
-          order by xid, id limit ${sql.raw(String(batch))} for update skip locked),
+          select id from attune.notification where created < now() - interval '7 days'
+          order by id limit ${sql.raw(String(batch))} for update skip locked),
         gone as (delete from attune.notification n using old where n.id = old.id)
-        select xid::text, id::text from old order by old.xid desc, old.id desc limit 1`,
-    );
-    if (!pruned) return;
-    await tx.db.execute(
-      sql`update attune.notification_epoch set pruned_xid = ${pruned.xid}::xid8, pruned_id = ${pruned.id}::bigint
-        where (pruned_xid, pruned_id) < (${pruned.xid}::xid8, ${pruned.id}::bigint)`,
-    );
-  });
+        insert into attune.notification_retention as r (pruned_id)
+          select max(id) from old having count(*) > 0
+          on conflict (singleton) do update set pruned_id = greatest(r.pruned_id, excluded.pruned_id)`,
+    ),
+  );
 }
 
 /** Removes a batch of the audit trail's entries older than 365 days: the one thing that may remove from it. */

@@ -1,10 +1,10 @@
-import type { Services } from "../db/services.ts";
 import { CursorExpiredError, LaggedError } from "../errors.ts";
-import { comparePositions, formatCursor, type Position, parseCursor } from "./cursor.ts";
-import { type Change, type ChangeFilter, readHead, readOldest, readPage, wanted } from "./page.ts";
+import { formatCursor, parseCursor } from "./cursor.ts";
+import { type Change, type ChangeFilter, readOldest, readPage, wanted } from "./page.ts";
 import { createParking } from "./parking.ts";
-import { startReader } from "./reader.ts";
-import { createRing } from "./ring.ts";
+import { type FeedServices, startReader } from "./reader.ts";
+import { createRing, type Ring } from "./ring.ts";
+import { readSettled, type Settled } from "./settled.ts";
 
 export interface Feed extends AsyncDisposable {
   /**
@@ -16,51 +16,60 @@ export interface Feed extends AsyncDisposable {
   replay(filter: ChangeFilter, after: string | null, limit: number): Promise<Change[]>;
   /** The cursor behind everything read so far. */
   position(): string;
-  /** Milliseconds for which committed changes have been waiting behind an older transaction; 0 when none wait. */
+  /** Milliseconds for which a transaction that is still writing has been hiding committed changes; 0 when none does. */
   lagMs(): number;
+}
+
+/** The log that the database has now, as far as it has been read. */
+interface Log {
+  name: string;
+  ring: Ring;
+  /** Fires when the database has another log instead: after a restore in place, or a promotion. */
+  replaced: AbortController;
 }
 
 const pageSize = 100;
 const handoverMs = 30_000;
 
 /**
- * The process's one reader of the notification log: reads each entry once, in commit order, and hands it to the followers
- * who want it, from memory. `ringSize` entries are kept for followers that fall behind; beyond, they page from the table.
+ * The process's one reader of the notification log: reads each entry once, in order, and hands it to the followers that want
+ * it, from memory. `ringSize` entries are kept for followers that fall behind; beyond, they page from the table.
  */
-export async function createFeed(services: Services, ringSize = 10_000): Promise<Feed> {
+export async function createFeed(services: FeedServices, ringSize = 10_000): Promise<Feed> {
   const { db } = services;
-  const { epoch, position: head } = await readHead(db);
-  const ring = createRing(head, ringSize);
   const parking = createParking();
   const closing = new AbortController();
+  let current = beginLog(await readSettled(db, -1n), ringSize);
   const reader = startReader(services, {
-    epoch,
-    head: ring.head,
-    take: (changes) => {
-      const from = ring.head();
-      ring.push(changes);
+    head: () => ({ log: current.name, id: current.ring.head() }),
+    take: (changes, head) => {
+      const from = current.ring.head();
+      current.ring.push(changes, head);
       parking.wake(changes, from);
+    },
+    replaced: (settled) => {
+      const { replaced } = current;
+      current = beginLog(settled, ringSize);
+      replaced.abort();
     },
   });
 
-  function startAt(after: string): Position {
+  const expired = async () => new CursorExpiredError(formatCursor(await readOldest(db)));
+
+  /** The cursor's place in that log. Throws CursorExpiredError when it is of another one. */
+  async function placeIn(log: Log, after: string): Promise<bigint> {
     const cursor = parseCursor(after);
-    if (cursor.epoch !== epoch) throw new CursorExpiredError(formatCursor(epoch, { xid: 0n, id: 0n }));
-    return cursor;
+    if (cursor.log !== log.name) throw await expired();
+    return cursor.id;
   }
 
-  async function next(filter: ChangeFilter, after: Position): Promise<{ changes: Change[]; end: Position }> {
-    const held = ring.after(after, pageSize);
-    if (!held) return await readPage(db, { epoch, filter, after, until: ring.head(), limit: pageSize });
+  const read = (log: Log, filter: ChangeFilter, after: bigint, { until = log.ring.head(), limit = pageSize } = {}) =>
+    readPage(db, { filter, after: { log: log.name, id: after }, until, limit });
+
+  async function next(log: Log, filter: ChangeFilter, after: bigint): Promise<{ changes: Change[]; end: bigint }> {
+    const held = log.ring.after(after, pageSize);
+    if (!held) return await read(log, filter, after);
     return { changes: held.changes.filter((change) => wanted(filter, change)), end: held.end };
-  }
-
-  async function* deliver(changes: Change[]): AsyncGenerator<Change, void> {
-    for (const change of changes) {
-      const offered = Date.now();
-      yield change;
-      if (Date.now() - offered > handoverMs) throw new LaggedError(ring.since(change), change.cursor);
-    }
   }
 
   async function* follow(
@@ -68,36 +77,52 @@ export async function createFeed(services: Services, ringSize = 10_000): Promise
     after: string | null,
     signal: AbortSignal,
   ): AsyncGenerator<Change, void> {
-    const ended = AbortSignal.any([signal, closing.signal]);
-    let cursor = after === null ? ring.head() : startAt(after);
+    const log = current;
+    const { ring, replaced } = log;
+    const ended = AbortSignal.any([signal, closing.signal, replaced.signal]);
+    let position = after === null ? ring.head() : await placeIn(log, after);
     // The ring may reach back further than what retention has left; a cursor is judged by what is stored.
-    if (after !== null) await readPage(db, { epoch, filter, after: cursor, until: cursor, limit: 1 });
+    if (after !== null) await read(log, filter, position, { until: position, limit: 1 });
     while (!ended.aborted) {
-      const page = await next(filter, cursor);
-      yield* deliver(page.changes);
-      if (comparePositions(page.end, cursor) > 0) cursor = page.end;
-      if (comparePositions(cursor, ring.head()) >= 0) cursor = await parking.wait(filter, cursor, ended);
+      const page = await next(log, filter, position);
+      yield* deliver(ring, page.changes);
+      if (page.end > position) position = page.end;
+      if (position >= ring.head()) position = await parking.wait(filter, position, ended);
     }
+    if (replaced.signal.aborted && !signal.aborted && !closing.signal.aborted) throw await expired();
   }
 
   return {
     follow,
     replay: async (filter, after, limit) => {
-      const until = ring.head();
+      const log = current;
+      const until = log.ring.head();
       const found: Change[] = [];
-      let cursor = after === null ? await readOldest(db) : startAt(after);
+      let position = await placeIn(log, after ?? formatCursor(await readOldest(db)));
       do {
-        const page = await readPage(db, { epoch, filter, after: cursor, until, limit: pageSize });
+        const page = await read(log, filter, position, { until });
         found.push(...page.changes);
-        cursor = page.end;
-      } while (found.length < limit && comparePositions(cursor, until) < 0);
+        position = page.end;
+      } while (found.length < limit && position < until);
       return found.slice(0, limit);
     },
-    position: () => formatCursor(epoch, ring.head()),
+    position: () => formatCursor({ log: current.name, id: current.ring.head() }),
     lagMs: reader.lagMs,
     [Symbol.asyncDispose]: async () => {
       closing.abort();
       await reader[Symbol.asyncDispose]();
     },
   };
+}
+
+function beginLog({ log, settled }: Settled, ringSize: number): Log {
+  return { name: log, ring: createRing(settled, ringSize), replaced: new AbortController() };
+}
+
+async function* deliver(ring: Ring, changes: Change[]): AsyncGenerator<Change, void> {
+  for (const change of changes) {
+    const offered = Date.now();
+    yield change;
+    if (Date.now() - offered > handoverMs) throw new LaggedError(ring.since(change.id), change.cursor);
+  }
 }

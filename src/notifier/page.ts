@@ -2,10 +2,11 @@ import { sql } from "drizzle-orm";
 import { type Db, rows } from "../db/client.ts";
 import { CursorExpiredError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
-import { comparePositions, formatCursor, type Position } from "./cursor.ts";
+import { type Cursor, formatCursor } from "./cursor.ts";
 
 /** One entry of the notification log. `cursor` resumes right after it. */
-export interface Change extends Position {
+export interface Change {
+  id: bigint;
   cursor: string;
   at: Date;
   channel: string;
@@ -32,8 +33,21 @@ export function wanted(filter: ChangeFilter, change: Change): boolean {
   );
 }
 
+/** A part of the log: up to `limit` entries after the cursor, up to the id `until`, narrowed by the filter's columns. */
+export interface PageRequest {
+  filter: ChangeFilter;
+  after: Cursor;
+  until: bigint;
+  limit: number;
+}
+
+interface Extent {
+  log: string;
+  pruned: string;
+  newest: string;
+}
+
 interface Entry {
-  xid: string;
   id: string;
   at: string | Date;
   channel: string;
@@ -44,17 +58,18 @@ interface Entry {
   packRef: string | null;
 }
 
+const extent = sql.raw(`x.log as "log", x.pruned::text as "pruned", x.newest::text as "newest"`);
 const columns = sql.raw(
-  `n.xid::text as "xid", n.id::text as "id", to_char(n.created at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "at",
+  `n.id::text as "id", to_char(n.created at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "at",
    n.channel as "channel", n.entity_type as "entityType", n.entity::text as "entity", n.activity as "activity",
    n.content as "content", n.pack_ref as "packRef"`,
 );
 
-function toChange(entry: Entry, epoch: bigint): Change {
-  const position = { xid: BigInt(entry.xid), id: BigInt(entry.id) };
+function toChange(entry: Entry, log: string): Change {
+  const id = BigInt(entry.id);
   return {
-    ...position,
-    cursor: formatCursor(epoch, position),
+    id,
+    cursor: formatCursor({ log, id }),
     at: new Date(entry.at),
     channel: entry.channel,
     entityType: entry.entityType,
@@ -65,83 +80,39 @@ function toChange(entry: Entry, epoch: bigint): Change {
   };
 }
 
-/** Where the log stands: its epoch, and a position that every change committed from now on lies behind. */
-export async function readHead(db: Db): Promise<{ epoch: bigint; position: Position }> {
-  const [head] = await rows<{ epoch: string; xmin: string }>(
-    db,
-    sql`select epoch::text, pg_snapshot_xmin(pg_current_snapshot())::text as xmin from attune.notification_epoch`,
-  );
-  if (!head) throw new Error("the table notification_epoch has lost its row");
-  return { epoch: BigInt(head.epoch), position: { xid: BigInt(head.xmin) - 1n, id: 2n ** 63n - 1n } };
-}
-
-/** The position that every kept entry lies behind. */
-export async function readOldest(db: Db): Promise<Position> {
-  const [pruned] = await rows<{ xid: string; id: string }>(
-    db,
-    sql`select pruned_xid::text as xid, pruned_id::text as id from attune.notification_epoch`,
-  );
-  return { xid: BigInt(pruned?.xid ?? 0), id: BigInt(pruned?.id ?? 0) };
+/** The cursor before every entry that is kept. */
+export async function readOldest(db: Db): Promise<Cursor> {
+  const [found] = await rows<Extent>(db, sql`select ${extent} from attune.notification_extent() x`);
+  if (!found) throw new Error("the notification log has no extent");
+  return { log: found.log, id: BigInt(found.pruned) };
 }
 
 /**
- * Reads what lies behind `after` and below every running transaction, at most `limit` entries in order; `hidden` says that
- * committed entries wait behind an older transaction. One statement, hence one snapshot for both answers.
+ * Reads one page of the stored log, in order; `until` must be settled, see readSettled. `end` is where the next page begins.
+ * Throws CursorExpiredError when the cursor is of another log, lies before what retention has removed, or after the newest entry.
  */
-export async function readCommitted(
-  db: Db,
-  read: { epoch: bigint; after: Position; limit: number },
-): Promise<{ changes: Change[]; hidden: boolean }> {
-  const found = await rows<Partial<Entry> & { hidden: boolean }>(
+export async function readPage(db: Db, page: PageRequest): Promise<{ changes: Change[]; end: bigint }> {
+  const { filter, after, until, limit } = page;
+  // The order names the table: "id" alone would be the text of the selection.
+  const found = await rows<Extent & Partial<Entry>>(
     db,
-    sql`select h.hidden, e.* from
-      (select coalesce((select xid from attune.notification order by xid desc, id desc limit 1)
-        >= pg_snapshot_xmin(pg_current_snapshot()), false) as hidden) h
+    sql`select ${extent}, e.* from attune.notification_extent() x
       left join lateral (select ${columns} from attune.notification n
-        where (n.xid, n.id) > (${String(read.after.xid)}::xid8, ${String(read.after.id)}::bigint)
-          and n.xid < pg_snapshot_xmin(pg_current_snapshot())
-        order by n.xid, n.id limit ${sql.raw(String(read.limit))}) e on true`,
-  );
-  return {
-    changes: entriesOf(found, read.epoch),
-    hidden: found[0]?.hidden ?? false,
-  };
-}
-
-/**
- * Reads one page of the stored log for one reader: entries behind `after`, up to `until`, narrowed by the filter's columns.
- * `end` is where the next page begins. Throws CursorExpiredError when retention has removed entries behind
- * `after`, or it lies in the future: then it is not of this database.
- */
-export async function readPage(
-  db: Db,
-  read: { epoch: bigint; filter: ChangeFilter; after: Position; until: Position; limit: number },
-): Promise<{ changes: Change[]; end: Position }> {
-  const { filter, after, until, limit } = read;
-  const found = await rows<Partial<Entry> & { prunedXid: string; prunedId: string; xmax: string }>(
-    db,
-    sql`select p.pruned_xid::text as "prunedXid", p.pruned_id::text as "prunedId",
-        pg_snapshot_xmax(pg_current_snapshot())::text as "xmax", e.* from attune.notification_epoch p
-      left join lateral (select ${columns} from attune.notification n
-        where (n.xid, n.id) > (${String(after.xid)}::xid8, ${String(after.id)}::bigint)
-          and (n.xid, n.id) <= (${String(until.xid)}::xid8, ${String(until.id)}::bigint)
+        where n.id > ${String(after.id)}::bigint and n.id <= ${String(until)}::bigint
           ${filter.channel === null ? sql`` : sql`and n.channel = ${filter.channel}`}
           ${filter.entityId === null ? sql`` : sql`and n.entity = ${String(filter.entityId)}::bigint`}
-        order by n.xid, n.id limit ${sql.raw(String(limit))}) e on true`,
+        order by n.id limit ${sql.raw(String(limit))}) e on true`,
   );
-  const pruned = { xid: BigInt(found[0]?.prunedXid ?? 0), id: BigInt(found[0]?.prunedId ?? 0) };
-  // Nothing can have given out a cursor of a transaction that has not begun.
-  const future = after.xid >= BigInt(found[0]?.xmax ?? 0);
-  if (future || comparePositions(after, pruned) < 0) throw new CursorExpiredError(formatCursor(read.epoch, pruned));
-  const entries = entriesOf(found, read.epoch);
-  const last = entries.at(-1);
+  const [{ log, pruned, newest } = { log: "", pruned: "0", newest: "0" }] = found;
+  if (log !== after.log || after.id < BigInt(pruned) || after.id > BigInt(newest)) {
+    throw new CursorExpiredError(formatCursor({ log, id: BigInt(pruned) }));
+  }
+  // The left join returns one row without an entry when there is none.
+  const entries = (found as (Extent & Entry)[]).filter(({ id }) => typeof id === "string");
+  const changes = entries.map((entry) => toChange(entry, log));
+  const last = changes.at(-1);
   return {
-    changes: entries.filter((change) => filter.matches(change)),
-    end: last && entries.length === limit ? last : until,
+    changes: changes.filter((change) => filter.matches(change)),
+    end: last && changes.length === limit ? last.id : until,
   };
-}
-
-/** The left join answers one empty row when nothing was found. */
-function entriesOf(found: Partial<Entry>[], epoch: bigint): Change[] {
-  return (found as Entry[]).filter((entry) => typeof entry.id === "string").map((entry) => toChange(entry, epoch));
 }

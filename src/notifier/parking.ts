@@ -1,20 +1,19 @@
-import { comparePositions, type Position } from "./cursor.ts";
 import { type Change, type ChangeFilter, wanted } from "./page.ts";
 
 /** A follower that has delivered everything read so far, until a change that it wants comes. */
 interface Parked {
   filter: ChangeFilter;
-  wake(from: Position): void;
+  wake(from: bigint): void;
 }
 
 export interface Parking {
-  /** Wakes those who want one of the changes, which lie behind `from`; what they did not want, they need not look at. */
-  wake(changes: Change[], from: Position): void;
-  /** Resolves with where to read on: when a wanted change has come, or at once when the signal fires. */
-  wait(filter: ChangeFilter, cursor: Position, signal: AbortSignal): Promise<Position>;
+  /** Wakes the followers that want one of the changes, all of which come after `from`; the others need not look at them. */
+  wake(changes: Change[], from: bigint): void;
+  /** Resolves with the id to read on after: when a wanted change has come, or at once when the signal fires. */
+  wait(filter: ChangeFilter, position: bigint, signal: AbortSignal): Promise<bigint>;
 }
 
-/** The followers that wait, found by what they wait for: by entity where their filter names one. */
+/** The waiting followers, found by what they wait for: by entity where their filter names one. */
 export function createParking(): Parking {
   const byEntity = new Map<bigint | null, Set<Parked>>();
   function add(follower: Parked): () => void {
@@ -37,20 +36,17 @@ export function createParking(): Parking {
         if (changes.some((change) => wanted(follower.filter, change))) follower.wake(from);
       }
     },
-    wait: (filter, cursor, signal) =>
+    wait: (filter, position, signal) =>
       new Promise((resolve) => {
-        if (signal.aborted) return resolve(cursor);
-        const leave = (next: Position) => {
+        if (signal.aborted) return resolve(position);
+        const leave = (next: bigint) => {
           remove();
           signal.removeEventListener("abort", aborted);
           resolve(next);
         };
-        const aborted = () => leave(cursor);
+        const aborted = () => leave(position);
         signal.addEventListener("abort", aborted, { once: true });
-        const remove = add({
-          filter,
-          wake: (from) => leave(comparePositions(from, cursor) > 0 ? from : cursor),
-        });
+        const remove = add({ filter, wake: (from) => leave(from > position ? from : position) });
       }),
   };
 }

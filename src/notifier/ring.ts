@@ -1,52 +1,49 @@
-import { comparePositions, type Position } from "./cursor.ts";
 import type { Change } from "./page.ts";
 
-/** The newest changes, in order, without a gap: all that lie behind `tail` up to `head`. */
+/** The newest changes, in order, without a gap: all those after the id `tail`, up to the id `head`. */
 export interface Ring {
-  push(changes: Change[]): void;
-  /** Up to `limit` changes behind the position, and where the next ones begin; null when the ring does not reach back that far. */
-  after(position: Position, limit: number): { changes: Change[]; end: Position } | null;
-  /** How many changes lie behind the position, as far as the ring reaches. */
-  since(position: Position): number;
-  head(): Position;
+  /** Adds the changes between the old head and the new one. */
+  push(changes: Change[], head: bigint): void;
+  /** Up to `limit` changes after the id, and where the next ones begin; null when the ring does not reach back that far. */
+  after(id: bigint, limit: number): { changes: Change[]; end: bigint } | null;
+  /** How many changes come after the id, as far as the ring reaches. */
+  since(id: bigint): number;
+  head(): bigint;
 }
 
-/** An empty ring that begins at `start` and keeps at least `size` changes. */
-export function createRing(start: Position, size: number): Ring {
+/** An empty ring that begins after the id `start` and keeps at least `size` changes. */
+export function createRing(start: bigint, size: number): Ring {
   let kept: Change[] = [];
-  let tail: Position = start;
-  let head: Position = start;
-  function firstBehind(position: Position): number {
+  let tail = start;
+  let head = start;
+  function firstAfter(id: bigint): number {
     let low = 0;
     let high = kept.length;
     while (low < high) {
       const middle = (low + high) >> 1;
       const change = kept[middle];
-      if (change && comparePositions(change, position) <= 0) low = middle + 1;
+      if (change && change.id <= id) low = middle + 1;
       else high = middle;
     }
     return low;
   }
   return {
-    push: (changes) => {
-      const last = changes.at(-1);
-      if (!last) return;
+    push: (changes, newHead) => {
       kept.push(...changes);
-      head = { xid: last.xid, id: last.id };
+      head = newHead;
       // Dropped in large steps: shifting one by one would move the whole list each time.
       if (kept.length > size * 2) {
-        const dropped = kept[kept.length - size - 1];
-        if (dropped) tail = { xid: dropped.xid, id: dropped.id };
+        tail = kept[kept.length - size - 1]?.id ?? tail;
         kept = kept.slice(kept.length - size);
       }
     },
-    after: (position, limit) => {
-      if (comparePositions(position, tail) < 0) return null;
-      const first = firstBehind(position);
+    after: (id, limit) => {
+      if (id < tail) return null;
+      const first = firstAfter(id);
       const changes = kept.slice(first, first + limit);
-      return { changes, end: changes.length < limit ? head : (changes.at(-1) ?? head) };
+      return { changes, end: changes.length < limit ? head : (changes.at(-1)?.id ?? head) };
     },
-    since: (position) => kept.length - firstBehind(position),
+    since: (id) => kept.length - firstAfter(id),
     head: () => head,
   };
 }

@@ -6,7 +6,7 @@ import { createSessions, type Sessions } from "../../src/access/sessions.ts";
 import { rows } from "../../src/db/client.ts";
 import { createGraphQL } from "../../src/graphql/transport/server.ts";
 import { createFeed, type Feed } from "../../src/notifier/feed.ts";
-import { createServices, type TestServices } from "../support/database.ts";
+import { createServices, type TestServices, withoutFeed } from "../support/database.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: answers are read like the documents that ask for them
 type Answer = { data: any; errors?: { message: string; extensions: { code: string } }[] };
@@ -25,7 +25,7 @@ async function ask(query: string, variables: object = {}): Promise<Answer & { st
     body: JSON.stringify({ query, variables }),
   });
   const answer = (await response.json()) as Answer;
-  return { ...answer, statements: services.statements.filter((text) => !text.includes("pg_snapshot_xmin")) };
+  return { ...answer, statements: withoutFeed(services.statements) };
 }
 
 /** What a session is answered that may read these of the pack `open` only. */

@@ -5,6 +5,7 @@ import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { schema } from "../../src/graphql/schema.ts";
 import { type Api, createApi, createPerson } from "../support/api.ts";
+import { withoutFeed } from "../support/database.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
 
@@ -24,7 +25,7 @@ afterAll(async () => {
 async function run(query: string, variables: object = {}) {
   world.services.statements.length = 0;
   const { data, errors, extensions } = await api.ask(world.session, query, variables);
-  const statements = world.services.statements.filter((text) => !text.includes("pg_snapshot_xmin"));
+  const statements = withoutFeed(world.services.statements);
   return { data, errors, extensions, statements };
 }
 
@@ -202,7 +203,7 @@ describe("without introspection", () => {
     expect(data).toBeUndefined();
     expect(errors?.length).toBeGreaterThan(0);
     for (const error of errors ?? []) expect(error).toMatchObject({ extensions: { code: "BAD_USER_INPUT" } });
-    expect(world.services.statements.filter((text) => !text.includes("pg_snapshot_xmin"))).toEqual([]);
+    expect(withoutFeed(world.services.statements)).toEqual([]);
   });
 
   test.each([

@@ -49,6 +49,10 @@ export interface TestServices extends OpenServices {
   statements: string[];
 }
 
+/** The statements without those by which the feed reads the log. */
+export const withoutFeed = (statements: readonly string[]): string[] =>
+  statements.filter((text) => !/attune\.notification_settled|order by n\.id limit 1000/.test(text));
+
 /** Services over a clone of their own (or over `at`): no roles running, nothing loaded. */
 export async function createServices(at?: Location): Promise<TestServices> {
   const location = at ?? (await cloneDatabase());

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { boolean, check, index, integer, text } from "drizzle-orm/pg-core";
-import { attune, changed, dotted, jsonObject, reference, textList, versioned } from "../schema.ts";
+import { attune, dotted, jsonObject, reference, textList, versioned } from "../schema.ts";
 import { pack } from "./pack.ts";
 import { runtime } from "./runtime.ts";
 import { workflowDefinition } from "./workflow.ts";
@@ -10,7 +10,6 @@ export const action = attune.table(
   "action",
   {
     ...versioned(),
-    ...changed(),
     ref: text().notNull().unique(),
     packId: reference("pack").references(() => pack.id, { onDelete: "cascade" }),
     packRef: text(),

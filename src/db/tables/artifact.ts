@@ -6,7 +6,6 @@ import {
   artifactType,
   attune,
   base,
-  changed,
   ownerType,
   reference,
   versioned,
@@ -21,7 +20,6 @@ export const artifact = attune.table(
   "artifact",
   {
     ...versioned(),
-    ...changed(),
     ref: text().notNull(),
     scope: ownerType().notNull().default("system"),
     owner: text().notNull().default(""),

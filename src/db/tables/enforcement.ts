@@ -3,7 +3,6 @@ import { index, jsonb, text, uniqueIndex } from "drizzle-orm/pg-core";
 import type { Json } from "../../lib/json.ts";
 import {
   attune,
-  changed,
   enforcementCondition,
   enforcementStatus,
   instant,
@@ -19,7 +18,6 @@ export const enforcement = attune.table(
   "enforcement",
   {
     ...versioned(),
-    ...changed(),
     ruleId: reference("rule").references(() => rule.id, { onDelete: "set null" }),
     ruleRef: text().notNull(),
     triggerRef: text().notNull(),

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { boolean, index, integer, jsonb, text } from "drizzle-orm/pg-core";
 import type { Json } from "../../lib/json.ts";
-import { attune, base, changed, instant, json, jsonObject, reference } from "../schema.ts";
+import { attune, base, instant, json, jsonObject, reference } from "../schema.ts";
 import { rule } from "./rule.ts";
 import { sensor } from "./sensor.ts";
 import { trigger } from "./trigger.ts";
@@ -11,7 +11,6 @@ export const event = attune.table(
   "event",
   {
     ...base(),
-    ...changed(),
     triggerId: reference("trigger").references(() => trigger.id, { onDelete: "set null" }),
     triggerRef: text().notNull(),
     config: jsonObject(),

@@ -3,7 +3,6 @@ import { type AnyPgColumn, bigint, check, index, integer, text, unique, uniqueIn
 import {
   attune,
   base,
-  changed,
   executionStatus,
   instant,
   json,
@@ -24,7 +23,6 @@ export const execution = attune.table(
   "execution",
   {
     ...versioned(),
-    ...changed(),
     actionId: reference("action").references(() => action.id, { onDelete: "set null" }),
     actionRef: text().notNull(),
     ruleRef: text(),

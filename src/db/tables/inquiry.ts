@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { check, index, text } from "drizzle-orm/pg-core";
-import { attune, changed, inquiryStatus, instant, json, jsonObject, reference, versioned } from "../schema.ts";
+import { attune, inquiryStatus, instant, json, jsonObject, reference, versioned } from "../schema.ts";
 import { execution } from "./execution.ts";
 import { identity } from "./identity.ts";
 
@@ -9,7 +9,6 @@ export const inquiry = attune.table(
   "inquiry",
   {
     ...versioned(),
-    ...changed(),
     executionId: reference("execution").references(() => execution.id, { onDelete: "cascade" }),
     prompt: text().notNull(),
     responseSchema: jsonObject(),

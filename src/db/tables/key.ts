@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { boolean, check, index, text, unique } from "drizzle-orm/pg-core";
-import { attune, changed, ownerType, reference, versioned } from "../schema.ts";
+import { attune, ownerType, reference, versioned } from "../schema.ts";
 import { action } from "./action.ts";
 import { identity } from "./identity.ts";
 import { pack } from "./pack.ts";
@@ -11,7 +11,6 @@ export const key = attune.table(
   "key",
   {
     ...versioned(),
-    ...changed(),
     ref: text().notNull().unique(),
     ownerType: ownerType().notNull(),
     owner: text().notNull(),

@@ -1,8 +1,8 @@
 import { sql } from "drizzle-orm";
 import { bigint, check, index, integer, text } from "drizzle-orm/pg-core";
-import { attune, base, instant, jsonObject, notificationState, reference, xid8 } from "../schema.ts";
+import { attune, base, jsonObject, notificationState, reference } from "../schema.ts";
 
-/** The append-only log of every change, written in the change's own transaction; read in the order `(xid, id)`. */
+/** The append-only log of every change, written in the change's own transaction; read in the order of `id`. */
 export const notification = attune.table(
   "notification",
   {
@@ -14,23 +14,17 @@ export const notification = attune.table(
     state: notificationState().notNull().default("created"),
     content: jsonObject(),
     packRef: text(),
-    xid: xid8().notNull(),
   },
-  (t) => [index("notification_xid_idx").on(t.xid, t.id), index("notification_created_idx").on(t.created)],
+  (t) => [index("notification_created_idx").on(t.created)],
 );
 
-/** One row: the epoch of all cursors (raised when a dump is restored) and the newest entry that retention removed. */
-export const notificationEpoch = attune.table(
-  "notification_epoch",
+/** At most one row: the newest id that retention has removed from the log. A cursor before it has expired. */
+export const notificationRetention = attune.table(
+  "notification_retention",
   {
     ...base(),
     singleton: integer().notNull().unique().default(1),
-    epoch: bigint({ mode: "bigint" }).notNull(),
-    prunedXid: xid8().notNull().default(sql`'0'::xid8`),
-    prunedId: bigint({ mode: "bigint" }).notNull().default(sql`0`),
-    /** Which database of which cluster wrote the log; another one has restored it from a dump. */
-    database: text(),
-    raisedAt: instant().notNull().defaultNow(),
+    prunedId: bigint({ mode: "bigint" }).notNull(),
   },
-  (t) => [check("notification_epoch_singleton_check", sql`${t.singleton} = 1`)],
+  (t) => [check("notification_retention_singleton_check", sql`${t.singleton} = 1`)],
 );

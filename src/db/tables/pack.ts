@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { type AnyPgColumn, bigint, boolean, check, index, text, unique } from "drizzle-orm/pg-core";
-import { attune, base, changed, instant, jsonObject, reference, textList, versioned } from "../schema.ts";
+import { attune, base, instant, jsonObject, reference, textList, versioned } from "../schema.ts";
 import { identity } from "./identity.ts";
 
 /** A bundle of triggers, actions, rules and the rest, loaded from files or (`default`) filled by people. */
@@ -8,7 +8,6 @@ export const pack = attune.table(
   "pack",
   {
     ...versioned(),
-    ...changed(),
     ref: text().notNull().unique(),
     label: text().notNull(),
     description: text(),

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { boolean, check, index, integer, text } from "drizzle-orm/pg-core";
-import { attune, changed, dotted, policyMethod, reference, textList, versioned } from "../schema.ts";
+import { attune, dotted, policyMethod, reference, textList, versioned } from "../schema.ts";
 import { action } from "./action.ts";
 import { pack } from "./pack.ts";
 
@@ -9,7 +9,6 @@ export const policy = attune.table(
   "policy",
   {
     ...versioned(),
-    ...changed(),
     ref: text().notNull().unique(),
     packId: reference("pack").references(() => pack.id, { onDelete: "cascade" }),
     actionId: reference("action").references(() => action.id, { onDelete: "cascade" }),

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { bigint, boolean, check, index, integer, jsonb, text } from "drizzle-orm/pg-core";
 import type { Json } from "../../lib/json.ts";
-import { attune, changed, dotted, enforcementCondition, instant, jsonObject, reference, versioned } from "../schema.ts";
+import { attune, dotted, enforcementCondition, instant, jsonObject, reference, versioned } from "../schema.ts";
 import { action } from "./action.ts";
 import { identity } from "./identity.ts";
 import { pack } from "./pack.ts";
@@ -12,7 +12,6 @@ export const rule = attune.table(
   "rule",
   {
     ...versioned(),
-    ...changed(),
     ref: text().notNull().unique(),
     packId: reference("pack")
       .notNull()

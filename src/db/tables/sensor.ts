@@ -1,5 +1,5 @@
 import { boolean, check, index, text } from "drizzle-orm/pg-core";
-import { attune, changed, dotted, jsonObject, reference, versioned } from "../schema.ts";
+import { attune, dotted, jsonObject, reference, versioned } from "../schema.ts";
 import { pack } from "./pack.ts";
 import { runtime } from "./runtime.ts";
 
@@ -8,7 +8,6 @@ export const sensor = attune.table(
   "sensor",
   {
     ...versioned(),
-    ...changed(),
     ref: text().notNull().unique(),
     packId: reference("pack").references(() => pack.id, { onDelete: "cascade" }),
     packRef: text(),

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { type AnyPgColumn, check, index, text } from "drizzle-orm/pg-core";
-import { attune, base, changed, instant, reference } from "../schema.ts";
+import { attune, base, instant, reference } from "../schema.ts";
 import { execution } from "./execution.ts";
 import { identity } from "./identity.ts";
 import { sensor } from "./sensor.ts";
@@ -10,7 +10,6 @@ export const token = attune.table(
   "token",
   {
     ...base(),
-    ...changed(),
     kind: text({ enum: ["signin", "session", "api", "execution", "sensor"] }).notNull(),
     tokenHash: text().notNull().unique(),
     identityId: reference("identity").references(() => identity.id, { onDelete: "cascade" }),

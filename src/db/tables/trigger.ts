@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { bigint, boolean, check, index, inet, integer, text, unique } from "drizzle-orm/pg-core";
-import { attune, base, changed, dotted, jsonObject, reference, versioned } from "../schema.ts";
+import { attune, base, dotted, jsonObject, reference, versioned } from "../schema.ts";
 import { pack } from "./pack.ts";
 import { sensor } from "./sensor.ts";
 
@@ -9,7 +9,6 @@ export const trigger = attune.table(
   "trigger",
   {
     ...versioned(),
-    ...changed(),
     ref: text().notNull().unique(),
     packId: reference("pack").references(() => pack.id, { onDelete: "cascade" }),
     packRef: text(),

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { boolean, check, index, integer, text } from "drizzle-orm/pg-core";
-import { attune, changed, instant, jsonObject, reference, versioned, workerStatus, workerType } from "../schema.ts";
+import { attune, instant, jsonObject, reference, versioned, workerStatus, workerType } from "../schema.ts";
 import { runtime } from "./runtime.ts";
 
 /** A process that claims and runs executions; lost when its heartbeat stops. */
@@ -8,7 +8,6 @@ export const worker = attune.table(
   "worker",
   {
     ...versioned(),
-    ...changed(),
     name: text().notNull(),
     workerType: workerType().notNull(),
     runtimeId: reference("runtime").references(() => runtime.id, { onDelete: "set null" }),

@@ -1,5 +1,5 @@
 import { check, index, text } from "drizzle-orm/pg-core";
-import { attune, changed, dotted, jsonObject, reference, textList, versioned } from "../schema.ts";
+import { attune, dotted, jsonObject, reference, textList, versioned } from "../schema.ts";
 import { pack } from "./pack.ts";
 
 /** A graph of tasks; an action names it to be a workflow. */
@@ -7,7 +7,6 @@ export const workflowDefinition = attune.table(
   "workflow_definition",
   {
     ...versioned(),
-    ...changed(),
     ref: text().notNull().unique(),
     packId: reference("pack")
       .notNull()

@@ -1,11 +1,11 @@
-import { at, labelled, made, object, pair, type Sample, sha256, versioned } from "./sample.ts";
+import { at, made, object, pair, type Sample, sha256, versioned } from "./sample.ts";
 
 /** What people and packs make. */
 export const entities: Readonly<Record<string, Sample>> = {
   action: pair(
     { ref: "sample.action{n}", label: "Action", entrypoint: "run.sh" },
     {
-      ...labelled,
+      ...versioned,
       pack_ref: "sample",
       description: "d",
       enabled: false,
@@ -30,7 +30,7 @@ export const entities: Readonly<Record<string, Sample>> = {
   key: pair(
     { owner_type: "system", name: "key{n}", encrypted: false, value: "plain" },
     {
-      ...labelled,
+      ...versioned,
       ref: "made of the others",
       owner: "made of the others",
       owner_type: "pack",
@@ -44,7 +44,7 @@ export const entities: Readonly<Record<string, Sample>> = {
   pack: pair(
     { ref: "sample{n}", label: "Sample", version: "1.0.0" },
     {
-      ...labelled,
+      ...versioned,
       description: "d",
       conf_schema: object,
       config: object,
@@ -74,7 +74,7 @@ export const entities: Readonly<Record<string, Sample>> = {
   policy: pair(
     { ref: "sample.policy{n}", name: "Policy", rate_max: 10, rate_window_seconds: 60 },
     {
-      ...labelled,
+      ...versioned,
       description: "d",
       enabled: false,
       priority: 5,
@@ -93,7 +93,7 @@ export const entities: Readonly<Record<string, Sample>> = {
       trigger_ref: "sample.trigger",
     },
     {
-      ...labelled,
+      ...versioned,
       description: "d",
       condition: "any",
       conditions: [object],
@@ -112,7 +112,7 @@ export const entities: Readonly<Record<string, Sample>> = {
   sensor: pair(
     { ref: "sample.sensor{n}", label: "Sensor", entrypoint: "watch.sh", runtime_ref: "sample.sensor.shell" },
     {
-      ...labelled,
+      ...versioned,
       pack_ref: "sample",
       description: "d",
       enabled: false,
@@ -126,7 +126,6 @@ export const entities: Readonly<Record<string, Sample>> = {
     { kind: "api", token_hash: "hash{n}" },
     {
       ...made,
-      changed: "3",
       label: "laptop",
       prefix: "att_api_0123",
       permission_set_refs: ["core.viewer"],
@@ -138,7 +137,7 @@ export const entities: Readonly<Record<string, Sample>> = {
   trigger: pair(
     { ref: "sample.trigger{n}", label: "Trigger" },
     {
-      ...labelled,
+      ...versioned,
       pack_ref: "sample",
       description: "d",
       enabled: false,
@@ -155,7 +154,7 @@ export const entities: Readonly<Record<string, Sample>> = {
   worker: pair(
     { name: "worker", worker_type: "local" },
     {
-      ...labelled,
+      ...versioned,
       host: "h",
       port: 8080,
       status: "busy",
@@ -167,6 +166,6 @@ export const entities: Readonly<Record<string, Sample>> = {
   ),
   workflow_definition: pair(
     { ref: "sample.workflow{n}", pack_ref: "sample", label: "Workflow", version: "1.0.0", definition: {} },
-    { ...labelled, description: "d", definition: object, param_schema: object, out_schema: object, tags: ["a"] },
+    { ...versioned, description: "d", definition: object, param_schema: object, out_schema: object, tags: ["a"] },
   ),
 };

@@ -1,11 +1,11 @@
-import { at, labelled, made, object, pair, type Sample, sha256 } from "./sample.ts";
+import { at, made, object, pair, type Sample, sha256, versioned } from "./sample.ts";
 
 /** What is written as things happen. */
 export const records: Readonly<Record<string, Sample>> = {
   artifact: pair(
     { ref: "report{n}", type: "file_text" },
     {
-      ...labelled,
+      ...versioned,
       scope: "pack",
       owner: "sample",
       visibility: "public",
@@ -38,7 +38,7 @@ export const records: Readonly<Record<string, Sample>> = {
   enforcement: pair(
     { rule_ref: "sample.rule", trigger_ref: "sample.trigger" },
     {
-      ...labelled,
+      ...versioned,
       config: object,
       status: "processed",
       payload: object,
@@ -52,7 +52,6 @@ export const records: Readonly<Record<string, Sample>> = {
     { trigger_ref: "sample.trigger", trace_tag: "trace{n}" },
     {
       ...made,
-      changed: "3",
       config: object,
       payload: object,
       source_ref: "sample.sensor",
@@ -66,7 +65,7 @@ export const records: Readonly<Record<string, Sample>> = {
   execution: pair(
     { action_ref: "sample.action", on_worker_loss: "abandon", trace_tag: "trace{n}" },
     {
-      ...labelled,
+      ...versioned,
       rule_ref: "sample.rule",
       trigger_ref: "sample.trigger",
       config: object,
@@ -111,7 +110,7 @@ export const records: Readonly<Record<string, Sample>> = {
   inquiry: pair(
     { prompt: "Go on?" },
     {
-      ...labelled,
+      ...versioned,
       response_schema: object,
       assigned_role: "on_call",
       status: "responded",
@@ -122,13 +121,13 @@ export const records: Readonly<Record<string, Sample>> = {
     },
   ),
   notification: pair(
-    { channel: "rule", entity_type: "rule", entity: 1, activity: "updated", xid: "3" },
+    { channel: "rule", entity_type: "rule", entity: 1, activity: "updated" },
     { ...made, state: "queued", content: object, pack_ref: "sample" },
   ),
-  notification_epoch: pair(
-    { epoch: 1 },
-    { ...made, singleton: 1, pruned_xid: "3", pruned_id: 4, database: "5.6", raised_at: at },
-    "delete from attune.notification_epoch",
+  notification_retention: pair(
+    { pruned_id: 4 },
+    { ...made, singleton: 1 },
+    "delete from attune.notification_retention",
   ),
   rule_evaluation: pair({ rule_revision: 1, matched: true, detail: [] }, { ...made, detail: [object] }),
   webhook_delivery: pair(

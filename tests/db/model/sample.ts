@@ -15,7 +15,6 @@ export interface Sample {
 export const at = "2026-02-03T04:05:06.789Z";
 export const made = { created: "2026-01-02T03:04:05.678Z" };
 export const versioned = { ...made, updated: "2026-01-02T03:04:05.679Z" };
-export const labelled = { ...versioned, changed: "3" };
 export const object = { text: "a", number: 1.5, nothing: null, list: [true, {}], nested: { deep: {} } };
 export const sha256 = "0123456789abcdef".repeat(4);
 export const pair = (minimal: Row, rest: Row, before?: string): Sample => ({

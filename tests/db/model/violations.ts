@@ -34,7 +34,7 @@ export const violating: Readonly<Record<string, readonly Row[]>> = {
   inquiry_responded_at_check: [{ responded_at: null }, { status: "pending" }],
   key_encryption_check: [{ encryption_key_hash: null }, { encrypted: false }],
   key_name_check: ["Upper", "-first", "", "has.dot", "a".repeat(64)].map((name) => ({ name })),
-  notification_epoch_singleton_check: [{ singleton: 2 }],
+  notification_retention_singleton_check: [{ singleton: 2 }],
   pack_ref_check: ["a", "1st", "Upper", "has.dot", "", "-a"].map((ref) => ({ ref })),
   permission_set_ref_check: badRefs,
   permission_set_role_role_check: badRoles,
