@@ -13,8 +13,8 @@ export interface ServicesOptions {
   dataDir: string;
   maxConnections: number;
   fsync?: boolean;
-  /** Called with the text of every statement, before it runs. */
-  onStatement?: (sql: string) => void;
+  /** Called with the text and the parameters of every statement, before it runs. */
+  onStatement?: (sql: string, params: unknown[]) => void;
   log: Log;
   /** Called once this process holds the database: an embedded one has its key in the same directory. */
   openKeyring(): Keyring;

@@ -1,40 +1,59 @@
 import { and, getColumns, inArray, or, type SQL, sql } from "drizzle-orm";
 import { alias, type PgColumn } from "drizzle-orm/pg-core";
+import { packOf } from "../db/schema.ts";
 import { artifact } from "../db/tables/artifact.ts";
 import { type Constraints, grantsFor, type Resource } from "./grants.ts";
-import type { Session } from "./session.ts";
+import { identityOf, type Session } from "./session.ts";
 
 /** A table as a query sees it, under whatever alias. */
 export type Columns = Readonly<Record<string, PgColumn>>;
 type Expression = (table: Columns) => SQL;
 
-/** How a resource's rows answer a grant's constraints in SQL; what is missing, no row of it can answer. */
+/** Rows as a condition, and the same rows in parts, none of which shares a row with another: each is one value of an indexed expression. */
+export interface Choice {
+  all: Expression;
+  each: readonly Expression[];
+}
+
+/** How the constraints of grants read as SQL over a resource's rows; no row meets a constraint that is missing here. */
 interface Answers {
   ref?: Expression;
   pack?: Expression;
-  owner?: Expression;
-  /** Rows that may be read without a grant. */
-  always?: (session: Session) => Expression | null;
+  /** Whether the row belongs to the identity with that id. */
+  owner?: (identity: string) => Expression;
+  /** Rows that need no grant. */
+  always?: (session: Session) => readonly Choice[];
 }
 
 const column =
   (name: string): Expression =>
   (table) =>
     sql`${table[name]}`;
-const packOf =
-  (name: string): Expression =>
+const dotted = (name = "ref"): Answers => ({
+  ref: column(name),
+  pack: (table) => {
+    const ref = table[name];
+    return ref ? packOf(ref) : sql`null`;
+  },
+});
+const isIdentity =
+  (name: string) =>
+  (identity: string): Expression =>
   (table) =>
-    sql`split_part(${table[name]}, '.', 1)`;
-const dotted = (name = "ref"): Answers => ({ ref: column(name), pack: packOf(name) });
+    sql`${table[name]} = ${identity}::bigint`;
+const unique = (texts: readonly string[]) => [...new Set(texts)];
+const asChoice = (rows: Expression): Choice => ({ all: rows, each: [rows] });
 const own =
   (name: string) =>
-  ({ identityId }: Session): Expression | null =>
-    identityId === null ? null : (table) => sql`${table[name]} = ${String(identityId)}::bigint`;
+  (session: Session): readonly Choice[] => {
+    const identity = identityOf(session);
+    return identity === null ? [] : [asChoice(isIdentity(name)(identity))];
+  };
 
 const unlessNarrowed =
-  (always: (session: Session) => Expression | null) =>
-  (session: Session): Expression | null =>
-    session.narrowed ? null : always(session);
+  (always: (session: Session) => readonly Choice[]) =>
+  (session: Session): readonly Choice[] =>
+    session.narrowed ? [] : always(session);
 
 const answers: Readonly<Record<Resource, Answers>> = {
   pack: { ref: column("ref"), pack: column("ref") },
@@ -42,42 +61,40 @@ const answers: Readonly<Record<Resource, Answers>> = {
   action: dotted(),
   trigger: dotted(),
   sensor: dotted(),
-  rule: { ...dotted(), owner: column("ownerId") },
+  rule: { ...dotted(), owner: isIdentity("ownerId") },
   event: dotted("triggerRef"),
   enforcement: dotted("ruleRef"),
-  execution: { ...dotted("actionRef"), owner: column("executorId") },
+  execution: { ...dotted("actionRef"), owner: isIdentity("executorId") },
   inquiry: {
-    owner: column("assignedToId"),
-    // To whoever it is assigned to, and to the execution that asked.
-    always:
-      ({ identityId, roles, executionId }) =>
-      (table) =>
-        or(
-          identityId === null ? undefined : sql`${table["assignedToId"]} = ${String(identityId)}::bigint`,
-          roles.length > 0 ? sql`${table["assignedRole"]} in ${roles}` : undefined,
-          executionId === null ? undefined : sql`${table["executionId"]} = ${String(executionId)}::bigint`,
-        ) ?? sql`false`,
+    owner: isIdentity("assignedToId"),
+    // The identity or the role that it is assigned to, and the execution that asked.
+    always: (session) => [
+      ...assignedInquiries(session),
+      ...(session.executionId === null
+        ? []
+        : [asChoice((table) => sql`${table["executionId"]} = ${String(session.executionId)}::bigint`)]),
+    ],
   },
-  identity: { ref: column("login"), owner: column("id"), always: own("id") },
+  identity: { ref: column("login"), owner: isIdentity("id"), always: own("id") },
   permission_set: dotted(),
-  token: { owner: column("identityId"), always: unlessNarrowed(own("identityId")) },
+  token: { owner: isIdentity("identityId"), always: unlessNarrowed(own("identityId")) },
   key: {
     ref: column("ref"),
     pack: (table) => sql`case when ${table["ownerType"]} = 'pack' then ${table["owner"]} end`,
-    owner: column("ownerIdentityId"),
+    owner: isIdentity("ownerIdentityId"),
     always: unlessNarrowed(own("ownerIdentityId")),
   },
   artifact: {
     ref: column("ref"),
-    owner: (table) =>
-      sql`case when ${table["scope"]} = 'identity' then (select i.id from attune.identity i where i.login = ${table["owner"]}) end`,
-    always: () => (table) => sql`${table["visibility"]} = 'public'`,
+    owner: (identity) => (table) =>
+      sql`${table["scope"]} = 'identity' and ${table["owner"]} = (select i.login from attune.identity i where i.id = ${identity}::bigint)`,
+    always: () => [asChoice((table) => sql`${table["visibility"]} = 'public'`)],
   },
   notification: {},
   worker: { ref: column("name") },
   policy: dotted(),
   workflow_definition: dotted(),
-  audit_event: { owner: column("actorId") },
+  audit_event: { owner: isIdentity("actorId") },
 };
 
 /** The resource that the rows of a table are, by the table's plural name; others are parts of what they are reached from. */
@@ -137,16 +154,52 @@ export function readable(session: Session, resource: Resource): Expression | nul
 function condition(session: Session, resource: Resource, { always, ...answer }: Answers): Expression | null {
   const grants = grantsFor(session, resource, "read");
   if (grants.some(({ constraints }) => !constraints)) return null;
-  const own = always?.(session);
+  const own = always?.(session) ?? [];
   return (table) =>
     or(
       ...grants.map(({ constraints }) => constrained(constraints ?? {}, answer, session, table)),
-      own ? own(table) : undefined,
+      ...own.map(({ all }) => all(table)),
     ) ?? sql`false`;
+}
+
+/**
+ * The rows of the table, by its plural name, that the session may read, as choices; none where it may read all, or where a
+ * grant only excludes some: then the rows are nearly all of them.
+ */
+export function readableChoices(session: Session, table: string): readonly Choice[] {
+  const resource = resourceOfTable[table];
+  if (!resource || resource === "notification" || resource === "token") return [];
+  const { always, ...answer } = answers[resource];
+  const granted = grantsFor(session, resource, "read").map(({ constraints = {} }): Choice | null => {
+    const narrowed = (by: Constraints): Expression => {
+      return (rows) => constrained({ ...constraints, ...by }, answer, session, rows);
+    };
+    const { refs, owner, pack_refs } = constraints;
+    const isMet = (!refs || answer.ref) && (!owner || answer.owner) && (!pack_refs || answer.pack);
+    if (!isMet) return { all: () => sql`false`, each: [] };
+    if (refs) return { all: narrowed({}), each: unique(refs).map((ref) => narrowed({ refs: [ref] })) };
+    if (owner) return asChoice(narrowed({}));
+    if (pack_refs) return { all: narrowed({}), each: unique(pack_refs).map((pack) => narrowed({ pack_refs: [pack] })) };
+    return null;
+  });
+  return granted.includes(null) ? [] : [...granted.filter((choice) => choice !== null), ...(always?.(session) ?? [])];
+}
+
+/** The inquiries that are assigned to the session's identity or to one of its roles. */
+export function assignedInquiries(session: Session): readonly Choice[] {
+  const { roles } = session;
+  const inRoles = (among: readonly string[]): Expression => {
+    return ({ assignedRole }) => (assignedRole ? inArray(assignedRole, [...among]) : sql`false`);
+  };
+  return [
+    ...own("assignedToId")(session),
+    ...(roles.length > 0 ? [{ all: inRoles(roles), each: unique(roles).map((role) => inRoles([role])) }] : []),
+  ];
 }
 
 function constrained(constraints: Constraints, answer: Answers, session: Session, table: Columns): SQL {
   const { pack_refs, refs, except_refs, owner } = constraints;
+  const identity = identityOf(session);
   const asked = (expression: Expression | undefined, test: (value: SQL) => SQL) =>
     expression ? test(expression(table)) : sql`false`;
   return (
@@ -154,11 +207,7 @@ function constrained(constraints: Constraints, answer: Answers, session: Session
       pack_refs ? asked(answer.pack, (value) => inArray(value, pack_refs)) : undefined,
       refs ? asked(answer.ref, (value) => inArray(value, refs)) : undefined,
       except_refs && answer.ref ? sql`${inArray(answer.ref(table), except_refs)} is not true` : undefined,
-      owner
-        ? asked(answer.owner, (value) =>
-            session.identityId === null ? sql`false` : sql`${value} = ${String(session.identityId)}::bigint`,
-          )
-        : undefined,
+      owner ? (answer.owner && identity !== null ? answer.owner(identity)(table) : sql`false`) : undefined,
     ) ?? sql`true`
   );
 }
@@ -198,7 +247,7 @@ function readableNotifications(session: Session): Expression | null {
     const readable = condition(session, channel, {
       ref: text(contentRef[channel] ?? "ref"),
       pack: column("packRef"),
-      ...(ownerKey ? { owner: (table) => sql`(${text(ownerKey)(table)})::bigint` } : {}),
+      ...(ownerKey ? { owner: (id) => (table) => sql`(${text(ownerKey)(table)})::bigint = ${id}::bigint` } : {}),
     });
     return { channel, readable };
   });

@@ -35,8 +35,8 @@ export interface DatabaseOptions {
   statementTimeoutMs?: number;
   /** PGlite only; on unless a measurement turns it off. */
   fsync?: boolean;
-  /** Called with the text of every statement, before it runs. */
-  onStatement?: (sql: string) => void;
+  /** Called with the text of every statement and its parameters, before it runs. */
+  onStatement?: (sql: string, params: unknown[]) => void;
 }
 
 const channel = "attune";
@@ -174,7 +174,7 @@ export async function rowsOfText(db: Db, text: string, params: unknown[]): Promi
 }
 
 function logger({ onStatement }: Pick<DatabaseOptions, "onStatement">) {
-  return onStatement ? { logQuery: (query: string) => onStatement(query) } : false;
+  return onStatement ? { logQuery: (query: string, params: unknown[]) => onStatement(query, params) } : false;
 }
 
 function reasonOf(cause: unknown): string {

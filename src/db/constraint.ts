@@ -139,9 +139,9 @@ function issueOf({ table, name, constraint }: Found): Issue | null {
     : null;
 }
 
-/** The columns of the detail and their values, whatever its language: `(ref)=(core.echo)`. */
+/** The columns of the detail and their values, whatever its language: `(ref)=(core.echo)`; an expression behind them is left out. */
 function keyOf(detail: string): { columns: string[]; value: string } {
-  const [, columns = "", value = ""] = /\(([^()]+)\)=\((.*)\)/s.exec(detail) ?? [];
+  const [, columns = "", value = ""] = /\(([^()]+?)(?:, \(.*\))?\)=\((.*)\)/s.exec(detail) ?? [];
   return { columns: columns === "" ? [] : columns.split(", "), value };
 }
 

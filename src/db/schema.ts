@@ -59,3 +59,5 @@ export const versioned = () => ({ ...base(), updated: instant().notNull().defaul
 
 /** The shape of a ref within a pack: exactly one dot. */
 export const dotted = (column: AnyPgColumn) => sql`${column} = lower(${column}) and ${column} ~ '^[^.]+\\.[^.]+$'`;
+/** SQL: the pack of what is known by a ref such as `pack.name`. Filters, grants and indexes say it with the same words: else no index is used. */
+export const packOf = (column: AnyPgColumn) => sql`split_part(${column}, '.', 1)`;

@@ -105,7 +105,13 @@ describe("every type with an id", () => {
     const all = [...(matrix.facts.get(typename)?.values() ?? [])];
     const filter = where ? `first: 100, where: {${where}}` : "first: 100";
     const lists = list
-      ? [{ use: `${list.name}(${filter}) { totalCount nodes { id } }`, may: list.may, ids: all.map(({ id }) => id) }]
+      ? [
+          {
+            use: `${list.name}(${filter}) { totalCount { count } nodes { id } }`,
+            may: list.may,
+            ids: all.map(({ id }) => id),
+          },
+        ]
       : [];
     const singles = [seeds.own, seeds.others].flatMap((side) => {
       const id = side.get(table) ?? "";
@@ -162,6 +168,6 @@ function idsIn(value: unknown): string[] {
 function countsIn(value: unknown): number[] {
   if (Array.isArray(value)) return value.flatMap(countsIn);
   if (typeof value !== "object" || value === null) return [];
-  const { totalCount } = value as { totalCount?: number };
-  return totalCount === undefined ? Object.values(value).flatMap(countsIn) : [totalCount];
+  const { totalCount } = value as { totalCount?: { count: number } };
+  return totalCount === undefined ? Object.values(value).flatMap(countsIn) : [totalCount.count];
 }

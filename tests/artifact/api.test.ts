@@ -62,11 +62,11 @@ async function create(session: Session, input: object) {
 const refs = async (session: Session, where: object) => {
   const { data, errors } = await api.ask(
     session,
-    `query ($where: ArtifactWhere) { artifacts(where: $where, orderBy: {field: REF, direction: ASC}) { totalCount nodes { ref } } }`,
+    `query ($where: ArtifactWhere) { artifacts(where: $where, orderBy: {field: REF, direction: ASC}) { totalCount { count } nodes { ref } } }`,
     { where },
   );
   if (errors) throw new Error(JSON.stringify(errors));
-  expect(data.artifacts.totalCount).toBe(data.artifacts.nodes.length);
+  expect(data.artifacts.totalCount.count).toBe(data.artifacts.nodes.length);
   return data.artifacts.nodes.map(({ ref }: { ref: string }) => ref);
 };
 
@@ -84,7 +84,7 @@ async function add(artifact: string, text: string, execution: string | null = nu
 }
 
 const everything = `ref scope owner type visibility name description contentType size url progress retention retentionLimit
-  versions { totalCount }`;
+  versions { totalCount { count } }`;
 
 describe("creating", () => {
   test("with nothing but what it takes", async () => {
@@ -105,7 +105,7 @@ describe("creating", () => {
         progress: null,
         retention: "VERSIONS",
         retentionLimit: 1,
-        versions: { totalCount: 0 },
+        versions: { totalCount: { count: 0 } },
       },
     });
   });
@@ -263,17 +263,17 @@ describe("reading", () => {
     expect(await refs(nobody, among)).toEqual(["open"]);
     expect(await refs(reader, among)).toEqual(["open", "shown"]);
     expect(await refs(keeper, among)).toEqual(["mine", "open"]);
-    const { errors } = await api.ask(null, "{ artifacts { totalCount } }");
+    const { errors } = await api.ask(null, "{ artifacts { totalCount { count } } }");
     expect(errors?.[0]?.extensions["code"]).toBe("UNAUTHENTICATED");
   });
 
   test("shows versions where their artifacts are shown, also from the execution and by id", async () => {
     const document = `query ($id: ID!) { execution(id: $id) { artifactVersions(orderBy: {field: CREATED, direction: ASC}) {
-      totalCount nodes { id version size sha256 contentType artifact { ref } execution { id } } } } }`;
+      totalCount { count } nodes { id version size sha256 contentType artifact { ref } execution { id } } } } }`;
     const id = btoa(`Execution:${execution}`);
     const { data } = await api.ask(world.session, document, { id });
     const { nodes, totalCount } = data.execution.artifactVersions;
-    expect(totalCount).toBe(3);
+    expect(totalCount.count).toBe(3);
     expect(nodes[0]).toEqual({
       id: expect.any(String),
       version: 2,
@@ -289,7 +289,7 @@ describe("reading", () => {
       "open",
       "shown",
     ]);
-    expect(shown.totalCount).toBe(2);
+    expect(shown.totalCount.count).toBe(2);
     const ids = nodes.map((node: { id: string }) => node.id);
     const byId = await api.ask(
       reader,

@@ -20,7 +20,7 @@ const faultPoints = [
 
 const createEvent = `mutation { createEvent(input: {trigger: "default.kill", payload: {a: 1}}) {
   ... on CreateEventPayload { event { id } } ... on Error { message } } }`;
-const everything = `{ events(first: 100, where: {trigger: {eq: "default.kill"}}) { totalCount nodes {
+const everything = `{ events(first: 100, where: {trigger: {eq: "default.kill"}}) { totalCount { count } nodes {
   id evaluatedAt skipped
   enforcements(first: 4) { nodes { ruleRef status executions(first: 3) { nodes { status } } } } } } }`;
 

@@ -36,7 +36,7 @@ const params = {
 };
 const statuses = `subscription ($after: Cursor) { executionStatus(where: {rule: {eq: "default.issues"}}, after: $after) {
   cursor occurredAt executionId fromStatus toStatus } }`;
-const eventCount = `{ events(where: {trigger: {eq: "default.github"}}) { totalCount } }`;
+const eventCount = `{ events(where: {trigger: {eq: "default.github"}}) { totalCount { count } } }`;
 
 interface Change {
   cursor: string;
@@ -80,14 +80,16 @@ async function postTwenty(round: string): Promise<Map<string, string>> {
 
 const changesAfter = `query ($after: Cursor) {
   executionStatusChanges(where: {rule: {eq: "default.issues"}}, after: $after, first: 100) { cursor } }`;
-const unfinished = `{ executions(where: {rule: {eq: "default.issues"}, status: {notIn: [COMPLETED]}}) { totalCount } }`;
+const unfinished = `{ executions(where: {rule: {eq: "default.issues"}, status: {notIn: [COMPLETED]}}) { totalCount { count } } }`;
 
 /** Behind everything so far, when everything has ended: one execution is made, and its end waited for. */
 async function lastCursor(): Promise<string> {
   const { event } = await post(wanted[0]);
   await until(() => existsSync(join(directory, event ?? "")), "the action's file");
   await until(
-    async () => (await request<{ executions: { totalCount: number } }>(server, unfinished)).executions.totalCount === 0,
+    async () =>
+      (await request<{ executions: { totalCount: { count: number } } }>(server, unfinished)).executions.totalCount
+        .count === 0,
     "every execution's end",
   );
   for (let cursor: string | null = null; ; ) {
@@ -146,7 +148,7 @@ describe("GitHub's webhooks, end to end", () => {
   );
 
   test("a wrong or missing HMAC gets 401 and makes no event", async () => {
-    const before = await request<{ events: { totalCount: number } }>(server, eventCount);
+    const before = await request<{ events: { totalCount: { count: number } } }>(server, eventCount);
     expect(await post(wanted[0], { "x-hub-signature-256": `sha256=${"0".repeat(64)}` })).toMatchObject({ status: 401 });
     expect(await post(wanted[0], { "x-hub-signature-256": "" })).toMatchObject({ status: 401 });
     expect(await request(server, eventCount)).toEqual(before);

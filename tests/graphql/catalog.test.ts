@@ -114,11 +114,11 @@ describe("what people own", () => {
     }
     const found = await ask(`{ one: ${field}(id: "${made.id}") { ref } byRef: ${field}ByRef(ref: "${ref}") { id }
       many: ${list}(where: {ref: {eq: "${ref}"}, description: {contains: "d"}, text: {contains: "SHAPED"}}, orderBy: {field: UPDATED, direction: DESC}) {
-        totalCount nodes { ref } } node(id: "${made.id}") { __typename } }`);
+        totalCount { count } nodes { ref } } node(id: "${made.id}") { __typename } }`);
     expect(found).toEqual({
       one: { ref },
       byRef: { id: made.id },
-      many: { totalCount: 1, nodes: [{ ref }] },
+      many: { totalCount: { count: 1 }, nodes: [{ ref }] },
       node: { __typename: kind },
     });
   });
@@ -126,18 +126,18 @@ describe("what people own", () => {
   test("reaches what belongs to it, both ways", async () => {
     const pack =
       await ask(`{ packByRef(ref: "shaped") { sensors { nodes { ref runtime { ref } triggers { nodes { ref } } } }
-      policies { nodes { ref threshold method pack { ref } action { ref } } } workflows { nodes { ref actions { totalCount } } }
-      runtimes { nodes { sensors { nodes { ref } } actions { totalCount } workers { totalCount } } }
-      triggers { nodes { sensor { ref events { totalCount } } } } permissionSets { totalCount }
-      actions { nodes { workflow { ref } policies { totalCount } pack { ref } } } } }`);
+      policies { nodes { ref threshold method pack { ref } action { ref } } } workflows { nodes { ref actions { totalCount { count } } } }
+      runtimes { nodes { sensors { nodes { ref } } actions { totalCount { count } } workers { totalCount { count } } } }
+      triggers { nodes { sensor { ref events { totalCount { count } } } } } permissionSets { totalCount { count } }
+      actions { nodes { workflow { ref } policies { totalCount { count } } pack { ref } } } } }`);
     expect(pack.packByRef).toMatchObject({
       sensors: { nodes: [{ runtime: { ref: "shaped.sensor.any" }, triggers: { nodes: [{ ref: "shaped.trigger" }] } }] },
       policies: { nodes: [{ threshold: 2, method: "ENQUEUE", pack: { ref: "shaped" }, action: null }] },
-      workflows: { nodes: [{ ref: "shaped.workflow", actions: { totalCount: 0 } }] },
+      workflows: { nodes: [{ ref: "shaped.workflow", actions: { totalCount: { count: 0 } } }] },
       runtimes: { nodes: [{ sensors: { nodes: [{ ref: "shaped.sensor" }] } }] },
       triggers: { nodes: [{ sensor: { ref: "shaped.sensor" } }] },
-      permissionSets: { totalCount: 0 },
-      actions: { nodes: [{ workflow: null, policies: { totalCount: 0 }, pack: { ref: "shaped" } }] },
+      permissionSets: { totalCount: { count: 0 } },
+      actions: { nodes: [{ workflow: null, policies: { totalCount: { count: 0 } }, pack: { ref: "shaped" } }] },
     });
   });
 
@@ -206,9 +206,9 @@ test("workers are found by the age of their heartbeat, cordoned and removed", as
   const cordoned = await mutate(
     "cordonWorker",
     { id: stale[0].id },
-    "worker { name cordoned executions { totalCount } }",
+    "worker { name cordoned executions { totalCount { count } } }",
   );
-  expect(cordoned.worker).toEqual({ name: "stale", cordoned: true, executions: { totalCount: 0 } });
+  expect(cordoned.worker).toEqual({ name: "stale", cordoned: true, executions: { totalCount: { count: 0 } } });
   expect((await list("{cordoned: {eq: true}, status: {eq: ERROR}}")).workers.nodes).toHaveLength(1);
   const again = await mutate("uncordonWorker", { id: stale[0].id }, "worker { cordoned }");
   expect(again.worker).toEqual({ cordoned: false });

@@ -84,18 +84,18 @@ afterAll(async () => {
   await services[Symbol.asyncDispose]();
 });
 
-const page = (fields: string) => `totalCount pageInfo { endCursor } nodes { id ${fields} }`;
+const page = (fields: string) => `totalCount { count } pageInfo { endCursor } nodes { id ${fields} }`;
 
 const documents: Record<string, string> = {
   "packs → actions → executions": `query($n: Int) { packs(first: $n) { ${page(
-    `actions(first: $n) { ${page(`executions(first: $n) { ${page("status")} }`)} } triggers(first: $n) { totalCount } rules(first: $n) { nodes { ref } } runtimes(first: $n) { nodes { ref } }`,
+    `actions(first: $n) { ${page(`executions(first: $n) { ${page("status")} }`)} } triggers(first: $n) { totalCount { count } } rules(first: $n) { nodes { ref } } runtimes(first: $n) { nodes { ref } }`,
   )} } }`,
-  actions: `query($n: Int) { actions(first: $n) { ${page("ref pack { ref } runtime { ref } rules(first: $n) { totalCount nodes { ref } }")} } }`,
+  actions: `query($n: Int) { actions(first: $n) { ${page("ref pack { ref } runtime { ref } rules(first: $n) { totalCount { count } nodes { ref } }")} } }`,
   triggers: `query($n: Int) { triggers(first: $n) { ${page("webhookPath pack { ref } rules(first: $n) { nodes { ref } } events(first: $n) { nodes { id } }")} } }`,
-  rules: `query($n: Int) { rules(first: $n) { ${page("owner { login } timer { nextFireAt } action { ref } trigger { ref } enforcements(first: $n) { totalCount nodes { id } } evaluations(first: $n) { nodes { matched event { id } } }")} } }`,
+  rules: `query($n: Int) { rules(first: $n) { ${page("owner { login } timer { nextFireAt } action { ref } trigger { ref } enforcements(first: $n) { totalCount { count } nodes { id } } evaluations(first: $n) { nodes { matched event { id } } }")} } }`,
   events: `query($n: Int) { events(first: $n) { ${page("payload cause { id } trigger { ref } evaluations(first: $n) { nodes { rule { ref } } } enforcements(first: $n) { nodes { status } }")} } }`,
   enforcements: `query($n: Int) { enforcements(first: $n) { ${page("rule { ref } event { id } executions(first: $n) { nodes { id } }")} } }`,
-  executions: `query($n: Int) { executions(first: $n) { ${page("parameters action { ref } enforcement { rule { ref } } executor { login } worker { name } parent { id } root { id } children(first: $n) { totalCount nodes { id } } transitions(first: $n) { nodes { toStatus at } } logs(first: $n) { nodes { text } } events(first: $n) { nodes { id } }")} } }`,
+  executions: `query($n: Int) { executions(first: $n) { ${page("parameters action { ref } enforcement { rule { ref } } executor { login } worker { name } parent { id } root { id } children(first: $n) { totalCount { count } nodes { id } } transitions(first: $n) { nodes { toStatus at } } logs(first: $n) { nodes { text } } events(first: $n) { nodes { id } }")} } }`,
   workers: `query($n: Int) { workers(first: $n) { ${page("runtime { ref } executions(first: $n) { nodes { id } }")} } }`,
   runtimes: `query($n: Int) { runtimes(first: $n) { ${page("pack { ref } actions(first: $n) { nodes { ref } } workers(first: $n) { nodes { name } }")} } }`,
   notifications: `query($n: Int) { notifications(first: $n, where: {channel: {eq: "execution"}}) { ${page("activity content entity { id ... on Execution { action { ref } } }")} } }`,
@@ -123,10 +123,10 @@ describe("statements", () => {
     const where = `where: {ref: {in: ["pack01.a01", "pack01.a02", "pack01.a03"]}}`;
     const without = await ask(`{ actions(first: 2, ${where}) { nodes { ref } } }`);
     expect(without.statements.filter((text) => text.includes("count("))).toHaveLength(0);
-    const within = await ask(`{ actions(first: 2, ${where}) { totalCount nodes { ref } } }`);
-    expect(within.data.actions).toEqual({ totalCount: 3, nodes: without.data.actions.nodes });
-    const alone = await ask(`{ packs(first: 1) { nodes { actions(${where}) { totalCount } } } }`);
-    expect(alone.data.packs.nodes).toEqual([{ actions: { totalCount: 3 } }]);
+    const within = await ask(`{ actions(first: 2, ${where}) { totalCount { count } nodes { ref } } }`);
+    expect(within.data.actions).toEqual({ totalCount: { count: 3 }, nodes: without.data.actions.nodes });
+    const alone = await ask(`{ packs(first: 1) { nodes { actions(${where}) { totalCount { count } } } } }`);
+    expect(alone.data.packs.nodes).toEqual([{ actions: { totalCount: { count: 3 } } }]);
     expect(alone.statements).toHaveLength(1);
   });
 });
@@ -205,15 +205,17 @@ describe("where", () => {
     [`{runtime: {eq: "${globalId("Runtime", 2)}"}}`, 0],
   ];
   test.each(cases)("%s finds %i actions", async (where, count) => {
-    const { data, errors } = await ask(`{ actions(first: 100, where: ${where}) { totalCount nodes { id } } }`);
+    const { data, errors } = await ask(
+      `{ actions(first: 100, where: ${where}) { totalCount { count } nodes { id } } }`,
+    );
     expect(errors).toBeUndefined();
-    expect(data.actions.totalCount).toBe(count);
+    expect(data.actions.totalCount.count).toBe(count);
     expect(data.actions.nodes).toHaveLength(count);
   });
 
   test("of an enum, a pack and a trace, on executions", async () => {
     const count = async (where: string) =>
-      (await ask(`{ executions(where: ${where}) { totalCount } }`)).data.executions.totalCount;
+      (await ask(`{ executions(where: ${where}) { totalCount { count } } }`)).data.executions.totalCount.count;
     expect(await count(`{status: {in: [REQUESTED, RUNNING]}}`)).toBe(30);
     expect(await count(`{status: {notIn: [REQUESTED]}}`)).toBe(0);
     expect(await count(`{pack: {eq: "pack01"}, traceTag: {eq: "trace3"}}`)).toBe(1);
@@ -223,10 +225,10 @@ describe("where", () => {
 
   test("of a log, by number: what is new since the last look", async () => {
     const { data } = await ask(
-      `{ execution(id: "${globalId("Execution", 1)}") { logs(where: {seq: {gt: "28"}}) { totalCount nodes { seq text } } } }`,
+      `{ execution(id: "${globalId("Execution", 1)}") { logs(where: {seq: {gt: "28"}}) { totalCount { count } nodes { seq text } } } }`,
     );
     expect(data.execution.logs).toEqual({
-      totalCount: 2,
+      totalCount: { count: 2 },
       nodes: [
         { seq: "29", text: "line 29" },
         { seq: "30", text: "line 30" },
@@ -239,7 +241,7 @@ describe("relations", () => {
   test("lead from an execution to what caused it, and back", async () => {
     const { data } = await ask(`{ execution(id: "${globalId("Execution", 1)}") {
       enforcement { event { traceTag trigger { ref rules(first: 1) { nodes { ref } } events(last: 1) { nodes { traceTag } } }
-        enforcements(last: 1) { nodes { ruleRef executions(last: 1) { nodes { id parent { id } children { totalCount } } } } } } } } }`);
+        enforcements(last: 1) { nodes { ruleRef executions(last: 1) { nodes { id parent { id } children { totalCount { count } } } } } } } } } }`);
     const { event } = data.execution.enforcement;
     expect(event.traceTag).toBe("trace1");
     expect(event.trigger).toEqual({
@@ -250,7 +252,9 @@ describe("relations", () => {
     expect(event.enforcements.nodes).toEqual([
       {
         ruleRef: "pack01.r1",
-        executions: { nodes: [{ id: globalId("Execution", 1), parent: null, children: { totalCount: 29 } }] },
+        executions: {
+          nodes: [{ id: globalId("Execution", 1), parent: null, children: { totalCount: { count: 29 } } }],
+        },
       },
     ]);
   });
@@ -290,7 +294,7 @@ describe("refusals", () => {
   const nested = (depth: number): string => (depth === 0 ? "{}" : `{not: ${nested(depth - 1)}}`);
   const cases: [string, string, string][] = [
     ["a page of 101", `{ packs(first: 101) { nodes { id } } }`, "BAD_USER_INPUT"],
-    ["a page of 101, counted only", `{ packs(first: 101) { totalCount } }`, "BAD_USER_INPUT"],
+    ["a page of 101, counted only", `{ packs(first: 101) { totalCount { count } } }`, "BAD_USER_INPUT"],
     [
       "a page of 101 of something related",
       `{ packs(first: 1) { nodes { actions(first: 101) { nodes { id } } } } }`,
@@ -317,13 +321,13 @@ describe("refusals", () => {
     ["101 ids", `{ nodes(ids: [${many}]) { id } }`, "BAD_USER_INPUT"],
     [
       "a filter by an id of another type",
-      `{ rules(where: {id: {eq: "${globalId("Pack", 1)}"}}) { totalCount } }`,
+      `{ rules(where: {id: {eq: "${globalId("Pack", 1)}"}}) { totalCount { count } } }`,
       "BAD_USER_INPUT",
     ],
-    ["a filter by 101 refs", `{ packs(where: {ref: {in: [${many}]}}) { totalCount } }`, "BAD_USER_INPUT"],
-    ["a filter by null", `{ packs(where: {ref: {eq: null}}) { totalCount } }`, "BAD_USER_INPUT"],
-    ["a filter nested too deep", `{ packs(where: ${nested(6)}) { totalCount } }`, "BAD_USER_INPUT"],
-    ["no point in time", `{ packs(where: {created: {gt: "yesterday"}}) { totalCount } }`, "BAD_USER_INPUT"],
+    ["a filter by 101 refs", `{ packs(where: {ref: {in: [${many}]}}) { totalCount { count } } }`, "BAD_USER_INPUT"],
+    ["a filter by null", `{ packs(where: {ref: {eq: null}}) { totalCount { count } } }`, "BAD_USER_INPUT"],
+    ["a filter nested too deep", `{ packs(where: ${nested(6)}) { totalCount { count } } }`, "BAD_USER_INPUT"],
+    ["no point in time", `{ packs(where: {created: {gt: "yesterday"}}) { totalCount { count } } }`, "BAD_USER_INPUT"],
     ["no cursor of a stream", `{ executionStatusChanges(after: "nonsense") { cursor } }`, "BAD_USER_INPUT"],
     ["a cursor of another log", `{ executionStatusChanges(after: "0123456789ab.1") { cursor } }`, "CURSOR_EXPIRED"],
     [

@@ -11,8 +11,8 @@ const globalId = (id: bigint) => btoa(`Inquiry:${id}`);
 const everywhere = `query ($id: ID!) {
   inquiry(id: $id) { prompt viewerCan { respond cancel } }
   node(id: $id) { ... on Inquiry { prompt } }
-  inquiries { totalCount nodes { prompt } }
-  viewer { myInquiries { totalCount nodes { prompt } } }
+  inquiries { totalCount { count } nodes { prompt } }
+  viewer { myInquiries { totalCount { count } nodes { prompt } } }
   inquiryChanges { inquiryId }
 }`;
 const create = `mutation ($key: String) { createInquiry(input: {prompt: "By hand?", idempotencyKey: $key, defaultResponse: {a: 1},
@@ -41,8 +41,8 @@ async function seen(session: Session, id: bigint) {
   return {
     one: data.inquiry,
     node: data.node !== null,
-    list: data.inquiries.totalCount,
-    mine: data.viewer.myInquiries.totalCount,
+    list: data.inquiries.totalCount.count,
+    mine: data.viewer.myInquiries.totalCount.count,
     told: data.inquiryChanges.filter((change: { inquiryId: string }) => change.inquiryId === globalId(id)).length,
   };
 }

@@ -10,7 +10,7 @@ const environment = { ATTUNE__PACKS__DIRS: fileURLToPath(new URL("pack", import.
 const execute = `mutation ($action: String!, $parameters: JSONObject) {
   executeAction(input: {action: $action, parameters: $parameters}) {
     ... on ExecuteActionPayload { execution { id } } ... on Error { message } } }`;
-const asked = `query ($id: ID!) { execution(id: $id) { status inquiries(first: 5) { totalCount nodes {
+const asked = `query ($id: ID!) { execution(id: $id) { status inquiries(first: 5) { totalCount { count } nodes {
   id prompt status responseSchema timeoutAt assignedRole assignedTo { login } viewerCan { respond cancel } } } } }`;
 const outcome = "query ($id: ID!) { execution(id: $id) { status waitsFor result workerName worker { id } } }";
 const respond = `mutation ($id: ID!, $response: JSON) { respondToInquiry(input: {id: $id, response: $response}) { __typename
@@ -23,7 +23,7 @@ const changed = `subscription ($after: Cursor) { inquiryChanged(after: $after, w
 const cursors = "{ executionStatusChanges(first: 100) { cursor toStatus } }";
 const polled = `query ($execution: ID!, $after: Cursor) {
   inquiryChanges(where: {execution: {eq: $execution}}, after: $after) { ${steps} } }`;
-const mine = `{ viewer { myInquiries(where: {status: {eq: PENDING}}) { totalCount nodes { prompt } } } }`;
+const mine = `{ viewer { myInquiries(where: {status: {eq: PENDING}}) { totalCount { count } nodes { prompt } } } }`;
 
 interface Question {
   id: string;
@@ -32,7 +32,7 @@ interface Question {
 }
 
 interface Asked {
-  execution: { inquiries: { totalCount: number; nodes: Question[] } };
+  execution: { inquiries: { totalCount: { count: number }; nodes: Question[] } };
 }
 
 interface Step {
@@ -106,7 +106,7 @@ describe("an inquiry", () => {
       viewerCan: { respond: true, cancel: true },
     });
     expect(await request(server, mine)).toEqual({
-      viewer: { myInquiries: { totalCount: 1, nodes: [{ prompt: "Deploy?" }] } },
+      viewer: { myInquiries: { totalCount: { count: 1 }, nodes: [{ prompt: "Deploy?" }] } },
     });
     expect(await request(server, outcome, { id })).toMatchObject({
       execution: { status: "RUNNING", waitsFor: "INQUIRY", worker: null, workerName: null },
@@ -129,7 +129,7 @@ describe("an inquiry", () => {
       status: "COMPLETED",
       result: { data: { response: { approved: true }, responded_by: "admin" } },
     });
-    expect(await request(server, mine)).toMatchObject({ viewer: { myInquiries: { totalCount: 0 } } });
+    expect(await request(server, mine)).toMatchObject({ viewer: { myInquiries: { totalCount: { count: 0 } } } });
 
     const { inquiryChanges } = await request<{ inquiryChanges: Step[] }>(server, polled, { execution: id });
     expect(inquiryChanges).toMatchObject([
@@ -211,7 +211,7 @@ describe("an inquiry", () => {
     server = await startInProcess(location, environment);
     const question = await questionOf(executeAction.execution.id);
     const all = await request<Asked>(server, asked, { id: executeAction.execution.id });
-    expect(all.execution.inquiries.totalCount).toBe(1);
+    expect(all.execution.inquiries.totalCount.count).toBe(1);
     await answer(question.id, 1);
     expect((await ended(executeAction.execution.id)).status).toBe("COMPLETED");
   });

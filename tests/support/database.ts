@@ -47,6 +47,8 @@ export interface TestServices extends OpenServices {
   location: Location;
   /** The statements run so far. */
   statements: string[];
+  /** The same, each with its parameters. */
+  queries: { text: string; params: unknown[] }[];
 }
 
 /** The statements without those by which the feed reads the log. */
@@ -57,15 +59,19 @@ export const withoutFeed = (statements: readonly string[]): string[] =>
 export async function createServices(at?: Location): Promise<TestServices> {
   const location = at ?? (await cloneDatabase());
   const statements: string[] = [];
+  const queries: TestServices["queries"] = [];
   const services = await openServices({
     ...location,
     maxConnections: 20,
     fsync: false,
-    onStatement: (sql) => statements.push(sql),
+    onStatement: (text, params) => {
+      statements.push(text);
+      queries.push({ text, params });
+    },
     log: createLog({ level: "error", format: "json" }),
     openKeyring: () => createKeyring(Buffer.alloc(32, 0x42)), // the key of the servers that tests start
     artifactsDir: join(location.dataDir, "artifacts"),
     isMigrated: true,
   });
-  return { ...services, location, statements };
+  return { ...services, location, statements, queries };
 }

@@ -195,19 +195,20 @@ describe("an API token", () => {
     });
     const { createApiToken: again } = await admin(makeToken, { input });
     expect(again).toEqual({ ...made, value: null });
-    const own = "{ viewer { apiTokens { totalCount nodes { label revokedAt } } } apiTokens { totalCount } }";
+    const own =
+      "{ viewer { apiTokens { totalCount { count } nodes { label revokedAt } } } apiTokens { totalCount { count } } }";
     const listed = await request(holder, own);
     expect(listed).toEqual({
       viewer: {
         apiTokens: {
-          totalCount: 2,
+          totalCount: { count: 2 },
           nodes: [
             { label: "ci", revokedAt: null },
             { label: "test", revokedAt: null },
           ],
         },
       },
-      apiTokens: { totalCount: 2 },
+      apiTokens: { totalCount: { count: 2 } },
     });
     const revoke = `mutation ($id: ID!) { revokeApiToken(input: {id: $id}) {
       ... on RevokeApiTokenPayload { apiToken { revokedAt revokedBy { login } } } ... on Error { code } } }`;

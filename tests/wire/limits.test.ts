@@ -139,7 +139,7 @@ describe("what cannot be read is refused with what is wrong", () => {
     ["an unknown field", '{"query": "{ viewr { __typename } }"}', 200, 'Did you mean "viewer"'],
     [
       "a variable of another type",
-      '{"query": "query ($n: Int!) { packs(first: $n) { totalCount } }", "variables": {"n": "x"}}',
+      '{"query": "query ($n: Int!) { packs(first: $n) { totalCount { count } } }", "variables": {"n": "x"}}',
       200,
       '"x"',
     ],
@@ -191,10 +191,10 @@ describe("what cannot be read is refused with what is wrong", () => {
     for (const query of [
       `{ execution(id: "${huge}") { id } }`,
       `{ node(id: "nonsense") { id } }`,
-      `{ packs(after: "nonsense") { totalCount nodes { ref } } }`,
-      `{ packs(first: -1) { totalCount } }`,
+      `{ packs(after: "nonsense") { totalCount { count } nodes { ref } } }`,
+      `{ packs(first: -1) { totalCount { count } } }`,
       `{ packs(first: 1, last: 1) { nodes { ref } } }`,
-      `{ executionLogs: execution(id: "RXhlY3V0aW9uOjE=") { logs(first: 101) { totalCount } } }`,
+      `{ executionLogs: execution(id: "RXhlY3V0aW9uOjE=") { logs(first: 101) { totalCount { count } } } }`,
       `mutation { createEvent(input: {trigger: "core.\\u0000", payload: {}}) { __typename ... on Error { message } } }`,
       `mutation { executeAction(input: {action: "core.echo", parameters: {message: "\\u0000"}}) { __typename ... on Error { message } } }`,
     ]) {

@@ -218,9 +218,9 @@ test("nothing goes on reading for a subscriber who completed, was cut off or wen
   cut.drop();
   aborted.abort();
   const written = async () => {
-    const query = `query ($id: ID!) { execution(id: $id) { logs { totalCount } } }`;
-    return (await request<{ execution: { logs: { totalCount: number } } }>(server, query, { id })).execution.logs
-      .totalCount;
+    const query = `query ($id: ID!) { execution(id: $id) { logs { totalCount { count } } } }`;
+    return (await request<{ execution: { logs: { totalCount: { count: number } } } }>(server, query, { id })).execution
+      .logs.totalCount.count;
   };
   await until(
     async () => {

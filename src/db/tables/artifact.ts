@@ -36,7 +36,12 @@ export const artifact = attune.table(
   (t) => [
     check("artifact_retention_limit_check", sql`${t.retentionLimit} > 0`),
     unique("artifact_scope_owner_ref_key").on(t.scope, t.owner, t.ref),
-    index("artifact_created_idx").on(t.created.desc(), t.id.desc()),
+    index("artifact_created_idx").on(t.created, t.id),
+    index("artifact_ref_idx").on(t.ref, t.id),
+    index("artifact_scope_idx").on(t.scope, t.created, t.id),
+    index("artifact_owner_idx").on(t.owner, t.created, t.id),
+    index("artifact_type_idx").on(t.type, t.created, t.id),
+    index("artifact_visibility_idx").on(t.visibility, t.created, t.id),
   ],
 );
 
@@ -63,6 +68,10 @@ export const artifactVersion = attune.table(
     check("artifact_version_content_check", sql`(${t.content} is null) <> (${t.storageKey} is null)`),
     unique("artifact_version_artifact_version_key").on(t.artifactId, t.version),
     index("artifact_version_storage_key_idx").on(t.storageKey).where(sql`${t.storageKey} is not null`),
-    index("artifact_version_execution_idx").on(t.executionId).where(sql`${t.executionId} is not null`),
+    index("artifact_version_created_idx").on(t.artifactId, t.created, t.id),
+    index("artifact_version_execution_created_idx")
+      .on(t.executionId, t.created, t.id)
+      .where(sql`${t.executionId} is not null`),
+    index("artifact_version_execution_idx").on(t.executionId, t.version, t.id).where(sql`${t.executionId} is not null`),
   ],
 );

@@ -21,9 +21,14 @@ export const auditEvent = attune.table(
     details: jsonObject(),
   },
   (t) => [
-    index("audit_event_created_idx").on(t.created.desc(), t.id.desc()),
-    index("audit_event_actor_idx").on(t.actorId).where(sql`${t.actorId} is not null`),
-    index("audit_event_resource_idx").on(t.resourceType, t.resourceRef),
-    index("audit_event_request_id_idx").on(t.requestId),
+    index("audit_event_created_idx").on(t.created, t.id),
+    index("audit_event_category_idx").on(t.category, t.created, t.id),
+    index("audit_event_event_type_idx").on(t.eventType, t.created, t.id),
+    index("audit_event_outcome_idx").on(t.outcome, t.created, t.id),
+    index("audit_event_actor_idx").on(t.actorId, t.created, t.id).where(sql`${t.actorId} is not null`),
+    index("audit_event_actor_login_idx").on(t.actorLogin, t.created, t.id),
+    index("audit_event_resource_idx").on(t.resourceType, t.created, t.id),
+    index("audit_event_resource_ref_idx").on(t.resourceRef, t.created, t.id),
+    index("audit_event_request_id_idx").on(t.requestId, t.created, t.id),
   ],
 );

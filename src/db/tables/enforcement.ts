@@ -7,6 +7,7 @@ import {
   enforcementStatus,
   instant,
   jsonObject,
+  packOf,
   reference,
   versioned,
 } from "../schema.ts";
@@ -33,6 +34,11 @@ export const enforcement = attune.table(
   (t) => [
     uniqueIndex("enforcement_rule_event_key").on(t.ruleId, t.eventId).where(sql`${t.ruleId} is not null`),
     index("enforcement_event_idx").on(t.eventId),
-    index("enforcement_created_idx").on(t.created.desc(), t.id.desc()),
+    index("enforcement_created_idx").on(t.created, t.id),
+    index("enforcement_rule_idx").on(t.ruleId, t.created, t.id),
+    index("enforcement_rule_ref_idx").on(t.ruleRef, t.created, t.id),
+    index("enforcement_pack_idx").on(packOf(t.ruleRef), t.created, t.id),
+    index("enforcement_trigger_ref_idx").on(t.triggerRef, t.created, t.id),
+    index("enforcement_status_idx").on(t.status, t.created, t.id),
   ],
 );

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { boolean, index, integer, jsonb, text } from "drizzle-orm/pg-core";
 import type { Json } from "../../lib/json.ts";
-import { attune, base, instant, json, jsonObject, reference } from "../schema.ts";
+import { attune, base, instant, json, jsonObject, packOf, reference } from "../schema.ts";
 import { rule } from "./rule.ts";
 import { sensor } from "./sensor.ts";
 import { trigger } from "./trigger.ts";
@@ -26,13 +26,17 @@ export const event = attune.table(
     skipped: text(),
   },
   (t) => [
-    index("event_created_idx").on(t.created.desc(), t.id.desc()),
-    index("event_trigger_idx").on(t.triggerId),
-    index("event_trigger_ref_idx").on(t.triggerRef),
-    index("event_source_idx").on(t.sourceId).where(sql`${t.sourceId} is not null`),
+    index("event_created_idx").on(t.created, t.id),
+    index("event_trigger_idx").on(t.triggerId, t.created, t.id),
+    index("event_trigger_ref_idx").on(t.triggerRef, t.created, t.id),
+    index("event_pack_idx").on(packOf(t.triggerRef), t.created, t.id),
+    index("event_source_idx").on(t.sourceId, t.created, t.id).where(sql`${t.sourceId} is not null`),
+    index("event_source_ref_idx").on(t.sourceRef, t.created, t.id).where(sql`${t.sourceRef} is not null`),
     index("event_rule_idx").on(t.ruleId).where(sql`${t.ruleId} is not null`),
-    index("event_cause_execution_idx").on(t.causeExecutionId).where(sql`${t.causeExecutionId} is not null`),
-    index("event_trace_tag_idx").on(t.traceTag),
+    index("event_cause_execution_idx")
+      .on(t.causeExecutionId, t.created, t.id)
+      .where(sql`${t.causeExecutionId} is not null`),
+    index("event_trace_tag_idx").on(t.traceTag, t.created, t.id),
     index("event_unevaluated_idx").on(t.id).where(sql`${t.evaluatedAt} is null`),
     index("event_payload_idx").using("gin", t.payload.op("jsonb_path_ops")),
   ],
@@ -53,5 +57,8 @@ export const ruleEvaluation = attune.table(
     matched: boolean().notNull(),
     detail: jsonb().$type<Json[]>().notNull(),
   },
-  (t) => [index("rule_evaluation_event_idx").on(t.eventId), index("rule_evaluation_rule_idx").on(t.ruleId)],
+  (t) => [
+    index("rule_evaluation_event_idx").on(t.eventId, t.created, t.id),
+    index("rule_evaluation_rule_idx").on(t.ruleId, t.created, t.id),
+  ],
 );

@@ -8,6 +8,7 @@ import {
   json,
   jsonObject,
   logStream,
+  packOf,
   reference,
   textList,
   versioned,
@@ -79,20 +80,25 @@ export const execution = attune.table(
     check("execution_timeout_seconds_check", sql`${t.timeoutSeconds} > 0`),
     check("execution_attempt_check", sql`${t.attempt} >= 0`),
     check("execution_finished_at_check", sql`attune.is_terminal(${t.status}) = (${t.finishedAt} is not null)`),
+    // One topmost execution that is no retry for each enforcement; the others are told apart by their ids. One index both keeps
+    // that and finds all of an enforcement's executions: every index here is written three times for each execution.
     uniqueIndex("execution_enforcement_key")
-      .on(t.enforcementId)
-      .where(sql`${t.depth} = 0 and ${t.retryCount} = 0 and ${t.enforcementId} is not null`),
-    index("execution_enforcement_idx").on(t.enforcementId).where(sql`${t.enforcementId} is not null`),
-    index("execution_status_idx").on(t.status, t.id).where(sql`not attune.is_terminal(${t.status})`),
-    index("execution_created_idx").on(t.created.desc(), t.id.desc()),
-    index("execution_action_idx").on(t.actionId),
-    index("execution_action_ref_idx").on(t.actionRef),
-    index("execution_trace_tag_idx").on(t.traceTag),
-    index("execution_parent_idx").on(t.parentId).where(sql`${t.parentId} is not null`),
-    index("execution_root_idx").on(t.rootId).where(sql`${t.rootId} is not null`),
-    index("execution_executor_idx").on(t.executorId).where(sql`${t.executorId} is not null`),
-    index("execution_worker_idx").on(t.workerId).where(sql`${t.workerId} is not null`),
-    index("execution_waits_for_idx").on(t.waitsFor, t.deadline).where(sql`${t.waitsFor} is not null`),
+      .on(t.enforcementId, sql`(case when ${t.depth} = 0 and ${t.retryCount} = 0 then 0 else ${t.id} end)`)
+      .where(sql`${t.enforcementId} is not null`),
+    index("execution_created_idx").on(t.created, t.id),
+    index("execution_status_idx").on(t.status, t.created, t.id),
+    index("execution_action_idx").on(t.actionId, t.created, t.id),
+    index("execution_action_ref_idx").on(t.actionRef, t.created, t.id),
+    index("execution_pack_idx").on(packOf(t.actionRef), t.created, t.id),
+    index("execution_rule_ref_idx").on(t.ruleRef, t.created, t.id).where(sql`${t.ruleRef} is not null`),
+    index("execution_trigger_ref_idx").on(t.triggerRef, t.created, t.id).where(sql`${t.triggerRef} is not null`),
+    index("execution_trace_tag_idx").on(t.traceTag, t.created, t.id),
+    index("execution_parent_idx").on(t.parentId, t.created, t.id).where(sql`${t.parentId} is not null`),
+    index("execution_root_idx").on(t.rootId, t.created, t.id).where(sql`${t.rootId} is not null`),
+    index("execution_executor_idx").on(t.executorId, t.created, t.id).where(sql`${t.executorId} is not null`),
+    index("execution_worker_idx").on(t.workerId, t.created, t.id).where(sql`${t.workerId} is not null`),
+    index("execution_waits_for_idx").on(t.waitsFor, t.created, t.id).where(sql`${t.waitsFor} is not null`),
+    index("execution_waiting_deadline_idx").on(t.waitsFor, t.deadline).where(sql`${t.waitsFor} is not null`),
     index("execution_retry_of_idx").on(t.retryOfId).where(sql`${t.retryOfId} is not null`),
     index("execution_rerun_of_idx").on(t.rerunOfId).where(sql`${t.rerunOfId} is not null`),
     index("execution_cancel_requested_by_idx")
@@ -128,7 +134,7 @@ export const executionTransition = attune.table(
     workerId: reference("worker"),
     reason: text(),
   },
-  (t) => [index("execution_transition_execution_idx").on(t.executionId)],
+  (t) => [index("execution_transition_execution_idx").on(t.executionId, t.id)],
 );
 
 /** What an execution wrote, in order of `seq`, which has no gaps. */

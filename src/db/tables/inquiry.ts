@@ -23,11 +23,12 @@ export const inquiry = attune.table(
   },
   (t) => [
     check("inquiry_responded_at_check", sql`(${t.status} = 'responded') = (${t.respondedAt} is not null)`),
-    index("inquiry_execution_idx").on(t.executionId).where(sql`${t.executionId} is not null`),
-    index("inquiry_assigned_to_idx").on(t.assignedToId).where(sql`${t.assignedToId} is not null`),
-    index("inquiry_assigned_role_idx").on(t.assignedRole).where(sql`${t.assignedRole} is not null`),
-    index("inquiry_responded_by_idx").on(t.respondedById).where(sql`${t.respondedById} is not null`),
+    index("inquiry_execution_idx").on(t.executionId, t.created, t.id).where(sql`${t.executionId} is not null`),
+    index("inquiry_assigned_to_idx").on(t.assignedToId, t.created, t.id).where(sql`${t.assignedToId} is not null`),
+    index("inquiry_assigned_role_idx").on(t.assignedRole, t.created, t.id).where(sql`${t.assignedRole} is not null`),
+    index("inquiry_responded_by_idx").on(t.respondedById, t.created, t.id).where(sql`${t.respondedById} is not null`),
     index("inquiry_timeout_at_idx").on(t.timeoutAt).where(sql`${t.status} = 'pending' and ${t.timeoutAt} is not null`),
-    index("inquiry_created_idx").on(t.created.desc(), t.id.desc()),
+    index("inquiry_status_idx").on(t.status, t.created, t.id),
+    index("inquiry_created_idx").on(t.created, t.id),
   ],
 );

@@ -37,6 +37,9 @@ export const pack = attune.table(
     index("pack_config_idx").using("gin", t.config),
     index("pack_meta_idx").using("gin", t.meta),
     index("pack_tags_idx").using("gin", t.tags),
+    index("pack_label_idx").on(t.label, t.id),
+    index("pack_created_idx").on(t.created, t.id),
+    index("pack_updated_idx").on(t.updated, t.id),
   ],
 );
 

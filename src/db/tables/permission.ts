@@ -17,7 +17,12 @@ export const permissionSet = attune.table(
     description: text(),
     grants: jsonb().$type<Json[]>().notNull().default([]),
   },
-  (t) => [check("permission_set_ref_check", dotted(t.ref)), index("permission_set_pack_idx").on(t.packId)],
+  (t) => [
+    check("permission_set_ref_check", dotted(t.ref)),
+    index("permission_set_pack_idx").on(t.packId),
+    index("permission_set_created_idx").on(t.created, t.id),
+    index("permission_set_updated_idx").on(t.updated, t.id),
+  ],
 );
 
 /** The roles of an identity; a role brings permission sets and may be assigned inquiries. */
@@ -68,6 +73,6 @@ export const permissionAssignment = attune.table(
   },
   (t) => [
     unique("permission_assignment_identity_permission_set_key").on(t.identityId, t.permissionSetId),
-    index("permission_assignment_permission_set_idx").on(t.permissionSetId),
+    index("permission_assignment_permission_set_idx").on(t.permissionSetId, t.created, t.id),
   ],
 );

@@ -20,5 +20,8 @@ export const runtime = attune.table(
   (t) => [
     check("runtime_ref_check", sql`${t.ref} = lower(${t.ref}) and ${t.ref} ~ '^[^.]+\\.(action|sensor)\\.[^.]+$'`),
     index("runtime_pack_idx").on(t.packId),
+    index("runtime_name_idx").on(t.name, t.id),
+    index("runtime_created_idx").on(t.created, t.id),
+    index("runtime_updated_idx").on(t.updated, t.id),
   ],
 );

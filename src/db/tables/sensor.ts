@@ -26,6 +26,9 @@ export const sensor = attune.table(
   (t) => [
     check("sensor_ref_check", dotted(t.ref)),
     index("sensor_pack_idx").on(t.packId),
+    index("sensor_label_idx").on(t.label, t.id),
+    index("sensor_created_idx").on(t.created, t.id),
+    index("sensor_updated_idx").on(t.updated, t.id),
     index("sensor_runtime_idx").on(t.runtimeId),
   ],
 );

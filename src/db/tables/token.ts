@@ -26,6 +26,8 @@ export const token = attune.table(
   (t) => [
     check("token_kind_check", sql`${t.kind} in ('signin', 'session', 'api', 'execution', 'sensor')`),
     index("token_identity_idx").on(t.identityId),
+    index("token_created_idx").on(t.created, t.id).where(sql`${t.kind} = 'api'`),
+    index("token_owner_idx").on(t.identityId, t.created, t.id).where(sql`${t.kind} = 'api'`),
     index("token_execution_idx").on(t.executionId).where(sql`${t.executionId} is not null`),
     index("token_sensor_idx").on(t.sensorId).where(sql`${t.sensorId} is not null`),
     index("token_ended_idx").on(sql`coalesce(${t.revokedAt}, ${t.expiresAt})`).where(sql`${t.kind} <> 'api'`),

@@ -28,6 +28,9 @@ export const trigger = attune.table(
   (t) => [
     check("trigger_ref_check", dotted(t.ref)),
     index("trigger_pack_idx").on(t.packId),
+    index("trigger_label_idx").on(t.label, t.id),
+    index("trigger_created_idx").on(t.created, t.id),
+    index("trigger_updated_idx").on(t.updated, t.id),
     index("trigger_sensor_idx").on(t.sensorId).where(sql`${t.sensorId} is not null`),
   ],
 );

@@ -21,8 +21,9 @@ export const worker = attune.table(
   },
   (t) => [
     check("worker_port_check", sql`${t.port} between 1 and 65535`),
-    index("worker_name_idx").on(t.name),
+    index("worker_name_idx").on(t.name, t.id),
     index("worker_runtime_idx").on(t.runtimeId).where(sql`${t.runtimeId} is not null`),
     index("worker_status_idx").on(t.status),
+    index("worker_created_idx").on(t.created, t.id),
   ],
 );

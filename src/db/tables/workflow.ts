@@ -20,5 +20,11 @@ export const workflowDefinition = attune.table(
     outSchema: jsonObject(),
     tags: textList(),
   },
-  (t) => [check("workflow_definition_ref_check", dotted(t.ref)), index("workflow_definition_pack_idx").on(t.packId)],
+  (t) => [
+    check("workflow_definition_ref_check", dotted(t.ref)),
+    index("workflow_definition_pack_idx").on(t.packId),
+    index("workflow_definition_label_idx").on(t.label, t.id),
+    index("workflow_definition_created_idx").on(t.created, t.id),
+    index("workflow_definition_updated_idx").on(t.updated, t.id),
+  ],
 );

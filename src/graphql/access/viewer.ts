@@ -1,7 +1,6 @@
-import { and, sql } from "drizzle-orm";
-import type { Columns } from "../../access/resource.ts";
+import { sql } from "drizzle-orm";
+import type { Choice, Columns } from "../../access/resource.ts";
 import { identityOf, type Session } from "../../access/session.ts";
-import { tables } from "../../db/tables.ts";
 import type { Json } from "../../lib/json.ts";
 import { builder } from "../kit/builder.ts";
 import { pageCost } from "../kit/list.ts";
@@ -31,10 +30,9 @@ export const Viewer = builder.objectRef<Session>("Viewer").implement({
         description: "Your API tokens.",
         args: apiTokens.args,
         complexity: pageCost,
-        totalCount: (viewer, args, ctx) =>
-          ctx.db.$count(tables.tokens, ownTokens(viewer, apiTokens.query(args, ctx)).where.RAW(tables.tokens)),
+        totalCount: (viewer, args, ctx) => apiTokens.count(args, ctx, ownTokens(viewer)),
         resolve: (query, viewer, args, ctx) =>
-          ctx.db.query.tokens.findMany(query(ownTokens(viewer, apiTokens.query(args, ctx)))),
+          ctx.db.query.tokens.findMany(query(apiTokens.page(args, ctx, ownTokens(viewer)))),
       },
       apiTokens.connection,
     ),
@@ -50,10 +48,7 @@ builder.queryField("viewer", (t) =>
   }),
 );
 
-function ownTokens(viewer: Session, query: ReturnType<typeof apiTokens.query>) {
-  const where = (table: unknown) => {
-    const { identityId } = table as Columns; // as in `defineList`
-    return and(query.where.RAW(table), sql`${identityId} = ${identityOf(viewer)}::bigint`) ?? sql`false`;
-  };
-  return { ...query, where: { RAW: where } };
+function ownTokens(viewer: Session): Choice[] {
+  const own = ({ identityId }: Columns) => sql`${identityId} = ${identityOf(viewer)}::bigint`;
+  return [{ all: own, each: [own] }];
 }

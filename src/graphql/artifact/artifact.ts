@@ -130,7 +130,7 @@ const artifacts = defineList("Artifact", "artifacts", {
     created: byTime("created", "When it was made."),
     updated: byTime("updated", "When it last changed."),
   },
-  order: { created: "When it was made.", updated: "When it last changed.", ref: "Its ref." },
+  order: { created: "When it was made.", ref: "Its ref." },
   defaultOrder: ["created", "desc"],
 });
 

@@ -1,7 +1,7 @@
-import { decodeBase64, decodeCursorChunk, encodeBase64, encodeCursorTuple } from "@pothos/core";
+import { encodeBase64, encodeCursorTuple } from "@pothos/core";
 import { getSchemaConfig, queryFromInfo } from "@pothos/plugin-drizzle";
 import { type SQL, sql } from "drizzle-orm";
-import { alias, type PgColumn } from "drizzle-orm/pg-core";
+import { alias } from "drizzle-orm/pg-core";
 import type { GraphQLResolveInfo } from "graphql";
 import type { Columns } from "../../access/resource.ts";
 import { rows } from "../../db/client.ts";
@@ -9,10 +9,13 @@ import { execution } from "../../db/tables/execution.ts";
 import { invalid } from "../../errors.ts";
 import { globalId } from "../../lib/global-id.ts";
 import { createBatch } from "../kit/batch.ts";
-import { builder, defaultPageSize } from "../kit/builder.ts";
+import { builder } from "../kit/builder.ts";
 import type { Context } from "../kit/context.ts";
-import { type ListArgs, pageCost } from "../kit/list.ts";
+import { pageCost } from "../kit/list.ts";
 import { loadNode } from "../kit/node.ts";
+import { between, limitOf, orderBy, readingOrder } from "../kit/page.ts";
+import type { ListArgs } from "../reading.ts";
+import { countLimit } from "../totals.ts";
 import { Execution, executions } from "./execution.ts";
 
 const deepest = 100;
@@ -45,38 +48,16 @@ function depthOf({ maxDepth }: TreeArgs): number {
 
 /** How the page is read: a page from the end is read backwards, and turned around. */
 function plan(args: TreeArgs, ctx: Context) {
-  const { where, orderBy } = executions.query(args, ctx); // checks the arguments, the cursors too
-  const x = alias(execution, "x");
-  const columns = x as unknown as Columns; // a table has its columns as properties
-  const keys = Object.keys(orderBy);
-  const order = keys.map((key) => columns[key]).filter((column): column is PgColumn => column !== undefined);
-  const backward = typeof args.last === "number";
-  const ascending = (orderBy[keys[0] ?? "id"] === "asc") !== backward;
-  const position = sql`(${sql.join(order, sql`, `)})`;
-  const beyond = (cursor: string | null | undefined, greater: boolean) =>
-    cursor ? sql`${position} ${sql.raw(greater ? ">" : "<")} (${valuesOf(cursor, order)})` : sql`true`;
-  const forward = ascending !== backward;
+  const { order, condition } = executions.read(args, ctx); // checks the arguments, the cursors too
+  const x = alias(execution, "x") as unknown as Columns; // a table has its columns as properties
   return {
-    keys,
-    backward,
-    limit: args.first ?? args.last ?? defaultPageSize,
-    condition: where.RAW(x),
-    bounds: sql`${beyond(args.after, forward)} and ${beyond(args.before, !forward)}`,
-    order: sql.join(
-      order.map((column) => sql`${column} ${sql.raw(ascending ? "asc" : "desc")}`),
-      sql`, `,
-    ),
+    keys: order.keys,
+    backward: typeof args.last === "number",
+    limit: limitOf(args),
+    condition: condition(x),
+    bounds: between(args, order, x) ?? sql`true`,
+    order: orderBy(readingOrder(args, order), x),
   };
-}
-
-/** What stands in a cursor that was checked already, as the columns take it. */
-function valuesOf(cursor: string, order: readonly PgColumn[]): SQL {
-  const decoded = decodeCursorChunk(decodeBase64(cursor).slice("DC:".length));
-  const values: unknown[] = Array.isArray(decoded) ? decoded : [decoded];
-  return sql.join(
-    order.map((column, index) => sql`${sql.param(values[index], column)}`),
-    sql`, `,
-  );
 }
 
 /** What is selected of the nodes, as a query; called by each of the objects, for each remembers what its nodes come with. */
@@ -105,7 +86,7 @@ async function loadPages(
       sql`(select t.top, q.id, q.place from unnest(${arrayOf(tops)}) as t(top) cross join lateral (
       select x.id, row_number() over (order by ${order}) as place from attune.execution x
       where x.id in ${below(depthOf(args))} and ${condition} and ${bounds}
-      order by ${order} limit ${limit + 1}) q) p`,
+      order by ${order} limit ${limit}) q) p`,
     )
     .orderBy(sql`p.top, p.place`);
   const ids = [...new Set(found.map(({ id }) => BigInt(id)))];
@@ -116,8 +97,8 @@ async function loadPages(
   const byId = new Map(read.map((row) => [row.id, row]));
   return new Map(
     [...Map.groupBy(found, ({ top }) => BigInt(top))].map(([top, list]) => {
-      const page = list.slice(0, limit).flatMap(({ id }) => byId.get(BigInt(id)) ?? []);
-      return [top, { rows: backward ? page.reverse() : page, more: list.length > limit }];
+      const page = list.slice(0, limit - 1).flatMap(({ id }) => byId.get(BigInt(id)) ?? []);
+      return [top, { rows: backward ? page.reverse() : page, more: list.length === limit }];
     }),
   );
 }
@@ -142,8 +123,8 @@ function toConnection({ rows: page, more }: Page, args: TreeArgs, ctx: Context) 
 async function countBelow(tops: readonly bigint[], args: TreeArgs, ctx: Context): Promise<Map<bigint, number>> {
   const { condition } = plan(args, ctx);
   const found = await ctx.db.select({ top: sql<string>`p.top::text`, count: sql<string>`p.count::text` }).from(
-    sql`(select t.top, (select count(*) from attune.execution x
-      where x.id in ${below(depthOf(args))} and ${condition}) as count from unnest(${arrayOf(tops)}) as t(top)) p`,
+    sql`(select t.top, (select count(*) from (select from attune.execution x
+      where x.id in ${below(depthOf(args))} and ${condition} limit ${countLimit}) c) as count from unnest(${arrayOf(tops)}) as t(top)) p`,
   );
   return new Map(found.map(({ top, count }) => [BigInt(top), Number(count)]));
 }

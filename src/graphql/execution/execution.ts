@@ -1,4 +1,5 @@
 import { sql } from "drizzle-orm";
+import { packOf } from "../../db/schema.ts";
 import { builder } from "../kit/builder.ts";
 import { ExecutionStatus, LogStream, WaitsFor, WorkerLoss } from "../kit/enums.ts";
 import { byBigInt, byEnum, byId, byInt, byText, byTime } from "../kit/filter.ts";
@@ -146,7 +147,7 @@ export const executions = defineList("Execution", "executions", {
   where: {
     id: byId("Execution", "id", "The execution itself."),
     action: byText("actionRef", "The action's ref."),
-    pack: byText((execution) => sql`split_part(${execution["actionRef"]}, '.', 1)`, "The ref of the action's pack."),
+    pack: byText(({ actionRef }) => (actionRef ? packOf(actionRef) : sql`null`), "The ref of the action's pack."),
     rule: byText("ruleRef", "The ref of the rule that asked for it."),
     trigger: byText("triggerRef", "The ref of that rule's trigger."),
     parent: byId("Execution", "parentId", "The execution that it is a direct part of."),
@@ -163,7 +164,7 @@ export const executions = defineList("Execution", "executions", {
     startedAt: byTime("startedAt", "When a worker began."),
     finishedAt: byTime("finishedAt", "When it ended."),
   },
-  order: { created: "When it was asked for.", updated: "When it last changed.", priority: "Its priority." },
+  order: { created: "When it was asked for." },
   defaultOrder: ["created", "desc"],
 });
 

@@ -1,7 +1,4 @@
-import { and, inArray, or, type SQL, sql } from "drizzle-orm";
-import type { Columns } from "../../access/resource.ts";
-import { identityOf, type Session } from "../../access/session.ts";
-import { tables } from "../../db/tables.ts";
+import { assignedInquiries } from "../../access/resource.ts";
 import { mayCancel, mayRespond } from "../../inquiry/access.ts";
 import { Identity } from "../access/identity.ts";
 import { Viewer } from "../access/viewer.ts";
@@ -94,7 +91,7 @@ export const inquiries = defineList("Inquiry", "inquiries", {
     respondedAt: byTime("respondedAt", "When it was answered."),
     created: byTime("created", "When it was asked."),
   },
-  order: { created: "When it was asked.", updated: "When it last changed." },
+  order: { created: "When it was asked." },
   defaultOrder: ["created", "desc"],
 });
 
@@ -117,16 +114,6 @@ builder.drizzleObjectField(Execution, "inquiries", (t) =>
   t.relatedConnection("inquiries", inquiries.related("What it asked people."), inquiries.connection),
 );
 
-/** Those that wait for an answer of this very session's identity: assigned to it, or to one of its roles. */
-function assignedTo({ roles, ...session }: Session): (table: Columns) => SQL {
-  const identity = identityOf(session as Session);
-  return ({ assignedToId, assignedRole }) =>
-    or(
-      identity !== null && assignedToId ? sql`${assignedToId} = ${identity}::bigint` : undefined,
-      roles.length > 0 && assignedRole ? inArray(assignedRole, [...roles]) : undefined,
-    ) ?? sql`false`;
-}
-
 builder.objectField(Viewer, "myInquiries", (t) =>
   t.drizzleConnection(
     {
@@ -135,19 +122,10 @@ builder.objectField(Viewer, "myInquiries", (t) =>
         "What you are asked: the inquiries assigned to you or to one of your roles, whatever became of them.",
       args: inquiries.args,
       complexity: pageCost,
-      totalCount: (viewer, args, ctx) => {
-        const mine = myInquiries(viewer, inquiries.query(args, ctx));
-        return ctx.db.$count(tables.inquiries, mine.where.RAW(tables.inquiries));
-      },
+      totalCount: (viewer, args, ctx) => inquiries.count(args, ctx, assignedInquiries(viewer)),
       resolve: (query, viewer, args, ctx) =>
-        ctx.db.query.inquiries.findMany(query(myInquiries(viewer, inquiries.query(args, ctx)))),
+        ctx.db.query.inquiries.findMany(query(inquiries.page(args, ctx, assignedInquiries(viewer)))),
     },
     inquiries.connection,
   ),
 );
-
-function myInquiries(viewer: Session, query: ReturnType<typeof inquiries.query>) {
-  const mine = assignedTo(viewer);
-  const where = (table: unknown) => and(query.where.RAW(table), mine(table as Columns)) ?? sql`false`; // as in `defineList`
-  return { ...query, where: { RAW: where } };
-}

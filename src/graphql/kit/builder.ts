@@ -9,6 +9,7 @@ import { may, type Permission, readPermission } from "../../access/grants.ts";
 import type { Session } from "../../access/session.ts";
 import { relations } from "../../db/relations.ts";
 import { ForbiddenError, UnauthenticatedError } from "../../errors.ts";
+import { boundedCounts } from "../totals.ts";
 import type { Context } from "./context.ts";
 import { type Scalars, scalarOptions } from "./scalars.ts";
 
@@ -82,7 +83,7 @@ export const builder = new SchemaBuilder<{
     defaultEdgeTypeOptions: { description: "An object's place in the list." },
   },
   drizzle: {
-    client: (ctx) => ctx.db,
+    client: (ctx) => boundedCounts(ctx.db),
     relations,
     getTableConfig,
     defaultConnectionSize: defaultPageSize,

@@ -14,7 +14,7 @@ import {
   type SQLWrapper,
   sql,
 } from "drizzle-orm";
-import type { Columns } from "../../access/resource.ts";
+import type { Choice, Columns } from "../../access/resource.ts";
 import { invalid } from "../../errors.ts";
 import { builder } from "./builder.ts";
 import {
@@ -34,7 +34,7 @@ const maxItems = 100;
 const maxDepth = 5;
 
 /** What a filter compares: a column by its name, or an expression over the table. */
-type Target = string | ((table: Columns) => SQL);
+export type Target = string | ((table: Columns) => SQL);
 type Condition = (table: Columns) => SQL;
 type Convert = (value: unknown, path: string) => unknown;
 
@@ -61,6 +61,8 @@ export interface Where {
   type: ReturnType<typeof whereType>;
   /** The condition as SQL over the table; InvalidInputError for what the types cannot say. */
   toSql(input: WhereInput | null | undefined): Condition;
+  /** What a checked input compares with given values (`eq`, `in`) and all rows must hold: each comparison, with its values apart. */
+  choices(input: WhereInput | null | undefined): { target: Target; choice: Choice }[];
 }
 
 const asGiven: Convert = (value) => value;
@@ -140,10 +142,28 @@ export function defineWhere(name: string, fields: Readonly<Record<string, Filter
     const { target, convert, some } = fields[key] ?? {};
     if (target === undefined || given === null || given === undefined) return [];
     return readOperators(given as Operators, path, convert).map(([operator, value]) => (table) => {
+      const condition = compare(target, operator, value)(table);
+      return some ? some(table, condition) : condition;
+    });
+  }
+
+  function compare(target: Target, operator: string, value: unknown): Condition {
+    return (table) => {
       const compared = typeof target === "function" ? target(table) : table[target];
       const condition = conditions[operator];
-      if (!compared || !condition) throw new Error(`the filter ${name}.${key}.${operator} has nothing to compare`);
-      return some ? some(table, condition(compared, value)) : condition(compared, value);
+      if (!compared || !condition) throw new Error(`the filter ${name} has nothing to compare by ${operator}`);
+      return condition(compared, value);
+    };
+  }
+
+  function readChoices(key: string, given: unknown): { target: Target; choice: Choice }[] {
+    const { target, convert, some } = fields[key] ?? {};
+    if (target === undefined || some || given === null || given === undefined) return [];
+    const listed = readOperators(given as Operators, key, convert).filter(([name]) => name === "eq" || name === "in");
+    return listed.map(([operator, value]) => {
+      const values = new Set(Array.isArray(value) ? value : [value]);
+      const each = [...values].map((one) => compare(target, "eq", one));
+      return { target, choice: { all: compare(target, operator, value), each } };
     });
   }
 
@@ -167,5 +187,6 @@ export function defineWhere(name: string, fields: Readonly<Record<string, Filter
   return {
     type: whereType(name, fields),
     toSql: (input) => (input ? read(input, "where", 1) : everything),
+    choices: (input) => Object.entries(input ?? {}).flatMap(([key, given]) => readChoices(key, given)),
   };
 }

@@ -1,15 +1,9 @@
 import type { DrizzleRef } from "@pothos/plugin-drizzle";
-import type { PgColumn } from "drizzle-orm/pg-core";
-import type { Columns } from "../../access/resource.ts";
-import { tables } from "../../db/tables.ts";
+import { Count } from "../count.ts";
+import { createReading, type Direction, type TableName } from "../reading.ts";
 import { builder, defaultPageSize, maxPageSize } from "./builder.ts";
-import type { Context } from "./context.ts";
-import { defineWhere, type FilterField, type Where, type WhereInput } from "./filter.ts";
-import { checkPage, type PageArgs } from "./page.ts";
-import { onlyReadable } from "./secured.ts";
-
-type TableName = keyof typeof tables;
-type Direction = "asc" | "desc";
+import { defineWhere, type FilterField } from "./filter.ts";
+import type { PageArgs } from "./page.ts";
 
 const OrderDirection = builder.enumType("OrderDirection", {
   description: "Which end of a list comes first.",
@@ -22,11 +16,6 @@ const OrderDirection = builder.enumType("OrderDirection", {
 interface OrderInput {
   field: string;
   direction: Direction;
-}
-
-export interface ListArgs extends PageArgs {
-  where?: WhereInput | null;
-  orderBy?: OrderInput | null;
 }
 
 /** What a list can be filtered and ordered by, and how it is ordered unless asked otherwise. */
@@ -63,7 +52,8 @@ function defineConnection(name: string, ref: DrizzleRef<never>) {
       type: ref,
       name: `${name}Connection`,
       fields: (t) => ({
-        totalCount: t.int({
+        totalCount: t.field({
+          type: Count,
           description: "How many there are on all pages together. Counted only when selected.",
           extensions: { pothosDrizzleTotalCount: true },
           resolve: (connection) => {
@@ -82,26 +72,10 @@ function defineConnection(name: string, ref: DrizzleRef<never>) {
  * A type's connection, filter and order, for every list of it: the root field and those of related objects. `name` is the
  * type's; lists page by keyset in the order chosen, made unique by the id.
  */
-export function defineList(name: string, table: TableName, options: ListOptions & { ref: unknown }) {
-  const where: Where = defineWhere(`${name}Where`, options.where);
+export function defineList(name: string, tableName: TableName, options: ListOptions & { ref: unknown }) {
+  const where = defineWhere(`${name}Where`, options.where);
   const Order = defineOrder(name, options);
-  const columns = tables[table] as unknown as Columns; // a table has its columns as properties
-  const [defaultColumn, defaultDirection] = options.defaultOrder;
-
-  function query(args: ListArgs, ctx: Context) {
-    const { field, direction } = args.orderBy ?? { field: defaultColumn, direction: defaultDirection };
-    const order = field === "id" ? ["id"] : [field, "id"];
-    checkPage(
-      args,
-      order.map((key) => columns[key]).filter((column): column is PgColumn => column !== undefined),
-    );
-    const condition = onlyReadable(ctx.session, table, where.toSql(args.where));
-    return {
-      // Drizzle hands over the table under the alias that it has in the query.
-      where: { RAW: (aliased: unknown) => condition(aliased as Columns) },
-      orderBy: Object.fromEntries(order.map((key) => [key, direction])),
-    };
-  }
+  const reading = createReading({ tableName, where, defaultOrder: options.defaultOrder });
 
   const args = builder.args((t) => ({
     where: t.field({ type: where.type, description: "Which ones; all when left out." }),
@@ -109,11 +83,12 @@ export function defineList(name: string, table: TableName, options: ListOptions 
   }));
 
   return {
+    ...reading,
     connection: defineConnection(name, options.ref as DrizzleRef<never>),
     args,
-    query,
     /** The options of a connection to objects of this type, from an object that they belong to. */
-    related: (description: string) => ({ description, args, query, totalCount: true, complexity: pageCost }) as const,
+    related: (description: string) =>
+      ({ description, args, query: reading.related, totalCount: true, complexity: pageCost }) as const,
   };
 }
 

@@ -1,7 +1,9 @@
 import { decodeBase64, decodeCursorChunk } from "@pothos/core";
+import { and, type SQL, sql } from "drizzle-orm";
 import type { PgColumn } from "drizzle-orm/pg-core";
+import type { Columns } from "../../access/resource.ts";
 import { invalid } from "../../errors.ts";
-import { maxPageSize } from "./builder.ts";
+import { defaultPageSize, maxPageSize } from "./builder.ts";
 
 /** The paging arguments of a connection. */
 export interface PageArgs {
@@ -11,7 +13,45 @@ export interface PageArgs {
   before?: string | null;
 }
 
+/** How rows follow one another: by these columns, by their names, of which the last is unique; all in one direction. */
+export interface Order {
+  keys: readonly string[];
+  ascending: boolean;
+}
+
 const largest = 2n ** 63n - 1n;
+
+/** How many rows a page is read with: one more than it shows, which tells whether it is the last. */
+export const limitOf = ({ first, last }: PageArgs) => (first ?? last ?? defaultPageSize) + 1;
+
+/** The order in which a page's rows are read: from the end where the last ones are wanted. */
+export const readingOrder = ({ first, last }: PageArgs, { keys, ascending }: Order): Order => ({
+  keys,
+  ascending: ascending === (typeof first === "number" || typeof last !== "number"),
+});
+
+/** SQL: the columns to order by. */
+export function orderBy({ keys, ascending }: Order, table: Columns): SQL {
+  return sql.join(
+    keys.map((key) => sql`${table[key]} ${sql.raw(ascending ? "asc" : "desc")}`),
+    sql`, `,
+  );
+}
+
+/**
+ * SQL: whether a row lies between the page's cursors, which were checked. It compares whole rows, `(created, id) < (…, …)`, which an
+ * index serves as a range: a page far down a list costs no more than the first.
+ */
+export function between({ after, before }: PageArgs, { keys, ascending }: Order, table: Columns): SQL | undefined {
+  const columns = keys.map((key) => table[key]).filter((column) => column !== undefined);
+  const beyond = (cursor: string | null | undefined, sign: ">" | "<") => {
+    if (typeof cursor !== "string") return undefined;
+    const values = valuesOf(cursor);
+    const given = columns.map((column, index) => sql`${sql.param(values[index], column)}`);
+    return sql`(${sql.join(columns, sql`, `)}) ${sql.raw(sign)} (${sql.join(given, sql`, `)})`;
+  };
+  return and(beyond(after, ascending ? ">" : "<"), beyond(before, ascending ? "<" : ">"));
+}
 
 /**
  * Checks the paging arguments of a list ordered by these columns. Throws InvalidInputError for a page that is too large, for
@@ -37,13 +77,19 @@ export function checkPage(args: PageArgs, order: readonly PgColumn[]): void {
 
 function fits(cursor: string, order: readonly PgColumn[]): boolean {
   try {
-    const decoded = decodeBase64(cursor);
-    const values = decoded.startsWith("DC:") ? decodeCursorChunk(decoded.slice(3)) : null;
-    const list: unknown[] = Array.isArray(values) ? values : [values];
-    return list.length === order.length && order.every((column, index) => holds(column, list[index]));
+    const values = valuesOf(cursor);
+    return values.length === order.length && order.every((column, index) => holds(column, values[index]));
   } catch {
     return false; // whatever it is, it was not made here
   }
+}
+
+/** The values of a cursor, in the list's order. Throws for what is no cursor of any list. */
+function valuesOf(cursor: string): unknown[] {
+  const decoded = decodeBase64(cursor);
+  if (!decoded.startsWith("DC:")) throw new Error("not a cursor");
+  const values = decodeCursorChunk(decoded.slice("DC:".length));
+  return Array.isArray(values) ? values : [values];
 }
 
 function holds(column: PgColumn, value: unknown): boolean {

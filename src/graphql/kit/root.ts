@@ -1,5 +1,5 @@
 import { resourceOfTable } from "../../access/resource.ts";
-import { tables } from "../../db/tables.ts";
+import type { tables } from "../../db/tables.ts";
 import { builder } from "./builder.ts";
 import { readId } from "./ids.ts";
 import { type defineList, pageCost } from "./list.ts";
@@ -24,7 +24,6 @@ export function addRootFields({ name, one, many, list, hasRef, ...options }: Roo
   // The code is the same for every table, and so typed as if all were packs.
   const table = options.table as "packs";
   const ref = options.ref as typeof table;
-  const counted = tables[table];
   const resource = resourceOfTable[options.table];
   if (!resource) throw new Error(`${options.table} are no resource that can be granted on`);
   const authScopes = options.isForAll ? { signedIn: true } : ({ may: `${resource}:read` } as const);
@@ -61,8 +60,8 @@ export function addRootFields({ name, one, many, list, hasRef, ...options }: Roo
         description: `Every ${name}, page by page.`,
         args: list.args,
         complexity: pageCost,
-        totalCount: (_root, args, ctx) => ctx.db.$count(counted, list.query(args, ctx).where.RAW(counted)),
-        resolve: (query, _root, args, ctx) => ctx.db.query[table].findMany(query(list.query(args, ctx))),
+        totalCount: (_root, args, ctx) => list.count(args, ctx),
+        resolve: (query, _root, args, ctx) => ctx.db.query[table].findMany(query(list.page(args, ctx))),
       },
       list.connection,
     ),

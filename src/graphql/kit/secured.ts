@@ -13,17 +13,19 @@ interface Selection {
 type Reader = () => Session | null;
 type Condition = (table: Columns) => SQL;
 
-/** Conditions that hold the reader's filter already. */
-const filtered = new WeakSet<object>();
+/** Conditions that nothing needs to be added to. */
+const complete = new WeakSet<object>();
 
-/** The condition together with what the session may read of the table; for lists, whose count must agree with their rows. */
+/** The condition together with what the session may read of the table. */
 export function onlyReadable(session: Session | null, table: string, condition: Condition): Condition {
   const filter = filterOf(session, table);
-  const both: Condition = filter
-    ? (aliased) => and(condition(aliased), filter(aliased)) ?? condition(aliased)
-    : condition;
-  filtered.add(both);
-  return both;
+  return filter ? (aliased) => and(condition(aliased), filter(aliased)) ?? condition(aliased) : condition;
+}
+
+/** Marks the condition of a list's page, which holds the reader's filter and the page's cursors. */
+export function asComplete<T extends (row: never) => SQL>(condition: T): T {
+  complete.add(condition);
+  return condition;
 }
 
 function filterOf(session: Session | null, table: string): Condition | null {
@@ -34,16 +36,23 @@ function filterOf(session: Session | null, table: string): Condition | null {
 
 function secure(session: Reader, table: string, selection: Selection, own: boolean): Selection {
   const filter = own ? null : filterOf(session(), table);
-  const done = isFiltered(selection.where);
+  const given = completeIn(selection.where);
+  const where = given ?? (filter ? { AND: [selection.where ?? {}, { RAW: filter }] } : null);
   return {
     ...selection,
-    ...(filter && !done ? { where: { AND: [selection.where ?? {}, { RAW: filter }] } } : {}),
+    ...(where ? { where } : {}),
     ...(selection.with ? { with: secureAll(session, table, selection.with) } : {}),
   };
 }
 
-function isFiltered(where: object | undefined): boolean {
-  return where !== undefined && "RAW" in where && typeof where.RAW === "function" && filtered.has(where.RAW);
+/**
+ * The complete condition among those of a query. The drizzle plugin adds the cursors to it, as `a < x or (a = x and b < y)`: twice the
+ * same misleads PostgreSQL's planner, which expects few rows then and sorts what an index would have given in order.
+ */
+function completeIn(where: object | undefined): object | null {
+  if (where === undefined) return null;
+  const conditions = "AND" in where && Array.isArray(where.AND) ? (where.AND as object[]) : [where];
+  return conditions.find((each) => "RAW" in each && complete.has(each.RAW as object)) ?? null;
 }
 
 function secureAll(session: Reader, table: string, wanted: Record<string, unknown>): Record<string, unknown> {

@@ -53,7 +53,7 @@ export const enforcements = defineList("Enforcement", "enforcements", {
     status: byEnum(EnforcementStatusFilter, "status", "What became of it."),
     created: byTime("created", "When the rule matched."),
   },
-  order: { created: "When the rule matched.", updated: "When it last changed." },
+  order: { created: "When the rule matched." },
   defaultOrder: ["created", "desc"],
 });
 

@@ -13,13 +13,13 @@ export const examples: readonly Example[] = [
     query: `# Every pack with its actions.
 query Packs {
   packs {
-    totalCount
+    totalCount { count precision }
     nodes {
       ref
       label
       version
       actions {
-        totalCount
+        totalCount { count precision }
         nodes { ref label description paramSchema }
       }
     }
@@ -86,7 +86,7 @@ mutation CreateRule($ref: String!) {
     query: `# The latest executions, each with its way from status to status.
 query Executions {
   executions(first: 20, orderBy: {field: CREATED, direction: DESC}) {
-    totalCount
+    totalCount { count precision }
     nodes {
       id
       status

@@ -107,7 +107,7 @@ function edgesOf(type: GraphQLObjectType, depth: number): { path: string; select
     if (!isObjectType(named) || depth === 0) return [];
     const nodes = named.getFields()["nodes"];
     const item = nodes ? getNamedType(nodes.type) : named;
-    if (isNode(item)) return [wrap(`totalCount nodes { ${found(item)} }`)];
+    if (isNode(item)) return [wrap(`totalCount { count } nodes { ${found(item)} }`)];
     if (!isObjectType(item)) return [];
     return edgesOf(item, depth - 1).map((edge) => ({
       path: `${field.name}.${edge.path}`,

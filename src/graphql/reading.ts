@@ -1,0 +1,124 @@
+import { and, is, or, SQL, sql } from "drizzle-orm";
+import { getTableConfig, type PgColumn, PgDialect, type PgTable } from "drizzle-orm/pg-core";
+import { type Choice, type Columns, readableChoices } from "../access/resource.ts";
+import { tables } from "../db/tables.ts";
+import { countUpTo, firstIds, isBranched, type Wanted } from "./branches.ts";
+import type { Context } from "./kit/context.ts";
+import type { Target, Where, WhereInput } from "./kit/filter.ts";
+import { between, checkPage, limitOf, type Order, type PageArgs, readingOrder } from "./kit/page.ts";
+import { asComplete, onlyReadable } from "./kit/secured.ts";
+import { countLimit } from "./totals.ts";
+
+export type TableName = keyof typeof tables;
+export type Direction = "asc" | "desc";
+type Condition = (table: Columns) => SQL;
+
+export interface ListArgs extends PageArgs {
+  where?: WhereInput | null;
+  orderBy?: { field: string; direction: Direction } | null;
+}
+
+/** What a list reads. */
+interface Source {
+  tableName: TableName;
+  where: Where;
+  /** The column, and which end of it comes first, unless the client says otherwise. */
+  defaultOrder: readonly [column: string, direction: Direction];
+}
+
+const dialect = new PgDialect();
+const textOf = (expression: SQL) => dialect.sqlToQuery(expression).sql;
+const columnsOf = (table: unknown) => table as Columns; // a table has its columns as properties
+
+/** How the pages and the total of a list are read: of all rows of its table (`page`, `count`), or of those that belong to an object (`related`). */
+export function createReading(source: Source) {
+  const table: PgTable = tables[source.tableName];
+  const isIndexed = indexedTargets(table);
+  /** Records are listed as they were made, and so their indexes go on; a catalog is small enough to be read whole. */
+  const isRecord = source.defaultOrder[0] === "created";
+
+  /** The rows of a list of the whole table; `among`, if given, are the only ones that belong to it. */
+  function wanted(args: ListArgs, ctx: Context, among: readonly Choice[] | null): Wanted {
+    const { order, condition } = read(source, args, ctx);
+    const rows = { table, order: readingOrder(args, order), choices: [], condition };
+    const isBranching = (choices: readonly Choice[]) => isRecord && order.keys[0] === "created" && isBranched(choices);
+    if (among) {
+      if (isBranching(among)) return { ...rows, choices: among };
+      const any = (row: Columns) => or(...among.map(({ all }) => all(row))) ?? sql`false`;
+      return { ...rows, condition: (row) => and(any(row), condition(row)) ?? sql`false` };
+    }
+    const compared = source.where.choices(args.where).filter(({ target }) => isIndexed(target));
+    const granted = ctx.session && compared.length === 0 ? readableChoices(ctx.session, source.tableName) : [];
+    if (isBranching(granted)) return { ...rows, choices: granted, condition: source.where.toSql(args.where) };
+    // Which of several comparisons finds fewer rows, PostgreSQL's planner knows best.
+    const [only, ...others] = compared.map(({ choice }) => choice);
+    return only && others.length === 0 && isBranching([only]) ? { ...rows, choices: [only] } : rows;
+  }
+
+  return {
+    /** A page of the whole table, as a relational query. */
+    page: (args: ListArgs, ctx: Context, among: readonly Choice[] | null = null) => {
+      const { order } = read(source, args, ctx);
+      const rows = wanted(args, ctx, among);
+      const condition = (row: Columns) => and(rows.condition(row), between(args, order, row)) ?? sql`true`;
+      return toQuery(order, (aliased) => {
+        const row = columnsOf(aliased);
+        if (rows.choices.length === 0) return condition(row);
+        return sql`${row["id"]} = any (${firstIds({ ...rows, condition }, limitOf(args))})`;
+      });
+    },
+    /** How many rows there are in the whole table; the count stops at `countLimit`. */
+    count: async (args: ListArgs, ctx: Context, among: readonly Choice[] | null = null) => {
+      const count = countUpTo(wanted(args, ctx, among), countLimit);
+      const [found] = await ctx.db.select({ count: count.mapWith(Number) }).from(sql`(select) "one"`);
+      return found?.count ?? 0;
+    },
+    /** A page of what belongs to an object, as a relational query within the object's own. */
+    related: (args: ListArgs, ctx: Context) => {
+      const { order, condition } = read(source, args, ctx);
+      return toQuery(order, (aliased) => {
+        const row = columnsOf(aliased);
+        // The plugin counts by the same condition, and then hands over the table itself: a total is not bounded by cursors.
+        return aliased === table ? condition(row) : (and(condition(row), between(args, order, row)) ?? sql`true`);
+      });
+    },
+    /** The order that is asked for, and the rows that the filter and the session's grants leave. */
+    read: (args: ListArgs, ctx: Context) => read(source, args, ctx),
+  };
+}
+
+/** Throws InvalidInputError for a page that cannot be had, and for what a filter cannot say. */
+function read(
+  { tableName, where, defaultOrder }: Source,
+  args: ListArgs,
+  ctx: Context,
+): { order: Order; condition: Condition } {
+  const columns = columnsOf(tables[tableName]);
+  const [field, direction] = args.orderBy ? [args.orderBy.field, args.orderBy.direction] : defaultOrder;
+  const keys = field === "id" || columns[field]?.isUnique ? [field] : [field, "id"]; // the id decides between equals
+  checkPage(
+    args,
+    keys.map((key) => columns[key]).filter((column) => column !== undefined),
+  );
+  const condition = onlyReadable(ctx.session, tableName, where.toSql(args.where));
+  return { order: { keys, ascending: direction === "asc" }, condition };
+}
+
+const toQuery = ({ keys, ascending }: Order, condition: (row: unknown) => SQL) => ({
+  // Drizzle hands over the table under the alias that it has in the query.
+  where: { RAW: asComplete(condition) },
+  orderBy: Object.fromEntries(keys.map((key) => [key, ascending ? "asc" : "desc"] as const)),
+});
+
+/** Of which targets of filters an index gives the rows of one value as they were made. */
+function indexedTargets(table: PgTable): (target: Target) => boolean {
+  const columns = columnsOf(table);
+  const nameOf = (column: Partial<PgColumn> | Partial<SQL> | undefined) =>
+    is(column, SQL) ? textOf(column) : ((column as Partial<PgColumn> | undefined)?.name ?? "");
+  const leading = getTableConfig(table).indexes.flatMap(({ config }) => {
+    const [first, second] = config.columns.map(nameOf);
+    return first && second === "created" ? [first] : [];
+  });
+  return (target) =>
+    leading.includes(typeof target === "function" ? textOf(target(columns)) : (columns[target]?.name ?? ""));
+}

@@ -1,0 +1,164 @@
+import { getColumns, sql } from "drizzle-orm";
+import { getTableConfig, type PgColumn, type PgTable } from "drizzle-orm/pg-core";
+import { type Db, rows } from "../../../src/db/client.ts";
+import { tables } from "../../../src/db/tables.ts";
+import { onPostgres } from "../../support/database.ts";
+
+/** How many rows each table gets: those that grow with every event, other records, and what people make. */
+const sizes: Readonly<Record<string, number>> = {
+  execution: 200_000,
+  event: 200_000,
+  enforcement: 200_000,
+  execution_transition: 20_000,
+  execution_log: 20_000,
+  rule_evaluation: 20_000,
+  notification: 20_000,
+  audit_event: 20_000,
+  inquiry: 20_000,
+  artifact: 20_000,
+  artifact_version: 20_000,
+};
+/** The embedded database takes 30 µs to store a row and half as much for each of its index entries. */
+const lessEmbedded: ReadonlySet<string> = new Set(["event", "enforcement"]);
+const others = 2000;
+
+/** The number of rows of the table; 0 for one that no list reads. */
+export function sizeOf(table: string): number {
+  if (!generated.has(table)) return 0;
+  const size = sizes[table] ?? others;
+  return lessEmbedded.has(table) && !onPostgres() ? size / 4 : size;
+}
+
+const generated = new Set([
+  ...Object.keys(sizes),
+  ...["pack", "runtime", "trigger", "sensor", "action", "rule", "policy", "workflow_definition", "worker", "key"],
+  ...["identity", "permission_set", "permission_assignment", "token"],
+]);
+
+/** The oldest rows, fewer than a page, alone have the value `old`: whoever looks for it from the newest row reads all the others. */
+const oldest = 20;
+
+/** One of three values: of the oldest rows, of a third of all, or of those after them, so many to each of its numbers. */
+const group = (size: number, [old, common, rest]: readonly [string, string, (number: string) => string]) =>
+  `case when n <= ${oldest} then ${old} when n <= ${Math.floor(size / 3)} then ${common} else ${rest(`(n / ${size / 40})`)} end`;
+
+/**
+ * The values, in the order of the rows: then every index is made of rows that are sorted already, which takes seconds less.
+ */
+const values = { ids: ["1", "2"], texts: ["a_old", "b_common"] } as const;
+
+/** What tests look for: among the oldest rows, and in a third of all. */
+export const samples = {
+  packs: [...values.texts],
+  refs: values.texts.map((text) => `${text}.x`),
+  ids: values.ids.map(BigInt),
+  oldRow: 10,
+  commonRow: (size: number) => Math.floor(size / 60) * 10,
+};
+
+/** What cannot be told from the column's type: unique together with other columns, or read by a fixed condition. */
+const special: Readonly<Record<string, string>> = {
+  "execution.enforcement": "n",
+  "enforcement.event": "n",
+  "execution_log.seq": "n",
+  "artifact_version.version": "n",
+  "artifact.ref": "'r' || n",
+  "key.name": "'n' || n",
+  "permission_assignment.identity": "n",
+  "token.kind": "case when n % 2 = 0 then 'api' else 'execution' end",
+  "pack.ref": "'p' || n",
+  "notification.xid": "pg_current_xact_id()",
+};
+
+/** What no list is filtered by is left out, to save time. */
+const unread: ReadonlySet<string> = new Set([
+  ...["reason", "workerName", "skipped", "storageKey"],
+  ...["retryOfId", "rerunOfId", "cancelRequestedById", "packReleaseId", "event.ruleId"],
+]);
+/** And what few rows have: one row in ten. */
+const rare: ReadonlySet<string> = new Set([
+  "parentId",
+  "rootId",
+  "executorId",
+  "causeExecutionId",
+  "sourceId",
+  "sourceRef",
+]);
+
+/** SQL for the value of row `n`; null: the column keeps its default. */
+function cellOf(table: string, size: number, key: string, column: PgColumn): string | null {
+  const known = special[`${table}.${column.name}`];
+  if (known) return known;
+  if (key === "id") return "n";
+  if (key === "created" || key === "at") return `timestamptz '2026-01-01' + make_interval(secs => n / 3)`; // three share each
+  if (key === "updated") return `timestamptz '2026-01-01' + make_interval(secs => n * 7919 % ${size})`;
+  if (key === "packRef") return "'p' || n / 20";
+  if (key === "ref") return "'p' || n / 20 || '.x' || n";
+  if (column.isUnique) return column.notNull ? "'u' || n" : null;
+  if (column.enumValues?.length) {
+    const type = column.getSQLType() === "text" ? "text" : `attune.${column.getSQLType().replace("attune.", "")}`;
+    const [old = "", common = old] = column.enumValues;
+    const last = column.enumValues.at(-1) ?? common;
+    return `(${group(size, [`'${old}'`, `'${common}'`, () => `'${last}'`])})::${type}`;
+  }
+  if (column.dimensions > 0 || unread.has(key) || unread.has(`${table}.${key}`)) return null;
+  if (column.dataType.startsWith("bigint")) {
+    return key.endsWith("Id") ? group(size, [values.ids[0], values.ids[1], (number) => `3 + ${number}`]) : "n";
+  }
+  if (column.getSQLType() === "text") {
+    const end = key.endsWith("Ref") ? ".x" : "";
+    return group(size, [
+      `'${values.texts[0]}${end}'`,
+      `'${values.texts[1]}${end}'`,
+      (number) => `'c' || lpad(${number}::text, 2, '0') || '${end}'`,
+    ]);
+  }
+  if (!column.notNull || column.hasDefault) return null;
+  if (column.getSQLType() === "boolean") return "n % 3 = 0";
+  return column.getSQLType() === "jsonb" ? "'{}'" : "1";
+}
+
+/**
+ * Fills every table that a list reads. Indexes are made afterwards, and checks dropped: the values need not make sense. Triggers and
+ * foreign keys are off.
+ */
+export async function fillTables(db: Db): Promise<void> {
+  await db.transaction(async (tx) => {
+    await tx.execute(sql`set local session_replication_role = replica`);
+    for (const table of Object.values(tables)) {
+      const { name } = getTableConfig(table);
+      if (sizeOf(name) > 0) await fill(tx, table, name);
+    }
+  });
+}
+
+async function fill(db: Db, table: PgTable, name: string): Promise<void> {
+  const run = (text: string) => db.execute(sql.raw(text));
+  const checks = await rows<{ name: string }>(
+    db,
+    sql`select conname as name from pg_constraint where conrelid = ${`attune.${name}`}::regclass and contype = 'c'`,
+  );
+  for (const check of checks) await run(`alter table attune.${name} drop constraint "${check.name}"`);
+  const indexes = await rows<{ name: string; definition: string }>(
+    db,
+    sql`select c.relname as name, pg_get_indexdef(i.indexrelid) as definition from pg_index i join pg_class c on c.oid = i.indexrelid
+      where i.indrelid = ${`attune.${name}`}::regclass
+        and not exists (select from pg_constraint k where k.conindid = i.indexrelid)`,
+  );
+  for (const index of indexes) await run(`drop index attune."${index.name}"`);
+  const size = sizeOf(name);
+  const cells = Object.entries(getColumns(table) as Record<string, PgColumn>).flatMap(([key, column]) => {
+    const value = cellOf(name, size, key, column);
+    if (value === null) return [];
+    return [
+      {
+        column: `"${column.name}"`,
+        value: rare.has(key) ? `case when n <= ${oldest} or n % 10 = 0 then ${value} end` : value,
+      },
+    ];
+  });
+  await run(`insert into attune.${name} (${cells.map(({ column }) => column).join(", ")}) overriding system value
+    select ${cells.map(({ value }) => value).join(", ")} from generate_series(1, ${size}) n`);
+  for (const { definition } of indexes) await run(definition);
+  await run(`analyze attune.${name}`);
+}
