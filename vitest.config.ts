@@ -2,7 +2,15 @@ import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** The files that wait longest, first: begun last, they would leave the other processor idle at the end. */
-const long = ["fault/kill", "execution/hostile", "graphql/fuzz", "start/start", "rule/timer", "inquiry/flow"];
+const long = [
+  "graphql/plans",
+  "fault/kill",
+  "execution/hostile",
+  "graphql/fuzz",
+  "start/start",
+  "rule/timer",
+  "inquiry/flow",
+];
 const placeOf = ({ moduleId }: TestSpecification) => {
   const place = long.findIndex((name) => moduleId.endsWith(`/tests/${name}.test.ts`));
   return place === -1 ? long.length : place;

@@ -36,21 +36,28 @@ export interface Results {
 }
 
 const file = fileURLToPath(new URL("../docs/benchmarks.md", import.meta.url));
-const [begin, end] = ["<!-- results: begin -->", "<!-- results: end -->"];
 
-const whole = (value: number) => Math.round(value).toLocaleString("en");
-const ms = (value: number) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
+/** The number without decimals. */
+export const whole = (value: number) => Math.round(value).toLocaleString("en");
+/** Milliseconds, with a decimal where they are few. */
+export const ms = (value: number) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
 const median = (values: readonly number[]) => percentile(values, 50);
 
-function table(head: string[], body: string[][]): string {
+/** A table in Markdown. */
+export function table(head: string[], body: string[][]): string {
   const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
   return [line(head), line(head.map(() => "---")), ...body.map(line)].join("\n");
 }
 
 /** The run as Markdown. */
 export function formatResults(results: Results): string {
+  const databases = new Map(results.places.map(({ name, version }) => [name.split(",")[0] ?? name, version]));
   const parts = [
-    describeMachine(results),
+    describeMachine({
+      ...results,
+      command: `npm run bench${results.quick ? " -- --quick --write" : " -- --write"}`,
+      versions: [...databases].map((each) => each.join(" ")),
+    }),
     ...results.skipped.map((line) => `**${line}**`),
     "### Pipeline: throughput",
     throughputTable(results.places),
@@ -63,10 +70,19 @@ export function formatResults(results: Results): string {
   return `${parts.join("\n\n")}\n`;
 }
 
-function describeMachine({ places, quick, loadBefore, seconds }: Results): string {
+/** Where, when and how a report was made. */
+export function describeMachine({
+  command,
+  versions,
+  loadBefore,
+  seconds,
+}: {
+  command: string;
+  versions: string[];
+  loadBefore: number;
+  seconds: number;
+}): string {
   const [cpu] = cpus();
-  const command = `npm run bench${quick ? " -- --quick --write" : " -- --write"}`;
-  const databases = new Map(places.map(({ name, version }) => [name.split(",")[0] ?? name, version]));
   return table(
     ["", ""],
     [
@@ -75,7 +91,7 @@ function describeMachine({ places, quick, loadBefore, seconds }: Results): strin
       ["command", `\`${command}\` (${whole(seconds)} s)`],
       ["machine", `${cpu?.model ?? "unknown"}, ${cpus().length} cores, ${whole(totalmem() / 2 ** 30)} GiB`],
       ["load before", `${loadBefore.toFixed(2)} (0: nothing else ran)`],
-      ["versions", [`Node ${process.versions.node}`, ...[...databases].map((each) => each.join(" "))].join(", ")],
+      ["versions", [`Node ${process.versions.node}`, ...versions].join(", ")],
     ],
   );
 }
@@ -175,8 +191,9 @@ function verdicts({ places, feed }: Results): string {
   return lines.join("\n");
 }
 
-/** Puts the report into docs/benchmarks.md, between its two marks; what people wrote around them stays. */
-export function writeResults(report: string): void {
+/** Puts a report into docs/benchmarks.md, between the two marks of its section; what people wrote around them stays. */
+export function writeSection(name: "results" | "history", report: string): void {
+  const [begin, end] = [`<!-- ${name}: begin -->`, `<!-- ${name}: end -->`];
   const [before, rest] = readFileSync(file, "utf8").split(begin);
   const after = rest?.split(end)[1];
   if (before === undefined || after === undefined) throw new Error(`${file} has lost its marks ${begin} and ${end}`);

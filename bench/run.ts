@@ -4,7 +4,7 @@ import { type FeedResult, measureFeed } from "./feed.ts";
 import { type Load, measureLatency, newestEvent, type Pipeline, startPipeline, verify } from "./pipeline.ts";
 import { type Place, pglitePlace, postgresPlace, whyUnreachable } from "./place.ts";
 import { type RawQueue, startRawQueue } from "./queue.ts";
-import { formatResults, type PlaceResult, type Throughput, writeResults } from "./report.ts";
+import { formatResults, type PlaceResult, type Throughput, writeSection } from "./report.ts";
 import { openStage, type Stage } from "./stage.ts";
 import { percentile } from "./statistics.ts";
 
@@ -125,7 +125,7 @@ async function main(): Promise<void> {
     seconds: (performance.now() - started) / 1000,
   });
   process.stdout.write(report);
-  if (options.write) writeResults(report);
+  if (options.write) writeSection("results", report);
 }
 
 await main();

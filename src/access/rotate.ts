@@ -3,6 +3,7 @@ import { type Db, rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import { StartError } from "../errors.ts";
+import { inProgress, statusIn, unstarted } from "../execution/states.ts";
 import type { Keyring } from "../secrecy/keyring.ts";
 import { authorize } from "./grants.ts";
 import type { Session } from "./session.ts";
@@ -70,7 +71,7 @@ export async function requireKeyring(db: Db, { ids }: Keyring): Promise<void> {
           (select encrypted from attune.execution_secret order by id limit 1)
           union all (select encrypted from attune.execution_secret order by id desc limit 1)
           union all (select s.encrypted from attune.execution e join attune.execution_secret s on s.execution = e.id
-            where e.status = any (array(select s from unnest(enum_range(null::attune.execution_status)) s where not attune.is_terminal(s))))) x) f
+            where ${statusIn([...unstarted, ...inProgress], "e.status")})) x) f
       where f.id not in (select jsonb_array_elements_text(${JSON.stringify(ids)}::text::jsonb)) limit 1`,
   );
   if (!missing) return;
