@@ -206,6 +206,18 @@ describe("what is said of a row that is there", () => {
     },
   );
 
+  test.each(updates.filter(({ name }) => name !== "updateEvent").map((each) => [each.name, each] as const))(
+    "%s of a row that has changed since it was read is a ConflictError",
+    async (_name, mutation) => {
+      const target = await makeTarget(mutation, "own");
+      const result = await attempt(matrix.admin, mutation, target, { expectedUpdated: "2026-01-01T00:00:00.000Z" });
+      const noun = (mutation.may.split(":")[0] ?? "").replaceAll("_", " ");
+      expect(result.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/, "WHEN")).toBe(
+        `ConflictError: The ${noun} "${target.facts.ref}" was changed at WHEN: read it again.`,
+      );
+    },
+  );
+
   test.each(all.map((each) => [each.name, each] as const))(
     "%s of a row that is not there is a NotFoundError",
     async (_name, mutation) => {
