@@ -25,14 +25,17 @@ export function invalid(path: string, message: string): InvalidInputError {
   return new InvalidInputError([{ path, message }]);
 }
 
-/** Nothing of that kind has that ref or id (or the viewer may not know of it). */
+/** What a kind such as `permission_set` is called in sentences. */
+export const nounOf = (kind: string) => kind.replaceAll("_", " ");
+
+/** Nothing of that kind has that ref or id, or the viewer may not know of it. */
 export class NotFoundError extends Refusal {
   override readonly name = "NotFoundError";
   readonly code = "NOT_FOUND";
   readonly kind: string;
   readonly ref: string;
   constructor(kind: string, ref: string) {
-    super(`There is no ${kind} "${ref}".`);
+    super(`There is no ${nounOf(kind)} "${ref}".`);
     this.kind = kind;
     this.ref = ref;
   }

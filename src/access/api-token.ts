@@ -2,9 +2,10 @@ import { sql } from "drizzle-orm";
 import { z } from "zod";
 import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
-import { ForbiddenError, invalid, NotFoundError } from "../errors.ts";
+import { ForbiddenError, invalid } from "../errors.ts";
 import { checkInput } from "../schema/input.ts";
-import { findHolder, isNarrowed, requireHeldOf } from "./credential.ts";
+import { findHolder, isNarrowed, requireHeldOf, requirePerson } from "./credential.ts";
+import { authorize, authorizeFound, may } from "./grants.ts";
 import { requireHeldSets } from "./permission.ts";
 import { identityOf, type Session } from "./session.ts";
 import { insertApiToken } from "./token.ts";
@@ -15,9 +16,9 @@ const fields = z.object({
 });
 
 /**
- * Makes an API token for oneself, or with `identity:update` for another; its value is answered this once. Nobody gives it more than
- * they hold, or makes of a narrowed or passing token one that is less so. Throws ForbiddenError, NotFoundError (also a set),
- * InvalidInputError.
+ * Creates an API token for oneself, or with `identity:update` for another; its value is returned this once. It gives no more than
+ * the session holds, and is no wider and lasts no longer than the token that creates it. Throws ForbiddenError, NotFoundError (also
+ * for a set), InvalidInputError.
  */
 export async function createApiToken(
   tx: Tx,
@@ -30,11 +31,11 @@ export async function createApiToken(
   });
   const holder = await findHolder(tx.db, session, input.login);
   await checkEnd(tx, session, input.expiresAt);
-  if (permissionSetRefs) await requireHeldSets(tx, session, permissionSetRefs);
+  if (permissionSetRefs) await requireHeldSets(tx.db, session, permissionSetRefs);
   else if (await isNarrowed(tx.db, session)) {
     throw new ForbiddenError("Your own token is narrowed to permission sets: name those that the new one gets.");
   } else await requireHeldOf(tx.db, session, holder);
-  return await insertApiToken(tx, holder.identity.id, { label, expiresAt: input.expiresAt, permissionSetRefs });
+  return await insertApiToken(tx, String(holder.identity.id), { label, expiresAt: input.expiresAt, permissionSetRefs });
 }
 
 async function checkEnd(tx: Tx, session: Session, expiresAt: Date | null): Promise<void> {
@@ -56,16 +57,21 @@ async function checkEnd(tx: Tx, session: Session, expiresAt: Date | null): Promi
  * ForbiddenError.
  */
 export async function revokeApiToken(tx: Tx, session: Session, input: { id: bigint }): Promise<{ id: bigint }> {
-  const [token] = await rows<{ login: string }>(
+  requirePerson(session);
+  const [token] = await rows<{ login: string; identity: string }>(
     tx.db,
-    sql`select i.login from attune.token t join attune.identity i on i.id = t.identity
+    sql`select i.login, i.id::text as "identity" from attune.token t join attune.identity i on i.id = t.identity
         where t.id = ${String(input.id)}::bigint and t.kind = 'api' for update of t`,
   );
-  if (!token) throw new NotFoundError("token", String(input.id));
-  await findHolder(tx.db, session, token.login).catch((error: unknown) => {
-    // Whose it is, nobody learns who may not know of the owner.
-    throw error instanceof NotFoundError ? new NotFoundError("token", String(input.id)) : error;
+  const owner = token ? { ref: token.login, ownerId: BigInt(token.identity) } : {};
+  const isOwn = owner.ownerId !== undefined && owner.ownerId === session.identityId;
+  authorizeFound(session, "read", token, {
+    resource: "token",
+    name: String(input.id),
+    target: () => ({ ownerId: owner.ownerId }),
+    standing: () => (isOwn || may(session, "identity", "update", owner) ? "everything" : null),
   });
+  if (!isOwn) authorize(session, "identity", "update", owner);
   await tx.db.execute(
     sql`update attune.token set revoked_at = now(), revoked_by = ${identityOf(session)}::bigint
         where id = ${String(input.id)}::bigint and revoked_at is null`,

@@ -5,43 +5,55 @@ import { ConflictError, ForbiddenError, invalid, NotFoundError, RateLimitedError
 import { checkInput } from "../schema/input.ts";
 import type { Attempts } from "./attempts.ts";
 import { requireHeld } from "./grants.ts";
-import { authorizeIdentity, findIdentity, type StoredIdentity } from "./identity.ts";
 import { hashPassword, passwordText, verifyPassword } from "./password.ts";
-import type { Session } from "./session.ts";
+import { findRow, type Row, updateRow } from "./rows.ts";
+import { identityOf, type Session } from "./session.ts";
 import { findHeldGrants } from "./sessions.ts";
 
-/** Whose credentials are decided over. */
+/** The identity whose credentials are changed. */
 export interface Holder {
-  identity: StoredIdentity;
+  identity: Row<"identity">;
   isOneself: boolean;
 }
 
+/** Throws ForbiddenError for the tokens of executions and sensors, which have no say over credentials. */
+export function requirePerson({ kind }: Session): void {
+  if (kind === "session" || kind === "api") return;
+  throw new ForbiddenError(`The token of ${kind === "execution" ? "an execution" : "a sensor"} may not do this.`);
+}
+
 /**
- * The identity over whose credentials the session may decide: its own (without a login, or with its own), or another's with
- * `identity:update`. Throws NotFoundError and ForbiddenError; the tokens of executions and sensors stand for what runs, not for who
- * decides.
+ * Returns the identity whose credentials the session may change: its own (without a login, or with its own), or another with
+ * `identity:update`. Throws NotFoundError and ForbiddenError.
  */
 export async function findHolder(
   db: Db,
   session: Session,
   login: string | null,
-  lock: "for update" | "" = "",
+  options: { lock?: "no key update" } = {},
 ): Promise<Holder> {
-  const { kind, identityId } = session;
-  if (kind !== "session" && kind !== "api") {
-    throw new ForbiddenError(`The token of ${kind === "execution" ? "an execution" : "a sensor"} may not do this.`);
-  }
-  const by = login === null ? (identityId === null ? null : { id: identityId }) : { login };
-  const identity = by && (await findIdentity(db, by, lock));
-  if (!identity) throw new NotFoundError("identity", login ?? session.login);
-  const isOneself = BigInt(identity.id) === identityId;
-  if (!isOneself) authorizeIdentity(session, identity, "update");
-  return { identity, isOneself };
+  requirePerson(session);
+  const named = { login: login ?? (await findLogin(db, session)) };
+  const isOneself = ({ id }: Row<"identity">) => id === session.identityId;
+  const identity = await findRow(db, session, "identity", "update", named, {
+    ...options,
+    standing: (row) => (isOneself(row) ? "everything" : null),
+  });
+  return { identity, isOneself: isOneself(identity) };
 }
 
-/** Throws ForbiddenError unless the session holds all that the identity holds: whoever has its credentials may do as much. */
+async function findLogin(db: Db, session: Session): Promise<string> {
+  const [own] = await rows<{ login: string }>(
+    db,
+    sql`select login from attune.identity where id = ${identityOf(session)}::bigint`,
+  );
+  if (!own) throw new NotFoundError("identity", session.login);
+  return own.login;
+}
+
+/** Throws ForbiddenError unless the session holds all that the identity holds: its credentials give as much. */
 export async function requireHeldOf(db: Db, session: Session, { identity }: Holder): Promise<void> {
-  requireHeld(session, await findHeldGrants(db, identity.id));
+  requireHeld(session, await findHeldGrants(db, String(identity.id)));
 }
 
 /** Whether the session's own token is narrowed to permission sets. */
@@ -84,17 +96,15 @@ export async function prepareSetPassword(
  * and its unused sign-in links end. Throws NotFoundError, ForbiddenError, and ConflictError if it was changed meanwhile.
  */
 export async function setPassword(tx: Tx, session: Session, prepared: PreparedPassword): Promise<{ id: bigint }> {
-  const holder = await findHolder(tx.db, session, prepared.login, "for update");
+  const holder = await findHolder(tx.db, session, prepared.login, { lock: "no key update" });
   const { id, login, passwordHash } = holder.identity;
   if (passwordHash !== prepared.previousHash) {
     throw new ConflictError(`The password of "${login}" was changed meanwhile.`);
   }
   if (!holder.isOneself) await requireHeldOf(tx.db, session, holder);
-  await tx.db.execute(
-    sql`update attune.identity set password_hash = ${prepared.passwordHash} where id = ${id}::bigint`,
-  );
+  await updateRow(tx, "identity", { id, fields: { passwordHash: prepared.passwordHash } });
   await endSessions(tx, session, id);
-  return { id: BigInt(id) };
+  return { id };
 }
 
 /** That whoever has the session is its identity: by the password; where there is none yet, by a token that is not narrowed. */
@@ -116,10 +126,10 @@ async function proveOneself(
 }
 
 /** Whoever was signed in with the old password is so no more, but for the session that asks. */
-async function endSessions(tx: Tx, session: Session, identity: string): Promise<void> {
+async function endSessions(tx: Tx, session: Session, identity: bigint): Promise<void> {
   await tx.db.execute(
     sql`update attune.token set revoked_at = now()
-      where identity = ${identity}::bigint and kind in ('session', 'signin') and revoked_at is null
+      where identity = ${String(identity)}::bigint and kind in ('session', 'signin') and revoked_at is null
         and id <> ${String(session.tokenId)}::bigint`,
   );
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ForbiddenError, NotFoundError } from "../errors.ts";
+import { ForbiddenError, NotFoundError, nounOf } from "../errors.ts";
 import type { Session } from "./session.ts";
 
 /** What can be granted on: the tables that have rows of their own in the API. */
@@ -113,11 +113,20 @@ export function may(session: Session, resource: Resource, action: string, target
   return grantsFor(session, resource, action).some(({ constraints }) => !target || fits(constraints, target, session));
 }
 
+/** Whether the session may know of the target: it may read it, or do that to it. */
+export function mayKnow(session: Session, resource: Resource, action: string, target: Target): boolean {
+  return may(session, resource, "read", target) || may(session, resource, action, target);
+}
+
 /** Throws ForbiddenError unless the session may do that to the target. */
 export function authorize(session: Session, resource: Resource, action: string, target: Target): void {
-  if (may(session, resource, action, target)) return;
-  const what = target.ref ? `${resource} "${target.ref}"` : `this ${resource}`;
-  throw new ForbiddenError(`You may not ${action} the ${what}: it takes a grant of ${resource}:${action}.`);
+  if (!may(session, resource, action, target)) throw forbidden(resource, action, target);
+}
+
+function forbidden(resource: Resource, action: string, { ref }: Target): ForbiddenError {
+  const noun = nounOf(resource);
+  const what = ref ? `the ${noun} "${ref}"` : `this ${noun}`;
+  return new ForbiddenError(`You may not ${action} ${what}: it takes a grant of ${resource}:${action}.`);
 }
 
 /** Throws ForbiddenError unless the session may do one of these, such as `rule:create`, to anything at all. */
@@ -126,20 +135,52 @@ export function authorizeAny(session: Session, permissions: readonly Permission[
   if (!allowed) throw new ForbiddenError(`You may not do this: it takes a grant of ${permissions.join(" or ")}.`);
 }
 
-/**
- * For what was found by its id alone: throws NotFoundError where the session may not even know of it (it may neither be read nor
- * have that done to it), ForbiddenError where it may be read and not that.
- */
-export function authorizeFound(
+/** What a session may do with a row without holding a grant for it. */
+export type Standing = "read" | "everything" | null;
+
+/** How rows of a resource are known to grants. */
+export interface Description<T> {
+  resource: Resource;
+  /** What the row says to a grant's constraints. */
+  target(row: T): Target;
+  /** Nothing where it is left out. */
+  standing?(row: T, session: Session): Standing;
+}
+
+/** Whether the session may do that to the row, by a grant or without one. */
+export function mayWith<T>(
   session: Session,
   action: string,
-  found: { resource: Resource; id: string; target: Target; known?: boolean },
-): void {
-  const { resource, id, target, known = false } = found;
-  if (!known && !may(session, resource, "read", target) && !may(session, resource, action, target)) {
-    throw new NotFoundError(resource, id);
+  row: T,
+  { resource, target, standing }: Description<T>,
+): boolean {
+  const without = standing?.(row, session) ?? null;
+  if (without === "everything" || (without === "read" && action === "read")) return true;
+  return may(session, resource, action, target(row));
+}
+
+/** Whether the session may know of the row: it may read it, or do that to it. */
+export function knows<T>(session: Session, action: string, row: T, description: Description<T>): boolean {
+  return mayWith(session, "read", row, description) || mayWith(session, action, row, description);
+}
+
+/**
+ * The one rule for whatever a verb looks up: returns the row if the session may do that to it. Throws NotFoundError where there is
+ * no row and where the session may neither read it nor do that to it, which it cannot tell apart; ForbiddenError where it may
+ * read the row, but not do that to it.
+ */
+export function authorizeFound<T>(
+  session: Session,
+  action: string,
+  row: T | null | undefined,
+  description: Description<T> & { name: string },
+): T {
+  const { resource, name, target } = description;
+  if (row === null || row === undefined || !knows(session, action, row, description)) {
+    throw new NotFoundError(resource, name);
   }
-  authorize(session, resource, action, target);
+  if (!mayWith(session, action, row, description)) throw forbidden(resource, action, target(row));
+  return row;
 }
 
 function fits(constraints: Constraints | undefined, { ref, packRef, ownerId }: Target, session: Session): boolean {

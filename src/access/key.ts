@@ -1,46 +1,24 @@
-import { sql } from "drizzle-orm";
+import { eq, sql } from "drizzle-orm";
 import { z } from "zod";
-import { rows } from "../db/client.ts";
+import { key } from "../db/tables/key.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError, invalid, NotFoundError } from "../errors.ts";
 import { checkInput } from "../schema/input.ts";
 import { storableJson } from "../schema/storable.ts";
 import { recordAudit } from "./audit.ts";
-import { authorize, may, type Target } from "./grants.ts";
+import { type KeyFacts, standingOfKey, targetOfKey } from "./entities.ts";
+import { authorize, authorizeFound, knows, mayWith } from "./grants.ts";
+import { checkUnchanged, deleteRow, findOwner, lockRow, taken, updateRow } from "./rows.ts";
 import type { Session } from "./session.ts";
 
 /** What can own a key. */
-type OwnerType = "system" | "identity" | "pack" | "action" | "sensor";
+type OwnerType = KeyFacts["ownerType"];
 
-/** What a key says to a grant's constraints: only a pack's key belongs to a pack, only an identity's to an identity. */
-interface Owned {
-  ref: string;
-  ownerType: OwnerType;
-  owner: string;
-  ownerIdentity: string | null;
-}
-
-/** The key as grants see it. */
-function targetOfKey({ ref, ownerType, owner, ownerIdentity }: Owned): Target {
-  return {
-    ref,
-    packRef: ownerType === "pack" ? owner : null,
-    ownerId: ownerIdentity === null ? null : BigInt(ownerIdentity),
-  };
-}
-
-/** What a person may always do with keys of their own. A narrowed token, and so every execution's, gives what it was narrowed to and no more. */
-function isOwn({ identityId, narrowed }: Session, { ownerIdentity }: Owned): boolean {
-  return ownerIdentity !== null && ownerIdentity === String(identityId) && !narrowed;
-}
+const described = { resource: "key", target: targetOfKey, standing: standingOfKey } as const;
 
 /** Whether the session may do that with the key. */
-export function mayWithKey(session: Session, action: string, key: Owned): boolean {
-  return isOwn(session, key) || may(session, "key", action, targetOfKey(key));
-}
-
-function authorizeKey(session: Session, action: string, key: Owned): void {
-  if (!isOwn(session, key)) authorize(session, "key", action, targetOfKey(key));
+export function mayWithKey(session: Session, action: string, key: KeyFacts): boolean {
+  return mayWith(session, action, key, described);
 }
 
 /** Who shall own a key: exactly one of these, by login or ref. */
@@ -63,67 +41,88 @@ export interface SetKeyInput {
 }
 
 /**
- * Stores a key: makes it, or gives the one of that owner and name this value. Throws InvalidInputError, NotFoundError (the
- * owner; the key, when `expectedUpdated` is given), ForbiddenError, and ConflictError when it has changed since `expectedUpdated`.
+ * Stores a key: creates it, or gives the one of that owner and name this value. Throws InvalidInputError, NotFoundError (the
+ * owner; the key, when `expectedUpdated` is given), ForbiddenError, and ConflictError when it has changed since `expectedUpdated`,
+ * and where there is one that the session may not know of.
  */
 export async function setKey(tx: Tx, session: Session, input: SetKeyInput): Promise<{ id: bigint }> {
   const { name, value } = checkInput(keyInput, { name: input.name, value: input.value });
   storableJson(value, "value", longestValue);
-  const { type, ref: ownerRef } = readOwner(input.owner);
-  const ref = type === "system" ? `system.${name}` : `${type}.${ownerRef}.${name}`;
-  const stored = input.encrypted ? { hash: tx.keyring.id, value: tx.keyring.seal(value) } : { hash: null, value };
-  const known = await findKey(tx, ref);
-  if (known) {
-    authorizeKey(session, "update", known);
-    if (input.expectedUpdated && input.expectedUpdated.getTime() !== new Date(known.updated).getTime()) {
-      throw new ConflictError(`The key "${ref}" was changed at ${known.updated}: look at it again.`);
-    }
-    await tx.db.execute(
-      sql`update attune.key set value = ${stored.value}, encrypted = ${input.encrypted}, encryption_key_hash = ${stored.hash}
-          where id = ${known.id}::bigint`,
-    );
-    return { id: BigInt(known.id) };
+  const owner = readOwner(input.owner);
+  const ref = owner.type === "system" ? `system.${name}` : `${owner.type}.${owner.ref}.${name}`;
+  const stored = input.encrypted
+    ? { encrypted: true, encryptionKeyHash: tx.keyring.id, value: tx.keyring.seal(value) }
+    : { encrypted: false, encryptionKeyHash: null, value };
+  const [known] = await tx.db.select().from(key).where(eq(key.ref, ref)).for("no key update");
+  if (known && knows(session, "update", known, described)) {
+    authorizeFound(session, "update", known, { ...described, name: ref });
+    checkUnchanged("key", known, input.expectedUpdated);
+    await updateRow(tx, "key", { id: known.id, fields: stored });
+    return { id: known.id };
   }
-  const ownerId = type === "system" ? null : await findOwner(tx, type, ownerRef);
-  const ownerIdentity = type === "identity" ? ownerId : null;
-  authorizeKey(session, "create", { ref, ownerType: type, owner: ownerRef, ownerIdentity });
-  if (type !== "system" && ownerId === null) throw new NotFoundError(type, ownerRef);
+  const columns = await findOwnerForNew(tx, session, ref, owner);
   if (input.expectedUpdated) throw new NotFoundError("key", ref);
-  const own = (of: OwnerType) => (of === type ? ownerId : null);
-  const [made] = await rows<{ id: string }>(
-    tx.db,
-    sql`insert into attune.key (ref, owner_type, owner, owner_identity, owner_pack, owner_action, owner_sensor, name, encrypted,
-          encryption_key_hash, value)
-        values ('', ${type}::attune.owner_type, '', ${own("identity")}::bigint, ${own("pack")}::bigint, ${own("action")}::bigint,
-          ${own("sensor")}::bigint, ${name}, ${input.encrypted}, ${stored.hash}, ${stored.value})
-        on conflict (owner_type, owner, name) do nothing returning id::text`,
-  );
-  if (!made) throw new ConflictError(`Somebody else made the key "${ref}" at the same moment: look at it first.`);
-  return { id: BigInt(made.id) };
+  const [made] = await tx.db
+    .insert(key)
+    // The database makes the ref, and the owner's name, of what owns it.
+    .values({ ref: "", owner: "", name, ...columns, ...stored })
+    .onConflictDoNothing({ target: [key.ownerType, key.owner, key.name] })
+    .returning({ id: key.id });
+  if (!made) throw taken("key", ref);
+  return made;
 }
 
-/** Deletes a key. Throws NotFoundError (also where the session may not know of it), ForbiddenError. */
+/** The columns that say whose a new key is. Throws NotFoundError (the owner) and ForbiddenError. */
+async function findOwnerForNew(
+  tx: Tx,
+  session: Session,
+  ref: string,
+  { type, ref: owner }: { type: OwnerType; ref: string },
+): Promise<
+  Pick<typeof key.$inferInsert, "ownerType" | "ownerIdentityId" | "ownerPackId" | "ownerActionId" | "ownerSensorId">
+> {
+  const keyOf = (id: bigint | null): KeyFacts => ({
+    ref,
+    ownerType: type,
+    owner,
+    ownerIdentityId: type === "identity" ? id : null,
+  });
+  const id =
+    type === "system"
+      ? null
+      : await findOwner(tx.db, session, { type, ref: owner }, (id) => mayWithKey(session, "create", keyOf(id)));
+  const made = keyOf(id);
+  if (!mayWithKey(session, "create", made)) authorize(session, "key", "create", targetOfKey(made));
+  return {
+    ownerType: type,
+    ownerIdentityId: made.ownerIdentityId,
+    ownerPackId: type === "pack" ? id : null,
+    ownerActionId: type === "action" ? id : null,
+    ownerSensorId: type === "sensor" ? id : null,
+  };
+}
+
+/** Deletes a key. Throws NotFoundError, ForbiddenError. */
 export async function deleteKey(
   tx: Tx,
   session: Session,
   input: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  const { id } = await lockKey(tx, session, { ref: input.ref, action: "delete" });
-  await tx.db.execute(sql`delete from attune.key where id = ${id}::bigint`);
-  return { id: BigInt(id), ref: input.ref };
+  const { id } = await lockRow(tx, session, "key", "delete", input);
+  await deleteRow(tx, "key", id);
+  return { id, ref: input.ref };
 }
 
 /**
  * Returns a key's value, and writes an entry of the audit trail that says who got it: the caller hands the value on only after the
- * commit. Throws NotFoundError (also where the session may not know of it), ForbiddenError, and ConflictError when it was
- * encrypted with a key that this process lacks.
+ * commit. Throws NotFoundError, ForbiddenError, and ConflictError when it was encrypted with a key that this process lacks.
  */
 export async function revealKey(
   tx: Tx,
   session: Session,
   input: { ref: string; request: { ip: string | null; requestId: string } },
 ): Promise<{ id: bigint; value: string }> {
-  const { id, ref, encrypted, value } = await lockKey(tx, session, { ref: input.ref, action: "reveal" });
+  const { id, ref, encrypted, value } = await lockRow(tx, session, "key", "reveal", { ref: input.ref });
   await recordAudit(tx.db, {
     category: "reveal",
     eventType: "revealKey",
@@ -134,7 +133,7 @@ export async function revealKey(
     resourceRef: ref,
     details: null,
   });
-  return { id: BigInt(id), value: encrypted ? open(tx, ref, value) : value };
+  return { id, value: encrypted ? open(tx, ref, value) : value };
 }
 
 function open({ keyring }: Tx, ref: string, value: string): string {
@@ -144,38 +143,6 @@ function open({ keyring }: Tx, ref: string, value: string): string {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new ConflictError(`The key "${ref}" cannot be decrypted: ${reason}.`, { cause });
   }
-}
-
-interface StoredKey extends Owned {
-  id: string;
-  encrypted: boolean;
-  value: string;
-  updated: string;
-}
-
-/** The key with that ref, locked; null when there is none. */
-async function findKey(tx: Tx, ref: string): Promise<StoredKey | null> {
-  const [key] = await rows<StoredKey>(
-    tx.db,
-    sql`select id::text as "id", ref as "ref", owner_type as "ownerType", owner as "owner", owner_identity::text as "ownerIdentity",
-        encrypted as "encrypted", value as "value",
-        to_char(updated at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "updated"
-      from attune.key where ref = ${ref} for update`,
-  );
-  return key ?? null;
-}
-
-async function lockKey(
-  tx: Tx,
-  session: Session,
-  { ref, action }: { ref: string; action: "delete" | "reveal" },
-): Promise<StoredKey> {
-  const key = await findKey(tx, ref);
-  if (!key || !(mayWithKey(session, "read", key) || mayWithKey(session, action, key))) {
-    throw new NotFoundError("key", ref);
-  }
-  authorizeKey(session, action, key);
-  return key;
 }
 
 function readOwner(owner: KeyOwner): { type: OwnerType; ref: string } {
@@ -188,19 +155,7 @@ function readOwner(owner: KeyOwner): { type: OwnerType; ref: string } {
   return { type: type as OwnerType, ref: ref === true ? "system" : String(ref) }; // a key of KeyOwner
 }
 
-const owners: Readonly<Record<Exclude<OwnerType, "system">, ReturnType<typeof sql>>> = {
-  identity: sql`attune.identity where login`,
-  pack: sql`attune.pack where ref`,
-  action: sql`attune.action where ref`,
-  sensor: sql`attune.sensor where ref`,
-};
-
-async function findOwner(tx: Tx, type: keyof typeof owners, ref: string): Promise<string | null> {
-  const [owner] = await rows<{ id: string }>(tx.db, sql`select id::text from ${owners[type]} = ${ref}`);
-  return owner?.id ?? null;
-}
-
-/** Stores a secret of a pack, encrypted, in place of one of the same name; answers its ref, which is no secret. */
+/** Stores a secret of a pack, encrypted, in place of one of the same name; returns its ref, which is no secret. */
 export async function storePackSecret(
   { db, keyring }: Tx,
   secret: { pack: string; packRef: string; name: string; value: string },

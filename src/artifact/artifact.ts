@@ -1,10 +1,12 @@
 import { sql } from "drizzle-orm";
 import { z } from "zod";
-import { authorize, authorizeFound } from "../access/grants.ts";
+import { authorize, may } from "../access/grants.ts";
+import { deleteRow, findOwner, lockRow, taken, updateRow, type Which } from "../access/rows.ts";
 import type { Session } from "../access/session.ts";
-import { type Db, rows } from "../db/client.ts";
+import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
-import { ConflictError, invalid, NotFoundError } from "../errors.ts";
+import { invalid } from "../errors.ts";
+import { checkNew, checkPatch } from "../schema/fields.ts";
 import { checkInput } from "../schema/input.ts";
 import {
   type ArtifactFields,
@@ -15,12 +17,12 @@ import {
   artifactScopes,
   artifactTypes,
   contentType,
+  type Nulls,
   type ProgressEntry,
   progressEntry,
 } from "./fields.ts";
 import { removeFiles } from "./files.ts";
 import { appendEntry } from "./progress.ts";
-import { ownerOf } from "./version.ts";
 
 /** Whose an artifact is: with its ref, what makes it one of its own. */
 export interface Place {
@@ -30,30 +32,29 @@ export interface Place {
   owner?: string | null | undefined;
 }
 
-const newArtifact = z.object({
+const newArtifact = artifactFields.extend({
   ref: artifactRef,
-  scope: z.enum(artifactScopes).nullish(),
-  owner: z.string().max(400).nullish(),
+  scope: z.enum(artifactScopes).optional(),
+  owner: z.string().max(400).optional(),
   type: z.enum(artifactTypes),
-  contentType: contentType.nullish(),
+  contentType: contentType.optional(),
 });
 
 /**
- * Makes an artifact without a version. Throws InvalidInputError, ForbiddenError, NotFoundError (its owner), ConflictError (its
+ * Creates an artifact without a version. Throws InvalidInputError, ForbiddenError, NotFoundError (its owner), ConflictError (its
  * owner has one of that ref).
  */
 export async function createArtifact(
   tx: Tx,
   session: Session,
-  input: Place & ArtifactFields & { type: ArtifactType; contentType?: string | null | undefined },
+  input: Place & Nulls<ArtifactFields> & { type: ArtifactType; contentType?: string | null | undefined },
 ): Promise<{ id: bigint }> {
-  const { ref, type, contentType: of = null, ...place } = checkInput(newArtifact, input);
-  const fields = checkInput(artifactFields, input);
+  const { ref, type, contentType: of = null, scope, owner, ...fields } = checkNew(newArtifact, input);
   checkUrl(type, fields.url, true);
-  const owner = await findOwner(tx.db, place);
-  authorize(session, "artifact", "create", { ref, ownerId: owner.id });
-  const id = await insertArtifact(tx, { ref, ...owner, type, contentType: of, fields });
-  if (id === null) throw new ConflictError(`There is an artifact "${ref}" of that owner already.`);
+  const place = await findPlace(tx, session, { ref, scope, owner }, ["create"]);
+  authorize(session, "artifact", "create", { ref, ownerId: place.id });
+  const id = await insertArtifact(tx, { ref, ...place, type, contentType: of, fields });
+  if (id === null) throw taken("artifact", ref);
   return { id };
 }
 
@@ -80,32 +81,19 @@ export async function insertArtifact(tx: Tx, { ref, type, fields, ...made }: Ins
 }
 
 /**
- * Changes what the patch names and leaves the rest; null empties name and description. Throws NotFoundError, ForbiddenError, InvalidInputError, and
- * ConflictError when `expectedUpdated` is given and the artifact has changed since.
+ * Changes the fields that the patch names. Throws NotFoundError, ForbiddenError, InvalidInputError, and ConflictError when it has
+ * changed since `expectedUpdated`.
  */
 export async function updateArtifact(
   tx: Tx,
   session: Session,
-  input: { id: bigint; expectedUpdated?: Date | null | undefined; patch: ArtifactFields },
+  input: Which<"artifact"> & { patch: Nulls<ArtifactFields> },
 ): Promise<{ id: bigint }> {
-  const patch = checkInput(artifactFields, input.patch);
-  const stored = await lockArtifact(tx, session, { id: input.id, doing: "update" });
-  checkUrl(stored.type, patch.url, false);
-  if (input.expectedUpdated && input.expectedUpdated.getTime() !== new Date(stored.updated).getTime()) {
-    throw new ConflictError(`The artifact "${stored.ref}" was changed at ${stored.updated}: read it again.`);
-  }
-  if (Object.values(patch).every((value) => value === undefined)) return { id: input.id };
-  const data = patch.url ? JSON.stringify({ url: patch.url }) : null;
-  await tx.db.execute(
-    sql`update attune.artifact set name = ${patch.name === undefined ? sql`name` : patch.name},
-          description = ${patch.description === undefined ? sql`description` : patch.description},
-          visibility = coalesce(${patch.visibility ?? null}::attune.visibility, visibility),
-          retention = coalesce(${patch.retention ?? null}::attune.artifact_retention, retention),
-          retention_limit = coalesce(${patch.retentionLimit ?? null}::int, retention_limit),
-          data = coalesce(${data}::text::jsonb, data)
-        where id = ${String(input.id)}::bigint`,
-  );
-  return { id: input.id };
+  const { url, ...fields } = checkPatch(artifactFields, input.patch);
+  const { id, type } = await lockRow(tx, session, "artifact", "update", input);
+  checkUrl(type, url, false);
+  await updateRow(tx, "artifact", { id, fields: url === undefined ? fields : { ...fields, data: { url } } });
+  return { id };
 }
 
 /** Deletes an artifact with all its versions; their files go after the commit. Throws NotFoundError, ForbiddenError. */
@@ -114,15 +102,15 @@ export async function deleteArtifact(
   session: Session,
   input: { id: bigint },
 ): Promise<{ id: bigint; ref: string }> {
-  const { ref, ...stored } = await lockArtifact(tx, session, { id: input.id, doing: "delete" });
+  const { id, ref } = await lockRow(tx, session, "artifact", "delete", input);
   const versions = await rows<{ key: string | null }>(
     tx.db,
-    sql`delete from attune.artifact_version where artifact = ${stored.id}::bigint returning storage_key as key`,
+    sql`delete from attune.artifact_version where artifact = ${String(id)}::bigint returning storage_key as key`,
   );
-  await tx.db.execute(sql`delete from attune.artifact where id = ${stored.id}::bigint`);
+  await deleteRow(tx, "artifact", id);
   const files = versions.flatMap(({ key }) => key ?? []);
   tx.afterCommit(() => removeFiles(tx, files));
-  return { id: input.id, ref };
+  return { id, ref };
 }
 
 /** Notes how far something is; the newest entries are kept. Throws NotFoundError, ForbiddenError, InvalidInputError. */
@@ -132,10 +120,10 @@ export async function appendProgress(
   input: { id: bigint } & Partial<ProgressEntry>,
 ): Promise<{ id: bigint }> {
   const entry = checkInput(progressEntry, { percent: input.percent ?? null, message: input.message ?? null });
-  const stored = await lockArtifact(tx, session, { id: input.id, doing: "update" });
-  if (stored.type !== "progress") throw invalid("id", `must be of an artifact of type progress, not ${stored.type}`);
-  await tx.db.execute(sql`update attune.artifact a set data = ${appendEntry(entry)} where id = ${stored.id}::bigint`);
-  return { id: input.id };
+  const { id, type } = await lockRow(tx, session, "artifact", "update", { id: input.id });
+  if (type !== "progress") throw invalid("id", `must be of an artifact of type progress, not ${type}`);
+  await tx.db.execute(sql`update attune.artifact a set data = ${appendEntry(entry)} where id = ${String(id)}::bigint`);
+  return { id };
 }
 
 interface Owner {
@@ -145,45 +133,26 @@ interface Owner {
   id: bigint | null;
 }
 
-/** Looks up whom a new artifact is to belong to. Throws InvalidInputError, NotFoundError. */
-export async function findOwner(db: Db, { scope, owner }: Pick<Place, "scope" | "owner">): Promise<Owner> {
+/**
+ * Looks up what is to own an artifact, with which one of these actions is to be done. Throws InvalidInputError, and NotFoundError
+ * as `findOwner`.
+ */
+export async function findPlace(
+  tx: Tx,
+  session: Session,
+  { ref, scope, owner }: Place,
+  actions: readonly string[],
+): Promise<Owner> {
   if (!scope || scope === "system") {
     if (owner) throw invalid("owner", "must be absent: what belongs to the system has no other owner");
     return { scope: "system", owner: "", id: null };
   }
   if (!owner) throw invalid("owner", `must name the ${scope} that it belongs to`);
-  const name = scope === "identity" ? sql`login` : sql`ref`;
-  const [found] = await rows<{ id: string }>(
-    db,
-    sql`select id::text from attune.${sql.identifier(scope)} where ${name} = ${owner}`,
+  const identityOf = (id: bigint) => (scope === "identity" ? id : null);
+  const id = await findOwner(tx.db, session, { type: scope, ref: owner }, (found) =>
+    actions.some((action) => may(session, "artifact", action, { ref, ownerId: identityOf(found) })),
   );
-  if (!found) throw new NotFoundError(scope, owner);
-  return { scope, owner, id: scope === "identity" ? BigInt(found.id) : null };
-}
-
-interface LockedArtifact {
-  id: string;
-  ref: string;
-  type: ArtifactType;
-  updated: string;
-  ownerId: bigint | null;
-}
-
-async function lockArtifact(
-  tx: Tx,
-  session: Session,
-  { id, doing }: { id: bigint; doing: "update" | "delete" },
-): Promise<LockedArtifact> {
-  const [found] = await rows<Omit<LockedArtifact, "ownerId"> & { ownerId: string | null; open: boolean }>(
-    tx.db,
-    sql`select a.id::text as "id", a.ref as "ref", a.type as "type", ${ownerOf}::text as "ownerId", a.visibility = 'public' as "open",
-        to_char(a.updated at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "updated"
-      from attune.artifact a where a.id = ${String(id)}::bigint for no key update`,
-  );
-  if (!found) throw new NotFoundError("artifact", String(id));
-  const { open: known, ...stored } = { ...found, ownerId: found.ownerId === null ? null : BigInt(found.ownerId) };
-  authorizeFound(session, doing, { resource: "artifact", id: String(id), target: stored, known });
-  return stored;
+  return { scope, owner, id: identityOf(id) };
 }
 
 function checkUrl(type: ArtifactType, url: string | null | undefined, isNew: boolean): void {

@@ -19,14 +19,14 @@ export async function sessionOfLink(db: Db, { token }: Link): Promise<Session> {
   return openSession(admin.id);
 }
 
-/** The version that the link leads to. Throws NotFoundError, and ForbiddenError when the session may not read it any more. */
+/** Returns the version that the link leads to. Throws NotFoundError, also when the session may not read it any more. */
 export async function findDownload(db: Db, session: Session, { id }: Link): Promise<StoredVersion> {
   const version = await findVersion(db, id);
-  if (version === null) throw new NotFoundError("artifact version", String(id));
+  if (version === null) throw new NotFoundError("artifact_version", String(id));
   const { ref, ownerId, visibility } = version;
   const target = { ref, ownerId: ownerId === null ? null : BigInt(ownerId) };
   if (visibility !== "public" && !may(session, "artifact", "read", target)) {
-    throw new ForbiddenError(`You may not read the artifact "${ref}": it takes a grant of artifact:read.`);
+    throw new NotFoundError("artifact_version", String(id));
   }
   return version;
 }

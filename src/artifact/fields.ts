@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { description } from "../schema/fields.ts";
 
 /** What an artifact can be. */
 export const artifactTypes = [
@@ -49,20 +50,20 @@ const webUrl = z
   .refine((text) => /^https?:\/\//.test(text) && URL.canParse(text) && printable(text), "must be an http or https URL");
 const text = (most: number) => z.string().max(most).refine(printable, "must be printable text in one line");
 
-/** What people may say of an artifact; absent leaves the default or, in an update, what is stored. */
-export const artifactFields = z.object({
-  name: text(200).nullish(),
-  description: z
-    .string()
-    .max(10_000)
-    .refine((value) => value.isWellFormed() && !value.includes("\0"), "must be text without U+0000")
-    .nullish(),
-  visibility: z.enum(artifactVisibilities).nullish(),
-  retention: z.enum(artifactRetentions).nullish(),
-  retentionLimit: z.int().min(1).max(100_000).nullish(),
-  url: webUrl.nullish(),
-});
+/** The fields of an artifact that users give. What is left out has its default or, in an update, stays as it is. */
+export const artifactFields = z
+  .object({
+    name: text(200).nullable(),
+    description: description.nullable(),
+    visibility: z.enum(artifactVisibilities),
+    retention: z.enum(artifactRetentions),
+    retentionLimit: z.int().min(1).max(100_000),
+    url: webUrl,
+  })
+  .partial();
 export type ArtifactFields = z.infer<typeof artifactFields>;
+/** The same as clients write them, where each field may be null. */
+export type Nulls<T> = { [K in keyof T]: T[K] | null };
 
 /** How far something is; at least one of both. */
 export const progressEntry = z

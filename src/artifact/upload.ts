@@ -1,16 +1,19 @@
 import { randomUUID } from "node:crypto";
-import { sql } from "drizzle-orm";
+import { and, eq, sql } from "drizzle-orm";
 import { z } from "zod";
 import { recordAudit } from "../access/audit.ts";
-import { authorize } from "../access/grants.ts";
+import { entities } from "../access/entities.ts";
+import { authorize, authorizeFound, knows } from "../access/grants.ts";
 import { claimOnce, onceSecret, settleOnce } from "../access/once.ts";
+import { findRow, taken } from "../access/rows.ts";
 import { identityOf, type Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
+import { artifact } from "../db/tables/artifact.ts";
 import { type Tx, write } from "../db/tx.ts";
-import { ConflictError, ForbiddenError, invalid, NotFoundError, Refusal } from "../errors.ts";
+import { ConflictError, ForbiddenError, invalid, Refusal } from "../errors.ts";
 import { checkInput } from "../schema/input.ts";
-import { findOwner, insertArtifact, type Place } from "./artifact.ts";
+import { findPlace, insertArtifact, type Place } from "./artifact.ts";
 import {
   type ArtifactType,
   artifactRef,
@@ -22,7 +25,7 @@ import {
 } from "./fields.ts";
 import { checkSize, receiveContent, removeFiles } from "./files.ts";
 import { expiryOf, type Link, signedPath } from "./link.ts";
-import { addVersion, ownerOf } from "./version.ts";
+import { addVersion } from "./version.ts";
 
 const uploadInput = z.object({
   ref: artifactRef,
@@ -74,32 +77,28 @@ async function findOrInsert(
     place,
   }: { ref: string; type: ArtifactType; contentType: string; place: Omit<Place, "ref"> },
 ): Promise<bigint> {
-  const owner = await findOwner(tx.db, place);
+  const owner = await findPlace(tx, session, { ref, ...place }, ["create", "update"]);
   const target = { ref, ownerId: owner.id };
-  let found = await findArtifact(tx.db, ref, owner);
+  const described = { resource: "artifact", target: () => target, standing: entities.artifact.standing } as const;
+  const find = async () => {
+    const { scope, owner: name } = owner;
+    const [row] = await tx.db
+      .select()
+      .from(artifact)
+      .where(and(eq(artifact.scope, scope), eq(artifact.owner, name), eq(artifact.ref, ref)));
+    return row && knows(session, "update", row, described) ? row : null;
+  };
+  let found = await find();
   if (found === null) {
     authorize(session, "artifact", "create", target);
     const id = await insertArtifact(tx, { ref, ...owner, type, contentType: of, fields: {} });
     if (id !== null) return id;
-    found = await findArtifact(tx.db, ref, owner); // another request was faster
-    if (found === null) throw new ConflictError(`The artifact "${ref}" was created and deleted meanwhile: try again.`);
+    found = await find(); // another request was faster
+    if (found === null) throw taken("artifact", ref);
   }
-  authorize(session, "artifact", "update", target);
+  authorizeFound(session, "update", found, { ...described, name: ref });
   if (found.type !== type) throw new ConflictError(`The artifact "${ref}" is of type ${found.type}, not ${type}.`);
-  return BigInt(found.id);
-}
-
-async function findArtifact(
-  db: Db,
-  ref: string,
-  { scope, owner }: { scope: string; owner: string },
-): Promise<{ id: string; type: ArtifactType } | null> {
-  const [found] = await rows<{ id: string; type: ArtifactType }>(
-    db,
-    sql`select id::text, type from attune.artifact
-      where scope = ${scope}::attune.owner_type and owner = ${owner} and ref = ${ref}`,
-  );
-  return found ?? null;
+  return found.id;
 }
 
 /** Who sends a content, and from where. */
@@ -120,7 +119,7 @@ export async function receiveUpload(
   source: AsyncIterable<Uint8Array>,
 ): Promise<{ id: bigint; version: number }> {
   const artifact = String(id);
-  await checkTarget(services.db, session, artifact);
+  await findRow(services.db, session, "artifact", "update", { id });
   await checkUnused(services.db, session, upload.once); // before the bytes come; the transaction decides
   const secret = services.keyring.derive(onceSecret);
   const request = { key: onceKey(upload.once), operation: "uploadArtifact", input: artifact, secret };
@@ -128,7 +127,7 @@ export async function receiveUpload(
   checkReceived(received, upload);
   const content = await received.keep();
   const store = async (tx: Tx) => {
-    const ref = await checkTarget(tx.db, session, artifact);
+    const { ref } = await findRow(tx.db, session, "artifact", "update", { id });
     if ((await claimOnce(tx, session, request)) !== null) {
       throw new ConflictError(used);
     }
@@ -170,18 +169,6 @@ async function checkUnused(db: Db, session: Session, once: string): Promise<void
     sql`select id::text from attune.idempotency_key where identity = ${identityOf(session)}::bigint and key = ${onceKey(once)}`,
   );
   if (found.length > 0) throw new ConflictError(used);
-}
-
-/** The artifact's ref; throws unless it is there and the session may still change it. */
-async function checkTarget(db: Db, session: Session, artifact: string): Promise<string> {
-  const [found] = await rows<{ ref: string; ownerId: string | null }>(
-    db,
-    sql`select a.ref as "ref", ${ownerOf}::text as "ownerId" from attune.artifact a where a.id = ${artifact}::bigint`,
-  );
-  if (!found) throw new NotFoundError("artifact", artifact);
-  const ownerId = found.ownerId === null ? null : BigInt(found.ownerId);
-  authorize(session, "artifact", "update", { ref: found.ref, ownerId });
-  return found.ref;
 }
 
 function checkReceived(received: { size: number; sha256: string }, upload: { size: number; sha256: string }): void {

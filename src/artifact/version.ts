@@ -143,7 +143,7 @@ async function openFile(services: Services, id: string, storageKey: string): Pro
     return await open(pathOf(services, storageKey), "r");
   } catch (error) {
     // Where the row went first, the file went after it.
-    if ((await findVersion(services.db, BigInt(id))) === null) throw new NotFoundError("artifact version", id);
+    if ((await findVersion(services.db, BigInt(id))) === null) throw new NotFoundError("artifact_version", id);
     throw error;
   }
 }
@@ -160,7 +160,7 @@ async function* readRow(
       sql`select encode(substring(content from ${at + 1}::int for ${length}::int), 'base64') as piece
         from attune.artifact_version where id = ${id}::bigint`,
     );
-    if (!found) throw new NotFoundError("artifact version", id);
+    if (!found) throw new NotFoundError("artifact_version", id);
     yield Buffer.from(found.piece, "base64");
   }
 }

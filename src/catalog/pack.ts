@@ -1,21 +1,28 @@
 import { eq, sql } from "drizzle-orm";
 import { z } from "zod";
 import { authorize, targetOf } from "../access/grants.ts";
+import { deleteRow, insertRow, isEmpty, lockRow, updateRow, type Which } from "../access/rows.ts";
 import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
 import { action } from "../db/tables/action.ts";
-import { pack } from "../db/tables/pack.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
-import { checkInput } from "../schema/input.ts";
+import {
+  checkNew,
+  checkPatch,
+  description,
+  jsonObject,
+  label,
+  parameters,
+  parametersOf,
+  texts,
+} from "../schema/fields.ts";
 import { compileParameters } from "../schema/schema.ts";
 import { restoreSecrets } from "../secrecy/settings.ts";
-import { description, jsonObject, kept, label, parameters, parametersOf, texts } from "./fields.ts";
 import { packRef, semver } from "./manifest.ts";
-import { deleteRow, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./row-kit.ts";
 
-/** What people may say of a pack; what is left out has its default or, in an update, stays. Null empties what can be empty. */
+/** The fields of a pack that users give. What is left out has its default or, in an update, stays as it is. */
 export interface PackFields {
   label?: string | null;
   description?: string | null;
@@ -29,28 +36,30 @@ export interface PackFields {
   dependencies?: string[] | null;
 }
 
-const packFields = z.object({
-  label: kept(label),
-  description: description.nullish(),
-  version: kept(semver),
-  confSchema: kept(parameters),
-  config: kept(jsonObject),
-  meta: kept(jsonObject),
-  tags: kept(texts),
-  runtimeDeps: kept(texts),
-  dependencies: kept(z.array(packRef).max(100)),
-});
+const packFields = z
+  .object({
+    label,
+    description: description.nullable(),
+    version: semver,
+    confSchema: parameters,
+    config: jsonObject,
+    meta: jsonObject,
+    tags: texts,
+    runtimeDeps: texts,
+    dependencies: z.array(packRef).max(100),
+  })
+  .partial();
 
-/** Makes a pack for things made by hand. Throws InvalidInputError, ForbiddenError, ConflictError (the ref is taken). */
+/** Creates a pack for entities created by hand. Throws InvalidInputError, ForbiddenError, ConflictError (the ref is taken). */
 export async function createPack(
   tx: Tx,
   session: Session,
   input: PackFields & { ref: string },
 ): Promise<{ id: bigint }> {
-  const { ref, ...fields } = checkInput(packFields.extend({ ref: packRef }), input);
+  const { ref, ...fields } = checkNew(packFields.extend({ ref: packRef }), input);
   authorize(session, "pack", "create", targetOf(ref));
   const config = checkConfig(fields.confSchema ?? {}, fields.config ?? {}, {});
-  return await insertNew(tx, pack, {
+  return await insertRow(tx, "pack", {
     ...fields,
     ref,
     config,
@@ -66,18 +75,17 @@ export async function createPack(
 export async function updatePack(
   tx: Tx,
   session: Session,
-  input: Which & { patch: PackFields },
+  input: Which<"pack"> & { patch: PackFields },
 ): Promise<{ id: bigint }> {
-  authorize(session, "pack", "update", targetOf(input.ref));
-  const fields = checkInput(packFields, input.patch);
-  const stored = await lockByRef(tx, pack, input);
+  const fields = checkPatch(packFields, input.patch);
+  const stored = await lockRow(tx, session, "pack", "update", input);
   const { config, ...others } = fields;
   if (stored.sourceType !== null && !isEmpty(others)) {
     throw new ConflictError(`The pack "${input.ref}" comes from files: only its config can be changed here.`);
   }
   const isAboutConfig = config !== undefined || fields.confSchema !== undefined;
   const schema = fields.confSchema ?? stored.confSchema;
-  await updateRow(tx, pack, {
+  await updateRow(tx, "pack", {
     id: stored.id,
     fields: isAboutConfig ? { ...others, config: checkConfig(schema, config ?? stored.config, stored.config) } : others,
   });
@@ -99,15 +107,14 @@ export async function deletePack(
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  authorize(session, "pack", "delete", targetOf(ref));
-  const { id, isStandard } = await lockByRef(tx, pack, { ref });
+  const { id, isStandard } = await lockRow(tx, session, "pack", "delete", { ref });
   if (isStandard || ref === "core" || ref === "default") {
     throw new ConflictError(`The pack "${ref}" belongs to Attune itself: it cannot be deleted.`);
   }
   await refuseNeeded(tx, { id: String(id), ref });
   // Before their runtimes, which they restrict.
   await tx.db.delete(action).where(eq(action.packId, id));
-  await deleteRow(tx, pack, id);
+  await deleteRow(tx, "pack", id);
   return { id, ref };
 }
 

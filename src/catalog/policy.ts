@@ -1,17 +1,26 @@
 import { eq } from "drizzle-orm";
 import { z } from "zod";
-import { authorize, targetOf } from "../access/grants.ts";
+import { authorize, may, type Target } from "../access/grants.ts";
+import {
+  deleteRow,
+  findPackForNew,
+  findRow,
+  insertRow,
+  isEmpty,
+  lockRow,
+  type Row,
+  updateRow,
+  type Which,
+} from "../access/rows.ts";
 import type { Session } from "../access/session.ts";
 import { action } from "../db/tables/action.ts";
 import { pack } from "../db/tables/pack.ts";
-import { policy } from "../db/tables/policy.ts";
 import type { Tx } from "../db/tx.ts";
-import { InvalidInputError, type Issue, NotFoundError } from "../errors.ts";
-import { checkInput, componentRef } from "../schema/input.ts";
-import { description, kept, label, text, texts } from "./fields.ts";
-import { deleteRow, findPackOf, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./row-kit.ts";
+import { InvalidInputError, type Issue } from "../errors.ts";
+import { checkNew, checkPatch, description, label, text, texts } from "../schema/fields.ts";
+import { componentRef } from "../schema/input.ts";
 
-/** What people may say of a policy; what is left out has its default or, in an update, stays. Null empties what can be empty. */
+/** The fields of a policy that users give. What is left out has its default or, in an update, stays as it is. */
 export interface PolicyFields {
   name?: string | null;
   description?: string | null;
@@ -29,63 +38,68 @@ export interface PolicyFields {
 }
 
 const largest = 2 ** 31 - 1;
-const count = z.int().min(1).max(largest).nullish();
-const policyFields = z.object({
-  name: kept(label),
-  description: description.nullish(),
-  enabled: kept(z.boolean()),
-  priority: kept(z.int().min(-largest).max(largest)),
-  action: z.string().max(200).nullish(),
-  pack: z.string().max(200).nullish(),
-  parameters: kept(z.array(text(200).min(1)).max(10)),
-  method: z.enum(["cancel", "enqueue"]).nullish(),
-  threshold: count,
-  rateMax: count,
-  rateWindowSeconds: count,
-  tags: kept(texts),
-});
+const count = z.int().min(1).max(largest).nullable();
+const policyFields = z
+  .object({
+    name: label,
+    description: description.nullable(),
+    enabled: z.boolean(),
+    priority: z.int().min(-largest).max(largest),
+    action: z.string().max(200).nullable(),
+    pack: z.string().max(200).nullable(),
+    parameters: z.array(text(200).min(1)).max(10),
+    method: z.enum(["cancel", "enqueue"]).nullable(),
+    threshold: count,
+    rateMax: count,
+    rateWindowSeconds: count,
+    tags: texts,
+  })
+  .partial();
 
 /**
- * Makes a policy. Throws InvalidInputError, NotFoundError (the pack of its ref; the action or pack that it is about),
- * ForbiddenError (also where the session may not do so for what it is about), ConflictError (the ref is taken).
+ * Creates a policy. Throws InvalidInputError, NotFoundError (the pack of its ref; the action or pack that it applies to),
+ * ForbiddenError (also where the session may not do so for everything that it applies to), ConflictError (the ref is taken).
  */
 export async function createPolicy(
   tx: Tx,
   session: Session,
   input: PolicyFields & { ref: string },
 ): Promise<{ id: bigint }> {
-  const { action: actionRef, pack: packRef, ...fields } = checkInput(policyFields.extend({ ref: componentRef }), input);
-  authorize(session, "policy", "create", targetOf(fields.ref));
-  checkLimits({ ...unlimited, ...fields, action: actionRef, pack: packRef });
-  await findPackOf(tx, fields.ref);
-  const scope = await findScope(tx, { action: actionRef ?? null, pack: packRef ?? null });
-  authorizeScope(session, { ref: fields.ref, doing: "create" }, scope);
-  return await insertNew(tx, policy, { ...fields, ...columnsOf(scope), name: fields.name ?? fields.ref });
+  const { action = null, pack = null, ...fields } = checkNew(policyFields.extend({ ref: componentRef }), input);
+  checkLimits({ ...unlimited, ...fields, action, pack });
+  await findPackForNew(tx, session, "policy", fields);
+  const scope = await findScope(tx, session, { ref: fields.ref, doing: "create" }, { action, pack });
+  return await insertRow(tx, "policy", { ...fields, ...columnsOf(scope), name: fields.name ?? fields.ref });
 }
 
-/** Changes what the patch names. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError. */
+/** Changes the fields that the patch names. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError. */
 export async function updatePolicy(
   tx: Tx,
   session: Session,
-  input: Which & { patch: PolicyFields },
+  input: Which<"policy"> & { patch: PolicyFields },
 ): Promise<{ id: bigint }> {
-  authorize(session, "policy", "update", targetOf(input.ref));
-  const given = checkInput(policyFields, input.patch);
-  const { action: actionRef, pack: packRef, ...fields } = given;
-  const stored = await lockByRef(tx, policy, input);
-  if (isEmpty(given)) return { id: stored.id };
-  const was = await refsOfScope(tx, stored);
-  const scopeRefs = {
-    action: actionRef === undefined ? was.action : actionRef,
-    pack: packRef === undefined ? was.pack : packRef,
-  };
-  const defined = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
-  checkLimits({ ...stored, ...defined, ...scopeRefs });
-  const scope = await findScope(tx, scopeRefs);
-  for (const about of [await findScope(tx, was), scope]) {
-    authorizeScope(session, { ref: input.ref, doing: "update" }, about);
-  }
-  await updateRow(tx, policy, { id: stored.id, fields: { ...fields, ...columnsOf(scope) } });
+  const patch = checkPatch(policyFields, input.patch);
+  const { action, pack, ...fields } = patch;
+  const { stored, scope } = await lockPolicy(tx, session, "update", input);
+  if (isEmpty(patch)) return { id: stored.id };
+  const next = { action: action === undefined ? scope.actionRef : action, pack: pack === undefined ? scope.of : pack };
+  checkLimits({ ...stored, ...fields, ...next });
+  const columns =
+    action === undefined && pack === undefined
+      ? {}
+      : columnsOf(await findScope(tx, session, { ref: input.ref, doing: "update" }, next));
+  await updateRow(tx, "policy", { id: stored.id, fields: { ...fields, ...columns } });
+  return { id: stored.id };
+}
+
+/** Enables or disables a policy; one that is so already stays as it is. Throws NotFoundError, ForbiddenError. */
+export async function setPolicyEnabled(
+  tx: Tx,
+  session: Session,
+  { ref, enabled }: { ref: string; enabled: boolean },
+): Promise<{ id: bigint }> {
+  const { stored } = await lockPolicy(tx, session, "update", { ref });
+  if (stored.enabled !== enabled) await updateRow(tx, "policy", { id: stored.id, fields: { enabled } });
   return { id: stored.id };
 }
 
@@ -95,10 +109,8 @@ export async function deletePolicy(
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  authorize(session, "policy", "delete", targetOf(ref));
-  const stored = await lockByRef(tx, policy, { ref });
-  authorizeScope(session, { ref, doing: "delete" }, await findScope(tx, await refsOfScope(tx, stored)));
-  await deleteRow(tx, policy, stored.id);
+  const { stored } = await lockPolicy(tx, session, "delete", { ref });
+  await deleteRow(tx, "policy", stored.id);
   return { id: stored.id, ref };
 }
 
@@ -126,37 +138,53 @@ function checkLimits({ method, threshold, rateMax, rateWindowSeconds, ...about }
   if (issues.length > 0) throw new InvalidInputError(issues);
 }
 
+/** Which executions a policy applies to: those of one action, of one pack's actions, or all. */
 interface Scope {
   action: bigint | null;
   pack: bigint | null;
-  /** The pack whose executions it is about; null: those of every pack. */
-  packRef: string | null;
+  /** The ref of that action, and of that pack. */
+  actionRef: string | null;
+  of: string | null;
 }
 
 const columnsOf = (scope: Scope) => ({ actionId: scope.action, packId: scope.pack });
 
-/** A limit on all, or on another pack, takes a grant that reaches as far; its ref's own pack says nothing about that. */
-function authorizeScope(session: Session, { ref, doing }: { ref: string; doing: string }, { packRef }: Scope): void {
-  authorize(session, "policy", doing, { ref, packRef });
-}
-
-async function findScope(tx: Tx, about: { action: string | null; pack: string | null }): Promise<Scope> {
-  if (about.action !== null) {
-    const [found] = await tx.db.select({ id: action.id }).from(action).where(eq(action.ref, about.action));
-    if (!found) throw new NotFoundError("action", about.action);
-    return { action: found.id, pack: null, packRef: about.action.split(".", 1)[0] ?? "" };
-  }
-  if (about.pack === null) return { action: null, pack: null, packRef: null };
-  const { id, ref } = await findPackOf(tx, about.pack);
-  return { action: null, pack: id, packRef: ref };
-}
-
-async function refsOfScope(
+/** The policy, locked. Takes the grant for the policy and for everything that it applies to. */
+async function lockPolicy(
   tx: Tx,
-  { actionId, packId }: { actionId: bigint | null; packId: bigint | null },
-): Promise<{ action: string | null; pack: string | null }> {
+  session: Session,
+  doing: "update" | "delete",
+  which: Which<"policy">,
+): Promise<{ stored: Row<"policy">; scope: Scope }> {
+  const stored = await lockRow(tx, session, "policy", doing, which);
+  const { actionId, packId } = stored;
   const [about] =
     actionId === null ? [] : await tx.db.select({ ref: action.ref }).from(action).where(eq(action.id, actionId));
   const [within] = packId === null ? [] : await tx.db.select({ ref: pack.ref }).from(pack).where(eq(pack.id, packId));
-  return { action: about?.ref ?? null, pack: within?.ref ?? null };
+  const scope = { action: actionId, pack: packId, actionRef: about?.ref ?? null, of: within?.ref ?? null };
+  authorize(session, "policy", doing, reachOf(which.ref, { action: scope.actionRef, pack: scope.of }));
+  return { stored, scope };
+}
+
+/** A limit on all, or on another pack, takes a grant that reaches as far; the pack of its own ref says nothing about that. */
+const reachOf = (ref: string, { action, pack }: { action: string | null; pack: string | null }): Target => ({
+  ref,
+  packRef: action?.split(".", 1)[0] ?? pack,
+});
+
+/** What an input says that the policy applies to. Throws NotFoundError, and ForbiddenError where the session may not limit it. */
+async function findScope(
+  tx: Tx,
+  session: Session,
+  { ref, doing }: { ref: string; doing: "create" | "update" },
+  about: { action: string | null; pack: string | null },
+): Promise<Scope> {
+  const reach = reachOf(ref, about);
+  const standing = () => (may(session, "policy", doing, reach) ? "read" : null);
+  const limited =
+    about.action === null ? null : await findRow(tx.db, session, "action", "read", { ref: about.action }, { standing });
+  const within =
+    about.pack === null ? null : await findRow(tx.db, session, "pack", "read", { ref: about.pack }, { standing });
+  authorize(session, "policy", doing, reach);
+  return { action: limited?.id ?? null, pack: within?.id ?? null, actionRef: about.action, of: about.pack };
 }

@@ -1,19 +1,26 @@
 import { sql } from "drizzle-orm";
 import { z } from "zod";
-import { authorize, targetOf } from "../access/grants.ts";
+import {
+  deleteRow,
+  findPackForNew,
+  insertRow,
+  isEmpty,
+  lockRow,
+  type Row,
+  updateRow,
+  type Which,
+} from "../access/rows.ts";
 import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
 import { type Jobs, runtimeQueue } from "../db/jobs.ts";
-import { runtime } from "../db/tables/runtime.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
+import { checkNew, checkPatch, description, jsonObject, text } from "../schema/fields.ts";
 import { checkInput } from "../schema/input.ts";
-import { description, jsonObject, kept, text } from "./fields.ts";
 import { distributions, runtimeRefText } from "./manifest.ts";
-import { deleteRow, findPackOf, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./row-kit.ts";
 
-/** What people may say of a runtime; what is left out has its default or, in an update, stays. Null empties what can be empty. */
+/** The fields of a runtime that users give. What is left out has its default or, in an update, stays as it is. */
 export interface RuntimeFields {
   name?: string | null;
   description?: string | null;
@@ -22,12 +29,9 @@ export interface RuntimeFields {
 }
 
 const name = text(100).min(1);
-const runtimeFields = z.object({
-  name: kept(name),
-  description: description.nullish(),
-  distributions: kept(distributions),
-  installation: jsonObject.nullish(),
-});
+const runtimeFields = z
+  .object({ name, description: description.nullable(), distributions, installation: jsonObject.nullable() })
+  .partial();
 
 /**
  * Opens the queue of a new runtime, as every queue must be known before a transaction uses it: inside one, on the embedded
@@ -38,40 +42,39 @@ export async function prepareRuntime(jobs: Jobs, { ref }: { ref: string }): Prom
 }
 
 /**
- * Makes a runtime, whose queue `prepareRuntime` has opened; its ref says what runs in it. The pack that the ref names must have been made by hand. Throws InvalidInputError,
- * NotFoundError (pack), ForbiddenError, ConflictError (the ref is taken, or the pack comes from files).
+ * Creates a runtime, whose queue `prepareRuntime` has opened; its ref says what runs in it. The pack that the ref names must have
+ * been created by hand. Throws InvalidInputError, NotFoundError (pack), ForbiddenError, ConflictError (the ref is taken, or the
+ * pack comes from files).
  */
 export async function createRuntime(
   tx: Tx,
   session: Session,
   input: RuntimeFields & { ref: string },
 ): Promise<{ id: bigint }> {
-  const { ref, ...fields } = checkInput(runtimeFields.extend({ ref: runtimeRefText }), input);
-  authorize(session, "runtime", "create", targetOf(ref));
+  const { ref, ...fields } = checkNew(runtimeFields.extend({ ref: runtimeRefText }), input);
   const [, type, lastPart] = ref.split(".");
   const runtimeType = type === "sensor" ? "sensor" : "action"; // the ref's form lets nothing else through
-  const pack = await findPackOf(tx, ref);
-  refuseLoaded(pack);
+  const pack = await findPackForNew(tx, session, "runtime", { ref });
+  if (pack.isLoaded) throw loaded(pack.ref);
   const values = {
     ...fields,
     name: fields.name ?? lastPart ?? ref,
     distributions: fields.distributions ?? { commands: [] },
   };
-  return await insertNew(tx, runtime, { ...values, ref, runtimeType, packId: pack.id, packRef: pack.ref });
+  return await insertRow(tx, "runtime", { ...values, ref, runtimeType, packId: pack.id, packRef: pack.ref });
 }
 
 /** Changes what the patch names. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError. */
 export async function updateRuntime(
   tx: Tx,
   session: Session,
-  input: Which & { patch: RuntimeFields },
+  input: Which<"runtime"> & { patch: RuntimeFields },
 ): Promise<{ id: bigint }> {
-  authorize(session, "runtime", "update", targetOf(input.ref));
-  const fields = checkInput(runtimeFields, input.patch);
-  const { id, packId } = await lockByRef(tx, runtime, input);
-  if (!isEmpty(fields)) await refuseOwn(tx, { ref: input.ref, packId });
-  await updateRow(tx, runtime, { id, fields });
-  return { id };
+  const fields = checkPatch(runtimeFields, input.patch);
+  const stored = await lockRow(tx, session, "runtime", "update", input);
+  if (!isEmpty(fields)) await refuseLoaded(tx, stored);
+  await updateRow(tx, "runtime", { id: stored.id, fields });
+  return { id: stored.id };
 }
 
 /**
@@ -83,24 +86,28 @@ export async function deleteRuntime(
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  authorize(session, "runtime", "delete", targetOf(ref));
-  const { id, packId } = await lockByRef(tx, runtime, { ref });
+  const stored = await lockRow(tx, session, "runtime", "delete", { ref });
+  const { id } = stored;
   const [user] = await rows<{ ref: string }>(
     tx.db,
     sql`select ref from attune.action where runtime = ${String(id)}::bigint order by ref limit 1`,
   );
   if (user) throw new ConflictError(`The action "${user.ref}" runs in the runtime "${ref}": delete it first.`);
-  await refuseOwn(tx, { ref, packId });
-  await deleteRow(tx, runtime, id);
+  await refuseLoaded(tx, stored);
+  await deleteRow(tx, "runtime", id);
   return { id, ref };
 }
 
-async function refuseOwn(tx: Tx, { ref, packId }: { ref: string; packId: bigint | null }): Promise<void> {
-  if (packId !== null) refuseLoaded(await findPackOf(tx, ref));
+/** Throws ConflictError for a runtime of a pack that comes from files. */
+async function refuseLoaded(tx: Tx, { packId }: Row<"runtime">): Promise<void> {
+  const [pack] = await rows<{ ref: string; isLoaded: boolean }>(
+    tx.db,
+    sql`select ref, source_type is not null as "isLoaded" from attune.pack
+      where id = ${packId === null ? null : String(packId)}::bigint for key share`,
+  );
+  if (pack?.isLoaded) throw loaded(pack.ref);
 }
 
 /** Loading a pack's files again removes what they do not have. */
-function refuseLoaded({ ref, isLoaded }: { ref: string; isLoaded: boolean }): void {
-  if (isLoaded)
-    throw new ConflictError(`The runtimes of the pack "${ref}" come from its files: make one in another pack.`);
-}
+const loaded = (pack: string) =>
+  new ConflictError(`The runtimes of the pack "${pack}" come from its files: create one in another pack.`);

@@ -1,19 +1,33 @@
-import { eq } from "drizzle-orm";
 import { z } from "zod";
-import { authorize, targetOf } from "../access/grants.ts";
+import {
+  deleteRow,
+  findPackForNew,
+  findRow,
+  insertRow,
+  isEmpty,
+  lockRow,
+  updateRow,
+  type Which,
+} from "../access/rows.ts";
 import type { Session } from "../access/session.ts";
-import { runtime } from "../db/tables/runtime.ts";
-import { sensor } from "../db/tables/sensor.ts";
 import type { Tx } from "../db/tx.ts";
-import { ConflictError, invalid, NotFoundError } from "../errors.ts";
+import { ConflictError, invalid } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
-import { checkInput, componentRef } from "../schema/input.ts";
+import {
+  checkNew,
+  checkPatch,
+  description,
+  jsonObject,
+  label,
+  parameters,
+  parametersOf,
+  relativePath,
+} from "../schema/fields.ts";
+import { componentRef } from "../schema/input.ts";
 import { compileParameters } from "../schema/schema.ts";
 import { restoreSecrets } from "../secrecy/settings.ts";
-import { description, jsonObject, kept, label, parameters, parametersOf, relativePath } from "./fields.ts";
-import { deleteRow, findPackOf, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./row-kit.ts";
 
-/** What people may say of a sensor; what is left out has its default or, in an update, stays. Null empties what can be empty. */
+/** The fields of a sensor that users give. What is left out has its default or, in an update, stays as it is. */
 export interface SensorFields {
   label?: string | null;
   description?: string | null;
@@ -25,19 +39,21 @@ export interface SensorFields {
 }
 
 const runtimeRef = z.string().max(200);
-const sensorFields = z.object({
-  label: kept(label),
-  description: description.nullish(),
-  runtime: kept(runtimeRef),
-  entrypoint: kept(relativePath),
-  enabled: kept(z.boolean()),
-  paramSchema: parameters.nullish(),
-  config: jsonObject.nullish(),
-});
+const sensorFields = z
+  .object({
+    label,
+    description: description.nullable(),
+    runtime: runtimeRef,
+    entrypoint: relativePath,
+    enabled: z.boolean(),
+    paramSchema: parameters.nullable(),
+    config: jsonObject.nullable(),
+  })
+  .partial();
 const newSensor = sensorFields.extend({ ref: componentRef, runtime: runtimeRef, entrypoint: relativePath });
 
 /**
- * Makes a sensor by hand in the pack that its ref names. Throws InvalidInputError (also for a runtime of actions), NotFoundError
+ * Creates a sensor by hand in the pack that its ref names. Throws InvalidInputError (also for a runtime of actions), NotFoundError
  * (pack, runtime), ForbiddenError, ConflictError (the ref is taken).
  */
 export async function createSensor(
@@ -45,42 +61,36 @@ export async function createSensor(
   session: Session,
   input: SensorFields & { ref: string; runtime: string; entrypoint: string },
 ): Promise<{ id: bigint }> {
-  const { runtime: wanted, ...fields } = checkInput(newSensor, input);
-  authorize(session, "sensor", "create", targetOf(fields.ref));
+  const { runtime: wanted, ...fields } = checkNew(newSensor, input);
   const config = checkConfig(fields.paramSchema ?? null, fields.config ?? null, {});
-  const pack = await findPackOf(tx, fields.ref);
+  const pack = await findPackForNew(tx, session, "sensor", fields);
   const values = { ...fields, config, label: fields.label ?? fields.ref, isAdhoc: true };
-  return await insertNew(tx, sensor, {
-    ...values,
-    ...(await findRuntime(tx, wanted)),
-    packId: pack.id,
-    packRef: pack.ref,
-  });
+  const runtime = await findRuntime(tx, session, wanted);
+  return await insertRow(tx, "sensor", { ...values, ...runtime, packId: pack.id, packRef: pack.ref });
 }
 
 /** Changes what the patch names; of a pack's own sensor only whether it is enabled. Throws NotFoundError, InvalidInputError, … */
 export async function updateSensor(
   tx: Tx,
   session: Session,
-  input: Which & { patch: SensorFields },
+  input: Which<"sensor"> & { patch: SensorFields },
 ): Promise<{ id: bigint }> {
-  authorize(session, "sensor", "update", targetOf(input.ref));
-  const { runtime: wanted, ...fields } = checkInput(sensorFields, input.patch);
-  const stored = await lockByRef(tx, sensor, input);
+  const { runtime: wanted, ...fields } = checkPatch(sensorFields, input.patch);
+  const stored = await lockRow(tx, session, "sensor", "update", input);
   const { enabled: _switch, ...others } = { ...fields, wanted };
   if (!stored.isAdhoc && !isEmpty(others)) {
     throw new ConflictError(
       `The sensor "${input.ref}" comes from its pack's files: only whether it is enabled can be changed.`,
     );
   }
-  const schema = fields.paramSchema === undefined ? stored.paramSchema : fields.paramSchema;
+  const { paramSchema = stored.paramSchema, config = stored.config } = fields;
   const isAboutConfig = fields.config !== undefined || fields.paramSchema !== undefined;
-  await updateRow(tx, sensor, {
+  await updateRow(tx, "sensor", {
     id: stored.id,
     fields: {
       ...fields,
-      ...(isAboutConfig ? { config: checkConfig(schema, fields.config ?? stored.config, stored.config ?? {}) } : {}),
-      ...(wanted === undefined ? {} : await findRuntime(tx, wanted)),
+      ...(isAboutConfig ? { config: checkConfig(paramSchema, config, stored.config ?? {}) } : {}),
+      ...(wanted === undefined ? {} : await findRuntime(tx, session, wanted)),
     },
   });
   return { id: stored.id };
@@ -92,12 +102,11 @@ export async function deleteSensor(
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  authorize(session, "sensor", "delete", targetOf(ref));
-  const { id, isAdhoc } = await lockByRef(tx, sensor, { ref });
+  const { id, isAdhoc } = await lockRow(tx, session, "sensor", "delete", { ref });
   if (!isAdhoc) {
     throw new ConflictError(`The sensor "${ref}" comes from its pack's files: disable it instead.`);
   }
-  await deleteRow(tx, sensor, id);
+  await deleteRow(tx, "sensor", id);
   return { id, ref };
 }
 
@@ -107,12 +116,8 @@ function checkConfig(schema: JsonObject | null, config: JsonObject | null, store
   return compileParameters(map)(restoreSecrets(map, config ?? {}, stored), "config");
 }
 
-async function findRuntime(tx: Tx, ref: string): Promise<{ runtimeId: bigint; runtimeRef: string }> {
-  const [found] = await tx.db
-    .select({ id: runtime.id, type: runtime.runtimeType })
-    .from(runtime)
-    .where(eq(runtime.ref, ref));
-  if (!found) throw new NotFoundError("runtime", ref);
-  if (found.type !== "sensor") throw invalid("runtime", "must be a runtime of sensors, such as core.sensor.python");
-  return { runtimeId: found.id, runtimeRef: ref };
+async function findRuntime(tx: Tx, session: Session, ref: string): Promise<{ runtimeId: bigint; runtimeRef: string }> {
+  const { id, runtimeType } = await findRow(tx.db, session, "runtime", "read", { ref });
+  if (runtimeType !== "sensor") throw invalid("runtime", "must be a runtime of sensors, such as core.sensor.python");
+  return { runtimeId: id, runtimeRef: ref };
 }

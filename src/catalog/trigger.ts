@@ -1,50 +1,58 @@
 import { randomBytes } from "node:crypto";
 import { sql } from "drizzle-orm";
 import { z } from "zod";
-import { authorize, may, targetOf } from "../access/grants.ts";
 import { storePackSecret } from "../access/key.ts";
+import {
+  deleteRow,
+  findPackForNew,
+  findRow,
+  insertRow,
+  isEmpty,
+  lockRow,
+  type Row,
+  updateRow,
+  type Which,
+} from "../access/rows.ts";
 import type { Session } from "../access/session.ts";
-import { rows } from "../db/client.ts";
-import { trigger } from "../db/tables/trigger.ts";
 import type { Tx } from "../db/tx.ts";
-import { ConflictError, NotFoundError } from "../errors.ts";
+import { ConflictError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
+import { checkNew, checkPatch, description, label, parameters } from "../schema/fields.ts";
 import { checkInput, componentRef } from "../schema/input.ts";
-import { description, kept, label, parameters } from "./fields.ts";
-import { deleteRow, findPackOf, insertNew, isEmpty, lockByRef, updateRow, type Which } from "./row-kit.ts";
 
-/** What people may say of a trigger; what is left out has its default or, in an update, stays. Null empties what can be empty. */
+/** The fields of a trigger that users give. What is left out has its default or, in an update, stays as it is. */
 export interface TriggerFields {
   label?: string | null;
   description?: string | null;
   enabled?: boolean | null;
   paramSchema?: JsonObject | null;
   outSchema?: JsonObject | null;
-  /** The ref of the sensor that watches for it. */
+  /** The ref of the sensor that emits its events. */
   sensor?: string | null;
 }
 
-const triggerFields = z.object({
-  label: kept(label),
-  description: description.nullish(),
-  enabled: kept(z.boolean()),
-  paramSchema: parameters.nullish(),
-  outSchema: parameters.nullish(),
-  sensor: z.string().max(200).nullish(),
-});
+const triggerFields = z
+  .object({
+    label,
+    description: description.nullable(),
+    enabled: z.boolean(),
+    paramSchema: parameters.nullable(),
+    outSchema: parameters.nullable(),
+    sensor: z.string().max(200).nullable(),
+  })
+  .partial();
 
-/** Makes a trigger in the pack that its ref names. Throws InvalidInputError, NotFoundError (pack, sensor), ConflictError (taken). */
+/** Creates a trigger in the pack that its ref names. Throws InvalidInputError, NotFoundError (pack, sensor), ConflictError (taken). */
 export async function createTrigger(
   tx: Tx,
   session: Session,
   input: TriggerFields & { ref: string },
 ): Promise<{ id: bigint }> {
-  const { sensor: sensorRef, ...fields } = checkInput(triggerFields.extend({ ref: componentRef }), input);
-  authorize(session, "trigger", "create", targetOf(fields.ref));
-  const pack = await findPackOf(tx, fields.ref);
-  const watcher = sensorRef ? await findSensor(tx, session, sensorRef) : {};
-  const values = { ...fields, ...watcher, label: fields.label ?? fields.ref, isAdhoc: true };
-  return await insertNew(tx, trigger, { ...values, packId: pack.id, packRef: pack.ref });
+  const { sensor: sensorRef, ...fields } = checkNew(triggerFields.extend({ ref: componentRef }), input);
+  const pack = await findPackForNew(tx, session, "trigger", fields);
+  const source = await findSensor(tx, session, sensorRef);
+  const values = { ...fields, ...source, label: fields.label ?? fields.ref, isAdhoc: true };
+  return await insertRow(tx, "trigger", { ...values, packId: pack.id, packRef: pack.ref });
 }
 
 /**
@@ -54,19 +62,17 @@ export async function createTrigger(
 export async function updateTrigger(
   tx: Tx,
   session: Session,
-  input: Which & { patch: TriggerFields },
+  input: Which<"trigger"> & { patch: TriggerFields },
 ): Promise<{ id: bigint }> {
-  authorize(session, "trigger", "update", targetOf(input.ref));
-  const { sensor: sensorRef, ...fields } = checkInput(triggerFields, input.patch);
-  const { id, isAdhoc } = await lockByRef(tx, trigger, input);
+  const { sensor: sensorRef, ...fields } = checkPatch(triggerFields, input.patch);
+  const { id, isAdhoc } = await lockRow(tx, session, "trigger", "update", input);
   const { enabled: _switch, ...others } = { ...fields, sensorRef };
   if (!isAdhoc && !isEmpty(others)) {
     throw new ConflictError(
       `The trigger "${input.ref}" comes from its pack's files: only whether it is enabled can be changed.`,
     );
   }
-  const watcher = sensorRef ? await findSensor(tx, session, sensorRef) : { sensorId: null, sensorRef: null };
-  await updateRow(tx, trigger, { id, fields: sensorRef === undefined ? fields : { ...fields, ...watcher } });
+  await updateRow(tx, "trigger", { id, fields: { ...fields, ...(await findSensor(tx, session, sensorRef)) } });
   return { id };
 }
 
@@ -79,8 +85,7 @@ export async function deleteTrigger(
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  authorize(session, "trigger", "delete", targetOf(ref));
-  const { id, isAdhoc, packId } = await lockByRef(tx, trigger, { ref });
+  const { id, isAdhoc, packId } = await lockRow(tx, session, "trigger", "delete", { ref });
   if (!isAdhoc) {
     throw new ConflictError(`The trigger "${ref}" comes from its pack's files: disable it instead.`);
   }
@@ -88,15 +93,20 @@ export async function deleteTrigger(
     sql`delete from attune.key where owner_pack = ${String(packId)}::bigint and name = ${secretName(ref)}
         and not exists (select from attune.trigger t where t.id <> ${String(id)}::bigint and t.webhook_config #>> '{hmac,key}' = key.ref)`,
   );
-  await deleteRow(tx, trigger, id);
+  await deleteRow(tx, "trigger", id);
   return { id, ref };
 }
 
-/** The sensor, where the session may know of it. */
-async function findSensor(tx: Tx, session: Session, ref: string): Promise<{ sensorId: bigint; sensorRef: string }> {
-  const [found] = await rows<{ id: string }>(tx.db, sql`select id::text from attune.sensor where ref = ${ref}`);
-  if (!found || !may(session, "sensor", "read", targetOf(ref))) throw new NotFoundError("sensor", ref);
-  return { sensorId: BigInt(found.id), sensorRef: ref };
+/** The columns that name the sensor: none where the field is left out, empty ones where it is null. */
+async function findSensor(
+  tx: Tx,
+  session: Session,
+  ref: string | null | undefined,
+): Promise<{ sensorId?: bigint | null; sensorRef?: string | null }> {
+  if (ref === undefined) return {};
+  if (ref === null) return { sensorId: null, sensorRef: null };
+  const { id } = await findRow(tx.db, session, "sensor", "read", { ref });
+  return { sensorId: id, sensorRef: ref };
 }
 
 /** The name of the key that holds the secret of a trigger's webhook, among those of its pack. */
@@ -141,15 +151,14 @@ export async function enableWebhook(
   input: { trigger: string; hmac?: unknown; maxBytes?: number | null; deliveryHeader?: string | null },
 ): Promise<{ id: bigint; webhookKey: string }> {
   const { hmac, maxBytes, deliveryHeader } = checkInput(webhookInput, input);
-  authorize(session, "trigger", "update", targetOf(input.trigger));
-  const stored = await lockByRef(tx, trigger, { ref: input.trigger });
+  const stored = await lockRow(tx, session, "trigger", "update", { ref: input.trigger });
   const webhookConfig = {
     hmac: hmac ? await storeHmac(tx, stored, hmac) : null,
     max_bytes: maxBytes ?? 1024 * 1024,
     delivery_header: deliveryHeader ?? "x-github-delivery",
   } satisfies WebhookConfig;
   const webhookKey = stored.webhookKey ?? newWebhookKey();
-  await updateRow(tx, trigger, { id: stored.id, fields: { webhookEnabled: true, webhookConfig, webhookKey } });
+  await updateRow(tx, "trigger", { id: stored.id, fields: { webhookEnabled: true, webhookConfig, webhookKey } });
   return { id: stored.id, webhookKey };
 }
 
@@ -157,7 +166,7 @@ type Hmac = NonNullable<z.infer<typeof webhookInput>["hmac"]>;
 
 async function storeHmac(
   tx: Tx,
-  { ref, packId, packRef }: typeof trigger.$inferSelect,
+  { ref, packId, packRef }: Row<"trigger">,
   { secret: value, algorithm, header, prefix }: Hmac,
 ): Promise<NonNullable<WebhookConfig["hmac"]>> {
   if (packId === null || packRef === null) throw new ConflictError(`The trigger "${ref}" belongs to no pack.`);
@@ -171,9 +180,8 @@ async function storeHmac(
 
 /** Requests to the trigger's webhook are refused from now on; enabled again, it has the same path. Throws NotFoundError. */
 export async function disableWebhook(tx: Tx, session: Session, input: { trigger: string }): Promise<{ id: bigint }> {
-  authorize(session, "trigger", "update", targetOf(input.trigger));
-  const { id, webhookEnabled } = await lockByRef(tx, trigger, { ref: input.trigger });
-  if (webhookEnabled) await updateRow(tx, trigger, { id, fields: { webhookEnabled: false } });
+  const { id, webhookEnabled } = await lockRow(tx, session, "trigger", "update", { ref: input.trigger });
+  if (webhookEnabled) await updateRow(tx, "trigger", { id, fields: { webhookEnabled: false } });
   return { id };
 }
 
@@ -183,13 +191,12 @@ export async function rotateWebhookKey(
   session: Session,
   input: { trigger: string },
 ): Promise<{ id: bigint; webhookKey: string }> {
-  authorize(session, "trigger", "update", targetOf(input.trigger));
-  const stored = await lockByRef(tx, trigger, { ref: input.trigger });
+  const stored = await lockRow(tx, session, "trigger", "update", { ref: input.trigger });
   if (stored.webhookKey === null) {
     throw new ConflictError(`The trigger "${input.trigger}" has no webhook: enable it first.`);
   }
   const webhookKey = newWebhookKey();
-  await updateRow(tx, trigger, { id: stored.id, fields: { webhookKey } });
+  await updateRow(tx, "trigger", { id: stored.id, fields: { webhookKey } });
   return { id: stored.id, webhookKey };
 }
 

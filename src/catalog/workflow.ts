@@ -1,20 +1,19 @@
 import { sql } from "drizzle-orm";
 import { z } from "zod";
-import { authorize, targetOf } from "../access/grants.ts";
+import { authorize, mayKnow, targetOf } from "../access/grants.ts";
+import { requireHeldSets } from "../access/permission.ts";
+import { deleteRow, findPackForNew, insertRow, lockRow, updateRow, type Which } from "../access/rows.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
-import { workflowDefinition } from "../db/tables/workflow.ts";
 import type { Tx } from "../db/tx.ts";
 import { InvalidInputError, type Issue } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
+import { checkNew, checkPatch, description, jsonObject, label, parameters, texts } from "../schema/fields.ts";
 import { checkInput, componentRef } from "../schema/input.ts";
-import { requireSets } from "./action.ts";
-import { description, jsonObject, kept, label, parameters, texts } from "./fields.ts";
 import { semver } from "./manifest.ts";
-import { deleteRow, findPackOf, insertNew, lockByRef, updateRow, type Which } from "./row-kit.ts";
 
-/** What people may say of a workflow; what is left out has its default or, in an update, stays. Null empties what can be empty. */
+/** The fields of a workflow that users give. What is left out has its default or, in an update, stays as it is. */
 export interface WorkflowFields {
   label?: string | null;
   description?: string | null;
@@ -25,45 +24,46 @@ export interface WorkflowFields {
   tags?: string[] | null;
 }
 
-const workflowFields = z.object({
-  label: kept(label),
-  description: description.nullish(),
-  version: kept(semver),
-  definition: kept(jsonObject),
-  paramSchema: parameters.nullish(),
-  outSchema: parameters.nullish(),
-  tags: kept(texts),
-});
+const workflowFields = z
+  .object({
+    label,
+    description: description.nullable(),
+    version: semver,
+    definition: jsonObject,
+    paramSchema: parameters.nullable(),
+    outSchema: parameters.nullable(),
+    tags: texts,
+  })
+  .partial();
 const newWorkflow = workflowFields.extend({ ref: componentRef, definition: jsonObject });
 
 /**
- * Makes a workflow in the pack that its ref names. Throws InvalidInputError (tasks without a name or a known action), NotFoundError
- * (pack), ForbiddenError (also for a task whose action the session may not run), ConflictError (the ref is taken).
+ * Creates a workflow in the pack that its ref names. Throws InvalidInputError (tasks without a name or a known action),
+ * NotFoundError (pack, permission set), ForbiddenError (also for an action that the session may not execute and a permission set
+ * that it does not hold), ConflictError (the ref is taken).
  */
 export async function createWorkflowDefinition(
   tx: Tx,
   session: Session,
   input: WorkflowFields & { ref: string; definition: JsonObject },
 ): Promise<{ id: bigint }> {
-  const { ref, ...fields } = checkInput(newWorkflow, input);
-  authorize(session, "workflow_definition", "create", targetOf(ref));
-  const pack = await findPackOf(tx, ref);
+  const { ref, ...fields } = checkNew(newWorkflow, input);
+  const pack = await findPackForNew(tx, session, "workflow_definition", { ref });
   await checkDefinition(tx.db, session, fields.definition);
   const values = { ...fields, ref, label: fields.label ?? ref, version: fields.version ?? "1.0.0" };
-  return await insertNew(tx, workflowDefinition, { ...values, packId: pack.id, packRef: pack.ref });
+  return await insertRow(tx, "workflow_definition", { ...values, packId: pack.id, packRef: pack.ref });
 }
 
 /** Changes what the patch names. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError. */
 export async function updateWorkflowDefinition(
   tx: Tx,
   session: Session,
-  input: Which & { patch: WorkflowFields },
+  input: Which<"workflow_definition"> & { patch: WorkflowFields },
 ): Promise<{ id: bigint }> {
-  authorize(session, "workflow_definition", "update", targetOf(input.ref));
-  const fields = checkInput(workflowFields, input.patch);
-  const { id } = await lockByRef(tx, workflowDefinition, input);
+  const fields = checkPatch(workflowFields, input.patch);
+  const { id } = await lockRow(tx, session, "workflow_definition", "update", input);
   if (fields.definition) await checkDefinition(tx.db, session, fields.definition);
-  await updateRow(tx, workflowDefinition, { id, fields });
+  await updateRow(tx, "workflow_definition", { id, fields });
   return { id };
 }
 
@@ -73,9 +73,8 @@ export async function deleteWorkflowDefinition(
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  authorize(session, "workflow_definition", "delete", targetOf(ref));
-  const { id } = await lockByRef(tx, workflowDefinition, { ref });
-  await deleteRow(tx, workflowDefinition, id);
+  const { id } = await lockRow(tx, session, "workflow_definition", "delete", { ref });
+  await deleteRow(tx, "workflow_definition", id);
   return { id, ref };
 }
 
@@ -102,7 +101,9 @@ async function checkDefinition(db: Db, session: Session, definition: JsonObject)
     db,
     sql`select ref from attune.action where ref in (select jsonb_array_elements_text(${JSON.stringify(refs)}::text::jsonb))`,
   );
-  const known = new Set(found.map(({ ref }) => ref));
+  const known = new Set(
+    found.flatMap(({ ref }) => (mayKnow(session, "action", "execute", targetOf(ref)) ? [ref] : [])),
+  );
   const names = tasks.map(({ name }) => name);
   const issues = tasks.flatMap(({ name, action }, index): Issue[] => [
     ...(names.indexOf(name) < index
@@ -119,7 +120,6 @@ async function checkDefinition(db: Db, session: Session, definition: JsonObject)
   ]);
   if (issues.length > 0) throw new InvalidInputError(issues);
   for (const ref of refs) authorize(session, "action", "execute", targetOf(ref));
-  for (const [index, { permission_set_refs: sets = [] }] of tasks.entries()) {
-    await requireSets(db, session, sets, `definition.tasks.${index}.permission_set_refs`);
-  }
+  const sets = new Set(tasks.flatMap(({ permission_set_refs: sets = [] }) => sets));
+  await requireHeldSets(db, session, [...sets]);
 }

@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { authorize, targetOf } from "../access/grants.ts";
+import { authorize, authorizeFound, may, targetOf } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import { eventQueue } from "../db/jobs.ts";
@@ -118,9 +118,14 @@ export async function createEvent(
   session: Session,
   input: { trigger: string; payload: Json; traceTag: string | null },
 ): Promise<{ id: bigint }> {
-  authorize(session, "event", "create", targetOf(input.trigger));
-  const trigger = await findTrigger(tx.db, input.trigger);
-  if (!trigger) throw new NotFoundError("trigger", input.trigger);
+  const target = targetOf(input.trigger);
+  const trigger = authorizeFound(session, "read", await findTrigger(tx.db, input.trigger), {
+    resource: "trigger",
+    name: input.trigger,
+    target: () => target,
+    standing: () => (may(session, "event", "create", target) ? "read" : null),
+  });
+  authorize(session, "event", "create", target);
   const caused = await findCause(tx.db, session);
   const origin = caused ?? { traceTag: input.traceTag, cause: null, generation: 0 };
   const [id] = await emitEvents(tx, [{ trigger, payload: input.payload, config: null, rule: null, ...origin }]);

@@ -1,6 +1,4 @@
 import { type SQL, sql } from "drizzle-orm";
-import { type Grant, requireHeld } from "../access/grants.ts";
-import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { compileParameters, type ParameterMap } from "../schema/schema.ts";
@@ -35,23 +33,6 @@ export async function findAction(db: Db, ref: string): Promise<RunnableAction | 
       left join attune.runtime rt on rt.id = a.runtime left join attune.pack p on p.id = a.pack where a.ref = ${ref}`,
   );
   return found?.action ?? null;
-}
-
-/**
- * Throws ForbiddenError unless the session holds every grant of the action's permission sets: what is run gets them, and nobody
- * gives what they do not hold.
- */
-export async function requireHeldSets(db: Db, session: Session, permissionSetRefs: readonly string[]): Promise<void> {
-  if (permissionSetRefs.length === 0) return;
-  const found = await rows<{ grant: Grant }>(
-    db,
-    sql`select g.value as "grant" from attune.permission_set s, jsonb_array_elements(s.grants) g
-      where s.ref in (select jsonb_array_elements_text(${JSON.stringify(permissionSetRefs)}::text::jsonb))`,
-  );
-  requireHeld(
-    session,
-    found.map(({ grant }) => grant),
-  );
 }
 
 /** Returns why no worker can run the action; null when one can. */

@@ -3,7 +3,7 @@ import { authorizeFound, targetOf } from "../access/grants.ts";
 import { identityOf, type Session } from "../access/session.ts";
 import { anyOf, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
-import { ConflictError, NotFoundError } from "../errors.ts";
+import { ConflictError } from "../errors.ts";
 import { cancellable, type ExecutionStatus, isTerminal, statusIn, type WaitsFor } from "./states.ts";
 
 /**
@@ -18,10 +18,12 @@ export async function cancelExecution(
   const id = String(input.id);
   const reason = input.reason ?? `cancelled by ${session.login}`;
   const tree = await lockTree(tx, id);
-  const own = tree.find((execution) => execution.id === id);
-  const target = targetOf(own?.ref ?? "", own?.executor ? BigInt(own.executor) : null);
-  if (!own) throw new NotFoundError("execution", id);
-  authorizeFound(session, "cancel", { resource: "execution", id: id, target });
+  const found = tree.find((execution) => execution.id === id);
+  const own = authorizeFound(session, "cancel", found, {
+    resource: "execution",
+    name: id,
+    target: ({ ref, executor }) => targetOf(ref, executor === null ? null : BigInt(executor)),
+  });
   if (isTerminal(own.status)) throw new ConflictError(`The execution has ended already (${own.status}).`);
   await tx.db.execute(
     sql`update attune.execution set

@@ -1,12 +1,13 @@
 import { sql } from "drizzle-orm";
-import { authorize, targetOf } from "../access/grants.ts";
+import { authorizeFound, targetOf } from "../access/grants.ts";
+import { requireHeldSets } from "../access/permission.ts";
 import { identityOf, type Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
-import { ConflictError, invalid, NotFoundError } from "../errors.ts";
+import { ConflictError, invalid } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { storableJson } from "../schema/storable.ts";
-import { checkParameters, findAction, requireHeldSets, unrunnable } from "./action.ts";
+import { checkParameters, findAction, unrunnable } from "./action.ts";
 import { admit } from "./admit.ts";
 import { enqueue } from "./enqueue.ts";
 import { type ExecutionRequest, insertExecutions, type Parent } from "./insert.ts";
@@ -44,14 +45,16 @@ export interface ExecuteActionInput {
 const longestTimeout = 30 * 24 * 3600;
 
 /**
- * Starts an action by hand, or as a part of the execution whose session asks. Throws NotFoundError (no such action), ForbiddenError,
+ * Starts an action by hand, or as a part of the execution whose session asks. Throws NotFoundError (the action, or a permission set that it comes with), ForbiddenError,
  * ConflictError (disabled; the execution that asks is not running any more), InvalidInputError (parameters that do not fit, each
  * named); then nothing is stored.
  */
 export async function executeAction(tx: Tx, session: Session, input: ExecuteActionInput): Promise<{ id: bigint }> {
-  authorize(session, "action", "execute", targetOf(input.action));
-  const action = await findAction(tx.db, input.action);
-  if (!action) throw new NotFoundError("action", input.action);
+  const action = authorizeFound(session, "execute", await findAction(tx.db, input.action), {
+    resource: "action",
+    name: input.action,
+    target: ({ ref }) => targetOf(ref),
+  });
   await requireHeldSets(tx.db, session, action.permissionSetRefs);
   const reason = unrunnable(action);
   if (reason) throw new ConflictError(reason);

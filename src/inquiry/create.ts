@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
-import { authorize } from "../access/grants.ts";
+import { authorize, may } from "../access/grants.ts";
+import { findOwner } from "../access/rows.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
@@ -15,18 +16,23 @@ const asParameter: Naming = (field) => field.replaceAll(/[A-Z]/g, (letter) => `_
 
 /**
  * Creates an inquiry. An execution's session asks for its execution and needs no grant; the inquiry ends with the execution. Throws
- * InvalidInputError, ForbiddenError, ConflictError when the execution has stopped running.
+ * InvalidInputError, NotFoundError (the identity that it is assigned to), ForbiddenError, ConflictError when the execution has
+ * stopped running.
  */
 export async function createInquiry(tx: Tx, session: Session, input: QuestionInput): Promise<{ id: bigint }> {
   const question = checkQuestion(input, asNamed);
   const { executionId } = session;
   if (executionId !== null) await lockAsking(tx, String(executionId));
-  const assignee = await findAssignee(tx.db, question, "assignedTo");
-  if (executionId === null) {
-    authorize(session, "inquiry", "create", { ownerId: assignee === null ? null : BigInt(assignee) });
-  }
-  const execution = executionId === null ? null : String(executionId);
-  return { id: BigInt(await insertInquiry(tx, question, { execution, assignee })) };
+  const mayAsk = (ownerId: bigint) => executionId !== null || may(session, "inquiry", "create", { ownerId });
+  const { assignedTo } = question;
+  const assignee =
+    assignedTo === null ? null : await findOwner(tx.db, session, { type: "identity", ref: assignedTo }, mayAsk);
+  if (executionId === null) authorize(session, "inquiry", "create", { ownerId: assignee });
+  const of = {
+    execution: executionId === null ? null : String(executionId),
+    assignee: assignee === null ? null : String(assignee),
+  };
+  return { id: BigInt(await insertInquiry(tx, question, of)) };
 }
 
 /**
@@ -46,7 +52,7 @@ export async function askAndPark(tx: Tx, claim: { id: string; attempt: number; c
   } as unknown as QuestionInput;
   const question = checkQuestion(input, asParameter);
   if (!(await park(tx, claim, { waitsFor: "inquiry", reason: "waits for an answer" }))) return false;
-  const assignee = await findAssignee(tx.db, question, "assigned_to");
+  const assignee = await findAssignee(tx.db, question);
   await insertInquiry(tx, question, { execution: claim.id, assignee });
   faultPoint("inquiry.before_commit");
   return true;
@@ -62,13 +68,13 @@ async function lockAsking(tx: Tx, id: string): Promise<void> {
   throw new ConflictError(`The execution is not running any more (${execution?.status ?? "gone"}): it cannot ask.`);
 }
 
-async function findAssignee(db: Db, { assignedTo }: Question, path: string): Promise<string | null> {
+async function findAssignee(db: Db, { assignedTo }: Question): Promise<string | null> {
   if (assignedTo === null) return null;
   const [identity] = await rows<{ id: string }>(
     db,
     sql`select id::text from attune.identity where login = ${assignedTo}`,
   );
-  if (!identity) throw invalid(path, `there is no identity "${assignedTo}"`);
+  if (!identity) throw invalid(asParameter("assignedTo"), `there is no identity "${assignedTo}"`);
   return identity.id;
 }
 

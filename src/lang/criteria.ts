@@ -44,7 +44,7 @@ const forms = "{field, operator, value}, {any: […]}, {all: […]}, {not: …} 
  * Checks a rule's conditions as written: a list of criteria, groups and expressions, or one of them, or nothing. Gives the canonical list:
  * operators by their canonical names, `field` relative to the payload. Throws InvalidInputError with every fault, each at its own path below `path`.
  */
-export function normaliseConditions(conditions: unknown, path: string): Json {
+export function normaliseConditions(conditions: unknown, path: string): JsonObject[] {
   return read(conditions, path).map(({ canonical }) => canonical);
 }
 

@@ -1,4 +1,5 @@
 import { sql } from "drizzle-orm";
+import type { KeyFacts } from "../access/entities.ts";
 import { type Grant, may, targetOf } from "../access/grants.ts";
 import { mayWithKey } from "../access/key.ts";
 import { openSession, type Session } from "../access/session.ts";
@@ -61,24 +62,25 @@ export function createOwners(): Owners {
   };
 }
 
-interface KeyRow {
-  ref: string;
-  ownerType: "system" | "identity" | "pack" | "action" | "sensor";
-  owner: string;
-  ownerIdentity: string | null;
+interface KeyRow extends KeyFacts {
   encrypted: boolean;
   value: string;
 }
 
 async function findKeys(db: Db, refs: readonly string[]): Promise<Map<string, KeyRow>> {
   if (refs.length === 0) return new Map();
-  const found = await rows<KeyRow>(
+  const found = await rows<KeyRow & { identity: string | null }>(
     db,
-    sql`select ref as "ref", owner_type as "ownerType", owner as "owner", owner_identity::text as "ownerIdentity",
+    sql`select ref as "ref", owner_type as "ownerType", owner as "owner", owner_identity::text as "identity",
         encrypted as "encrypted", value as "value"
       from attune.key where ref in (select jsonb_array_elements_text(${JSON.stringify(refs)}::text::jsonb))`,
   );
-  return new Map(found.map((key) => [key.ref, key]));
+  return new Map(
+    found.map(({ identity, ...key }) => [
+      key.ref,
+      { ...key, ownerIdentityId: identity === null ? null : BigInt(identity) },
+    ]),
+  );
 }
 
 /** What these rules may do now. Looks up their owners' grants (see `Owners`) and the keys that they name, if they name any. */

@@ -28,6 +28,7 @@ const notFound = { code: "NOT_FOUND" };
 beforeAll(async () => {
   world = await createWorld();
   limited = sessionWith([
+    { resource: "action", actions: ["read"] },
     { resource: "action", actions: ["execute"], constraints: { except_refs: ["core.shell"] } },
     { resource: "rule", actions: ["create", "update", "delete", "read"] },
     { resource: "trigger", actions: ["read"], constraints: { refs: ["default.seen"] } },
@@ -50,6 +51,8 @@ describe("nobody reaches further than their grants", () => {
     const { services } = world;
     const run = { action: "core.shell", parameters: { command: "true" }, timeoutSeconds: null, priority: null };
     await expect(commit(services, executeAction, limited, run)).rejects.toMatchObject(forbidden);
+    const blind = { ...limited, grants: limited.grants.filter(({ actions }) => !actions.includes("read")) };
+    await expect(commit(services, executeAction, blind, run)).rejects.toMatchObject(notFound);
     const rule = { ref: "default.own", trigger: "default.seen", action: "core.shell", actionParams: { command: "id" } };
     await expect(commit(services, createRule, limited, rule)).rejects.toMatchObject(forbidden);
     await commit(services, createRule, limited, { ...rule, action: "core.noop", actionParams: {} });
@@ -72,9 +75,15 @@ describe("nobody reaches further than their grants", () => {
     const nobody = sessionWith([]);
     const keyed = { ...services, keyring: createKeyring(Buffer.alloc(32, 7)) };
     const event = { trigger: "default.seen", payload: {}, traceTag: null };
-    await expect(commit(services, createEvent, nobody, event)).rejects.toMatchObject(forbidden);
-    await expect(commit(services, createTrigger, nobody, { ref: "default.mine" })).rejects.toMatchObject(forbidden);
-    await expect(commit(keyed, enableWebhook, nobody, { trigger: "default.seen" })).rejects.toMatchObject(forbidden);
+    const reader = sessionWith([{ resource: "*", actions: ["read"] }]);
+    for (const [session, refusal] of [
+      [nobody, notFound],
+      [reader, forbidden],
+    ] as const) {
+      await expect(commit(services, createEvent, session, event)).rejects.toMatchObject(refusal);
+      await expect(commit(services, createTrigger, session, { ref: "default.mine" })).rejects.toMatchObject(refusal);
+      await expect(commit(keyed, enableWebhook, session, { trigger: "default.seen" })).rejects.toMatchObject(refusal);
+    }
     await expect(commit(services, deleteRule, nobody, { ref: "default.shell_rule" })).rejects.toMatchObject(notFound);
     const id = BigInt(await world.execute("core.noop"));
     const cancel = (session: Session) => commit(services, cancelExecution, session, { id, reason: null });

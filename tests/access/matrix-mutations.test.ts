@@ -15,7 +15,7 @@ import {
 } from "./matrix/mutations.ts";
 import { allows, type Facts, holdsAny, holdsWholly, type Role } from "./matrix/roles.ts";
 import { roles as myRoles } from "./matrix/server.ts";
-import { createMatrix, globalId, type Matrix } from "./matrix/setup.ts";
+import { createMatrix, globalId, localId, type Matrix } from "./matrix/setup.ts";
 
 let matrix: Matrix;
 beforeAll(async () => {
@@ -84,15 +84,25 @@ describe("every mutation", () => {
             if (isSpent(mutation) || !(await exists(mutation, target))) made[side] = await makeTarget(mutation, side);
             continue;
           }
-          // Who knows the ref has said it; whoever asks by a number learns nothing of what there is.
-          const known =
-            mutation.by !== "id" || allows(role, resource, "read", target.facts) || !holdsAny(role, mutation.may);
-          expect(result, place).toMatch(known ? /^(ForbiddenError|FORBIDDEN|NotFoundError)\b/ : /^NotFoundError\b/);
           expect(await exists(mutation, target), place).toBe(true);
+          if (!holdsAny(role, mutation.may)) expect(result, place).toMatch(/^ForbiddenError\b/);
+          else if (!holdsRest(role, mutation)) expect(result, place).toMatch(/^(ForbiddenError|NotFoundError)\b/);
+          else if (allows(role, resource, "read", target.facts)) expect(result, place).toMatch(/^ForbiddenError\b/);
+          else {
+            expect(result, place).toBe(notFound(mutation, target.value));
+            const missing = mutation.by === "id" ? globalId(mutation.typename, "999999999") : `${target.value}x`;
+            expect(await attempt(role, mutation, { ...target, value: missing }), place).toBe(
+              notFound(mutation, missing),
+            );
+          }
         }
       }
     },
   );
+
+  /** What is said of a row that is not there, and of one that one may not know of. */
+  const notFound = ({ may, by }: Targeted, value: string) =>
+    `NotFoundError: There is no ${(may.split(":")[0] ?? "").replaceAll("_", " ")} "${by === "id" ? localId(value)[1] : value}".`;
 
   function holdsRest(role: Role, { name }: Targeted): boolean {
     const { ofMyself, wholly } = alsoTaken[name] ?? {};
@@ -126,7 +136,7 @@ describe("every mutation", () => {
     const { resource = "", table = "" } = specs[typename] ?? {};
     const by = typename === "Identity" ? "login" : "ref";
     for (const [index, role] of matrix.roles.entries()) {
-      for (const pack of ["alpha", "beta"]) {
+      for (const pack of ["alpha", "beta", "gamma"]) {
         const ref = refOf(typename, pack, `made_${index}`);
         // What a row of the type cannot say, it does not say when it is made either.
         const says = specs[typename];
@@ -143,7 +153,12 @@ describe("every mutation", () => {
           sql`select from ${sql.raw(`attune.${table} t`)} where ${sql.raw(specs[typename]?.ref ?? "")} = ${ref}`,
         );
         const place = `${role.name}: ${name} of ${ref}: ${result}`;
-        if (!allows(role, resource, "create", facts)) expect(result, place).toMatch(/^(ForbiddenError|FORBIDDEN)\b/);
+        const noPack = `NotFoundError: There is no pack "${pack}".`;
+        if (!holdsAny(role, `${resource}:create`)) expect(result, place).toMatch(/^ForbiddenError\b/);
+        else if (isInPack(typename) && !knowsPack(role, pack)) {
+          // One that is there and one that is not are the same to a role that may not know of it.
+          if (pack === "gamma" || !allows(role, resource, "create", facts)) expect(result, place).toBe(noPack);
+        } else if (!allows(role, resource, "create", facts)) expect(result, place).toMatch(/^ForbiddenError\b/);
         // What it refers to, a role with constraints may not use.
         else if (holdsWholly(role, `${resource}:create`)) expect(result, place).toBe("done");
         expect(made.length, place).toBe(result === "done" ? 1 : 0);
@@ -151,8 +166,15 @@ describe("every mutation", () => {
     }
   });
 
+  const isInPack = (typename: string) => !["Pack", "Identity", "Artifact"].includes(typename);
+
+  function knowsPack(role: Role, ref: string): boolean {
+    const facts = [...(matrix.facts.get("Pack")?.values() ?? [])].find((each) => each.ref === ref);
+    return facts !== undefined && allows(role, "pack", "read", facts);
+  }
+
   function refOf(typename: string, pack: string, name: string): string {
-    if (["Pack", "Identity", "Artifact"].includes(typename)) return `${pack}_${name}`;
+    if (!isInPack(typename)) return `${pack}_${name}`;
     return typename === "Runtime" ? `${pack}.action.${name}` : `${pack}.${name}`;
   }
 });
@@ -181,6 +203,18 @@ describe("what is said of a row that is there", () => {
       expect(answer.errors).toBeUndefined();
       expect(answer.data.result.row.id).toBe(globalId(mutation.typename, target.facts.id));
       expect(await read()).toEqual(before);
+    },
+  );
+
+  test.each(updates.filter(({ name }) => name !== "updateEvent").map((each) => [each.name, each] as const))(
+    "%s of a row that has changed since it was read is a ConflictError",
+    async (_name, mutation) => {
+      const target = await makeTarget(mutation, "own");
+      const result = await attempt(matrix.admin, mutation, target, { expectedUpdated: "2026-01-01T00:00:00.000Z" });
+      const noun = (mutation.may.split(":")[0] ?? "").replaceAll("_", " ");
+      expect(result.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/, "WHEN")).toBe(
+        `ConflictError: The ${noun} "${target.facts.ref}" was changed at WHEN: read it again.`,
+      );
     },
   );
 

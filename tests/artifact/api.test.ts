@@ -320,12 +320,13 @@ describe("a grant", () => {
     for (const [name, input] of [
       ["createArtifact", { ref: "system", type: "OTHER" }],
       ["createArtifact", { ref: "admins", type: "OTHER", scope: "IDENTITY", owner: "admin" }],
+      ["createArtifact", { ref: "nobodys", type: "OTHER", scope: "IDENTITY", owner: "gone" }],
       ["updateArtifact", { id: others.id, name: "x" }],
       ["deleteArtifact", { id: others.id }],
       ["appendArtifactProgress", { id: others.id, percent: 1 }],
     ] as const) {
       // What one may not read is not there.
-      const code = "id" in input ? "NOT_FOUND" : "FORBIDDEN";
+      const code = "id" in input || "owner" in input ? "NOT_FOUND" : "FORBIDDEN";
       expect({ name, ...(await mutate(keeper, name, input)) }).toMatchObject({ name, code });
       expect({ name, ...(await mutate(nobody, name, input)) }).toMatchObject({ name, code: "FORBIDDEN" });
     }

@@ -1,10 +1,9 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Grant } from "../../src/access/grants.ts";
+import { setEnabled } from "../../src/access/rows.ts";
 import type { Session } from "../../src/access/session.ts";
 import { createAction, deleteAction, updateAction } from "../../src/catalog/action.ts";
-import { setEnabled } from "../../src/catalog/row-kit.ts";
-import { action } from "../../src/db/tables/action.ts";
 import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
 
@@ -74,23 +73,32 @@ describe("an action made by hand", () => {
   });
 
   test("is no way around a grant: of running what it runs, or of its permission sets", async () => {
-    const maker = holding(
+    const blind: Grant[] = [
       { resource: "action", actions: ["create", "update"] },
       { resource: "action", actions: ["execute"], constraints: { except_refs: ["core.noop"] } },
-    );
+    ];
+    const maker = holding(...blind, { resource: "*", actions: ["read"] });
     await expect(make("default.detour", {}, maker)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    // What one may not know of is not there: the runtime, and the action that runs the same.
+    await expect(make("default.detour", {}, holding(...blind))).rejects.toMatchObject({
+      code: "NOT_FOUND",
+      kind: "runtime",
+    });
+    const half = holding(...blind, { resource: "runtime", actions: ["read"] });
+    await expect(make("default.detour", {}, half)).rejects.toMatchObject({
+      issues: [{ path: "entrypoint", message: expect.not.stringContaining("core.noop") }],
+    });
     await make("default.detour", { entrypoint: "core.http_request" }, maker);
     await expect(change("default.detour", noop, maker)).rejects.toMatchObject({ code: "FORBIDDEN" });
     const sets = { entrypoint: "core.http_request", permissionSetRefs: ["core.admin"] };
     await expect(make("default.grand", sets, maker)).rejects.toMatchObject({ code: "FORBIDDEN" });
     await make("default.grand", sets);
     await expect(change("default.grand", { label: "Mine" }, maker)).rejects.toMatchObject({ code: "FORBIDDEN" });
-    await expect(make("default.no_set", { permissionSetRefs: ["core.none"] })).rejects.toMatchObject({
-      issues: [{ path: "permissionSetRefs.0" }],
-    });
+    const none = { code: "NOT_FOUND", kind: "permission_set", ref: "core.none" };
+    await expect(make("default.no_set", { permissionSetRefs: ["core.none"] })).rejects.toMatchObject(none);
     const reader = holding({ resource: "action", actions: ["read"] });
     await expect(change("default.grand", {}, reader)).rejects.toMatchObject({ code: "FORBIDDEN" });
-    await expect(change("default.missing", {}, reader)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    await expect(change("default.missing", {}, reader)).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 
   test("changes in the fields that are given, and in none when none is", async () => {
@@ -98,7 +106,7 @@ describe("an action made by hand", () => {
     const { row } = await look("default.changing");
     await change("default.changing", {});
     expect((await look("default.changing")).row).toEqual(row);
-    await change("default.changing", { timeoutSeconds: null, outputFormat: "json", label: null });
+    await change("default.changing", { timeoutSeconds: null, outputFormat: "json" });
     expect((await look("default.changing")).row).toMatchObject({
       timeout_seconds: null,
       output_format: "json",
@@ -127,7 +135,7 @@ test("of a pack's own action only the switch is people's", async () => {
   await expect(commit(services, deleteAction, session, { ref: "core.echo" })).rejects.toMatchObject({
     code: "CONFLICT",
   });
-  await commit(services, setEnabled, session, { table: action, ref: "core.echo", enabled: false });
+  await commit(services, setEnabled("action"), session, { ref: "core.echo", enabled: false });
   await expect(world.execute("core.echo", { message: "x" })).rejects.toMatchObject({ code: "CONFLICT" });
   await change("core.echo", { enabled: true });
   expect((await look("core.echo")).row).toMatchObject({ enabled: true });

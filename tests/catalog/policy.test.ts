@@ -2,9 +2,13 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Grant } from "../../src/access/grants.ts";
 import type { Session } from "../../src/access/session.ts";
-import { createPolicy, deletePolicy, type PolicyFields, updatePolicy } from "../../src/catalog/policy.ts";
-import { setEnabled } from "../../src/catalog/row-kit.ts";
-import { policy } from "../../src/db/tables/policy.ts";
+import {
+  createPolicy,
+  deletePolicy,
+  type PolicyFields,
+  setPolicyEnabled,
+  updatePolicy,
+} from "../../src/catalog/policy.ts";
 import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
 
@@ -88,7 +92,7 @@ describe("a policy", () => {
     await expect(change("default.changing", { action: "core.echo" })).rejects.toMatchObject({
       issues: [{ path: "pack" }],
     });
-    await commit(world.services, setEnabled, world.session, { table: policy, ref: "default.changing", enabled: false });
+    await commit(world.services, setPolicyEnabled, world.session, { ref: "default.changing", enabled: false });
     expect(await look("default.changing")).toMatchObject({ enabled: false });
     await remove("default.changing");
     await expect(remove("default.changing")).rejects.toMatchObject({ code: "NOT_FOUND" });
@@ -102,14 +106,17 @@ describe("a policy", () => {
       constraints: { pack_refs: ["default"] },
     });
     await expect(make("default.global", atMost(1), local)).rejects.toMatchObject({ code: "FORBIDDEN" });
-    await expect(make("default.core", { ...atMost(1), action: "core.echo" }, local)).rejects.toMatchObject({
-      code: "FORBIDDEN",
-    });
+    const onCore = { ...atMost(1), action: "core.echo" };
+    await expect(make("default.core", onCore, local)).rejects.toMatchObject({ code: "NOT_FOUND", kind: "action" });
+    const reader = { ...local, grants: [...local.grants, { resource: "action", actions: ["read"] }] };
+    await expect(make("default.core", onCore, reader)).rejects.toMatchObject({ code: "FORBIDDEN" });
     await make("default.local", { ...atMost(1), pack: "default" }, local);
     await expect(change("default.local", { pack: null }, local)).rejects.toMatchObject({ code: "FORBIDDEN" });
     await make("default.wide");
     await expect(change("default.wide", { pack: "default" }, local)).rejects.toMatchObject({ code: "FORBIDDEN" });
     await expect(remove("default.wide", local)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    const disabling = commit(world.services, setPolicyEnabled, local, { ref: "default.wide", enabled: false });
+    await expect(disabling).rejects.toMatchObject({ code: "FORBIDDEN" });
     await remove("default.local", local);
   });
 });

@@ -1,9 +1,8 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { setEnabled } from "../../src/catalog/row-kit.ts";
+import { setEnabled } from "../../src/access/rows.ts";
 import { createSensor, deleteSensor, updateSensor } from "../../src/catalog/sensor.ts";
 import { createTrigger, updateTrigger } from "../../src/catalog/trigger.ts";
-import { sensor } from "../../src/db/tables/sensor.ts";
 import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
 
@@ -56,7 +55,7 @@ describe("a sensor", () => {
       issues: [{ path: "runtime" }],
     });
     const { services, session } = world;
-    await commit(services, setEnabled, session, { table: sensor, ref: "default.changing", enabled: false });
+    await commit(services, setEnabled("sensor"), session, { ref: "default.changing", enabled: false });
     expect((await look("default.changing")).row).toMatchObject({ enabled: false });
     await expect(change("default.gone", {})).rejects.toMatchObject({ code: "NOT_FOUND", kind: "sensor" });
   });

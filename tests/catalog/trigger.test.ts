@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { setEnabled } from "../../src/access/rows.ts";
 import type { Session } from "../../src/access/session.ts";
-import { setEnabled } from "../../src/catalog/row-kit.ts";
 import {
   createTrigger,
   deleteTrigger,
@@ -10,8 +10,7 @@ import {
   rotateWebhookKey,
   updateTrigger,
 } from "../../src/catalog/trigger.ts";
-import { trigger } from "../../src/db/tables/trigger.ts";
-import { deleteEnforcement, deleteEvent, updateEvent } from "../../src/event/change.ts";
+import { deleteEnforcement, deleteEvent, type EventFields, updateEvent } from "../../src/event/change.ts";
 import { findWebhook } from "../../src/event/webhook.ts";
 import { deleteExecution } from "../../src/execution/delete.ts";
 import type { Json, JsonObject } from "../../src/lib/json.ts";
@@ -59,11 +58,11 @@ describe("a trigger made by hand", () => {
   test("takes events while it is enabled", async () => {
     const { services, session } = world;
     await make("default.switched");
-    await commit(services, setEnabled, session, { table: trigger, ref: "default.switched", enabled: false });
+    await commit(services, setEnabled("trigger"), session, { ref: "default.switched", enabled: false });
     await expect(world.event("default.switched")).rejects.toMatchObject({ code: "CONFLICT" });
-    await commit(services, setEnabled, session, { table: trigger, ref: "default.switched", enabled: true });
+    await commit(services, setEnabled("trigger"), session, { ref: "default.switched", enabled: true });
     await world.event("default.switched");
-    const none = commit(services, setEnabled, session, { table: trigger, ref: "default.none", enabled: true });
+    const none = commit(services, setEnabled("trigger"), session, { ref: "default.none", enabled: true });
     await expect(none).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 
@@ -116,8 +115,8 @@ describe("what is stored of the past", () => {
     world.one<{ payload: Json; config: JsonObject | null }>(
       sql`select payload, config from attune.event where id = ${id}::bigint`,
     );
-  const correct = (id: string, fields: { payload?: Json; config?: JsonObject }, session: Session = world.session) =>
-    commit(world.services, updateEvent, session, { id: BigInt(id), payload: null, config: null, ...fields });
+  const correct = (id: string, patch: EventFields, session: Session = world.session) =>
+    commit(world.services, updateEvent, session, { id: BigInt(id), patch });
 
   test("an event is corrected within its contract, by whoever may; what came of it stays", async () => {
     await make("default.contract", { outSchema: { size: { type: "integer", required: true } } });

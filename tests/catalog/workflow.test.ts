@@ -58,11 +58,6 @@ describe("a workflow", () => {
       },
       ["definition.tasks.1.name", "definition.tasks.1.action"],
     ],
-    [
-      "an unknown permission set",
-      { tasks: [{ name: "a", action: "core.noop", permission_set_refs: ["core.none"] }] },
-      ["definition.tasks.0.permission_set_refs.0"],
-    ],
   ])("with %s is refused at its place", async (_what, definition, paths) => {
     await expect(make("default.faulty", definition)).rejects.toMatchObject({
       code: "BAD_USER_INPUT",
@@ -78,11 +73,18 @@ describe("a workflow", () => {
         { resource: "action", actions: ["execute"], constraints: { refs: ["core.noop"] } },
       ],
     };
-    await expect(make("default.beyond", graph, author)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    // An action that one may not know of is not there.
+    await expect(make("default.beyond", graph, author)).rejects.toMatchObject({
+      issues: [{ path: "definition.tasks.1.action" }],
+    });
+    const reader = { ...author, grants: [...author.grants, { resource: "*", actions: ["read"] }] };
+    await expect(make("default.beyond", graph, reader)).rejects.toMatchObject({ code: "FORBIDDEN" });
     const task = { name: "a", action: "core.noop" };
     await make("default.within", { tasks: [task] }, author);
     const privileged = { tasks: [{ ...task, permission_set_refs: ["core.admin"] }] };
-    await expect(make("default.beyond", privileged, author)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    const hidden = { code: "NOT_FOUND", kind: "permission_set", ref: "core.admin" };
+    await expect(make("default.beyond", privileged, author)).rejects.toMatchObject(hidden);
+    await expect(make("default.beyond", privileged, reader)).rejects.toMatchObject({ code: "FORBIDDEN" });
   });
 
   test("changes in the fields that are given, and is deleted", async () => {

@@ -338,7 +338,6 @@ describe("asking by hand", () => {
       [{ prompt: " " }, "prompt"],
       [{ prompt: "x".repeat(4001) }, "prompt"],
       [{ prompt: "?", timeoutSeconds: 0 }, "timeoutSeconds"],
-      [{ prompt: "?", assignedTo: "nobody-of-that-name" }, "assignedTo"],
       [{ prompt: "?", responseSchema: { a: 1 } }, "responseSchema.a"],
     ] as const) {
       const refusal = await commit(world.services, createInquiry, world.session, fields).catch(
@@ -346,5 +345,10 @@ describe("asking by hand", () => {
       );
       expect(refusal).toMatchObject({ name: "InvalidInputError", issues: [{ path }] });
     }
+    const missing = { prompt: "?", assignedTo: "nobody-of-that-name" };
+    await expect(commit(world.services, createInquiry, world.session, missing)).rejects.toMatchObject({
+      code: "NOT_FOUND",
+      kind: "identity",
+    });
   });
 });

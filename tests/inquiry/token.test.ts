@@ -144,7 +144,9 @@ describe("the token of an execution", () => {
       { resource: "action", actions: ["execute"] },
     ];
     const someone = await person(world, { grants: basic });
-    await expect(start(await someone.session(), ref)).rejects.toThrow(ForbiddenError);
+    await expect(start(await someone.session(), ref)).rejects.toThrow(NotFoundError);
+    const reader = await person(world, { grants: [...basic, { resource: "permission_set", actions: ["read"] }] });
+    await expect(start(await reader.session(), ref)).rejects.toThrow(ForbiddenError);
     const more = await permissionSet(world, [keys]);
     await world.all(
       sql`insert into attune.permission_assignment (identity, permission_set)
@@ -160,7 +162,7 @@ describe("the token of an execution", () => {
         payload: {},
         traceTag: null,
       }),
-    ).rejects.toThrow(ForbiddenError);
+    ).rejects.toThrow(NotFoundError);
     await commit(world.services, createEvent, await sessionOfRun(run), {
       trigger: "asker.tick",
       payload: {},
@@ -175,7 +177,7 @@ describe("the token of an execution", () => {
         payload: {},
         traceTag: null,
       }),
-    ).rejects.toThrow(ForbiddenError);
+    ).rejects.toThrow(NotFoundError);
     await world.all(sql`update attune.identity set frozen = true where id = ${someone.id}::bigint`);
     expect(await isOver(run)).toBe(true);
   });

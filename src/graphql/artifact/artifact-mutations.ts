@@ -16,8 +16,8 @@ import {
 import { Artifact } from "./artifact.ts";
 
 const changeable = (t: Fields) => ({
-  name: t.string({ description: "Its name for people, at most 200 characters; null empties it." }),
-  description: t.string({ description: "What it is for; null empties it." }),
+  name: t.string({ description: "Its display name, at most 200 characters." }),
+  description: t.string({ description: "What it is for." }),
   visibility: t.field({ type: ArtifactVisibility, description: "Who may read it; PRIVATE unless said otherwise." }),
   retention: t.field({
     type: ArtifactRetention,
@@ -51,7 +51,7 @@ const CreateArtifactInput = builder.inputType("CreateArtifactInput", {
 });
 
 const UpdateArtifactInput = builder.inputType("UpdateArtifactInput", {
-  description: "What to change of an artifact; whatever is left out stays.",
+  description: "The changes to an artifact.",
   fields: (t) => ({
     id: artifactId(t),
     expectedUpdated: expectedUpdated(t),
@@ -99,9 +99,10 @@ addRowMutation({
   ...about,
   name: "updateArtifact",
   may: "artifact:update",
-  description: "Changes what an artifact is called, who may read it, and how long it is kept.",
+  description:
+    "Changes an artifact. Fields that are left out stay as they are; null empties a field that can be empty.",
   input: UpdateArtifactInput,
-  inputDescription: "The artifact and what to change of it.",
+  inputDescription: "The artifact and its changes.",
   payload: ["artifact", "The artifact as it is now."],
   run: (tx, session, { id, expectedUpdated: expected, ...patch }) =>
     updateArtifact(tx, session, { id: readId("Artifact", id, "id"), expectedUpdated: expected, patch }),

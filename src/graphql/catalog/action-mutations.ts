@@ -1,6 +1,5 @@
+import { setEnabled } from "../../access/rows.ts";
 import { createAction, deleteAction, updateAction } from "../../catalog/action.ts";
-import { setEnabled } from "../../catalog/row-kit.ts";
-import { action } from "../../db/tables/action.ts";
 import { addEntityMutations } from "../kit/entity.ts";
 import { OutputFormat, ParameterDelivery, ParameterFormat, WorkerLoss } from "../kit/enums.ts";
 import { Action } from "./action.ts";
@@ -56,7 +55,7 @@ addEntityMutations({
   enable: {
     on: "it can be executed.",
     off: "it cannot be executed; executions that are running go on.",
-    verb: (tx, session, input) => setEnabled(tx, session, { table: action, ...input }),
+    verb: setEnabled("action"),
   },
   delete: {
     description:

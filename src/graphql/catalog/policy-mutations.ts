@@ -1,6 +1,4 @@
-import { createPolicy, deletePolicy, updatePolicy } from "../../catalog/policy.ts";
-import { setEnabled } from "../../catalog/row-kit.ts";
-import { policy } from "../../db/tables/policy.ts";
+import { createPolicy, deletePolicy, setPolicyEnabled, updatePolicy } from "../../catalog/policy.ts";
 import { addEntityMutations } from "../kit/entity.ts";
 import { PolicyMethod } from "../kit/enums.ts";
 import { Policy } from "./policy.ts";
@@ -45,7 +43,7 @@ addEntityMutations({
   enable: {
     on: "it applies.",
     off: "it does not apply.",
-    verb: (tx, session, input) => setEnabled(tx, session, { table: policy, ...input }),
+    verb: setPolicyEnabled,
   },
   delete: { description: "Deletes a policy.", verb: deletePolicy },
 });

@@ -1,6 +1,5 @@
-import { setEnabled } from "../../catalog/row-kit.ts";
+import { setEnabled } from "../../access/rows.ts";
 import { createSensor, deleteSensor, updateSensor } from "../../catalog/sensor.ts";
-import { sensor } from "../../db/tables/sensor.ts";
 import { addEntityMutations } from "../kit/entity.ts";
 import { Sensor } from "./sensor.ts";
 
@@ -36,7 +35,7 @@ addEntityMutations({
   enable: {
     on: "it may run.",
     off: "it may not run.",
-    verb: (tx, session, input) => setEnabled(tx, session, { table: sensor, ...input }),
+    verb: setEnabled("sensor"),
   },
   delete: {
     description: "Deletes a sensor that was created by hand. Its triggers and events keep its ref.",

@@ -1,4 +1,4 @@
-import { parametersOf } from "../../catalog/fields.ts";
+import { parametersOf } from "../../schema/fields.ts";
 import { hideSecrets } from "../../secrecy/settings.ts";
 import { events } from "../event/event.ts";
 import { builder } from "../kit/builder.ts";

@@ -1,6 +1,5 @@
-import { setEnabled } from "../../catalog/row-kit.ts";
+import { setEnabled } from "../../access/rows.ts";
 import { createTrigger, deleteTrigger, updateTrigger } from "../../catalog/trigger.ts";
-import { trigger } from "../../db/tables/trigger.ts";
 import { addEntityMutations } from "../kit/entity.ts";
 import { Trigger } from "./trigger.ts";
 
@@ -32,7 +31,7 @@ addEntityMutations({
   enable: {
     on: "it accepts events.",
     off: "it accepts no events.",
-    verb: (tx, session, input) => setEnabled(tx, session, { table: trigger, ...input }),
+    verb: setEnabled("trigger"),
   },
   delete: {
     description: "Deletes a trigger that was created by hand. Its rules and events keep its ref.",

@@ -1,15 +1,14 @@
-import { deleteEnforcement, deleteEvent, updateEvent } from "../../event/change.ts";
-import type { Json } from "../../lib/json.ts";
+import { deleteEnforcement, deleteEvent, type EventFields, updateEvent } from "../../event/change.ts";
 import { builder } from "../kit/builder.ts";
 import { readId } from "../kit/ids.ts";
 import { addDeletionById, addRowMutation } from "../kit/mutation.ts";
 import { Event } from "./event.ts";
 
 const UpdateEventInput = builder.inputType("UpdateEventInput", {
-  description: "What to correct of an event; whatever is left out stays.",
+  description: "The corrections to an event.",
   fields: (t) => ({
     id: t.id({ required: true, description: "The event's id." }),
-    payload: t.field({ type: "JSON", description: "What it says; must keep the trigger's contract." }),
+    payload: t.field({ type: "JSON", description: "Its payload, as its trigger accepts it." }),
     config: t.field({ type: "JSONObject", description: "The trigger's parameters at the time." }),
   }),
 });
@@ -19,16 +18,13 @@ addRowMutation({
   ref: Event,
   name: "updateEvent",
   may: "event:update",
-  description: "Corrects what is stored of an event. What came of it already stays as it is.",
+  description:
+    "Corrects an event; its enforcements and executions stay as they are. Fields that are left out stay as they are; null empties a field that can be empty.",
   input: UpdateEventInput,
-  inputDescription: "The event and what to correct of it.",
+  inputDescription: "The event and its corrections.",
   payload: ["event", "The event as it is now."],
-  run: (tx, session, { id, payload, config }) =>
-    updateEvent(tx, session, {
-      id: readId("Event", id, "id"),
-      payload: (payload ?? null) as Json, // the scalar JSON takes nothing else
-      config: config ?? null,
-    }),
+  run: (tx, session, { id, ...patch }) =>
+    updateEvent(tx, session, { id: readId("Event", id, "id"), patch: patch as EventFields }), // the verb checks it
 });
 
 addDeletionById(

@@ -14,8 +14,8 @@ import type { Context } from "../kit/context.ts";
 import { pageCost } from "../kit/list.ts";
 import { loadNode } from "../kit/node.ts";
 import { between, limitOf, orderBy, readingOrder } from "../kit/page.ts";
-import type { ListArgs } from "../reading.ts";
-import { countLimit } from "../totals.ts";
+import type { ListArgs } from "../kit/reading.ts";
+import { countLimit } from "../kit/totals.ts";
 import { Execution, executions } from "./execution.ts";
 
 const deepest = 100;

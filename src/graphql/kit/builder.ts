@@ -9,9 +9,9 @@ import { may, type Permission, readPermission } from "../../access/grants.ts";
 import type { Session } from "../../access/session.ts";
 import { relations } from "../../db/relations.ts";
 import { ForbiddenError, UnauthenticatedError } from "../../errors.ts";
-import { boundedCounts } from "../totals.ts";
 import type { Context } from "./context.ts";
 import { type Scalars, scalarOptions } from "./scalars.ts";
+import { boundedCounts } from "./totals.ts";
 
 export const defaultPageSize = 50;
 export const maxPageSize = 100;

@@ -1,9 +1,9 @@
 import type { DrizzleRef } from "@pothos/plugin-drizzle";
-import { Count } from "../count.ts";
-import { createReading, type Direction, type TableName } from "../reading.ts";
 import { builder, defaultPageSize, maxPageSize } from "./builder.ts";
+import { Count } from "./count.ts";
 import { defineWhere, type FilterField } from "./filter.ts";
 import type { PageArgs } from "./page.ts";
+import { createReading, type Direction, type TableName } from "./reading.ts";
 
 const OrderDirection = builder.enumType("OrderDirection", {
   description: "Which end of a list comes first.",

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { sql } from "drizzle-orm";
 import type { Row } from "../../db/model/sample.ts";
 import { factsOf } from "./facts.ts";
-import { allows, type Facts, type Role } from "./roles.ts";
+import { allows, type Facts, holdsAny, type Role } from "./roles.ts";
 import { roles as myRoles } from "./server.ts";
 import { globalId, type Matrix } from "./setup.ts";
 
@@ -19,8 +19,8 @@ export interface Verb {
   prepare(matrix: Matrix, side: Side): Promise<{ input: Row; facts: Facts }>;
   /** Whether the role may, in the words of the documentation. */
   may(role: Role, facts: Facts): boolean;
-  /** Whether it may know of what the input names; where there is none, it names nothing that could be hidden. */
-  knows?(role: Role, facts: Facts): boolean;
+  /** Whether it may know of what the input names, be it what is changed or what is to own it. */
+  knows(role: Role, facts: Facts, matrix: Matrix): boolean;
 }
 
 const logins: Readonly<Record<Side, string>> = { own: "me", others: "somebody" };
@@ -75,6 +75,14 @@ const keyOwners: Readonly<Record<string, (side: Side) => Row>> = {
   "of a pack": (side) => ({ pack: packs[side] }),
 };
 
+/** Whether the role may read what owns the row, or is to own it. */
+function knowsOwner(role: Role, { owner, pack }: Facts, matrix: Matrix): boolean {
+  const [typename, resource] = pack === null ? ["Identity", "identity"] : ["Pack", "pack"];
+  const all = [...(matrix.facts.get(typename)?.values() ?? [])];
+  const facts = all.find((each) => (pack === null ? each.id === owner : each.ref === pack));
+  return facts !== undefined && allows(role, resource, "read", facts);
+}
+
 async function makeKey(matrix: Matrix, owner: Row): Promise<{ name: string; facts: Facts }> {
   const name = next("key");
   const { id } = await must(matrix, "setKey", "key", { owner, name, value: "v", encrypted: true });
@@ -105,6 +113,7 @@ const keyVerbs = Object.entries(keyOwners).flatMap(([on, ownerOf]): Verb[] => {
         return { input: { owner: ownerOf(side), name, value: "w", encrypted: true }, facts };
       },
       may: mayWithKey("create"),
+      knows: knowsOwner,
     },
     {
       name: "setKey",
@@ -115,6 +124,8 @@ const keyVerbs = Object.entries(keyOwners).flatMap(([on, ownerOf]): Verb[] => {
         return { input: { owner: ownerOf(side), name, value: "w", encrypted: true }, facts };
       },
       may: mayWithKey("update"),
+      // One that it may not know of is like one that is to be created.
+      knows: (role, facts, matrix) => mayWithKey("read")(role, facts) || knowsOwner(role, facts, matrix),
     },
     { name: "deleteKey", on: `a key ${on}`, table: "key", prepare, ...ofStored("delete") },
     { name: "revealKey", on: `a key ${on}`, table: "audit_event", prepare, ...ofStored("reveal") },
@@ -140,6 +151,7 @@ const inquiryVerbs: Verb[] = [
       facts: unmade({ owner: identityOf(matrix, side) }),
     }),
     may: mayWithInquiry("create"),
+    knows: knowsOwner,
   },
   ...[
     { on: "a question to an identity", prepare: inquiry(() => ({})) },
@@ -191,7 +203,8 @@ const identityVerbs: Verb[] = [
       facts: identityFacts(matrix, side),
     }),
     may: mayForIdentity,
-    knows: knowsIdentity,
+    // What a token says to grants is whose it is, and nothing else.
+    knows: (role, { id }) => id === role.identity || allows(role, "token", "read", unmade({ owner: id })),
   },
   {
     name: "setPassword",
@@ -215,6 +228,10 @@ const identityVerbs: Verb[] = [
 const content = { contentType: "application/zip", size: "3", sha256: createHash("sha256").update("abc").digest("hex") };
 const place = (side: Side) => ({ ref: next("upload"), type: "OTHER", scope: "IDENTITY", owner: logins[side] });
 
+/** Without any grant of the kind, the mutation is refused before anything is looked up. */
+const knowsOwnerOfUpload: Verb["knows"] = (role, facts, matrix) =>
+  !["artifact:create", "artifact:update"].some((may) => holdsAny(role, may)) || knowsOwner(role, facts, matrix);
+
 const artifactVerbs: Verb[] = [
   {
     name: "createArtifactUpload",
@@ -225,6 +242,7 @@ const artifactVerbs: Verb[] = [
       return { input, facts: unmade({ ref: input.ref, owner: identityOf(matrix, side) }) };
     },
     may: (role, facts) => allows(role, "artifact", "create", facts),
+    knows: knowsOwnerOfUpload,
   },
   {
     name: "createArtifactUpload",
@@ -236,6 +254,7 @@ const artifactVerbs: Verb[] = [
       return { input: { ...where, ...content }, facts: unmade({ ref: where.ref, owner: identityOf(matrix, side) }) };
     },
     may: (role, facts) => allows(role, "artifact", "update", facts),
+    knows: knowsOwnerOfUpload,
   },
 ];
 

@@ -1,12 +1,12 @@
 import { and, is, or, SQL, sql } from "drizzle-orm";
 import { getTableConfig, type PgColumn, PgDialect, type PgTable } from "drizzle-orm/pg-core";
-import { type Choice, type Columns, readableChoices } from "../access/resource.ts";
-import { tables } from "../db/tables.ts";
+import { type Choice, type Columns, readableChoices } from "../../access/resource.ts";
+import { tables } from "../../db/tables.ts";
 import { countUpTo, firstIds, isBranched, type Wanted } from "./branches.ts";
-import type { Context } from "./kit/context.ts";
-import type { Target, Where, WhereInput } from "./kit/filter.ts";
-import { between, checkPage, limitOf, type Order, type PageArgs, readingOrder } from "./kit/page.ts";
-import { asComplete, onlyReadable } from "./kit/secured.ts";
+import type { Context } from "./context.ts";
+import type { Target, Where, WhereInput } from "./filter.ts";
+import { between, checkPage, limitOf, type Order, type PageArgs, readingOrder } from "./page.ts";
+import { asComplete, onlyReadable } from "./secured.ts";
 import { countLimit } from "./totals.ts";
 
 export type TableName = keyof typeof tables;

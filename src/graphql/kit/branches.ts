@@ -1,7 +1,7 @@
 import { and, or, type SQL, sql } from "drizzle-orm";
 import { alias, type PgTable } from "drizzle-orm/pg-core";
-import type { Choice, Columns } from "../access/resource.ts";
-import { type Order, orderBy } from "./kit/page.ts";
+import type { Choice, Columns } from "../../access/resource.ts";
+import { type Order, orderBy } from "./page.ts";
 
 /** Above this number PostgreSQL takes longer to plan the branches than it saves by them. */
 const maxBranches = 20;

@@ -1,6 +1,6 @@
 import { type SQL, sql } from "drizzle-orm";
 import type { PgTable } from "drizzle-orm/pg-core";
-import type { Db } from "../db/client.ts";
+import type { Db } from "../../db/client.ts";
 
 /** Totals are exact up to this number. */
 export const maxCount = 10_000;

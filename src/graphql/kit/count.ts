@@ -1,4 +1,4 @@
-import { builder } from "./kit/builder.ts";
+import { builder } from "./builder.ts";
 import { maxCount } from "./totals.ts";
 
 const CountPrecision = builder.enumType("CountPrecision", {

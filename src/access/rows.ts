@@ -1,0 +1,195 @@
+import { eq, getColumns } from "drizzle-orm";
+import type { PgColumn, PgTable } from "drizzle-orm/pg-core";
+import type { Db } from "../db/client.ts";
+import type { Tx } from "../db/tx.ts";
+import { ConflictError, nounOf } from "../errors.ts";
+import { type Entity, entities } from "./entities.ts";
+import { authorize, authorizeFound, may, type Standing, targetOf } from "./grants.ts";
+import type { Session } from "./session.ts";
+
+type Entities = typeof entities;
+type Name = keyof Entities;
+export type Row<N extends Name> = Entities[N]["table"]["$inferSelect"];
+type New<N extends Name> = Entities[N]["table"]["$inferInsert"];
+type By<N extends Name> = Entities[N]["by"];
+
+/** Names one row, as callers name rows of that kind: by ref, login or id. */
+export type Named<N extends Name> = { [K in By<N>]: K extends "id" ? bigint : string };
+
+/** Names the row that a verb changes, and the `updated` that the caller has read; null or absent: any. */
+export type Which<N extends Name> = Named<N> & { expectedUpdated?: Date | null | undefined };
+
+type Lock = "update" | "no key update" | "share" | "key share";
+
+interface FindOptions<N extends Name> {
+  /** How the row is locked until the transaction ends; not at all where it is left out. */
+  lock?: Lock;
+  /** What the session may do with the row without a grant for it, where that does not follow from the row alone. */
+  standing?(row: Row<N>): Standing;
+}
+
+// The code is the same for every table, and so typed as if there were one.
+const entityOf = (name: Name) => entities[name] as unknown as Entity<PgTable, string>;
+const columnOf = (table: PgTable, name: string) => (getColumns(table) as Record<string, PgColumn>)[name] as PgColumn;
+
+/**
+ * Returns the row if the session may do that to it. Throws NotFoundError where there is none and where the session may neither
+ * read it nor do that to it, ForbiddenError where it may read it only. What an input only refers to takes the action `read`.
+ */
+export async function findRow<N extends Name>(
+  db: Db,
+  session: Session,
+  name: N,
+  action: string,
+  named: Named<N>,
+  { lock, standing }: FindOptions<N> = {},
+): Promise<Row<N>> {
+  const { table, by, target, standing: ofRow } = entityOf(name);
+  const value: unknown = (named as Readonly<Record<string, unknown>>)[by];
+  const query = db
+    .select()
+    .from(table)
+    .where(eq(columnOf(table, by), value));
+  const [found] = (await (lock ? query.for(lock) : query)) as Row<N>[]; // every column of that table
+  const facts = found && (await target(found, db));
+  return authorizeFound(session, action, found, {
+    resource: name,
+    name: String(value),
+    target: () => facts ?? {},
+    standing: (row) => standing?.(row) ?? ofRow?.(row, session) ?? null,
+  });
+}
+
+/**
+ * Returns the row, locked until the transaction ends, if the session may do that to it. Throws NotFoundError and ForbiddenError as
+ * `findRow`, and ConflictError when it has changed since `expectedUpdated`.
+ */
+export async function lockRow<N extends Name>(
+  tx: Tx,
+  session: Session,
+  name: N,
+  action: string,
+  which: Which<N>,
+): Promise<Row<N>> {
+  const row = await findRow(tx.db, session, name, action, which, {
+    lock: action === "delete" ? "update" : "no key update",
+  });
+  checkUnchanged(name, row, which.expectedUpdated);
+  return row;
+}
+
+/** Throws ConflictError when the row has changed since the caller read it; null or undefined: the caller does not mind. */
+export function checkUnchanged<N extends Name>(name: N, row: Row<N>, expected: Date | null | undefined): void {
+  if (!expected || !("updated" in row) || expected.getTime() === row.updated.getTime()) return;
+  const called = entityOf(name).by === "login" && "login" in row ? row.login : "ref" in row ? row.ref : row.id;
+  throw new ConflictError(
+    `The ${nounOf(name)} "${called}" was changed at ${row.updated.toISOString()}: read it again.`,
+  );
+}
+
+/** What verbs need to know of the pack that a ref names by its first part. */
+interface PackOf {
+  id: bigint;
+  ref: string;
+  /** Whether it was loaded from files. */
+  isLoaded: boolean;
+}
+
+/**
+ * Returns the pack that the ref of a new row names, and keeps it from being deleted meanwhile. Throws NotFoundError where there is
+ * none, and where the session may neither read it nor create the row in it; ForbiddenError where it may not create the row.
+ */
+export async function findPackForNew(
+  tx: Tx,
+  session: Session,
+  name: Name,
+  { ref, ownerId = null }: { ref: string; ownerId?: bigint | null },
+): Promise<PackOf> {
+  const target = targetOf(ref, ownerId);
+  const packRef = target.packRef ?? "";
+  const found = await findRow(
+    tx.db,
+    session,
+    "pack",
+    "read",
+    { ref: packRef },
+    {
+      lock: "key share",
+      standing: () => (may(session, name, "create", target) ? "read" : null),
+    },
+  );
+  authorize(session, name, "create", target);
+  return { id: found.id, ref: packRef, isLoaded: found.sourceType !== null };
+}
+
+/**
+ * Returns the id of what is to own a new row. Throws NotFoundError where there is none, and where the session may neither read it
+ * nor create the row for it.
+ */
+export async function findOwner(
+  db: Db,
+  session: Session,
+  { type, ref }: { type: "identity" | "pack" | "action" | "sensor"; ref: string },
+  mayCreate: (owner: bigint) => boolean,
+): Promise<bigint> {
+  const standing = ({ id }: { id: bigint }) => (mayCreate(id) ? "read" : null);
+  const { id } =
+    type === "identity"
+      ? await findRow(db, session, type, "read", { login: ref }, { standing })
+      : await findRow(db, session, type, "read", { ref }, { standing });
+  return id;
+}
+
+/** Inserts the row and returns its id. Throws ConflictError when its ref or login is taken. */
+export async function insertRow<N extends Name>(tx: Tx, name: N, values: New<N>): Promise<{ id: bigint }> {
+  const { table, by } = entityOf(name);
+  const [row] = await tx.db
+    .insert(table)
+    .values(values)
+    .onConflictDoNothing({ target: columnOf(table, by) })
+    .returning({ id: columnOf(table, "id") });
+  if (!row) throw taken(name, String((values as Readonly<Record<string, unknown>>)[by]));
+  return row as { id: bigint };
+}
+
+/** The refusal of a second row with the same name. */
+export function taken(name: Name, ref: string): ConflictError {
+  return new ConflictError(`There is ${/^[aeiou]/.test(name) ? "an" : "a"} ${nounOf(name)} "${ref}" already.`);
+}
+
+/** Changes the fields that are given; where none is, the row stays as it is. */
+export async function updateRow<N extends Name>(
+  tx: Tx,
+  name: N,
+  { id, fields }: { id: bigint; fields: Partial<New<N>> },
+): Promise<void> {
+  if (isEmpty(fields)) return;
+  const { table } = entityOf(name);
+  await tx.db
+    .update(table)
+    .set(fields)
+    .where(eq(columnOf(table, "id"), id));
+}
+
+/** Whether a patch names nothing. */
+export function isEmpty(patch: object): boolean {
+  return Object.values(patch).every((value) => value === undefined);
+}
+
+/** Deletes the row. */
+export async function deleteRow(tx: Tx, name: Name, id: bigint): Promise<void> {
+  const { table } = entityOf(name);
+  await tx.db.delete(table).where(eq(columnOf(table, "id"), id));
+}
+
+/**
+ * Returns the verb that enables or disables rows of that kind; it leaves one that is so already as it is. The verb throws
+ * NotFoundError and ForbiddenError.
+ */
+export function setEnabled(name: "action" | "trigger" | "sensor") {
+  return async (tx: Tx, session: Session, input: { ref: string; enabled: boolean }): Promise<{ id: bigint }> => {
+    const { id, enabled } = await lockRow(tx, session, name, "update", { ref: input.ref });
+    if (enabled !== input.enabled) await updateRow(tx, name, { id, fields: { enabled: input.enabled } });
+    return { id };
+  };
+}
