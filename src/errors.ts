@@ -92,7 +92,7 @@ export class CursorExpiredError extends Refusal {
   readonly code = "CURSOR_EXPIRED";
   readonly oldestCursor: string;
   constructor(oldestCursor: string) {
-    super(`The cursor is older than what is kept; start again at after: "${oldestCursor}".`);
+    super(`The cursor is older than what is kept, or of another log; start again at after: "${oldestCursor}".`);
     this.oldestCursor = oldestCursor;
   }
 }

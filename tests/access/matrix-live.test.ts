@@ -36,7 +36,7 @@ const isLive = ({ field }: RootField) => {
 const polls = rootFields().filter((field) => field.root === "query" && isLive(field) && isListType(field.field.type));
 const subscriptions = rootFields().filter((field) => field.root === "subscription" && isLive(field));
 /** The entry of the log that a message was made of. */
-const entryOf = (message: { cursor: string }) => message.cursor.split(".")[2] ?? "";
+const entryOf = (message: { cursor: string }) => message.cursor.split(".")[1] ?? "";
 
 async function poll(role: Role, name: string): Promise<string[]> {
   const seen: string[] = [];

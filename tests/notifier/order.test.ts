@@ -7,38 +7,7 @@ import { readLongestWriter, readSettled } from "../../src/notifier/settled.ts";
 import { createServices, onPostgres, type TestServices } from "../support/database.ts";
 import { until } from "../support/until.ts";
 import { everything, follow, insertPack, parts } from "./follow.ts";
-
-/** One session of a database, in which transactions are begun and ended by hand. */
-interface Session extends AsyncDisposable {
-  run<T = Record<string, unknown>>(text: string): Promise<T[]>;
-  /** Makes an entry in the log and returns its id. */
-  enter(): Promise<number>;
-  /** The numbers that the writers of this database have locked. */
-  locked(): Promise<number[]>;
-}
-
-/** A session of its own; on the embedded database, the only one. */
-function openSession(services: TestServices): Session {
-  const { pglite } = services.database;
-  const client = pglite ? null : postgres(services.location.url ?? "", { max: 1, onnotice: () => {} });
-  const run = async <T>(text: string) => (pglite ? (await pglite.query(text)).rows : await client?.unsafe(text)) as T[]; // the column list is the type
-  return {
-    run,
-    enter: async () => {
-      const [entry] = await run<{ id: number }>(
-        `insert into attune.notification (channel, entity_type, entity, activity) values ('pack', 'pack', 1, 'updated') returning id::int`,
-      );
-      return entry?.id ?? Number.NaN;
-    },
-    locked: async () => {
-      const writers = await run<{ n: number }>("select entered::int as n from attune.notification_writer order by 1");
-      return writers.map(({ n }) => n);
-    },
-    [Symbol.asyncDispose]: async () => {
-      await client?.end();
-    },
-  };
-}
+import { openSession, type Session } from "./session.ts";
 
 let services: TestServices;
 let session: Session;
