@@ -1,5 +1,5 @@
 import postgres from "postgres";
-import type { TestEngine } from "../support/database.ts";
+import type { TestServices } from "../support/database.ts";
 
 /** One session of a database, in which transactions are begun and ended by hand. */
 export interface Session extends AsyncDisposable {
@@ -11,7 +11,7 @@ export interface Session extends AsyncDisposable {
 }
 
 /** A session of its own; on the embedded database, the only one. */
-export function openSession(engine: TestEngine): Session {
+export function openSession(engine: TestServices): Session {
   const { pglite } = engine.database;
   const client = pglite ? null : postgres(engine.location.url ?? "", { max: 1, onnotice: () => {} });
   const run = async <T>(text: string) => (pglite ? (await pglite.query(text)).rows : await client?.unsafe(text)) as T[]; // the column list is the type
