@@ -20,7 +20,7 @@ export async function assignPermissionSet(
   session: Session,
   { login, permissionSet }: SetAssignment,
 ): Promise<{ id: bigint }> {
-  const { id } = await lockRow(tx, session, "identity", "update", { login });
+  const { id } = await lockRow(tx, session, { of: "identity", doing: "update", which: { login } });
   await giveSets(tx, session, { identity: id, refs: [permissionSet] });
   return { id };
 }
@@ -35,7 +35,7 @@ export async function unassignPermissionSet(
   { login, permissionSet }: SetAssignment,
 ): Promise<{ id: bigint }> {
   return await keepAdministrator(tx, async () => {
-    const { id } = await lockRow(tx, session, "identity", "update", { login });
+    const { id } = await lockRow(tx, session, { of: "identity", doing: "update", which: { login } });
     const set = await findAssignable(tx, session, permissionSet);
     await tx.db.execute(
       sql`delete from attune.permission_assignment
@@ -57,7 +57,7 @@ export async function assignRole(
   { login, ...input }: RoleAssignment,
 ): Promise<{ id: bigint }> {
   const role = checkInput(roleName, input.role, "role");
-  const { id } = await lockRow(tx, session, "identity", "update", { login });
+  const { id } = await lockRow(tx, session, { of: "identity", doing: "update", which: { login } });
   await giveRoles(tx, session, { identity: id, roles: [role] });
   return { id };
 }
@@ -65,7 +65,7 @@ export async function assignRole(
 /** Takes a role from an identity. Throws as `unassignPermissionSet`. */
 export async function unassignRole(tx: Tx, session: Session, { login, role }: RoleAssignment): Promise<{ id: bigint }> {
   return await keepAdministrator(tx, async () => {
-    const { id } = await lockRow(tx, session, "identity", "update", { login });
+    const { id } = await lockRow(tx, session, { of: "identity", doing: "update", which: { login } });
     await tx.db.execute(
       sql`delete from attune.identity_role where identity = ${String(id)}::bigint and role = ${role}`,
     );

@@ -35,7 +35,10 @@ export async function findHolder(
   requirePerson(session);
   const named = { login: login ?? (await findLogin(db, session)) };
   const isOneself = ({ id }: Row<"identity">) => id === session.identityId;
-  const identity = await findRow(db, session, "identity", "update", named, {
+  const identity = await findRow(db, session, {
+    of: "identity",
+    doing: "update",
+    which: named,
     ...options,
     standing: (row) => (isOneself(row) ? "everything" : null),
   });

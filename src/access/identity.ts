@@ -93,7 +93,7 @@ export async function updateIdentity(
   return await keepAdministrator(tx, async () => {
     const fields = checkPatch(identityFields, input.patch);
     if (fields.attributes) storableJson(fields.attributes, "attributes", longestAttributes);
-    const { id } = await lockRow(tx, session, "identity", "update", input);
+    const { id } = await lockRow(tx, session, { of: "identity", doing: "update", which: input });
     if (fields.frozen && id === session.identityId) throw new ConflictError("You cannot freeze yourself.");
     await updateRow(tx, "identity", { id, fields });
     return { id };
@@ -110,7 +110,7 @@ export async function deleteIdentity(
   input: { login: string },
 ): Promise<{ id: bigint; login: string }> {
   return await keepAdministrator(tx, async () => {
-    const { id } = await lockRow(tx, session, "identity", "delete", input);
+    const { id } = await lockRow(tx, session, { of: "identity", doing: "delete", which: input });
     if (id === session.identityId) throw new ConflictError("You cannot delete yourself.");
     await deleteRow(tx, "identity", id);
     return { id, login: input.login };

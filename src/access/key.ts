@@ -60,7 +60,7 @@ export async function setKey(tx: Tx, session: Session, input: SetKeyInput): Prom
     await updateRow(tx, "key", { id: known.id, fields: stored });
     return { id: known.id };
   }
-  const columns = await findOwnerForNew(tx, session, ref, owner);
+  const columns = await findOwnerForNew(tx, session, { ref, type: owner.type, owner: owner.ref });
   if (input.expectedUpdated) throw new NotFoundError("key", ref);
   const [made] = await tx.db
     .insert(key)
@@ -76,8 +76,7 @@ export async function setKey(tx: Tx, session: Session, input: SetKeyInput): Prom
 async function findOwnerForNew(
   tx: Tx,
   session: Session,
-  ref: string,
-  { type, ref: owner }: { type: OwnerType; ref: string },
+  { ref, type, owner }: { ref: string; type: OwnerType; owner: string },
 ): Promise<
   Pick<typeof key.$inferInsert, "ownerType" | "ownerIdentityId" | "ownerPackId" | "ownerActionId" | "ownerSensorId">
 > {
@@ -87,10 +86,8 @@ async function findOwnerForNew(
     owner,
     ownerIdentityId: type === "identity" ? id : null,
   });
-  const id =
-    type === "system"
-      ? null
-      : await findOwner(tx.db, session, { type, ref: owner }, (id) => mayWithKey(session, "create", keyOf(id)));
+  const mayCreate = (id: bigint) => mayWithKey(session, "create", keyOf(id));
+  const id = type === "system" ? null : await findOwner(tx.db, session, { type, ref: owner, mayCreate });
   const made = keyOf(id);
   if (!mayWithKey(session, "create", made)) authorize(session, "key", "create", targetOfKey(made));
   return {
@@ -108,7 +105,7 @@ export async function deleteKey(
   session: Session,
   input: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  const { id } = await lockRow(tx, session, "key", "delete", input);
+  const { id } = await lockRow(tx, session, { of: "key", doing: "delete", which: input });
   await deleteRow(tx, "key", id);
   return { id, ref: input.ref };
 }
@@ -122,7 +119,11 @@ export async function revealKey(
   session: Session,
   input: { ref: string; request: { ip: string | null; requestId: string } },
 ): Promise<{ id: bigint; value: string }> {
-  const { id, ref, encrypted, value } = await lockRow(tx, session, "key", "reveal", { ref: input.ref });
+  const { id, ref, encrypted, value } = await lockRow(tx, session, {
+    of: "key",
+    doing: "reveal",
+    which: { ref: input.ref },
+  });
   await recordAudit(tx.db, {
     category: "reveal",
     eventType: "revealKey",

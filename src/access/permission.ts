@@ -41,7 +41,7 @@ export async function createPermissionSet(
   input: PermissionSetFields & { ref: string },
 ): Promise<{ id: bigint }> {
   const { grants = [], ...fields } = checkNew(setFields.extend({ ref: componentRef }), input);
-  const pack = await findPackForNew(tx, session, "permission_set", fields);
+  const pack = await findPackForNew(tx, session, { of: "permission_set", ref: fields.ref });
   const values = { ...fields, packRef: pack.ref, grants: storableGrants(session, grants) };
   return await insertRow(tx, "permission_set", values);
 }
@@ -58,7 +58,7 @@ export async function updatePermissionSet(
 ): Promise<{ id: bigint }> {
   return await keepAdministrator(tx, async () => {
     const { grants, ...fields } = checkPatch(setFields, input.patch);
-    const { id } = await lockSet(tx, session, "update", input);
+    const { id } = await lockSet(tx, session, { doing: "update", which: input });
     const stored = grants && { grants: storableGrants(session, grants) };
     await updateRow(tx, "permission_set", { id, fields: { ...fields, ...stored } });
     return { id };
@@ -72,7 +72,7 @@ export async function deletePermissionSet(
   input: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
   return await keepAdministrator(tx, async () => {
-    const { id } = await lockSet(tx, session, "delete", input);
+    const { id } = await lockSet(tx, session, { doing: "delete", which: input });
     await deleteRow(tx, "permission_set", id);
     return { id, ref: input.ref };
   });
@@ -81,10 +81,9 @@ export async function deletePermissionSet(
 async function lockSet(
   tx: Tx,
   session: Session,
-  action: "update" | "delete",
-  which: Which<"permission_set">,
+  { doing, which }: { doing: "update" | "delete"; which: Which<"permission_set"> },
 ): Promise<Row<"permission_set">> {
-  const stored = await lockRow(tx, session, "permission_set", action, which);
+  const stored = await lockRow(tx, session, { of: "permission_set", doing, which });
   if (stored.packId !== null) {
     throw new ConflictError(`The permission set "${which.ref}" comes from its pack's files: only they can change it.`);
   }
@@ -113,7 +112,7 @@ export async function requireHeldSets(db: Db, session: Session, refs: readonly s
 
 /** Returns the id of a set that the session may assign, and keeps it from being changed. Throws NotFoundError, ForbiddenError. */
 export async function findAssignable(tx: Tx, session: Session, ref: string): Promise<bigint> {
-  return (await findRow(tx.db, session, "permission_set", "assign", { ref }, { lock: "share" })).id;
+  return (await findRow(tx.db, session, { of: "permission_set", doing: "assign", which: { ref }, lock: "share" })).id;
 }
 
 /** Gives the identity those sets, unless it has them. Throws NotFoundError and ForbiddenError. */

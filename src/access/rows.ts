@@ -21,7 +21,12 @@ export type Which<N extends Name> = Named<N> & { expectedUpdated?: Date | null |
 
 type Lock = "update" | "no key update" | "share" | "key share";
 
-interface FindOptions<N extends Name> {
+/** A row to find, and what is to be done with it. */
+interface Wanted<N extends Name> {
+  of: N;
+  /** The action that it takes a grant for; `read` for what an input only refers to. */
+  doing: string;
+  which: Named<N>;
   /** How the row is locked until the transaction ends; not at all where it is left out. */
   lock?: Lock;
   /** What the session may do with the row without a grant for it, where that does not follow from the row alone. */
@@ -34,26 +39,23 @@ const columnOf = (table: PgTable, name: string) => (getColumns(table) as Record<
 
 /**
  * Returns the row if the session may do that to it. Throws NotFoundError where there is none and where the session may neither
- * read it nor do that to it, ForbiddenError where it may read it only. What an input only refers to takes the action `read`.
+ * read it nor do that to it, ForbiddenError where it may only read it.
  */
 export async function findRow<N extends Name>(
   db: Db,
   session: Session,
-  name: N,
-  action: string,
-  named: Named<N>,
-  { lock, standing }: FindOptions<N> = {},
+  { of, doing, which, lock, standing }: Wanted<N>,
 ): Promise<Row<N>> {
-  const { table, by, target, standing: ofRow } = entityOf(name);
-  const value: unknown = (named as Readonly<Record<string, unknown>>)[by];
+  const { table, by, target, standing: ofRow } = entityOf(of);
+  const value: unknown = (which as Readonly<Record<string, unknown>>)[by];
   const query = db
     .select()
     .from(table)
     .where(eq(columnOf(table, by), value));
   const [found] = (await (lock ? query.for(lock) : query)) as Row<N>[]; // every column of that table
   const facts = found && (await target(found, db));
-  return authorizeFound(session, action, found, {
-    resource: name,
+  return authorizeFound(session, doing, found, {
+    resource: of,
     name: String(value),
     target: () => facts ?? {},
     standing: (row) => standing?.(row) ?? ofRow?.(row, session) ?? null,
@@ -67,14 +69,11 @@ export async function findRow<N extends Name>(
 export async function lockRow<N extends Name>(
   tx: Tx,
   session: Session,
-  name: N,
-  action: string,
-  which: Which<N>,
+  { of, doing, which }: { of: N; doing: string; which: Which<N> },
 ): Promise<Row<N>> {
-  const row = await findRow(tx.db, session, name, action, which, {
-    lock: action === "delete" ? "update" : "no key update",
-  });
-  checkUnchanged(name, row, which.expectedUpdated);
+  const lock = doing === "delete" ? "update" : "no key update";
+  const row = await findRow(tx.db, session, { of, doing, which, lock });
+  checkUnchanged(of, row, which.expectedUpdated);
   return row;
 }
 
@@ -102,41 +101,38 @@ interface PackOf {
 export async function findPackForNew(
   tx: Tx,
   session: Session,
-  name: Name,
-  { ref, ownerId = null }: { ref: string; ownerId?: bigint | null },
+  { of, ref, ownerId = null }: { of: Name; ref: string; ownerId?: bigint | null },
 ): Promise<PackOf> {
   const target = targetOf(ref, ownerId);
   const packRef = target.packRef ?? "";
-  const found = await findRow(
-    tx.db,
-    session,
-    "pack",
-    "read",
-    { ref: packRef },
-    {
-      lock: "key share",
-      standing: () => (may(session, name, "create", target) ? "read" : null),
-    },
-  );
-  authorize(session, name, "create", target);
+  const found = await findRow(tx.db, session, {
+    of: "pack",
+    doing: "read",
+    which: { ref: packRef },
+    lock: "key share",
+    standing: () => (may(session, of, "create", target) ? "read" : null),
+  });
+  authorize(session, of, "create", target);
   return { id: found.id, ref: packRef, isLoaded: found.sourceType !== null };
+}
+
+/** What is to own a new row, and whether the session may create the row for it. */
+interface Owner {
+  type: "identity" | "pack" | "action" | "sensor";
+  ref: string;
+  mayCreate(id: bigint): boolean;
 }
 
 /**
  * Returns the id of what is to own a new row. Throws NotFoundError where there is none, and where the session may neither read it
  * nor create the row for it.
  */
-export async function findOwner(
-  db: Db,
-  session: Session,
-  { type, ref }: { type: "identity" | "pack" | "action" | "sensor"; ref: string },
-  mayCreate: (owner: bigint) => boolean,
-): Promise<bigint> {
+export async function findOwner(db: Db, session: Session, { type, ref, mayCreate }: Owner): Promise<bigint> {
   const standing = ({ id }: { id: bigint }) => (mayCreate(id) ? "read" : null);
   const { id } =
     type === "identity"
-      ? await findRow(db, session, type, "read", { login: ref }, { standing })
-      : await findRow(db, session, type, "read", { ref }, { standing });
+      ? await findRow(db, session, { of: type, doing: "read", which: { login: ref }, standing })
+      : await findRow(db, session, { of: type, doing: "read", which: { ref }, standing });
   return id;
 }
 
@@ -188,7 +184,7 @@ export async function deleteRow(tx: Tx, name: Name, id: bigint): Promise<void> {
  */
 export function setEnabled(name: "action" | "trigger" | "sensor") {
   return async (tx: Tx, session: Session, input: { ref: string; enabled: boolean }): Promise<{ id: bigint }> => {
-    const { id, enabled } = await lockRow(tx, session, name, "update", { ref: input.ref });
+    const { id, enabled } = await lockRow(tx, session, { of: name, doing: "update", which: input });
     if (enabled !== input.enabled) await updateRow(tx, name, { id, fields: { enabled: input.enabled } });
     return { id };
   };

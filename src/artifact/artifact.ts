@@ -51,7 +51,7 @@ export async function createArtifact(
 ): Promise<{ id: bigint }> {
   const { ref, type, contentType: of = null, scope, owner, ...fields } = checkNew(newArtifact, input);
   checkUrl(type, fields.url, true);
-  const place = await findPlace(tx, session, { ref, scope, owner }, ["create"]);
+  const place = await findPlace(tx, session, { ref, scope, owner, actions: ["create"] });
   authorize(session, "artifact", "create", { ref, ownerId: place.id });
   const id = await insertArtifact(tx, { ref, ...place, type, contentType: of, fields });
   if (id === null) throw taken("artifact", ref);
@@ -90,7 +90,7 @@ export async function updateArtifact(
   input: Which<"artifact"> & { patch: Nulls<ArtifactFields> },
 ): Promise<{ id: bigint }> {
   const { url, ...fields } = checkPatch(artifactFields, input.patch);
-  const { id, type } = await lockRow(tx, session, "artifact", "update", input);
+  const { id, type } = await lockRow(tx, session, { of: "artifact", doing: "update", which: input });
   checkUrl(type, url, false);
   await updateRow(tx, "artifact", { id, fields: url === undefined ? fields : { ...fields, data: { url } } });
   return { id };
@@ -102,7 +102,7 @@ export async function deleteArtifact(
   session: Session,
   input: { id: bigint },
 ): Promise<{ id: bigint; ref: string }> {
-  const { id, ref } = await lockRow(tx, session, "artifact", "delete", input);
+  const { id, ref } = await lockRow(tx, session, { of: "artifact", doing: "delete", which: input });
   const versions = await rows<{ key: string | null }>(
     tx.db,
     sql`delete from attune.artifact_version where artifact = ${String(id)}::bigint returning storage_key as key`,
@@ -120,7 +120,7 @@ export async function appendProgress(
   input: { id: bigint } & Partial<ProgressEntry>,
 ): Promise<{ id: bigint }> {
   const entry = checkInput(progressEntry, { percent: input.percent ?? null, message: input.message ?? null });
-  const { id, type } = await lockRow(tx, session, "artifact", "update", { id: input.id });
+  const { id, type } = await lockRow(tx, session, { of: "artifact", doing: "update", which: { id: input.id } });
   if (type !== "progress") throw invalid("id", `must be of an artifact of type progress, not ${type}`);
   await tx.db.execute(sql`update attune.artifact a set data = ${appendEntry(entry)} where id = ${String(id)}::bigint`);
   return { id };
@@ -140,8 +140,7 @@ interface Owner {
 export async function findPlace(
   tx: Tx,
   session: Session,
-  { ref, scope, owner }: Place,
-  actions: readonly string[],
+  { ref, scope, owner, actions }: Place & { actions: readonly string[] },
 ): Promise<Owner> {
   if (!scope || scope === "system") {
     if (owner) throw invalid("owner", "must be absent: what belongs to the system has no other owner");
@@ -149,9 +148,9 @@ export async function findPlace(
   }
   if (!owner) throw invalid("owner", `must name the ${scope} that it belongs to`);
   const identityOf = (id: bigint) => (scope === "identity" ? id : null);
-  const id = await findOwner(tx.db, session, { type: scope, ref: owner }, (found) =>
-    actions.some((action) => may(session, "artifact", action, { ref, ownerId: identityOf(found) })),
-  );
+  const mayCreate = (found: bigint) =>
+    actions.some((action) => may(session, "artifact", action, { ref, ownerId: identityOf(found) }));
+  const id = await findOwner(tx.db, session, { type: scope, ref: owner, mayCreate });
   return { scope, owner, id: identityOf(id) };
 }
 

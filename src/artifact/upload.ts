@@ -77,7 +77,7 @@ async function findOrInsert(
     place,
   }: { ref: string; type: ArtifactType; contentType: string; place: Omit<Place, "ref"> },
 ): Promise<bigint> {
-  const owner = await findPlace(tx, session, { ref, ...place }, ["create", "update"]);
+  const owner = await findPlace(tx, session, { ref, ...place, actions: ["create", "update"] });
   const target = { ref, ownerId: owner.id };
   const described = { resource: "artifact", target: () => target, standing: entities.artifact.standing } as const;
   const find = async () => {
@@ -119,7 +119,7 @@ export async function receiveUpload(
   source: AsyncIterable<Uint8Array>,
 ): Promise<{ id: bigint; version: number }> {
   const artifact = String(id);
-  await findRow(services.db, session, "artifact", "update", { id });
+  await findRow(services.db, session, { of: "artifact", doing: "update", which: { id } });
   await checkUnused(services.db, session, upload.once); // before the bytes come; the transaction decides
   const secret = services.keyring.derive(onceSecret);
   const request = { key: onceKey(upload.once), operation: "uploadArtifact", input: artifact, secret };
@@ -127,7 +127,7 @@ export async function receiveUpload(
   checkReceived(received, upload);
   const content = await received.keep();
   const store = async (tx: Tx) => {
-    const { ref } = await findRow(tx.db, session, "artifact", "update", { id });
+    const { ref } = await findRow(tx.db, session, { of: "artifact", doing: "update", which: { id } });
     if ((await claimOnce(tx, session, request)) !== null) {
       throw new ConflictError(used);
     }

@@ -75,8 +75,8 @@ export async function createAction(
   input: ActionFields & { ref: string; runtime: string; entrypoint: string },
 ): Promise<{ id: bigint }> {
   const { runtime: named, ...fields } = checkNew(newAction, input);
-  const pack = await findPackForNew(tx, session, "action", fields);
-  const runsIn = await findRow(tx.db, session, "runtime", "read", { ref: named });
+  const pack = await findPackForNew(tx, session, { of: "action", ref: fields.ref });
+  const runsIn = await findRow(tx.db, session, { of: "runtime", doing: "read", which: { ref: named } });
   await requireRunnable(tx.db, session, { packId: pack.id, runsIn, entrypoint: fields.entrypoint });
   await requireHeldSets(tx.db, session, fields.permissionSetRefs ?? []);
   const values = { ...fields, label: fields.label ?? fields.ref, runtimeId: runsIn.id, isAdhoc: true };
@@ -93,7 +93,7 @@ export async function updateAction(
   input: Which<"action"> & { patch: ActionFields },
 ): Promise<{ id: bigint }> {
   const { runtime: named, ...fields } = checkPatch(actionFields, input.patch);
-  const stored = await lockRow(tx, session, "action", "update", input);
+  const stored = await lockRow(tx, session, { of: "action", doing: "update", which: input });
   const { enabled: _switch, ...others } = { ...fields, named };
   if (isEmpty(others)) {
     await updateRow(tx, "action", { id: stored.id, fields });
@@ -103,7 +103,7 @@ export async function updateAction(
   const runsIn =
     named === undefined
       ? await findStoredRuntime(tx, stored)
-      : await findRow(tx.db, session, "runtime", "read", { ref: named });
+      : await findRow(tx.db, session, { of: "runtime", doing: "read", which: { ref: named } });
   const entrypoint = fields.entrypoint ?? stored.entrypoint;
   await requireRunnable(tx.db, session, { packId: stored.packId, runsIn, entrypoint });
   await requireHeldSets(tx.db, session, fields.permissionSetRefs ?? stored.permissionSetRefs);
@@ -117,7 +117,7 @@ export async function deleteAction(
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  const { id, isAdhoc } = await lockRow(tx, session, "action", "delete", { ref });
+  const { id, isAdhoc } = await lockRow(tx, session, { of: "action", doing: "delete", which: { ref } });
   if (!isAdhoc) throw new ConflictError(ownSentence(ref, "it is deleted with its pack; disable it instead"));
   await deleteRow(tx, "action", id);
   return { id, ref };

@@ -78,7 +78,7 @@ export async function updatePack(
   input: Which<"pack"> & { patch: PackFields },
 ): Promise<{ id: bigint }> {
   const fields = checkPatch(packFields, input.patch);
-  const stored = await lockRow(tx, session, "pack", "update", input);
+  const stored = await lockRow(tx, session, { of: "pack", doing: "update", which: input });
   const { config, ...others } = fields;
   if (stored.sourceType !== null && !isEmpty(others)) {
     throw new ConflictError(`The pack "${input.ref}" comes from files: only its config can be changed here.`);
@@ -107,7 +107,7 @@ export async function deletePack(
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  const { id, isStandard } = await lockRow(tx, session, "pack", "delete", { ref });
+  const { id, isStandard } = await lockRow(tx, session, { of: "pack", doing: "delete", which: { ref } });
   if (isStandard || ref === "core" || ref === "default") {
     throw new ConflictError(`The pack "${ref}" belongs to Attune itself: it cannot be deleted.`);
   }

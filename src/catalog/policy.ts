@@ -67,8 +67,8 @@ export async function createPolicy(
 ): Promise<{ id: bigint }> {
   const { action = null, pack = null, ...fields } = checkNew(policyFields.extend({ ref: componentRef }), input);
   checkLimits({ ...unlimited, ...fields, action, pack });
-  await findPackForNew(tx, session, "policy", fields);
-  const scope = await findScope(tx, session, { ref: fields.ref, doing: "create" }, { action, pack });
+  await findPackForNew(tx, session, { of: "policy", ref: fields.ref });
+  const scope = await findScope(tx, session, { ref: fields.ref, doing: "create", action, pack });
   return await insertRow(tx, "policy", { ...fields, ...columnsOf(scope), name: fields.name ?? fields.ref });
 }
 
@@ -80,14 +80,14 @@ export async function updatePolicy(
 ): Promise<{ id: bigint }> {
   const patch = checkPatch(policyFields, input.patch);
   const { action, pack, ...fields } = patch;
-  const { stored, scope } = await lockPolicy(tx, session, "update", input);
+  const { stored, scope } = await lockPolicy(tx, session, { doing: "update", which: input });
   if (isEmpty(patch)) return { id: stored.id };
-  const next = { action: action === undefined ? scope.actionRef : action, pack: pack === undefined ? scope.of : pack };
+  const next = { action: action === undefined ? scope.action : action, pack: pack === undefined ? scope.pack : pack };
   checkLimits({ ...stored, ...fields, ...next });
   const columns =
     action === undefined && pack === undefined
       ? {}
-      : columnsOf(await findScope(tx, session, { ref: input.ref, doing: "update" }, next));
+      : columnsOf(await findScope(tx, session, { ref: input.ref, doing: "update", ...next }));
   await updateRow(tx, "policy", { id: stored.id, fields: { ...fields, ...columns } });
   return { id: stored.id };
 }
@@ -98,7 +98,7 @@ export async function setPolicyEnabled(
   session: Session,
   { ref, enabled }: { ref: string; enabled: boolean },
 ): Promise<{ id: bigint }> {
-  const { stored } = await lockPolicy(tx, session, "update", { ref });
+  const { stored } = await lockPolicy(tx, session, { doing: "update", which: { ref } });
   if (stored.enabled !== enabled) await updateRow(tx, "policy", { id: stored.id, fields: { enabled } });
   return { id: stored.id };
 }
@@ -109,7 +109,7 @@ export async function deletePolicy(
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  const { stored } = await lockPolicy(tx, session, "delete", { ref });
+  const { stored } = await lockPolicy(tx, session, { doing: "delete", which: { ref } });
   await deleteRow(tx, "policy", stored.id);
   return { id: stored.id, ref };
 }
@@ -140,29 +140,28 @@ function checkLimits({ method, threshold, rateMax, rateWindowSeconds, ...about }
 
 /** Which executions a policy applies to: those of one action, of one pack's actions, or all. */
 interface Scope {
-  action: bigint | null;
-  pack: bigint | null;
-  /** The ref of that action, and of that pack. */
-  actionRef: string | null;
-  of: string | null;
+  actionId: bigint | null;
+  packId: bigint | null;
+  /** The refs of both. */
+  action: string | null;
+  pack: string | null;
 }
 
-const columnsOf = (scope: Scope) => ({ actionId: scope.action, packId: scope.pack });
+const columnsOf = ({ actionId, packId }: Scope) => ({ actionId, packId });
 
 /** The policy, locked. Takes the grant for the policy and for everything that it applies to. */
 async function lockPolicy(
   tx: Tx,
   session: Session,
-  doing: "update" | "delete",
-  which: Which<"policy">,
+  { doing, which }: { doing: "update" | "delete"; which: Which<"policy"> },
 ): Promise<{ stored: Row<"policy">; scope: Scope }> {
-  const stored = await lockRow(tx, session, "policy", doing, which);
+  const stored = await lockRow(tx, session, { of: "policy", doing, which });
   const { actionId, packId } = stored;
   const [about] =
     actionId === null ? [] : await tx.db.select({ ref: action.ref }).from(action).where(eq(action.id, actionId));
   const [within] = packId === null ? [] : await tx.db.select({ ref: pack.ref }).from(pack).where(eq(pack.id, packId));
-  const scope = { action: actionId, pack: packId, actionRef: about?.ref ?? null, of: within?.ref ?? null };
-  authorize(session, "policy", doing, reachOf(which.ref, { action: scope.actionRef, pack: scope.of }));
+  const scope = { actionId, packId, action: about?.ref ?? null, pack: within?.ref ?? null };
+  authorize(session, "policy", doing, reachOf(which.ref, scope));
   return { stored, scope };
 }
 
@@ -176,15 +175,18 @@ const reachOf = (ref: string, { action, pack }: { action: string | null; pack: s
 async function findScope(
   tx: Tx,
   session: Session,
-  { ref, doing }: { ref: string; doing: "create" | "update" },
-  about: { action: string | null; pack: string | null },
+  { ref, doing, ...about }: { ref: string; doing: "create" | "update"; action: string | null; pack: string | null },
 ): Promise<Scope> {
   const reach = reachOf(ref, about);
   const standing = () => (may(session, "policy", doing, reach) ? "read" : null);
   const limited =
-    about.action === null ? null : await findRow(tx.db, session, "action", "read", { ref: about.action }, { standing });
+    about.action === null
+      ? null
+      : await findRow(tx.db, session, { of: "action", doing: "read", which: { ref: about.action }, standing });
   const within =
-    about.pack === null ? null : await findRow(tx.db, session, "pack", "read", { ref: about.pack }, { standing });
+    about.pack === null
+      ? null
+      : await findRow(tx.db, session, { of: "pack", doing: "read", which: { ref: about.pack }, standing });
   authorize(session, "policy", doing, reach);
-  return { action: limited?.id ?? null, pack: within?.id ?? null, actionRef: about.action, of: about.pack };
+  return { actionId: limited?.id ?? null, packId: within?.id ?? null, ...about };
 }

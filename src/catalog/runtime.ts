@@ -54,7 +54,7 @@ export async function createRuntime(
   const { ref, ...fields } = checkNew(runtimeFields.extend({ ref: runtimeRefText }), input);
   const [, type, lastPart] = ref.split(".");
   const runtimeType = type === "sensor" ? "sensor" : "action"; // the ref's form lets nothing else through
-  const pack = await findPackForNew(tx, session, "runtime", { ref });
+  const pack = await findPackForNew(tx, session, { of: "runtime", ref });
   if (pack.isLoaded) throw loaded(pack.ref);
   const values = {
     ...fields,
@@ -71,7 +71,7 @@ export async function updateRuntime(
   input: Which<"runtime"> & { patch: RuntimeFields },
 ): Promise<{ id: bigint }> {
   const fields = checkPatch(runtimeFields, input.patch);
-  const stored = await lockRow(tx, session, "runtime", "update", input);
+  const stored = await lockRow(tx, session, { of: "runtime", doing: "update", which: input });
   if (!isEmpty(fields)) await refuseLoaded(tx, stored);
   await updateRow(tx, "runtime", { id: stored.id, fields });
   return { id: stored.id };
@@ -86,7 +86,7 @@ export async function deleteRuntime(
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  const stored = await lockRow(tx, session, "runtime", "delete", { ref });
+  const stored = await lockRow(tx, session, { of: "runtime", doing: "delete", which: { ref } });
   const { id } = stored;
   const [user] = await rows<{ ref: string }>(
     tx.db,

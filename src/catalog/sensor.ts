@@ -63,7 +63,7 @@ export async function createSensor(
 ): Promise<{ id: bigint }> {
   const { runtime: wanted, ...fields } = checkNew(newSensor, input);
   const config = checkConfig(fields.paramSchema ?? null, fields.config ?? null, {});
-  const pack = await findPackForNew(tx, session, "sensor", fields);
+  const pack = await findPackForNew(tx, session, { of: "sensor", ref: fields.ref });
   const values = { ...fields, config, label: fields.label ?? fields.ref, isAdhoc: true };
   const runtime = await findRuntime(tx, session, wanted);
   return await insertRow(tx, "sensor", { ...values, ...runtime, packId: pack.id, packRef: pack.ref });
@@ -76,7 +76,7 @@ export async function updateSensor(
   input: Which<"sensor"> & { patch: SensorFields },
 ): Promise<{ id: bigint }> {
   const { runtime: wanted, ...fields } = checkPatch(sensorFields, input.patch);
-  const stored = await lockRow(tx, session, "sensor", "update", input);
+  const stored = await lockRow(tx, session, { of: "sensor", doing: "update", which: input });
   const { enabled: _switch, ...others } = { ...fields, wanted };
   if (!stored.isAdhoc && !isEmpty(others)) {
     throw new ConflictError(
@@ -102,7 +102,7 @@ export async function deleteSensor(
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  const { id, isAdhoc } = await lockRow(tx, session, "sensor", "delete", { ref });
+  const { id, isAdhoc } = await lockRow(tx, session, { of: "sensor", doing: "delete", which: { ref } });
   if (!isAdhoc) {
     throw new ConflictError(`The sensor "${ref}" comes from its pack's files: disable it instead.`);
   }
@@ -117,7 +117,7 @@ function checkConfig(schema: JsonObject | null, config: JsonObject | null, store
 }
 
 async function findRuntime(tx: Tx, session: Session, ref: string): Promise<{ runtimeId: bigint; runtimeRef: string }> {
-  const { id, runtimeType } = await findRow(tx.db, session, "runtime", "read", { ref });
+  const { id, runtimeType } = await findRow(tx.db, session, { of: "runtime", doing: "read", which: { ref } });
   if (runtimeType !== "sensor") throw invalid("runtime", "must be a runtime of sensors, such as core.sensor.python");
   return { runtimeId: id, runtimeRef: ref };
 }

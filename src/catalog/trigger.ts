@@ -49,7 +49,7 @@ export async function createTrigger(
   input: TriggerFields & { ref: string },
 ): Promise<{ id: bigint }> {
   const { sensor: sensorRef, ...fields } = checkNew(triggerFields.extend({ ref: componentRef }), input);
-  const pack = await findPackForNew(tx, session, "trigger", fields);
+  const pack = await findPackForNew(tx, session, { of: "trigger", ref: fields.ref });
   const source = await findSensor(tx, session, sensorRef);
   const values = { ...fields, ...source, label: fields.label ?? fields.ref, isAdhoc: true };
   return await insertRow(tx, "trigger", { ...values, packId: pack.id, packRef: pack.ref });
@@ -65,7 +65,7 @@ export async function updateTrigger(
   input: Which<"trigger"> & { patch: TriggerFields },
 ): Promise<{ id: bigint }> {
   const { sensor: sensorRef, ...fields } = checkPatch(triggerFields, input.patch);
-  const { id, isAdhoc } = await lockRow(tx, session, "trigger", "update", input);
+  const { id, isAdhoc } = await lockRow(tx, session, { of: "trigger", doing: "update", which: input });
   const { enabled: _switch, ...others } = { ...fields, sensorRef };
   if (!isAdhoc && !isEmpty(others)) {
     throw new ConflictError(
@@ -85,7 +85,7 @@ export async function deleteTrigger(
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  const { id, isAdhoc, packId } = await lockRow(tx, session, "trigger", "delete", { ref });
+  const { id, isAdhoc, packId } = await lockRow(tx, session, { of: "trigger", doing: "delete", which: { ref } });
   if (!isAdhoc) {
     throw new ConflictError(`The trigger "${ref}" comes from its pack's files: disable it instead.`);
   }
@@ -105,7 +105,7 @@ async function findSensor(
 ): Promise<{ sensorId?: bigint | null; sensorRef?: string | null }> {
   if (ref === undefined) return {};
   if (ref === null) return { sensorId: null, sensorRef: null };
-  const { id } = await findRow(tx.db, session, "sensor", "read", { ref });
+  const { id } = await findRow(tx.db, session, { of: "sensor", doing: "read", which: { ref } });
   return { sensorId: id, sensorRef: ref };
 }
 
@@ -151,7 +151,7 @@ export async function enableWebhook(
   input: { trigger: string; hmac?: unknown; maxBytes?: number | null; deliveryHeader?: string | null },
 ): Promise<{ id: bigint; webhookKey: string }> {
   const { hmac, maxBytes, deliveryHeader } = checkInput(webhookInput, input);
-  const stored = await lockRow(tx, session, "trigger", "update", { ref: input.trigger });
+  const stored = await lockRow(tx, session, { of: "trigger", doing: "update", which: { ref: input.trigger } });
   const webhookConfig = {
     hmac: hmac ? await storeHmac(tx, stored, hmac) : null,
     max_bytes: maxBytes ?? 1024 * 1024,
@@ -180,7 +180,11 @@ async function storeHmac(
 
 /** Requests to the trigger's webhook are refused from now on; enabled again, it has the same path. Throws NotFoundError. */
 export async function disableWebhook(tx: Tx, session: Session, input: { trigger: string }): Promise<{ id: bigint }> {
-  const { id, webhookEnabled } = await lockRow(tx, session, "trigger", "update", { ref: input.trigger });
+  const { id, webhookEnabled } = await lockRow(tx, session, {
+    of: "trigger",
+    doing: "update",
+    which: { ref: input.trigger },
+  });
   if (webhookEnabled) await updateRow(tx, "trigger", { id, fields: { webhookEnabled: false } });
   return { id };
 }
@@ -191,7 +195,7 @@ export async function rotateWebhookKey(
   session: Session,
   input: { trigger: string },
 ): Promise<{ id: bigint; webhookKey: string }> {
-  const stored = await lockRow(tx, session, "trigger", "update", { ref: input.trigger });
+  const stored = await lockRow(tx, session, { of: "trigger", doing: "update", which: { ref: input.trigger } });
   if (stored.webhookKey === null) {
     throw new ConflictError(`The trigger "${input.trigger}" has no webhook: enable it first.`);
   }

@@ -12,7 +12,7 @@ export async function setCordoned(
   session: Session,
   { id, cordoned }: { id: bigint; cordoned: boolean },
 ): Promise<{ id: bigint }> {
-  const stored = await lockRow(tx, session, "worker", "cordon", { id });
+  const stored = await lockRow(tx, session, { of: "worker", doing: "cordon", which: { id } });
   if (stored.cordoned !== cordoned) await updateRow(tx, "worker", { id, fields: { cordoned } });
   tx.announce("worker");
   return { id };
@@ -27,7 +27,7 @@ export async function deleteWorker(
   session: Session,
   { id }: { id: bigint },
 ): Promise<{ id: bigint; name: string }> {
-  const { name } = await lockRow(tx, session, "worker", "delete", { id });
+  const { name } = await lockRow(tx, session, { of: "worker", doing: "delete", which: { id } });
   const [found] = await rows<{ running: boolean; alive: boolean }>(
     tx.db,
     sql`select exists (select from attune.execution where worker = ${String(id)}::bigint and ${statusIn(inProgress)}) as running,

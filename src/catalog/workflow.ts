@@ -48,7 +48,7 @@ export async function createWorkflowDefinition(
   input: WorkflowFields & { ref: string; definition: JsonObject },
 ): Promise<{ id: bigint }> {
   const { ref, ...fields } = checkNew(newWorkflow, input);
-  const pack = await findPackForNew(tx, session, "workflow_definition", { ref });
+  const pack = await findPackForNew(tx, session, { of: "workflow_definition", ref });
   await checkDefinition(tx.db, session, fields.definition);
   const values = { ...fields, ref, label: fields.label ?? ref, version: fields.version ?? "1.0.0" };
   return await insertRow(tx, "workflow_definition", { ...values, packId: pack.id, packRef: pack.ref });
@@ -61,7 +61,7 @@ export async function updateWorkflowDefinition(
   input: Which<"workflow_definition"> & { patch: WorkflowFields },
 ): Promise<{ id: bigint }> {
   const fields = checkPatch(workflowFields, input.patch);
-  const { id } = await lockRow(tx, session, "workflow_definition", "update", input);
+  const { id } = await lockRow(tx, session, { of: "workflow_definition", doing: "update", which: input });
   if (fields.definition) await checkDefinition(tx.db, session, fields.definition);
   await updateRow(tx, "workflow_definition", { id, fields });
   return { id };
@@ -73,7 +73,7 @@ export async function deleteWorkflowDefinition(
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  const { id } = await lockRow(tx, session, "workflow_definition", "delete", { ref });
+  const { id } = await lockRow(tx, session, { of: "workflow_definition", doing: "delete", which: { ref } });
   await deleteRow(tx, "workflow_definition", id);
   return { id, ref };
 }

@@ -27,7 +27,7 @@ export async function updateEvent(
   { id, patch }: { id: bigint; patch: EventFields },
 ): Promise<{ id: bigint }> {
   const fields = checkPatch(eventFields, patch);
-  await lockRow(tx, session, "event", "update", { id });
+  await lockRow(tx, session, { of: "event", doing: "update", which: { id } });
   if (fields.payload !== undefined) await checkPayload(tx, id, fields.payload);
   await updateRow(tx, "event", { id, fields });
   return { id };
@@ -48,14 +48,14 @@ async function checkPayload(tx: Tx, id: bigint, payload: Json): Promise<void> {
 
 /** Deletes an event; its enforcements stay. Throws NotFoundError, ForbiddenError. */
 export async function deleteEvent(tx: Tx, session: Session, { id }: { id: bigint }): Promise<{ id: bigint }> {
-  await lockRow(tx, session, "event", "delete", { id });
+  await lockRow(tx, session, { of: "event", doing: "delete", which: { id } });
   await deleteRow(tx, "event", id);
   return { id };
 }
 
 /** Deletes an enforcement; its executions stay. Throws NotFoundError, ForbiddenError. */
 export async function deleteEnforcement(tx: Tx, session: Session, { id }: { id: bigint }): Promise<{ id: bigint }> {
-  await lockRow(tx, session, "enforcement", "delete", { id });
+  await lockRow(tx, session, { of: "enforcement", doing: "delete", which: { id } });
   await deleteRow(tx, "enforcement", id);
   return { id };
 }

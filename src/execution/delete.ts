@@ -9,7 +9,7 @@ import { isTerminal } from "./states.ts";
  * it has not ended.
  */
 export async function deleteExecution(tx: Tx, session: Session, { id }: { id: bigint }): Promise<{ id: bigint }> {
-  const { status } = await lockRow(tx, session, "execution", "delete", { id });
+  const { status } = await lockRow(tx, session, { of: "execution", doing: "delete", which: { id } });
   if (!isTerminal(status)) throw new ConflictError(`The execution has not ended (${status}): cancel it first.`);
   await deleteRow(tx, "execution", id);
   return { id };

@@ -23,10 +23,10 @@ export async function createInquiry(tx: Tx, session: Session, input: QuestionInp
   const question = checkQuestion(input, asNamed);
   const { executionId } = session;
   if (executionId !== null) await lockAsking(tx, String(executionId));
-  const mayAsk = (ownerId: bigint) => executionId !== null || may(session, "inquiry", "create", { ownerId });
+  const mayCreate = (ownerId: bigint) => executionId !== null || may(session, "inquiry", "create", { ownerId });
   const { assignedTo } = question;
   const assignee =
-    assignedTo === null ? null : await findOwner(tx.db, session, { type: "identity", ref: assignedTo }, mayAsk);
+    assignedTo === null ? null : await findOwner(tx.db, session, { type: "identity", ref: assignedTo, mayCreate });
   if (executionId === null) authorize(session, "inquiry", "create", { ownerId: assignee });
   const of = {
     execution: executionId === null ? null : String(executionId),

@@ -88,7 +88,7 @@ export async function createRule(
   input: RuleFields & { ref: string; action: string; trigger: string },
 ): Promise<{ id: bigint }> {
   const { ref, action, trigger, ...fields } = checkNew(newRule, input);
-  const pack = await findPackForNew(tx, session, "rule", { ref, ownerId: session.identityId });
+  const pack = await findPackForNew(tx, session, { of: "rule", ref, ownerId: session.identityId });
   const columns = await checkRule(tx.db, session, {
     label: ref,
     description: null,
@@ -119,7 +119,7 @@ export async function updateRule(
   input: Which<"rule"> & { patch: RuleFields },
 ): Promise<{ id: bigint }> {
   const patch = checkPatch(ruleFields, input.patch);
-  const stored = await lockRow(tx, session, "rule", "update", input);
+  const stored = await lockRow(tx, session, { of: "rule", doing: "update", which: input });
   if (isEmpty(patch)) return { id: stored.id };
   requireAdhoc(stored, "only whether it is enabled can be changed");
   const { action: actionRef = stored.actionRef, trigger: triggerRef = stored.triggerRef, ...fields } = patch;
@@ -135,7 +135,7 @@ export async function setRuleEnabled(
   session: Session,
   input: { ref: string; enabled: boolean },
 ): Promise<{ id: bigint }> {
-  const stored = await lockRow(tx, session, "rule", "update", { ref: input.ref });
+  const stored = await lockRow(tx, session, { of: "rule", doing: "update", which: { ref: input.ref } });
   const { id, enabled } = stored;
   if (enabled !== input.enabled) {
     if (input.enabled) requireReach(session, stored, { action: stored, trigger: stored });
@@ -151,7 +151,7 @@ export async function deleteRule(
   session: Session,
   input: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
-  const stored = await lockRow(tx, session, "rule", "delete", input);
+  const stored = await lockRow(tx, session, { of: "rule", doing: "delete", which: input });
   requireAdhoc(stored, "it is deleted with its pack; disable it instead");
   await deleteRow(tx, "rule", stored.id);
   return { id: stored.id, ref: input.ref };
