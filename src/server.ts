@@ -28,6 +28,7 @@ import { type Api, startApi } from "./http/api.ts";
 import { armFault } from "./lib/fault.ts";
 import type { Log } from "./log.ts";
 import { createFeed, type Feed } from "./notifier/feed.ts";
+import type { ChangeFilter } from "./notifier/page.ts";
 import { syncTimer } from "./rule/timer.ts";
 import { createKeyring, type Keyring } from "./secrecy/keyring.ts";
 import { startTimers } from "./sensor/timer.ts";
@@ -132,7 +133,7 @@ async function start(config: Config, log: Log, stops: Stop[]): Promise<Omit<Serv
 /** Whatever changes what somebody may do is felt by every open session, in every process. Answers the way to stop. */
 function followAccess(feed: Feed, sessions: Sessions, log: Log): () => Promise<void> {
   const stopping = new AbortController();
-  const filter = { channel: "access", entityId: null, matches: () => true };
+  const filter: ChangeFilter = { channel: "access", entityId: null, matches: () => true };
   const following = (async () => {
     while (!stopping.signal.aborted) {
       try {

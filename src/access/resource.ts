@@ -1,5 +1,6 @@
 import { and, getColumns, inArray, or, type SQL, sql } from "drizzle-orm";
 import { alias, type PgColumn } from "drizzle-orm/pg-core";
+import { channels, readableChannels } from "../db/channels.ts";
 import { artifact } from "../db/tables/artifact.ts";
 import { type Constraints, grantsFor, type Resource } from "./grants.ts";
 import type { Session } from "./session.ts";
@@ -163,42 +164,18 @@ function constrained(constraints: Constraints, answer: Answers, session: Session
   );
 }
 
-/** What a change in the notification log says of its entity, by channel; the others are told by their ref. */
-const contentRef: Readonly<Record<string, string>> = {
-  execution: "actionRef",
-  inquiry: "actionRef",
-  event: "triggerRef",
-  enforcement: "ruleRef",
-  worker: "name",
-};
-/** The channels of the log, each about the resource of its name. Those not listed are told to nobody but who may read all. */
-export const channels = [
-  "execution",
-  "event",
-  "enforcement",
-  "inquiry",
-  "worker",
-  "rule",
-  "pack",
-  "key",
-  "artifact",
-  "token",
-] as const satisfies readonly Resource[];
-
-const contentOwner: Readonly<Record<string, string>> = { execution: "executor", inquiry: "assignedTo" };
-
-/** A notification is readable where its entity is: decided by what the entry itself holds. */
+/** An entry of the notification log is readable where its entity is: decided by what the entry itself holds. */
 function readableNotifications(session: Session): Expression | null {
   const text =
-    (key: string): Expression =>
+    (field: string): Expression =>
     (table) =>
-      sql`${table["content"]} ->> ${key}`;
-  const parts = channels.map((channel) => {
-    const ownerKey = contentOwner[channel];
+      sql`${table["content"]} ->> ${field}`;
+  const parts = readableChannels.map((channel) => {
+    const { ref, owner, pack } = channels[channel];
     const readable = condition(session, channel, {
-      ref: text(contentRef[channel] ?? "ref"),
-      pack: column("packRef"),
-      ...(ownerKey ? { owner: (table) => sql`(${text(ownerKey)(table)})::bigint` } : {}),
+      ...(ref ? { ref: text(ref) } : {}),
+      ...(pack ? { pack: column("packRef") } : {}),
+      ...(owner ? { owner: (table) => sql`(${text(owner)(table)})::bigint` } : {}),
     });
     return { channel, readable };
   });
@@ -210,22 +187,4 @@ function readableNotifications(session: Session): Expression | null {
         and(sql`${table["channel"]} = ${channel}`, readable === null ? undefined : readable(table)),
       ),
     ) ?? sql`false`;
-}
-
-/** Of a change in the log: the resource that it is about and what it says to constraints; null: told to nobody. */
-export function changeTarget(change: {
-  channel: string;
-  packRef: string | null;
-  content: Readonly<Record<string, unknown>> | null;
-}): { resource: Resource; ref: string | null; packRef: string | null; ownerId: bigint | null } | null {
-  const resource = channels.find((channel) => channel === change.channel);
-  if (!resource) return null;
-  const ref = change.content?.[contentRef[resource] ?? "ref"];
-  const owner = change.content?.[contentOwner[resource] ?? ""];
-  return {
-    resource,
-    ref: typeof ref === "string" ? ref : null,
-    packRef: change.packRef,
-    ownerId: typeof owner === "string" ? BigInt(owner) : null,
-  };
 }

@@ -1,24 +1,23 @@
 import { sql } from "drizzle-orm";
+import type { Channel, LogEntry } from "../db/channels.ts";
 import { type Db, rows } from "../db/client.ts";
 import { CursorExpiredError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { comparePositions, formatCursor, type Position } from "./cursor.ts";
 
-/** One entry of the notification log. `cursor` resumes right after it. */
-export interface Change extends Position {
+/** Where an entry stands in the log, and what it is about. `cursor` resumes right after it. */
+interface Place extends Position {
   cursor: string;
   at: Date;
-  channel: string;
-  entityType: string;
   entityId: bigint;
-  activity: string;
-  content: JsonObject | null;
-  packRef: string | null;
 }
+
+/** One entry of the notification log. */
+export type Change<C extends Channel = Channel> = Place & LogEntry<C>;
 
 /** Which changes a reader wants: the first two narrow the SQL of a replay, `matches` decides. */
 export interface ChangeFilter {
-  channel: string | null;
+  channel: Channel | null;
   entityId: bigint | null;
   matches(change: Change): boolean;
 }
@@ -52,7 +51,7 @@ const columns = sql.raw(
 
 function toChange(entry: Entry, epoch: bigint): Change {
   const position = { xid: BigInt(entry.xid), id: BigInt(entry.id) };
-  return {
+  const change = {
     ...position,
     cursor: formatCursor(epoch, position),
     at: new Date(entry.at),
@@ -63,6 +62,7 @@ function toChange(entry: Entry, epoch: bigint): Change {
     content: entry.content,
     packRef: entry.packRef,
   };
+  return change as Change; // the triggers that wrote it keep the contract of its channel
 }
 
 /** Where the log stands: its epoch, and a position that every change committed from now on lies behind. */
