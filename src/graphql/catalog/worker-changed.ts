@@ -38,7 +38,6 @@ const { id, text, choice, flag } = liveFields<"worker">();
 
 addLive({
   subscription: "workerChanged",
-  query: "workerChanges",
   type: WorkerChangedMessage,
   where: defineLiveWhere("WorkerChangedWhere", "Which workers are followed: all that is given must hold.", {
     channel: "worker",

@@ -29,7 +29,6 @@ const { id, text } = liveFields<"event">();
 
 addLive({
   subscription: "eventCreated",
-  query: "eventsCreated",
   type: EventCreatedMessage,
   where: defineLiveWhere("EventCreatedWhere", "Which events are sent: all that is given must hold.", {
     channel: "event",

@@ -70,15 +70,14 @@ export const ExecutionStep = builder.interfaceRef<Change<"execution">>("Executio
   }),
 });
 
-const ExecutionStatusChange = builder.objectRef<Change<"execution">>("ExecutionStatusChange").implement({
+const ExecutionStatusMessage = builder.objectRef<Change<"execution">>("ExecutionStatusMessage").implement({
   description: "An execution moved from one status to another.",
   interfaces: [LiveMessage, ExecutionStep],
 });
 
 addLive({
   subscription: "executionStatus",
-  query: "executionStatusChanges",
-  type: ExecutionStatusChange,
+  type: ExecutionStatusMessage,
   where: defineLiveWhere(
     "ExecutionStatusWhere",
     "Which executions are followed: all that is given must hold. Each but `status` never changes after creation.",

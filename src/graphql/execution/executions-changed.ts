@@ -66,7 +66,6 @@ const ExecutionsChangedMessage = builder.objectRef<ExecutionsChange>("Executions
 
 addLive<"execution">({
   subscription: "executionsChanged",
-  query: "executionsChanges",
   type: ExecutionsChangedMessage,
   where: { ...where, filter: collectionFilter },
   which: "Which executions are in the collection",

@@ -7,7 +7,7 @@ import { addLive, describeLoaded, LiveMessage, loadEntity } from "../kit/live.ts
 import { defineLiveWhere, liveFields } from "../kit/live-where.ts";
 import { Inquiry } from "./inquiry.ts";
 
-const InquiryChange = builder.objectRef<Change<"inquiry">>("InquiryChange").implement({
+const InquiryChangedMessage = builder.objectRef<Change<"inquiry">>("InquiryChangedMessage").implement({
   description: "An inquiry was created, or has ended.",
   interfaces: [LiveMessage],
   fields: (t) => ({
@@ -65,10 +65,9 @@ const { id, text, time, choice } = liveFields<"inquiry">();
 
 addLive({
   subscription: "inquiryChanged",
-  query: "inquiryChanges",
-  type: InquiryChange,
+  type: InquiryChangedMessage,
   where: defineLiveWhere(
-    "InquiryChangeWhere",
+    "InquiryChangedWhere",
     "Which inquiries are followed: all that is given must hold. Each but `status` never changes after creation.",
     {
       channel: "inquiry",

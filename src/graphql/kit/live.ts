@@ -30,10 +30,19 @@ export function loadEntity<T>(typename: string) {
     (await loadNode({ typename, number: change.entityId }, ctx, info)) as T | null; // of the type that was asked for
 }
 
+/** The name of the query that polls the messages of a subscription. `docs/api.md` has the rule for all the names of a stream. */
+export const pollingName = (subscription: string) => `${subscription}Messages`;
+
+/** The description of the argument `first` of polling queries. */
+export const firstDescription = "How many at most: 50 unless said otherwise, at most 100.";
+
+/** What polling costs: each message what is selected of it. */
+export function pollingCost({ first }: { first?: number | null }): { field: number; multiplier: number } {
+  return { field: 1, multiplier: Math.max(1, first ?? defaultPageSize) };
+}
+
 interface Live<C extends Channel> {
   subscription: string;
-  /** The name of its twin. */
-  query: string;
   /** The type of its messages. */
   type: unknown;
   where: LiveWhere;
@@ -45,9 +54,10 @@ interface Live<C extends Channel> {
   toMessage?(change: Change<C>, where: LiveInput): Change<C>;
 }
 
-/** Adds a subscription to the log, and its twin, the query that polls the same. */
+/** Adds a subscription to the notification log, and the query that polls the same messages. */
 export function addLive<C extends Channel>(options: Live<C>): void {
-  const { subscription, query, where, which, description } = options;
+  const { subscription, where, which, description } = options;
+  const query = pollingName(subscription);
   const type = options.type as typeof LiveMessage; // they differ only in what they add to it
   const toMessage = (change: Change, input: LiveInput) =>
     options.toMessage ? options.toMessage(change as Change<C>, input) : change; // the filter lets only its channel through
@@ -79,9 +89,9 @@ export function addLive<C extends Channel>(options: Live<C>): void {
       args: {
         where: t.arg(whereArg),
         after: t.arg({ type: "Cursor", description: `${begin}; left out: with the oldest change kept.` }),
-        first: t.arg.int({ description: "How many at most: 50 unless said otherwise, at most 100." }),
+        first: t.arg.int({ description: firstDescription }),
       },
-      complexity: ({ first }) => ({ field: 1, multiplier: Math.max(1, first ?? defaultPageSize) }),
+      complexity: pollingCost,
       resolve: async (_root, { first, after, ...args }, ctx) => {
         checkPage({ first }, []);
         const changes = await replayChanges(ctx, where.filter(args.where), after, first ?? defaultPageSize);

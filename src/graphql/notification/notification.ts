@@ -90,7 +90,7 @@ addRootFields({
   hasRef: false,
 });
 
-const NotificationMessage = builder.objectRef<Change>("NotificationMessage").implement({
+const NotificationCreatedMessage = builder.objectRef<Change>("NotificationCreatedMessage").implement({
   description: "Something changed.",
   interfaces: [LiveMessage],
   fields: (t) => ({
@@ -111,10 +111,9 @@ const NotificationMessage = builder.objectRef<Change>("NotificationMessage").imp
 const { text } = liveFields();
 
 addLive({
-  subscription: "notifications",
-  query: "notificationMessages",
-  type: NotificationMessage,
-  where: defineLiveWhere("NotificationMessageWhere", "Which changes are followed: all that is given must hold.", {
+  subscription: "notificationCreated",
+  type: NotificationCreatedMessage,
+  where: defineLiveWhere("NotificationCreatedWhere", "Which changes are followed: all that is given must hold.", {
     channel: null,
     fields: {
       channel: text(meanings.channel, (change) => change.channel),

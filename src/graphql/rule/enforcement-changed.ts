@@ -43,7 +43,6 @@ const { id, text, choice } = liveFields<"enforcement">();
 
 addLive({
   subscription: "enforcementChanged",
-  query: "enforcementChanges",
   type: EnforcementChangedMessage,
   where: defineLiveWhere("EnforcementChangedWhere", "Which enforcements are followed: all that is given must hold.", {
     channel: "enforcement",
