@@ -6,7 +6,8 @@ import { ConflictError, invalid, NotFoundError } from "../errors.ts";
 import { checkInput } from "../schema/input.ts";
 import { storableJson } from "../schema/storable.ts";
 import { recordAudit } from "./audit.ts";
-import { authorize, may, type Target } from "./grants.ts";
+import type { Target } from "./constraints.ts";
+import { authorize, may } from "./grants.ts";
 import type { Session } from "./session.ts";
 
 /** What can own a key. */

@@ -1,8 +1,9 @@
-import { and, getColumns, inArray, or, type SQL, sql } from "drizzle-orm";
+import { and, getColumns, or, type SQL, sql } from "drizzle-orm";
 import { alias, type PgColumn } from "drizzle-orm/pg-core";
 import { channels, readableChannels } from "../db/channels.ts";
 import { artifact } from "../db/tables/artifact.ts";
-import { type Constraints, grantsFor, type Resource } from "./grants.ts";
+import { type Constraints, meetsSql, type TargetSql } from "./constraints.ts";
+import { grantsFor, type Resource } from "./grants.ts";
 import type { Session } from "./session.ts";
 
 /** A table as a query sees it, under whatever alias. */
@@ -147,21 +148,13 @@ function condition(session: Session, resource: Resource, { always, ...answer }: 
 }
 
 function constrained(constraints: Constraints, answer: Answers, session: Session, table: Columns): SQL {
-  const { pack_refs, refs, except_refs, owner } = constraints;
-  const asked = (expression: Expression | undefined, test: (value: SQL) => SQL) =>
-    expression ? test(expression(table)) : sql`false`;
-  return (
-    and(
-      pack_refs ? asked(answer.pack, (value) => inArray(value, pack_refs)) : undefined,
-      refs ? asked(answer.ref, (value) => inArray(value, refs)) : undefined,
-      except_refs && answer.ref ? sql`${inArray(answer.ref(table), except_refs)} is not true` : undefined,
-      owner
-        ? asked(answer.owner, (value) =>
-            session.identityId === null ? sql`false` : sql`${value} = ${String(session.identityId)}::bigint`,
-          )
-        : undefined,
-    ) ?? sql`true`
-  );
+  const owner = answer.owner?.(table);
+  const rows: TargetSql = {
+    ref: answer.ref?.(table),
+    packRef: answer.pack?.(table),
+    isOwnedBy: owner && ((identity) => sql`${owner} = ${identity}::bigint`),
+  };
+  return meetsSql(constraints, rows, session);
 }
 
 /** An entry of the notification log is readable where its entity is: decided by what the entry itself holds. */
