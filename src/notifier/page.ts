@@ -5,7 +5,7 @@ import { CursorExpiredError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { comparePositions, formatCursor, type Position } from "./cursor.ts";
 
-/** Where an entry stands in the log, and what it is about. `cursor` resumes right after it. */
+/** The place of an entry in the log, and the entity that it is about. `cursor` resumes right after it. */
 interface Place extends Position {
   cursor: string;
   at: Date;

@@ -13,7 +13,7 @@ export interface LiveWhereField<C extends Channel = Channel> extends LiveField<C
   description: string;
 }
 
-/** A subscription's `where`: its input type, and the filter of the log that an input stands for. */
+/** A subscription's `where`: its input type, and the filter of the log that an input describes. */
 export interface LiveWhere {
   type: ReturnType<typeof whereType>;
   filter(input: LiveInput): ChangeFilter;
