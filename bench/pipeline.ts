@@ -3,6 +3,7 @@ import { rows } from "../src/db/client.ts";
 import { write } from "../src/db/tx.ts";
 import { emitEvents } from "../src/event/record.ts";
 import { createFeed } from "../src/notifier/feed.ts";
+import type { ChangeFilter } from "../src/notifier/page.ts";
 import { startExecutor } from "../src/roles/executor.ts";
 import { startClaims } from "../src/worker/claims.ts";
 import { findRuntimes } from "../src/worker/registry.ts";
@@ -41,13 +42,14 @@ export async function startPipeline({ services, trigger }: Stage): Promise<Pipel
   const waiting = new Map<string, () => void>();
   const early = new Set<string>();
   const watching = (async () => {
-    const filter = {
+    const filter: ChangeFilter = {
       channel: "execution",
       entityId: null,
-      matches: ({ content }: { content: Record<string, unknown> | null }) => content?.["toStatus"] === "completed",
+      matches: (change) => change.channel === "execution" && change.content.toStatus === "completed",
     };
-    for await (const { content } of feed.follow(filter, null, stopping.signal)) {
-      const event = String(content?.["traceTag"]).split(".").at(-1) ?? "";
+    for await (const change of feed.follow(filter, null, stopping.signal)) {
+      if (change.channel !== "execution") continue;
+      const event = change.content.traceTag.split(".").at(-1) ?? "";
       const done = waiting.get(event);
       if (done) done();
       else early.add(event);

@@ -10,7 +10,14 @@ import { onPostgres } from "./support/database.ts";
 import { request, type ServerProcess, startProcess } from "./support/server.ts";
 import { until } from "./support/until.ts";
 
-const documents = ["README.md", "ARCHITECTURE.md", "tests/README.md", "docs/deletes.md", "packs/core/README.md"];
+const documents = [
+  "README.md",
+  "ARCHITECTURE.md",
+  "tests/README.md",
+  "docs/api.md",
+  "docs/deletes.md",
+  "packs/core/README.md",
+];
 const read = (file: string) => readFileSync(file, "utf8");
 const readme = read("README.md");
 

@@ -34,6 +34,8 @@ function* describable(type: GraphQLNamedType): Generator<[string, string | null 
   }
 }
 
+const upperFirst = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
+
 function fieldsOf(type: GraphQLNamedType) {
   return isObjectType(type) ? Object.values(type.getFields()).map((field) => ({ type, field })) : [];
 }
@@ -72,20 +74,52 @@ describe("the schema", () => {
         return isObjectType(item) || isInterfaceType(item);
       })
       .map(({ type, field }) => `${type.name}.${field.name}`)
-      .filter((name) => !/^\w+Connection\.(edges|nodes)$/.test(name));
-    // Bounded otherwise: by `first`, by the depth of a tree, by the ids given, by the input that was refused.
-    expect(unpaged.sort()).toEqual([
-      "Execution.ancestors",
-      "InvalidInputError.issues",
-      "Query.enforcementChanges",
-      "Query.eventsCreated",
-      "Query.executionStatusChanges",
-      "Query.executionsChanges",
-      "Query.inquiryChanges",
-      "Query.nodes",
-      "Query.notificationMessages",
-      "Query.workerChanges",
-    ]);
+      .filter((name) => !/^\w+Connection\.(edges|nodes)$/.test(name))
+      .filter((name) => !/^Query\.\w+Messages$/.test(name)); // bounded by `first`, see below
+    // Bounded otherwise: by the depth of a tree, by the ids given, by the input that was refused.
+    expect(unpaged.sort()).toEqual(["Execution.ancestors", "InvalidInputError.issues", "Query.nodes"]);
+  });
+
+  test("names the messages, the filter and the polling query of every subscription after it", () => {
+    const queries = schema.getQueryType()?.getFields() ?? {};
+    const subscriptions = Object.values(schema.getSubscriptionType()?.getFields() ?? {});
+    expect(subscriptions.length).toBeGreaterThan(7);
+    const argsOf = (field: { args: readonly { name: string; type: unknown }[] }) =>
+      Object.fromEntries(field.args.map((arg) => [arg.name, String(arg.type)]));
+    for (const { name, type, args } of subscriptions) {
+      const upper = upperFirst(name);
+      expect(String(type)).toBe(`${upper}Message`);
+      const { where = `${upper}Where` } = argsOf({ args });
+      expect(where).toBe(`${upper}Where`);
+      const query = queries[`${name}Messages`];
+      expect(String(query?.type), `the polling query of ${name}`).toBe(`[${upper}Message!]`);
+      expect(argsOf(query ?? { args: [] })).toEqual({ ...argsOf({ args }), first: "Int" });
+    }
+    const names = subscriptions.map(({ name }) => name).sort();
+    // Nothing else is named like a part of a stream, and no message is outside of one.
+    const polled = Object.keys(queries).filter((name) => name.endsWith("Messages"));
+    expect(polled.sort()).toEqual(names.map((name) => `${name}Messages`));
+    const messages = names.map((name) => `${upperFirst(name)}Message`).sort();
+    const isMessage = (type: GraphQLNamedType) =>
+      isObjectType(type) && type.getInterfaces().some((each) => each.name === "LiveMessage");
+    expect(
+      types
+        .filter(isMessage)
+        .map(({ name }) => name)
+        .sort(),
+    ).toEqual(messages);
+    const called = types.filter(({ name }) => name.endsWith("Message") && name !== "LiveMessage");
+    expect(called.map(({ name }) => name).sort()).toEqual(messages);
+    // What happened to an entity; else what is followed.
+    const entities = types.filter(
+      (type) => isObjectType(type) && type.getInterfaces().some(({ name }) => name === "Node"),
+    );
+    const happened = names.filter((name) => /(Created|Changed)$/.test(name));
+    expect(names.filter((name) => !happened.includes(name))).toEqual(["executionLog", "executionStatus"]);
+    for (const name of happened) {
+      const entity = upperFirst(name.replace(/s?(Created|Changed)$/, ""));
+      expect(entities.map((type) => type.name)).toContain(entity);
+    }
   });
 
   test("lets every root field be null, so that one refusal leaves the others", () => {
@@ -99,7 +133,7 @@ describe("the schema", () => {
     const mutations = Object.values(schema.getMutationType()?.getFields() ?? {});
     expect(mutations.length).toBeGreaterThan(70);
     for (const { name, type, args } of mutations) {
-      const upper = name.charAt(0).toUpperCase() + name.slice(1);
+      const upper = upperFirst(name);
       expect(String(type)).toBe(`${upper}Result`);
       const bare = name === "rotateEncryptionKey"; // it is about everything
       const declared = args.map((arg) => `${arg.name}: ${arg.type}`);

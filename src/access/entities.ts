@@ -17,7 +17,8 @@ import { sensor } from "../db/tables/sensor.ts";
 import { trigger } from "../db/tables/trigger.ts";
 import { worker } from "../db/tables/worker.ts";
 import { workflowDefinition } from "../db/tables/workflow.ts";
-import { type Standing, type Target, targetOf } from "./grants.ts";
+import type { Target } from "./constraints.ts";
+import { type Standing, targetOf } from "./grants.ts";
 import type { Session } from "./session.ts";
 
 /** How verbs find the rows of a table, and what a row says to grants. */

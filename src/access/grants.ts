@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { ForbiddenError, NotFoundError, nounOf } from "../errors.ts";
+import { type Constraints, constraintsOf, isWider, meets, type Target } from "./constraints.ts";
 import type { Session } from "./session.ts";
 
 /** What can be granted on: the tables that have rows of their own in the API. */
@@ -36,16 +37,7 @@ export function readPermission(permission: Permission): [Resource, string] {
   return [resource as Resource, action]; // by its type
 }
 
-/** Which rows a grant is about; all that is given must hold. A row that cannot say so (an event has no owner) is not meant. */
-export interface Constraints {
-  pack_refs?: string[] | undefined;
-  refs?: string[] | undefined;
-  except_refs?: string[] | undefined;
-  /** Only rows that belong to whoever holds the grant. */
-  owner?: "self" | undefined;
-}
-
-/** May do those actions with that resource; `*` is every resource, or every action. There is nothing that forbids. */
+/** Allows those actions on that resource; `*` is every resource, or every action. Nothing forbids. */
 export interface Grant {
   resource: string;
   actions: string[];
@@ -59,14 +51,7 @@ const grantOf = (refs: z.ZodType<string[]>) =>
       .array(z.string().regex(/^([a-z][a-z_]*|\*)$/, 'expected "*" or a lower-case name such as "read"'))
       .min(1)
       .max(20),
-    constraints: z
-      .strictObject({
-        pack_refs: refs.optional(),
-        refs: refs.optional(),
-        except_refs: refs.optional(),
-        owner: z.literal("self").optional(),
-      })
-      .optional(),
+    constraints: constraintsOf(refs).optional(),
   });
 
 const ref = z.string().min(1).max(200);
@@ -84,13 +69,6 @@ export function readGrants(stored: readonly unknown[]): Grant[] {
   return stored.flatMap((grant) => storedGrant.safeParse(grant).data ?? []);
 }
 
-/** What a row says to a grant's constraints. */
-export interface Target {
-  ref?: string | null;
-  packRef?: string | null;
-  ownerId?: bigint | null;
-}
-
 /** Everything, without a constraint. */
 export const everyGrant: readonly Grant[] = [{ resource: "*", actions: ["*"] }];
 
@@ -103,22 +81,24 @@ const covers = (grant: Grant, resource: string, action: string) =>
   (grant.resource === "*" || grant.resource === resource) &&
   (grant.actions.includes("*") || grant.actions.includes(action));
 
-/** The grants that speak of the resource and action, whatever their constraints. */
+/** The grants for the resource and action, with any constraints. */
 export function grantsFor({ grants }: Session, resource: Resource, action: string): Grant[] {
   return grants.filter((grant) => covers(grant, resource, action));
 }
 
-/** Whether the session may do that to the target; without a target: to anything at all. */
+/** Whether the session may perform the action on the target; without a target: on anything at all. */
 export function may(session: Session, resource: Resource, action: string, target?: Target): boolean {
-  return grantsFor(session, resource, action).some(({ constraints }) => !target || fits(constraints, target, session));
+  return grantsFor(session, resource, action).some(
+    ({ constraints }) => !target || !constraints || meets(constraints, target, session),
+  );
 }
 
-/** Whether the session may know of the target: it may read it, or do that to it. */
+/** Whether the session may know of the target: it may read it, or perform the action on it. */
 export function mayKnow(session: Session, resource: Resource, action: string, target: Target): boolean {
   return may(session, resource, "read", target) || may(session, resource, action, target);
 }
 
-/** Throws ForbiddenError unless the session may do that to the target. */
+/** Throws ForbiddenError unless the session may perform the action on the target. */
 export function authorize(session: Session, resource: Resource, action: string, target: Target): void {
   if (!may(session, resource, action, target)) throw forbidden(resource, action, target);
 }
@@ -129,7 +109,7 @@ function forbidden(resource: Resource, action: string, { ref }: Target): Forbidd
   return new ForbiddenError(`You may not ${action} ${what}: it takes a grant of ${resource}:${action}.`);
 }
 
-/** Throws ForbiddenError unless the session may do one of these, such as `rule:create`, to anything at all. */
+/** Throws ForbiddenError unless the session has one of these permissions, such as `rule:create`, on anything at all. */
 export function authorizeAny(session: Session, permissions: readonly Permission[]): void {
   const allowed = permissions.some((permission) => may(session, ...readPermission(permission)));
   if (!allowed) throw new ForbiddenError(`You may not do this: it takes a grant of ${permissions.join(" or ")}.`);
@@ -183,19 +163,12 @@ export function authorizeFound<T>(
   return row;
 }
 
-function fits(constraints: Constraints | undefined, { ref, packRef, ownerId }: Target, session: Session): boolean {
-  if (!constraints) return true;
-  const { pack_refs, refs, except_refs, owner } = constraints;
-  if (pack_refs && !(packRef && pack_refs.includes(packRef))) return false;
-  if (refs && !(ref && refs.includes(ref))) return false;
-  if (except_refs && ref && except_refs.includes(ref)) return false;
-  return owner === undefined || (ownerId !== null && ownerId !== undefined && ownerId === session.identityId);
-}
-
-/** Whether whoever holds `held` holds all of `wanted` too: nobody grants what they do not hold. */
+/** Whether `held` includes all that `wanted` allows: identities can grant only what they hold. */
 export function holds(held: readonly Grant[], wanted: Grant): boolean {
   return wanted.actions.every((action) =>
-    held.some((own) => covers(own, wanted.resource, action) && widerOrEqual(own.constraints, wanted.constraints ?? {})),
+    held.some(
+      (own) => covers(own, wanted.resource, action) && isWider(own.constraints ?? {}, wanted.constraints ?? {}),
+    ),
   );
 }
 
@@ -210,22 +183,7 @@ function describe({ resource, actions, constraints }: Grant): string {
   return `${actions.map((action) => `${resource}:${action}`).join(", ")}${within}`;
 }
 
-/** Those grants of `wanted` that `held` holds. */
+/** The grants of `wanted` that `held` includes. */
 export function narrow(held: readonly Grant[], wanted: readonly Grant[]): Grant[] {
   return wanted.filter((grant) => holds(held, grant));
-}
-
-function widerOrEqual(own: Constraints | undefined, wanted: Constraints): boolean {
-  if (!own) return true;
-  const within = (mine: string[] | undefined, theirs: string[] | undefined) =>
-    !mine || theirs?.every((ref) => mine.includes(ref)) === true;
-  const spared = (own.except_refs ?? []).every(
-    (ref) => wanted.except_refs?.includes(ref) || (wanted.refs !== undefined && !wanted.refs.includes(ref)),
-  );
-  return (
-    within(own.pack_refs, wanted.pack_refs) &&
-    within(own.refs, wanted.refs) &&
-    spared &&
-    (own.owner === undefined || wanted.owner === own.owner)
-  );
 }

@@ -1,8 +1,10 @@
 import { and, getColumns, inArray, or, type SQL, sql } from "drizzle-orm";
 import { alias, type PgColumn } from "drizzle-orm/pg-core";
+import { channels, readableChannels } from "../db/channels.ts";
 import { packOf } from "../db/schema.ts";
 import { artifact } from "../db/tables/artifact.ts";
-import { type Constraints, grantsFor, type Resource } from "./grants.ts";
+import { type Constraints, meetsSql } from "./constraints.ts";
+import { grantsFor, type Resource } from "./grants.ts";
 import { identityOf, type Session } from "./session.ts";
 
 /** A table as a query sees it, under whatever alias. */
@@ -198,56 +200,23 @@ export function assignedInquiries(session: Session): readonly Choice[] {
 }
 
 function constrained(constraints: Constraints, answer: Answers, session: Session, table: Columns): SQL {
-  const { pack_refs, refs, except_refs, owner } = constraints;
-  const identity = identityOf(session);
-  const asked = (expression: Expression | undefined, test: (value: SQL) => SQL) =>
-    expression ? test(expression(table)) : sql`false`;
-  return (
-    and(
-      pack_refs ? asked(answer.pack, (value) => inArray(value, pack_refs)) : undefined,
-      refs ? asked(answer.ref, (value) => inArray(value, refs)) : undefined,
-      except_refs && answer.ref ? sql`${inArray(answer.ref(table), except_refs)} is not true` : undefined,
-      owner ? (answer.owner && identity !== null ? answer.owner(identity)(table) : sql`false`) : undefined,
-    ) ?? sql`true`
-  );
+  const { ref, pack, owner } = answer;
+  const rows = { ref: ref?.(table), packRef: pack?.(table), isOwnedBy: owner && ((id: string) => owner(id)(table)) };
+  return meetsSql(constraints, rows, session);
 }
 
-/** What a change in the notification log says of its entity, by channel; the others are told by their ref. */
-const contentRef: Readonly<Record<string, string>> = {
-  execution: "actionRef",
-  inquiry: "actionRef",
-  event: "triggerRef",
-  enforcement: "ruleRef",
-  worker: "name",
-};
-/** The channels of the log, each about the resource of its name. Those not listed are told to nobody but who may read all. */
-export const channels = [
-  "execution",
-  "event",
-  "enforcement",
-  "inquiry",
-  "worker",
-  "rule",
-  "pack",
-  "key",
-  "artifact",
-  "token",
-] as const satisfies readonly Resource[];
-
-const contentOwner: Readonly<Record<string, string>> = { execution: "executor", inquiry: "assignedTo" };
-
-/** A notification is readable where its entity is: decided by what the entry itself holds. */
+/** An entry of the notification log is readable where its entity is: decided by what the entry itself holds. */
 function readableNotifications(session: Session): Expression | null {
   const text =
-    (key: string): Expression =>
+    (field: string): Expression =>
     (table) =>
-      sql`${table["content"]} ->> ${key}`;
-  const parts = channels.map((channel) => {
-    const ownerKey = contentOwner[channel];
+      sql`${table["content"]} ->> ${field}`;
+  const parts = readableChannels.map((channel) => {
+    const { ref, owner, pack } = channels[channel];
     const readable = condition(session, channel, {
-      ref: text(contentRef[channel] ?? "ref"),
-      pack: column("packRef"),
-      ...(ownerKey ? { owner: (id) => (table) => sql`(${text(ownerKey)(table)})::bigint = ${id}::bigint` } : {}),
+      ...(ref ? { ref: text(ref) } : {}),
+      ...(pack ? { pack: column("packRef") } : {}),
+      ...(owner ? { owner: (id) => (table) => sql`(${text(owner)(table)})::bigint = ${id}::bigint` } : {}),
     });
     return { channel, readable };
   });
@@ -259,22 +228,4 @@ function readableNotifications(session: Session): Expression | null {
         and(sql`${table["channel"]} = ${channel}`, readable === null ? undefined : readable(table)),
       ),
     ) ?? sql`false`;
-}
-
-/** Of a change in the log: the resource that it is about and what it says to constraints; null: told to nobody. */
-export function changeTarget(change: {
-  channel: string;
-  packRef: string | null;
-  content: Readonly<Record<string, unknown>> | null;
-}): { resource: Resource; ref: string | null; packRef: string | null; ownerId: bigint | null } | null {
-  const resource = channels.find((channel) => channel === change.channel);
-  if (!resource) return null;
-  const ref = change.content?.[contentRef[resource] ?? "ref"];
-  const owner = change.content?.[contentOwner[resource] ?? ""];
-  return {
-    resource,
-    ref: typeof ref === "string" ? ref : null,
-    packRef: change.packRef,
-    ownerId: typeof owner === "string" ? BigInt(owner) : null,
-  };
 }

@@ -1,6 +1,7 @@
 import { eq } from "drizzle-orm";
 import { z } from "zod";
-import { authorize, may, type Target } from "../access/grants.ts";
+import type { Target } from "../access/constraints.ts";
+import { authorize, may } from "../access/grants.ts";
 import {
   deleteRow,
   findPackForNew,

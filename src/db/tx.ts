@@ -1,10 +1,11 @@
 import { DrizzleQueryError } from "drizzle-orm";
 import { refusalOf, type Violation } from "./constraint.ts";
 import type { Services } from "./services.ts";
+import type { Topic } from "./wake.ts";
 
 /** A transaction, with all that verbs need besides. Its topics are announced once it has committed. */
 export interface Tx extends Omit<Services, "wake"> {
-  announce(topic: string): void;
+  announce(topic: Topic): void;
   /**
    * Runs `work` once the transaction has committed; its errors are logged. A kill may prevent it, so something else must be able
    * to do the same. Not for use inside a savepoint, whose rollback does not undo the call.
@@ -18,7 +19,7 @@ export interface Tx extends Omit<Services, "wake"> {
  * connection, and whatever else needs it waits.
  */
 export async function write<T>({ wake, ...services }: Services, work: (tx: Tx) => Promise<T>): Promise<T> {
-  const topics = new Set(["feed"]);
+  const topics = new Set<Topic>(["feed"]);
   const later: (() => Promise<void>)[] = [];
   try {
     const result = await services.db.transaction((db) =>

@@ -3,20 +3,35 @@ import { type Loop, type LoopOptions, startLoop } from "../lib/loop.ts";
 import type { Log } from "../log.ts";
 import type { Database } from "./client.ts";
 
-/**
- * Topics are hints of what to look at; whoever is woken reads the rows. `feed`: the notification log; `event`: event jobs;
- * `execution:<runtime>`: scheduled executions; `cancel`: cancel requests; `timer`: timers; `inquiry`: inquiries that
- * may expire; `log:<id>`: an execution's log.
- */
+/** What has changed. A topic is only a hint: its listeners read the rows. */
+export type Topic =
+  /** The notification log has new entries. */
+  | "feed"
+  /** There are new event jobs. */
+  | "event"
+  /** Executions are scheduled in the runtime with that ref. */
+  | `execution:${string}`
+  /** Executions are to be cancelled. */
+  | "cancel"
+  /** Timers have changed. */
+  | "timer"
+  /** An inquiry with a time-out was created. */
+  | "inquiry"
+  /** A worker was cordoned or uncordoned. */
+  | "worker"
+  /** The execution with that id has written output, or has ended. */
+  | `log:${string}`;
+
+/** Wake-ups between the parts of all processes. */
 export interface Wake extends AsyncDisposable {
-  /** Tells this process at once and the others soon; call it after the commit, never inside a transaction. */
-  announce(topics: Iterable<string>): void;
-  /** Calls back whenever the topic is announced here or elsewhere; returns the way to stop it. */
-  on(topic: string, callback: () => void): () => void;
+  /** Wakes the listeners of this process at once and those of the others soon. Call it after the commit, never inside a transaction. */
+  announce(topics: Iterable<Topic>): void;
+  /** Calls back whenever the topic is announced, by any process; returns the function that stops it. */
+  on(topic: Topic, callback: () => void): () => void;
 }
 
 /** Starts a loop that is also woken by the topic. */
-export function startWokenLoop(wake: Wake, topic: string, options: LoopOptions): Loop {
+export function startWokenLoop(wake: Wake, topic: Topic, options: LoopOptions): Loop {
   const loop = startLoop(options);
   const unsubscribe = wake.on(topic, () => loop.wake());
   return {
@@ -37,12 +52,12 @@ const longestPayload = 7000;
  * goes out together, at most every 5 ms, on its own connection. What a killed process did not announce, the polls find.
  */
 export async function createWake(database: Database, log: Log): Promise<Wake> {
-  const callbacks = new Map<string, Set<() => void>>();
+  const callbacks = new Map<string, Set<() => void>>(); // by topic; other processes may announce topics unknown here
   const call = (topic: string) => {
     for (const callback of callbacks.get(topic) ?? []) callback();
   };
   const own = randomUUID();
-  const pending = new Set<string>();
+  const pending = new Set<Topic>();
   let sending: Promise<void> | null = null;
   let closed = false;
   const send = async () => {
@@ -58,7 +73,7 @@ export async function createWake(database: Database, log: Log): Promise<Wake> {
   };
   await database.listen((payload) => {
     const [sender, topics = "*"] = payload.split(" ");
-    if (sender === own) return; // this process was told at once
+    if (sender === own) return; // its listeners were called at once
     for (const topic of topics === "*" ? [...callbacks.keys()] : topics.split(",")) call(topic);
   });
   return {

@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { rows } from "../db/client.ts";
+import { type Db, rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
 import { NotFoundError } from "../errors.ts";
 import { createRest } from "../lib/loop.ts";
@@ -17,7 +17,7 @@ const pageSize = 100;
 const pollMs = 5000;
 
 /**
- * What an execution wrote behind `after` (0: all of it), then what it writes, until it has ended and all is delivered, or
+ * Yields what an execution wrote behind `after` (0: all of it), then what it writes, until it has ended and all is delivered, or
  * the signal fires. Throws NotFoundError.
  */
 export async function* followLog(
@@ -32,7 +32,7 @@ export async function* followLog(
   try {
     for (let seq = after; !signal.aborted; ) {
       rest.arm();
-      const { entries, ended } = await readLog(services, executionId, seq);
+      const { entries, ended } = await readLog(services.db, executionId, { after: seq, limit: pageSize });
       for (const entry of entries) {
         seq = entry.seq;
         yield entry;
@@ -47,16 +47,23 @@ export async function* followLog(
   }
 }
 
-/** One page, and whether the execution has ended: in one statement, so that nothing can be written in between. */
-async function readLog(services: Services, executionId: bigint, after: bigint) {
+/**
+ * Reads at most `limit` pieces behind `after`, and whether the execution has ended: in one statement, so that nothing can be written in
+ * between. Throws NotFoundError.
+ */
+export async function readLog(
+  db: Db,
+  executionId: bigint,
+  { after, limit }: { after: bigint; limit: number },
+): Promise<{ entries: StoredLog[]; ended: boolean }> {
   type Row = { status: ExecutionStatus; seq: string | null; stream: StoredLog["stream"]; at: string; text: string };
   const found = await rows<Row>(
-    services.db,
+    db,
     sql`select e.status, l.seq::text as seq, l.stream::text as stream,
         to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at, l.text as text
       from attune.execution e left join lateral (
         select * from attune.execution_log l where l.execution = e.id and l.seq > ${String(after)}::bigint
-        order by l.seq limit ${sql.raw(String(pageSize))}) l on true
+        order by l.seq limit ${limit}::int) l on true
       where e.id = ${String(executionId)}::bigint order by l.seq`,
   );
   const [first] = found;

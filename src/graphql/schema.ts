@@ -33,7 +33,7 @@ import "./execution/executions-changed.ts";
 import "./access/identity-mutations.ts";
 import "./access/identity.ts";
 import "./inquiry/inquiry.ts";
-import "./inquiry/inquiry-changes.ts";
+import "./inquiry/inquiry-changed.ts";
 import "./inquiry/inquiry-mutations.ts";
 import "./access/key.ts";
 import "./access/key-mutations.ts";

@@ -1,25 +1,24 @@
 import { sql } from "drizzle-orm";
+import type { Channel, LogEntry } from "../db/channels.ts";
 import { type Db, rows } from "../db/client.ts";
 import { CursorExpiredError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { type Cursor, formatCursor } from "./cursor.ts";
 
-/** One entry of the notification log. `cursor` resumes right after it. */
-export interface Change {
+/** The place of an entry in the log, and the entity that it is about. `cursor` resumes right after it. */
+interface Place {
   id: bigint;
   cursor: string;
   at: Date;
-  channel: string;
-  entityType: string;
   entityId: bigint;
-  activity: string;
-  content: JsonObject | null;
-  packRef: string | null;
 }
+
+/** One entry of the notification log. */
+export type Change<C extends Channel = Channel> = Place & LogEntry<C>;
 
 /** Which changes a reader wants: the first two narrow the SQL of a replay, `matches` decides. */
 export interface ChangeFilter {
-  channel: string | null;
+  channel: Channel | null;
   entityId: bigint | null;
   matches(change: Change): boolean;
 }
@@ -67,7 +66,7 @@ const columns = sql.raw(
 
 function toChange(entry: Entry, log: string): Change {
   const id = BigInt(entry.id);
-  return {
+  const change = {
     id,
     cursor: formatCursor({ log, id }),
     at: new Date(entry.at),
@@ -78,6 +77,7 @@ function toChange(entry: Entry, log: string): Change {
     content: entry.content,
     packRef: entry.packRef,
   };
+  return change as Change; // the triggers that wrote it keep the contract of its channel
 }
 
 /** The cursor before every entry that is kept. */

@@ -10,6 +10,7 @@ import { attachSockets } from "../graphql/transport/sockets.ts";
 import { startHttp } from "../http/server.ts";
 import type { Log } from "../log.ts";
 import { createFeed, type Feed } from "../notifier/feed.ts";
+import type { ChangeFilter } from "../notifier/page.ts";
 
 /** The role `api` as it listens. */
 export interface Api extends AsyncDisposable {
@@ -69,7 +70,7 @@ function authenticator(
 /** Looks all open sessions up again whenever a change of tokens, roles or grants is announced, in whichever process it was made. */
 function followAccess(feed: Feed, sessions: Sessions, log: Log): AsyncDisposable {
   const stopping = new AbortController();
-  const filter = { channel: "access", entityId: null, matches: () => true };
+  const filter: ChangeFilter = { channel: "access", entityId: null, matches: () => true };
   const following = (async () => {
     while (!stopping.signal.aborted) {
       try {

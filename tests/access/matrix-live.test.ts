@@ -162,7 +162,7 @@ describe("a subscription", () => {
   });
 });
 
-test("an execution's log is told to who may read the execution, and to nobody else", async () => {
+test("an execution's log is sent to those who may read the execution, and polled by them alone", async () => {
   const { services } = matrix.world;
   const seen = { told: 0, refused: 0 };
   for (const side of ["own", "others"] as const) {
@@ -180,11 +180,18 @@ test("an execution's log is told to who may read the execution, and to nobody el
       );
       await until(() => stream.seen.length > 0, place);
       const [message] = stream.seen;
+      const polled = await matrix.server.ask(
+        role,
+        `{ executionLogMessages(id: "${globalId("Execution", id)}") { text } }`,
+      );
       if (facts && allows(role, "execution", "read", facts)) {
         expect(message, place).toEqual({ data: { executionLog: { text: "told" } } });
+        expect(polled.data, place).toEqual({ executionLogMessages: [{ text: "told" }] });
         seen.told += 1;
       } else {
         expect(message && codes(message), place).toEqual(["NOT_FOUND"]);
+        expect(codes(polled), place).toEqual(["NOT_FOUND"]);
+        expect(JSON.stringify(polled), place).not.toContain("told");
         expect(JSON.stringify(stream.seen), place).not.toContain("told");
         seen.refused += 1;
       }

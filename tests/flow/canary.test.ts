@@ -145,7 +145,7 @@ function found(text: string): string[] {
 test("a secret that an action was given, and writes in every way, is found nowhere", async () => {
   const answers: unknown[] = [];
   for (const what of [
-    `notifications { channel activity content }`,
+    `notificationCreated { channel activity content }`,
     `executionsChanged { execution { parameters result error reason logs(first: 50) { nodes { text } } } }`,
     `eventCreated { event { payload } }`,
     `enforcementChanged { enforcement { parameters error payload } }`,

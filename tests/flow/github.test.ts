@@ -79,7 +79,7 @@ async function postTwenty(round: string): Promise<Map<string, string>> {
 }
 
 const changesAfter = `query ($after: Cursor) {
-  executionStatusChanges(where: {rule: {eq: "default.issues"}}, after: $after, first: 100) { cursor } }`;
+  executionStatusMessages(where: {rule: {eq: "default.issues"}}, after: $after, first: 100) { cursor } }`;
 const unfinished = `{ executions(where: {rule: {eq: "default.issues"}, status: {notIn: [COMPLETED]}}) { totalCount { count } } }`;
 
 /** Behind everything so far, when everything has ended: one execution is made, and its end waited for. */
@@ -93,8 +93,8 @@ async function lastCursor(): Promise<string> {
     "every execution's end",
   );
   for (let cursor: string | null = null; ; ) {
-    const page: { executionStatusChanges: Change[] } = await request(server, changesAfter, { after: cursor });
-    const next = page.executionStatusChanges.at(-1)?.cursor;
+    const page: { executionStatusMessages: Change[] } = await request(server, changesAfter, { after: cursor });
+    const next = page.executionStatusMessages.at(-1)?.cursor;
     if (next === undefined && cursor !== null) return cursor;
     cursor = next ?? null;
   }

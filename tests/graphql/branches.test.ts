@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Constraints, may } from "../../src/access/grants.ts";
+import type { Constraints } from "../../src/access/constraints.ts";
+import { may } from "../../src/access/grants.ts";
 import { openSession, type Session } from "../../src/access/session.ts";
 import { rows } from "../../src/db/client.ts";
 import { type Api, createApi } from "../support/api.ts";

@@ -44,7 +44,7 @@ describe("what asks for too much is refused whole, before any SQL runs:", () => 
   test.each([
     ["levels", `{ execution(id: "${id}") ${nested(20)} }`, "depth", 16],
     ["objects", everything(100), "complexity", 25_000],
-    ["objects by polling", "{ executionStatusChanges(first: 100000) { cursor } }", "complexity", 25_000],
+    ["objects by polling", "{ executionStatusMessages(first: 100000) { cursor } }", "complexity", 25_000],
     ["fields", `{ ${"__typename ".repeat(401)} }`, "breadth", 400],
     ["aliases", `{ ${times(31, (n) => `a${n}: __typename`)} }`, "aliases", 30],
     [
@@ -168,7 +168,7 @@ test("an identity has so many subscriptions and no more; one that ends makes pla
   await using few = await createApi(world.services, { load: { timeMs: 30_000, subscriptions: 2 } });
   const other = await createPerson(world.services, "subscriber");
   const follow = (session = world.session) =>
-    few.send(session, JSON.stringify({ query: "subscription { notifications { cursor } }" }), {
+    few.send(session, JSON.stringify({ query: "subscription { notificationCreated { cursor } }" }), {
       accept: "text/event-stream",
     });
   const [first, second] = [await follow(), await follow()];

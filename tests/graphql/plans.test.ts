@@ -1,6 +1,6 @@
 import { encodeBase64, encodeCursorTuple } from "@pothos/core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Constraints } from "../../src/access/grants.ts";
+import type { Constraints } from "../../src/access/constraints.ts";
 import { openSession, type Session } from "../../src/access/session.ts";
 import { type Api, createApi } from "../support/api.ts";
 import { createServices, type TestServices } from "../support/database.ts";

@@ -99,7 +99,7 @@ const documents: Record<string, string> = {
   workers: `query($n: Int) { workers(first: $n) { ${page("runtime { ref } executions(first: $n) { nodes { id } }")} } }`,
   runtimes: `query($n: Int) { runtimes(first: $n) { ${page("pack { ref } actions(first: $n) { nodes { ref } } workers(first: $n) { nodes { name } }")} } }`,
   notifications: `query($n: Int) { notifications(first: $n, where: {channel: {eq: "execution"}}) { ${page("activity content entity { id ... on Execution { action { ref } } }")} } }`,
-  "changes by polling": `query($n: Int) { executionStatusChanges(first: $n) { cursor toStatus execution { status action { ref } } } }`,
+  "changes by polling": `query($n: Int) { executionStatusMessages(first: $n) { cursor toStatus execution { status action { ref } } } }`,
   "the same list under two names": `query($n: Int) { packs(first: $n) { nodes { a: actions(first: $n) { nodes { ref } } b: actions(first: 1, where: {enabled: {eq: true}}) { nodes { ref } } } } }`,
 };
 
@@ -328,8 +328,8 @@ describe("refusals", () => {
     ["a filter by null", `{ packs(where: {ref: {eq: null}}) { totalCount { count } } }`, "BAD_USER_INPUT"],
     ["a filter nested too deep", `{ packs(where: ${nested(6)}) { totalCount { count } } }`, "BAD_USER_INPUT"],
     ["no point in time", `{ packs(where: {created: {gt: "yesterday"}}) { totalCount { count } } }`, "BAD_USER_INPUT"],
-    ["no cursor of a stream", `{ executionStatusChanges(after: "nonsense") { cursor } }`, "BAD_USER_INPUT"],
-    ["a cursor of another log", `{ executionStatusChanges(after: "0123456789ab.1") { cursor } }`, "CURSOR_EXPIRED"],
+    ["no cursor of a stream", `{ executionStatusMessages(after: "nonsense") { cursor } }`, "BAD_USER_INPUT"],
+    ["a cursor of another log", `{ executionStatusMessages(after: "0123456789ab.1") { cursor } }`, "CURSOR_EXPIRED"],
     [
       "a full page of full pages",
       `{ packs(first: 100) { nodes { actions(first: 100) { nodes { executions(first: 100) { nodes { id } } } } } } }`,

@@ -13,7 +13,7 @@ const everywhere = `query ($id: ID!) {
   node(id: $id) { ... on Inquiry { prompt } }
   inquiries { totalCount { count } nodes { prompt } }
   viewer { myInquiries { totalCount { count } nodes { prompt } } }
-  inquiryChanges { inquiryId }
+  inquiryChangedMessages { inquiryId }
 }`;
 const create = `mutation ($key: String) { createInquiry(input: {prompt: "By hand?", idempotencyKey: $key, defaultResponse: {a: 1},
     timeoutSeconds: 60, responseSchema: {a: {type: "integer"}, b: {type: "integer", default: 2}}}) {
@@ -43,7 +43,8 @@ async function seen(session: Session, id: bigint) {
     node: data.node !== null,
     list: data.inquiries.totalCount.count,
     mine: data.viewer.myInquiries.totalCount.count,
-    told: data.inquiryChanges.filter((change: { inquiryId: string }) => change.inquiryId === globalId(id)).length,
+    told: data.inquiryChangedMessages.filter((change: { inquiryId: string }) => change.inquiryId === globalId(id))
+      .length,
   };
 }
 

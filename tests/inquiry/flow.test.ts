@@ -20,9 +20,9 @@ const cancel = `mutation ($id: ID!) { cancelInquiry(input: {id: $id}) { __typena
   ... on CancelInquiryPayload { inquiry { status } } } }`;
 const steps = "cursor inquiryId executionId actionRef fromStatus toStatus assignedToId assignedRole timeoutAt";
 const changed = `subscription ($after: Cursor) { inquiryChanged(after: $after, where: {action: {eq: "core.inquire"}}) { ${steps} } }`;
-const cursors = "{ executionStatusChanges(first: 100) { cursor toStatus } }";
+const cursors = "{ executionStatusMessages(first: 100) { cursor toStatus } }";
 const polled = `query ($execution: ID!, $after: Cursor) {
-  inquiryChanges(where: {execution: {eq: $execution}}, after: $after) { ${steps} } }`;
+  inquiryChangedMessages(where: {execution: {eq: $execution}}, after: $after) { ${steps} } }`;
 const mine = `{ viewer { myInquiries(where: {status: {eq: PENDING}}) { totalCount { count } nodes { prompt } } } }`;
 
 interface Question {
@@ -84,8 +84,8 @@ async function answer(id: string, response: unknown) {
 describe("an inquiry", () => {
   test("is asked by core.inquire, seen by whom it is for, answered over the API, and followed live and by polling", async () => {
     await ended(await run("core.noop", {}));
-    const { executionStatusChanges } = await request<{ executionStatusChanges: Step[] }>(server, cursors);
-    const after = executionStatusChanges.at(-1)?.cursor;
+    const { executionStatusMessages } = await request<{ executionStatusMessages: Step[] }>(server, cursors);
+    const after = executionStatusMessages.at(-1)?.cursor;
     const live = [overSocket, overEvents].map((follow) =>
       follow<Step>(server, { query: changed, variables: { after } }),
     );
@@ -131,8 +131,10 @@ describe("an inquiry", () => {
     });
     expect(await request(server, mine)).toMatchObject({ viewer: { myInquiries: { totalCount: { count: 0 } } } });
 
-    const { inquiryChanges } = await request<{ inquiryChanges: Step[] }>(server, polled, { execution: id });
-    expect(inquiryChanges).toMatchObject([
+    const { inquiryChangedMessages } = await request<{ inquiryChangedMessages: Step[] }>(server, polled, {
+      execution: id,
+    });
+    expect(inquiryChangedMessages).toMatchObject([
       {
         fromStatus: null,
         toStatus: "PENDING",
@@ -146,11 +148,11 @@ describe("an inquiry", () => {
     ]);
     for (const stream of live) {
       await until(() => stream.seen.length >= 2, "the live answer");
-      expect(stream.seen).toEqual(inquiryChanges);
+      expect(stream.seen).toEqual(inquiryChangedMessages);
       stream.drop();
     }
-    const rest = await request(server, polled, { execution: id, after: inquiryChanges[0]?.cursor });
-    expect(rest).toEqual({ inquiryChanges: inquiryChanges.slice(1) });
+    const rest = await request(server, polled, { execution: id, after: inquiryChangedMessages[0]?.cursor });
+    expect(rest).toEqual({ inquiryChangedMessages: inquiryChangedMessages.slice(1) });
   });
 
   test("is asked by an action with its own token, which cannot answer it, and reads the answer", async () => {

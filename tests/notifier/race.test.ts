@@ -5,13 +5,14 @@ import postgres from "postgres";
 import { describe, expect, inject, test } from "vitest";
 import { rows } from "../../src/db/client.ts";
 import { createFeed, type Feed } from "../../src/notifier/feed.ts";
-import type { Change } from "../../src/notifier/page.ts";
+import type { Change, ChangeFilter } from "../../src/notifier/page.ts";
 import { createServices, onPostgres, type TestServices } from "../support/database.ts";
 import { until } from "../support/until.ts";
 import { everything, follow } from "./follow.ts";
 import { raceTable, randomTransaction } from "./race.ts";
 
-const raced = { ...everything, channel: "race" };
+// A channel that the product does not have.
+const raced = { ...everything, channel: "race" } as unknown as ChangeFilter;
 
 interface Entry {
   id: number;
@@ -23,7 +24,7 @@ interface Entry {
 const entryOf = ({ id, entityId, content }: Change): Entry => ({
   id: Number(id),
   row: Number(entityId),
-  n: Number(content?.["n"]),
+  n: Number((content as unknown as { n: number }).n),
 });
 
 /** Follows in pieces: leaves every 37 changes, and comes back with the last cursor. */

@@ -7,7 +7,7 @@ import { until } from "../support/until.ts";
 
 const password = "correct horse battery";
 const viewer = "{ viewer { identity { login } roles permissions } }";
-const changes = `subscription { notifications(where: {channel: {eq: "rule"}}) { activity content } }`;
+const changes = `subscription { notificationCreated(where: {channel: {eq: "rule"}}) { activity content } }`;
 const signIn = `mutation ($login: String!, $password: String!) { signIn(input: {login: $login, password: $password}) {
   __typename ... on SignInPayload { expiresAt identity { login attributes } } ... on Error { code message }
   ... on RateLimitedError { retryAfterSeconds } } }`;

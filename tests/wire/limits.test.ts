@@ -68,8 +68,8 @@ describe("an operation that asks for too much is refused whole", () => {
 
   test("over a WebSocket, before and behind the parser", async () => {
     for (const [query, limit] of [
-      [`subscription { notifications { ${"cursor ".repeat(500)} } }`, "breadth"],
-      [`subscription { notifications { ${"cursor ".repeat(6000)} } }`, "tokens"],
+      [`subscription { notificationCreated { ${"cursor ".repeat(500)} } }`, "breadth"],
+      [`subscription { notificationCreated { ${"cursor ".repeat(6000)} } }`, "tokens"],
     ] as const) {
       const stream = overSocket(server, { query });
       await stream.ended;
@@ -91,7 +91,7 @@ test("one socket has at most a hundred operations", async () => {
   const refused: unknown[] = [];
   const ends = Array.from({ length: 103 }, () =>
     client.subscribe(
-      { query: "subscription { notifications { cursor } }" },
+      { query: "subscription { notificationCreated { cursor } }" },
       { next: () => {}, error: (errors) => refused.push(errors), complete: () => {} },
     ),
   );

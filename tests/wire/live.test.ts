@@ -132,9 +132,9 @@ async function poll<T extends { cursor: string }>(
 const stepFields = "executionId actionRef fromStatus toStatus";
 const changeFields = `change ${stepFields}`;
 const steps = (where: Where, after: string | null = null, at: Asked = server) =>
-  poll<Step>("executionStatusChanges", stepFields, { where, after, at, type: "ExecutionStatusWhere" });
+  poll<Step>("executionStatusMessages", stepFields, { where, after, at, type: "ExecutionStatusWhere" });
 const changes = (where: Where, after: string | null = null, at: Asked = server) =>
-  poll<Change>("executionsChanges", changeFields, { where, after, at, type: "ExecutionsChangedWhere" });
+  poll<Change>("executionsChangedMessages", changeFields, { where, after, at, type: "ExecutionsChangedWhere" });
 const subscription = `subscription ($where: ExecutionsChangedWhere, $after: Cursor) { executionsChanged(where: $where, after: $after) { cursor ${changeFields} } }`;
 
 /** What a filter of the status keeps, as a person would say it. */
@@ -215,10 +215,14 @@ describe("executionsChanged", () => {
   });
 
   test("is filtered by the time of creation", async () => {
-    const [step] = await poll<Step & { execution: { created: string } }>("executionsChanges", "execution { created }", {
-      type: "ExecutionsChangedWhere",
-      where: { traceTag: { eq: "walks" } },
-    });
+    const [step] = await poll<Step & { execution: { created: string } }>(
+      "executionsChangedMessages",
+      "execution { created }",
+      {
+        type: "ExecutionsChangedWhere",
+        where: { traceTag: { eq: "walks" } },
+      },
+    );
     const created = step?.execution.created;
     const count = async (operator: string) =>
       (await changes({ traceTag: { eq: "walks" }, created: { [operator]: created } })).length;
@@ -327,26 +331,26 @@ describe.each(transports)("over %s", (name, subscribe) => {
       triggerRef: "default.open",
       eventId: sent[0],
     });
-    const polled = await poll("eventsCreated", eventFields, {
+    const polled = await poll("eventCreatedMessages", eventFields, {
       type: "EventCreatedWhere",
       after,
       where: { pack: { eq: "default" } },
     });
     expect(polled).toEqual(events.seen);
-    const some = await poll("eventsCreated", "eventId", {
+    const some = await poll("eventCreatedMessages", "eventId", {
       type: "EventCreatedWhere",
       after,
       where: { traceTag: { eq: `${name} default.shut` } },
     });
     expect(some).toMatchObject([{ eventId: sent[1] }]);
-    const of = await poll<{ cursor: string; status: string }>("enforcementChanges", enforcementFields, {
+    const of = await poll<{ cursor: string; status: string }>("enforcementChangedMessages", enforcementFields, {
       type: "EnforcementChangedWhere",
       after,
       where: { event: { in: [sent[0], sent[2]] } },
     });
     expect(of.slice(0, enforcements.seen.length)).toEqual(enforcements.seen);
     for (const status of ["CREATED", "PROCESSED", "DISABLED"]) {
-      const filtered = await poll<{ cursor: string; status: string }>("enforcementChanges", enforcementFields, {
+      const filtered = await poll<{ cursor: string; status: string }>("enforcementChangedMessages", enforcementFields, {
         type: "EnforcementChangedWhere",
         after,
         where: { event: { in: [sent[0], sent[2]] }, status: { eq: status } },
@@ -356,7 +360,7 @@ describe.each(transports)("over %s", (name, subscribe) => {
   });
 
   test("workerChanged tells registration, cordon and end, not the heartbeats", async () => {
-    const [first, ...others] = await poll<{ cursor: string }>("workerChanges", workerFields, {
+    const [first, ...others] = await poll<{ cursor: string }>("workerChangedMessages", workerFields, {
       type: "WorkerChangedWhere",
       where: { name: { eq: "gone" } },
     });
@@ -372,13 +376,13 @@ describe.each(transports)("over %s", (name, subscribe) => {
     await until(() => stream.seen.length >= others.length, "the other messages");
     stream.drop();
     expect(stream.seen).toEqual(others);
-    const cordoned = await poll("workerChanges", "status", {
+    const cordoned = await poll("workerChangedMessages", "status", {
       type: "WorkerChangedWhere",
       where: { cordoned: { eq: true }, status: { eq: "INACTIVE" } },
     });
     expect(cordoned).toMatchObject([{ status: "INACTIVE" }]);
     const before = { cordoned: { eq: false }, name: { eq: "gone" } };
-    expect(await poll("workerChanges", "name", { type: "WorkerChangedWhere", where: before })).toHaveLength(1);
+    expect(await poll("workerChangedMessages", "name", { type: "WorkerChangedWhere", where: before })).toHaveLength(1);
   });
 
   test("a session with fewer grants is told of what it may read, live and by polling", async () => {
@@ -415,7 +419,7 @@ describe.each(transports)("over %s", (name, subscribe) => {
     const polled = upToLast(await changes({}, after, narrowed));
     expect(polled.length).toBeGreaterThanOrEqual(10);
     expect(polled).toEqual(upToLast(await changes({ action: { eq: "core.noop" } }, after)));
-    expect(await poll("workerChanges", "name", { type: "WorkerChangedWhere", at: narrowed })).toEqual([]);
+    expect(await poll("workerChangedMessages", "name", { type: "WorkerChangedWhere", at: narrowed })).toEqual([]);
     expect(await changes({ traceTag: { eq: "walks" } }, null, narrowed)).toEqual([]);
   });
 });
@@ -424,9 +428,9 @@ test("a notification leads to what it is about, whatever that is, for whom may r
   const entities = async (channel: string, at: Asked = server) =>
     (
       await poll<{ cursor: string; entity: { __typename: string; id: string } | null }>(
-        "notificationMessages",
+        "notificationCreatedMessages",
         "entity { __typename id }",
-        { type: "NotificationMessageWhere", where: { channel: { eq: channel } }, at },
+        { type: "NotificationCreatedWhere", where: { channel: { eq: channel } }, at },
       )
     ).map(({ entity }) => entity?.__typename ?? null);
   expect(new Set(await entities("token"))).toContain("ApiToken");
@@ -438,7 +442,12 @@ test("a notification leads to what it is about, whatever that is, for whom may r
 test("a filter by an id of another type, and a page that is too large, are refused", async () => {
   const refused = async (query: string) => await request(server, query).then(() => "accepted", String);
   const id = btoa("Rule:1");
-  for (const field of ["executionsChanges", "eventsCreated", "enforcementChanges", "workerChanges"]) {
+  for (const field of [
+    "executionsChangedMessages",
+    "eventCreatedMessages",
+    "enforcementChangedMessages",
+    "workerChangedMessages",
+  ]) {
     expect(await refused(`{ ${field}(where: {id: {eq: "${id}"}}) { cursor } }`)).toContain("BAD_USER_INPUT");
     expect(await refused(`{ ${field}(first: 101) { cursor } }`)).toContain("BAD_USER_INPUT");
   }

@@ -96,7 +96,7 @@ describe("the session cookie", () => {
   });
 
   test("opens no event stream from elsewhere", async () => {
-    const subscription = "subscription { notifications { cursor } }";
+    const subscription = "subscription { notificationCreated { cursor } }";
     const accept = "text/event-stream";
     const get = `/graphql?query=${encodeURIComponent(subscription)}`;
     for (const origin of strangers()) {

@@ -18,7 +18,7 @@ const execute = `mutation ($action: String!, $parameters: JSONObject) {
 const logs = `subscription ($id: ID!, $after: Cursor) { executionLog(id: $id, after: $after) { cursor seq stream text } }`;
 const statuses = `subscription ($after: Cursor) { executionStatus(after: $after) { cursor executionId toStatus } }`;
 const changes = `subscription ($after: Cursor) {
-  notifications(where: {channel: {eq: "rule"}}, after: $after) { cursor occurredAt channel entityType activity content packRef } }`;
+  notificationCreated(where: {channel: {eq: "rule"}}, after: $after) { cursor occurredAt channel entityType activity content packRef } }`;
 const viewer = "{ viewer { identity { login } } }";
 
 interface Output {
@@ -58,12 +58,12 @@ async function run(action: string, parameters: object = {}): Promise<string> {
 /** The cursor behind all that was said so far. */
 async function lastCursor(): Promise<string> {
   const id = await run("core.noop");
-  const last = `query ($id: ID!) { executionStatusChanges(where: {id: {eq: $id}}, first: 100) { cursor toStatus } }`;
+  const last = `query ($id: ID!) { executionStatusMessages(where: {id: {eq: $id}}, first: 100) { cursor toStatus } }`;
   const found = await until(async () => {
-    const answer = await request<{ executionStatusChanges: { cursor: string; toStatus: string }[] }>(server, last, {
+    const answer = await request<{ executionStatusMessages: { cursor: string; toStatus: string }[] }>(server, last, {
       id,
     });
-    return answer.executionStatusChanges.find(({ toStatus }) => toStatus === "COMPLETED");
+    return answer.executionStatusMessages.find(({ toStatus }) => toStatus === "COMPLETED");
   }, "the end of core.noop");
   return found.cursor;
 }
@@ -77,7 +77,7 @@ async function errorOf(stream: Stream<unknown>): Promise<Errors> {
 }
 
 describe.each(transports)("over %s", (_name, subscribe) => {
-  test("notifications tells each change of a rule once, in order", async () => {
+  test("notificationCreated tells each change of a rule once, in order", async () => {
     const after = await lastCursor();
     const stream = subscribe<{ cursor: string; activity: string }>(server, { query: changes, variables: { after } });
     const ref = `default.told_${randomUUID().slice(0, 8)}`;
@@ -120,6 +120,23 @@ describe.each(transports)("over %s", (_name, subscribe) => {
     expect(numbers).toEqual(numbers.map((_, index) => index + 1));
   });
 
+  test("executionLogMessages polls what executionLog sends, page by page", async () => {
+    const id = await run("core.shell", { command: "for i in 1 2 3; do echo $i; sleep 0.3; done" });
+    const stream = subscribe<Output>(server, { query: logs, variables: { id } });
+    await stream.ended;
+    const polled: Output[] = [];
+    for (let after: string | null = null; ; after = polled.at(-1)?.cursor ?? null) {
+      const query = `query ($id: ID!, $after: Cursor) {
+        executionLogMessages(id: $id, after: $after, first: 2) { cursor seq stream text } }`;
+      const answer: { executionLogMessages: Output[] } = await request(server, query, { id, after });
+      expect(answer.executionLogMessages.length).toBeLessThanOrEqual(2);
+      if (answer.executionLogMessages.length === 0) break;
+      polled.push(...answer.executionLogMessages);
+    }
+    expect(polled.length).toBeGreaterThan(2);
+    expect(polled).toEqual(stream.seen);
+  });
+
   test("executionLog of what has ended long ago is told whole, and completes", async () => {
     const id = await run("core.echo", { message: "told late" });
     await subscribe(server, { query: logs, variables: { id } }).ended;
@@ -132,7 +149,7 @@ describe.each(transports)("over %s", (_name, subscribe) => {
   test.each([
     ["executionStatus", statuses, {}],
     ["executionLog", logs, { id: "RXhlY3V0aW9uOjE=" }],
-    ["notifications", changes, {}],
+    ["notificationCreated", changes, {}],
   ])("%s without a credential ends with UNAUTHENTICATED", async (_field, query, variables) => {
     const stream = subscribe({ ...server, token: "att_api_guessed" }, { query, variables });
     expect(await errorOf(stream)).toMatchObject({ extensions: { code: "UNAUTHENTICATED" } });

@@ -1,57 +1,51 @@
-import type { workerStatus } from "../../db/schema.ts";
 import type { Change } from "../../notifier/page.ts";
 import { builder } from "../kit/builder.ts";
 import { WorkerStatus } from "../kit/enums.ts";
-import { BooleanFilter, IDFilter, StringFilter, WorkerStatusFilter } from "../kit/filter-inputs.ts";
-import { addLive, atItsPrice, defineLiveWhere, LiveMessage, loadEntity, telling, told } from "../kit/live.ts";
+import { WorkerStatusFilter } from "../kit/filter-inputs.ts";
+import { addLive, describeLoaded, LiveMessage, loadEntity } from "../kit/live.ts";
+import { defineLiveWhere, liveFields } from "../kit/live-where.ts";
 import { Worker } from "./worker.ts";
 
-type Status = (typeof workerStatus.enumValues)[number];
-
-const WorkerChangedMessage = builder.objectRef<Change>("WorkerChangedMessage").implement({
-  description: "A worker registered, changed its status, or was told to take no new work. Heartbeats are not told.",
+const WorkerChangedMessage = builder.objectRef<Change<"worker">>("WorkerChangedMessage").implement({
+  description: "A worker registered, changed its status, was cordoned or uncordoned. Heartbeats send no message.",
   interfaces: [LiveMessage],
   fields: (t) => ({
     workerId: t.globalID({
       description: "The worker's id.",
       resolve: ({ entityId }) => ({ type: Worker, id: entityId }),
     }),
-    name: t.string({ description: "Its name.", resolve: (change) => String(told(change, "name")) }),
+    name: t.string({ description: "Its name.", resolve: ({ content }) => content.name }),
     status: t.field({
       type: WorkerStatus,
       nullable: true,
       description: "Whether it takes work.",
-      resolve: (change) => told(change, "status") as Status | null, // as the database wrote it
+      resolve: ({ content }) => content.status,
     }),
     cordoned: t.boolean({
-      description: "Whether someone told it to take no new work.",
-      resolve: (change) => told(change, "cordoned") === true,
+      description: "Whether it is cordoned: it takes no new work.",
+      resolve: ({ content }) => content.cordoned,
     }),
     worker: t.field({
       type: Worker,
       nullable: true,
-      description: atItsPrice("The worker as it is now; null when it is gone."),
+      description: describeLoaded("The worker as it is now; null when it is gone."),
       resolve: loadEntity<typeof Worker.$inferType>("Worker"),
     }),
   }),
 });
 
+const { id, text, choice, flag } = liveFields<"worker">();
+
 addLive({
   subscription: "workerChanged",
-  query: "workerChanges",
   type: WorkerChangedMessage,
   where: defineLiveWhere("WorkerChangedWhere", "Which workers are followed: all that is given must hold.", {
     channel: "worker",
     fields: {
-      id: {
-        type: IDFilter,
-        description: "The worker itself.",
-        read: (change) => String(change.entityId),
-        typename: "Worker",
-      },
-      name: { type: StringFilter, description: "Its name.", read: telling("name") },
-      status: { type: WorkerStatusFilter, description: "Whether it takes work.", read: telling("status") },
-      cordoned: { type: BooleanFilter, description: "Whether it was told to take none.", read: telling("cordoned") },
+      id: id("Worker", "The worker itself.", (change) => change.entityId),
+      name: text("Its name.", ({ content }) => content.name),
+      status: choice(WorkerStatusFilter, "Whether it takes work.", ({ content }) => content.status),
+      cordoned: flag("Whether it is cordoned.", ({ content }) => content.cordoned),
     },
   }),
   which: "Which workers",

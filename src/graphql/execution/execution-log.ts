@@ -1,21 +1,24 @@
 import { invalid, NotFoundError } from "../../errors.ts";
-import { followLog, type StoredLog } from "../../execution/log.ts";
-import { builder } from "../kit/builder.ts";
+import { followLog, readLog, type StoredLog } from "../../execution/log.ts";
+import { builder, defaultPageSize } from "../kit/builder.ts";
 import type { Context } from "../kit/context.ts";
 import { LogStream } from "../kit/enums.ts";
 import { readId } from "../kit/ids.ts";
+import { firstDescription, LiveMessage, pollingCost, pollingName } from "../kit/live.ts";
+import { checkPage } from "../kit/page.ts";
 import { parseBigInt } from "../kit/scalars.ts";
 import { messages, unwrap } from "../kit/stream.ts";
 
-const ExecutionLogMessage = builder.objectRef<StoredLog>("ExecutionLogMessage").implement({
-  description: "A piece of what an execution writes.",
+interface Piece extends StoredLog {
+  cursor: string;
+}
+
+const toPiece = (stored: StoredLog): Piece => ({ ...stored, cursor: String(stored.seq) });
+
+const ExecutionLogMessage = builder.objectRef<Piece>("ExecutionLogMessage").implement({
+  description: "A piece of an execution's output.",
+  interfaces: [LiveMessage],
   fields: (t) => ({
-    cursor: t.field({
-      type: "Cursor",
-      description: "Give it as `after` to go on right behind this piece.",
-      resolve: ({ seq }) => String(seq),
-    }),
-    occurredAt: t.expose("at", { type: "DateTime", description: "When it was written." }),
     seq: t.expose("seq", { type: "BigInt", description: "Its number within the execution: from 1, without a gap." }),
     stream: t.expose("stream", { type: LogStream, description: "Where it came from." }),
     text: t.exposeString("text", { description: "The text; it may hold several lines, or part of one." }),
@@ -34,15 +37,19 @@ async function requireReadable(ctx: Context, id: bigint): Promise<void> {
   if (!found) throw new NotFoundError("execution", String(id));
 }
 
-builder.subscriptionField("executionLog", (t) =>
+const subscription = "executionLog";
+const query = pollingName(subscription);
+const after = "Begin right after this cursor; left out: with the first piece.";
+const which = "The execution's id.";
+
+builder.subscriptionField(subscription, (t) =>
   t.field({
     type: ExecutionLogMessage,
     nullable: true,
-    description:
-      "What an execution wrote and writes, in order; completes when it has ended. `execution { logs(where: {seq: {gt: …}}) }` polls the same.",
+    description: `What an execution wrote and writes, in order; completes when it has ended. \`${query}\` polls the same.`,
     args: {
-      id: t.arg.id({ required: true, description: "The execution's id." }),
-      after: t.arg({ type: "Cursor", description: "Begin right behind this cursor; left out: with the first piece." }),
+      id: t.arg.id({ required: true, description: which }),
+      after: t.arg({ type: "Cursor", description: after }),
     },
     subscribe: (_root, { id, after }, ctx) =>
       messages(ctx, async function* (signal, session) {
@@ -50,14 +57,36 @@ builder.subscriptionField("executionLog", (t) =>
         const execution = readId("Execution", id, "id");
         let checked = session();
         await requireReadable(ctx, execution);
-        for await (const piece of followLog(ctx.services, execution, from, signal)) {
+        for await (const stored of followLog(ctx.services, execution, from, signal)) {
           if (session() !== checked) {
             checked = session();
             await requireReadable(ctx, execution);
           }
-          yield piece;
+          yield toPiece(stored);
         }
       }),
     resolve: (message) => unwrap(message),
+  }),
+);
+
+builder.queryField(query, (t) =>
+  t.field({
+    type: [ExecutionLogMessage],
+    nullable: true,
+    description: `What the subscription \`${subscription}\` would send after a cursor: the same messages, by polling.`,
+    args: {
+      id: t.arg.id({ required: true, description: which }),
+      after: t.arg({ type: "Cursor", description: after }),
+      first: t.arg.int({ description: firstDescription }),
+    },
+    complexity: pollingCost,
+    resolve: async (_root, { id, after, first }, ctx) => {
+      checkPage({ first }, []);
+      const from = readCursor(after);
+      const execution = readId("Execution", id, "id");
+      await requireReadable(ctx, execution);
+      const limit = first ?? defaultPageSize;
+      return (await readLog(ctx.services.db, execution, { after: from, limit })).entries.map(toPiece);
+    },
   }),
 );

@@ -1,65 +1,30 @@
-import type { ExecutionStatus as Status } from "../../execution/states.ts";
 import type { Change } from "../../notifier/page.ts";
 import { builder } from "../kit/builder.ts";
 import { ExecutionStatus } from "../kit/enums.ts";
-import { DateTimeFilter, ExecutionStatusFilter, IDFilter, StringFilter } from "../kit/filter-inputs.ts";
-import {
-  addLive,
-  atItsPrice,
-  defineLiveWhere,
-  LiveMessage,
-  type LiveWhereField,
-  loadEntity,
-  telling,
-} from "../kit/live.ts";
+import { ExecutionStatusFilter } from "../kit/filter-inputs.ts";
+import { addLive, describeLoaded, LiveMessage, loadEntity } from "../kit/live.ts";
+import { defineLiveWhere, liveFields } from "../kit/live-where.ts";
 import { Execution } from "./execution.ts";
 
-/** What the database writes into `content` for each step of an execution (the function `execution_content`). */
-interface ExecutionContent {
-  actionRef: string;
-  ruleRef: string | null;
-  triggerRef: string | null;
-  traceTag: string;
-  fromStatus: Status | null;
-  toStatus: Status;
-  reason: string | null;
-  attempt: number;
-}
+const { id, text, time, choice } = liveFields<"execution">();
 
-/** The step of an execution that a change of the channel `execution` tells of. */
-export function stepOf({ content }: Change): ExecutionContent {
-  return (content ?? {}) as unknown as ExecutionContent; // the boundary to what the database wrote
-}
-
-const id = (description: string, read: LiveWhereField["read"], typename: string): LiveWhereField => ({
-  type: IDFilter,
-  description,
-  read,
-  typename,
-});
-const text = (description: string, read: LiveWhereField["read"]): LiveWhereField => ({
-  type: StringFilter,
-  description,
-  read,
-});
-
-/** What subscriptions can filter executions by: nothing of it changes after creation. */
+/** What subscriptions can filter executions by: none of it changes after creation. */
 export const fixedFields = {
-  id: id("The execution itself.", (change) => String(change.entityId), "Execution"),
-  action: text("The action's ref.", telling("actionRef")),
+  id: id("Execution", "The execution itself.", (change) => change.entityId),
+  action: text("The action's ref.", ({ content }) => content.actionRef),
   pack: text("The ref of the action's pack.", (change) => change.packRef),
-  rule: text("The ref of the rule that asked for it.", telling("ruleRef")),
-  trigger: text("The ref of that rule's trigger.", telling("triggerRef")),
-  parent: id("The execution that it is a direct part of.", telling("parent"), "Execution"),
-  root: id("The topmost execution that it is a part of.", telling("root"), "Execution"),
-  enforcement: id("The rule's match that asked for it.", telling("enforcement"), "Enforcement"),
-  executor: id("Who asked for it.", telling("executor"), "Identity"),
-  traceTag: text("Its trace tag.", telling("traceTag")),
-  created: { type: DateTimeFilter, description: "When it was asked for.", read: telling("createdAt") },
-} as const satisfies Readonly<Record<string, LiveWhereField>>;
+  rule: text("The ref of the rule that started it.", ({ content }) => content.ruleRef),
+  trigger: text("The ref of that rule's trigger.", ({ content }) => content.triggerRef),
+  parent: id("Execution", "The execution that it is a direct part of.", ({ content }) => content.parent),
+  root: id("Execution", "The topmost execution that it is a part of.", ({ content }) => content.root),
+  enforcement: id("Enforcement", "The rule's match that started it.", ({ content }) => content.enforcement),
+  executor: id("Identity", "The identity that started it.", ({ content }) => content.executor),
+  traceTag: text("Its trace tag.", ({ content }) => content.traceTag),
+  created: time("When it was requested.", ({ content }) => content.createdAt),
+} as const;
 
 /** A step of an execution, as scalars and the object. */
-export const ExecutionStep = builder.interfaceRef<Change>("ExecutionStep").implement({
+export const ExecutionStep = builder.interfaceRef<Change<"execution">>("ExecutionStep").implement({
   description: "An execution moved from one status to another.",
   interfaces: [LiveMessage],
   fields: (t) => ({
@@ -67,53 +32,52 @@ export const ExecutionStep = builder.interfaceRef<Change>("ExecutionStep").imple
       description: "The execution's id.",
       resolve: ({ entityId }) => ({ type: Execution, id: entityId }),
     }),
-    actionRef: t.string({ description: "The action's ref.", resolve: (change) => stepOf(change).actionRef }),
+    actionRef: t.string({ description: "The action's ref.", resolve: ({ content }) => content.actionRef }),
     ruleRef: t.string({
       nullable: true,
-      description: "The ref of the rule that asked for it.",
-      resolve: (change) => stepOf(change).ruleRef,
+      description: "The ref of the rule that started it.",
+      resolve: ({ content }) => content.ruleRef,
     }),
     triggerRef: t.string({
       nullable: true,
       description: "The ref of that rule's trigger.",
-      resolve: (change) => stepOf(change).triggerRef,
+      resolve: ({ content }) => content.triggerRef,
     }),
-    traceTag: t.string({ description: "Its trace tag.", resolve: (change) => stepOf(change).traceTag }),
+    traceTag: t.string({ description: "Its trace tag.", resolve: ({ content }) => content.traceTag }),
     fromStatus: t.field({
       type: ExecutionStatus,
       nullable: true,
       description: "The status before; null at the beginning.",
-      resolve: (change) => stepOf(change).fromStatus,
+      resolve: ({ content }) => content.fromStatus,
     }),
     toStatus: t.field({
       type: ExecutionStatus,
       description: "The status since.",
-      resolve: (change) => stepOf(change).toStatus,
+      resolve: ({ content }) => content.toStatus,
     }),
     reason: t.string({
       nullable: true,
-      description: "Why, where there is something to say.",
-      resolve: (change) => stepOf(change).reason,
+      description: "Why it moved, where a reason is known.",
+      resolve: ({ content }) => content.reason,
     }),
-    attempt: t.int({ description: "Which attempt at running it.", resolve: (change) => stepOf(change).attempt }),
+    attempt: t.int({ description: "Which attempt at running it.", resolve: ({ content }) => content.attempt }),
     execution: t.field({
       type: Execution,
       nullable: true,
-      description: atItsPrice("The execution as it is now."),
+      description: describeLoaded("The execution as it is now."),
       resolve: loadEntity<typeof Execution.$inferType>("Execution"),
     }),
   }),
 });
 
-const ExecutionStatusChange = builder.objectRef<Change>("ExecutionStatusChange").implement({
+const ExecutionStatusMessage = builder.objectRef<Change<"execution">>("ExecutionStatusMessage").implement({
   description: "An execution moved from one status to another.",
   interfaces: [LiveMessage, ExecutionStep],
 });
 
 addLive({
   subscription: "executionStatus",
-  query: "executionStatusChanges",
-  type: ExecutionStatusChange,
+  type: ExecutionStatusMessage,
   where: defineLiveWhere(
     "ExecutionStatusWhere",
     "Which executions are followed: all that is given must hold. Each but `status` never changes after creation.",
@@ -121,11 +85,7 @@ addLive({
       channel: "execution",
       fields: {
         ...fixedFields,
-        status: {
-          type: ExecutionStatusFilter,
-          description: "The status that it moved to.",
-          read: telling("toStatus"),
-        },
+        status: choice(ExecutionStatusFilter, "The status that it moved to.", ({ content }) => content.toStatus),
       },
     },
   ),

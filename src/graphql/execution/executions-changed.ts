@@ -3,52 +3,57 @@ import { builder } from "../kit/builder.ts";
 import { changeFilter } from "../kit/change-filter.ts";
 import { CollectionChange } from "../kit/enums.ts";
 import { ExecutionStatusFilter } from "../kit/filter-inputs.ts";
-import { addLive, defineLiveWhere, LiveMessage, telling } from "../kit/live.ts";
-import { ExecutionStep, fixedFields, stepOf } from "./execution-status.ts";
+import { addLive, LiveMessage } from "../kit/live.ts";
+import { defineLiveWhere, type LiveInput, liveFields } from "../kit/live-where.ts";
+import { ExecutionStep, fixedFields } from "./execution-status.ts";
 
-type Input = Record<string, unknown> | null | undefined;
+type Step = Change<"execution">;
 
 /** What a step meant for the collection that a filter describes. */
 type Meaning = "entered" | "updated" | "left";
 
-interface ExecutionsChange extends Change {
-  meaning: Meaning;
-}
-
-const statusField = {
-  type: ExecutionStatusFilter,
-  description: "The status that executions of the collection have; what moves to another leaves it.",
-} as const;
+type ExecutionsChange = Step & { meaning: Meaning };
 
 const where = defineLiveWhere(
   "ExecutionsChangedWhere",
   "Which executions are in the collection: all that is given must hold. Each but `status` never changes after creation.",
   {
     channel: "execution",
-    fields: { ...fixedFields, status: { ...statusField, read: telling("toStatus") } },
+    fields: {
+      ...fixedFields,
+      status: liveFields<"execution">().choice(
+        ExecutionStatusFilter,
+        "The status that executions of the collection have; an execution that moves to another one leaves it.",
+        ({ content }) => content.toStatus,
+      ),
+    },
   },
 );
 
 /**
- * What the step meant for the collection: decided by the step and the filter alone, so that a replay says what was said live.
+ * What the step meant for the collection: decided by the step and the filter alone, so that a replay sends what was sent live.
  * Null: the execution was not in it before, nor is it since.
  */
-function meaningOf(input: Input): (change: Change) => Meaning | null {
+function meaningOf(input: LiveInput): (change: Step) => Meaning | null {
   const status = { status: input?.["status"] };
-  const before = changeFilter(null, { status: { read: telling("fromStatus") } }, status);
-  const since = changeFilter(null, { status: { read: telling("toStatus") } }, status);
+  const holds = (read: (change: Step) => string | null) => changeFilter("execution", { status: { read } }, status);
+  const before = holds(({ content }) => content.fromStatus);
+  const since = holds(({ content }) => content.toStatus);
   return (change) => {
-    const was = stepOf(change).fromStatus !== null && before.matches(change);
+    const was = change.content.fromStatus !== null && before.matches(change);
     const is = since.matches(change);
     if (was) return is ? "updated" : "left";
     return is ? "entered" : null;
   };
 }
 
-function collectionFilter(input: Input): ChangeFilter {
+function collectionFilter(input: LiveInput): ChangeFilter {
   const fixed = changeFilter("execution", fixedFields, input);
   const meaning = meaningOf(input);
-  return { ...fixed, matches: (change) => fixed.matches(change) && meaning(change) !== null };
+  return {
+    ...fixed,
+    matches: (change) => change.channel === "execution" && fixed.matches(change) && meaning(change) !== null,
+  };
 }
 
 const ExecutionsChangedMessage = builder.objectRef<ExecutionsChange>("ExecutionsChangedMessage").implement({
@@ -59,13 +64,12 @@ const ExecutionsChangedMessage = builder.objectRef<ExecutionsChange>("Executions
   }),
 });
 
-addLive({
+addLive<"execution">({
   subscription: "executionsChanged",
-  query: "executionsChanges",
   type: ExecutionsChangedMessage,
   where: { ...where, filter: collectionFilter },
   which: "Which executions are in the collection",
   description:
-    "How a collection of executions changes: who keeps a list that was read before, and applies what is told, has the list as it is. Each change exactly once and each execution's in order.",
-  tell: (change, input): ExecutionsChange => ({ ...change, meaning: meaningOf(input)(change) ?? "updated" }),
+    "How a collection of executions changes: a client that read the list before and applies each message has the list as it is. Each change exactly once and each execution's in order.",
+  toMessage: (change, input): ExecutionsChange => ({ ...change, meaning: meaningOf(input)(change) ?? "updated" }),
 });

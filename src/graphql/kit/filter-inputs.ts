@@ -13,33 +13,24 @@ import {
   WaitsFor,
   WorkerStatus,
 } from "./enums.ts";
+import { type OperatorName, operators } from "./operators.ts";
 
-/** What a client gave to filter one field by: values by operator. */
+/** What a client filters one field by: values by operator. */
 export type Operators = Readonly<Record<string, unknown>>;
 
-const meanings = {
-  eq: "Is this value.",
-  in: "Is one of these, at most 100.",
-  notIn: "Is none of these, at most 100.",
-  gt: "Is greater, or later.",
-  gte: "Is greater or equal, or not earlier.",
-  lt: "Is less, or earlier.",
-  lte: "Is less or equal, or not later.",
-  contains: "Contains this text, whatever the case.",
-  startsWith: "Begins with this text, whatever the case.",
-  isNull: "True: has no value. False: has one.",
-} as const;
+type ScalarName = "String" | "ID" | "DateTime" | "Int" | "BigInt" | "Boolean" | typeof ExecutionStatus;
 
-type Operator = keyof typeof meanings;
-type Comparable = "String" | "ID" | "DateTime" | "Int" | "BigInt" | "Boolean" | typeof ExecutionStatus;
-
-function operatorsInput(name: string, description: string, of: { type: Comparable; operators: readonly Operator[] }) {
+function operatorsInput(
+  name: string,
+  description: string,
+  of: { type: ScalarName; operators: readonly OperatorName[] },
+) {
   return builder.inputRef<Operators>(name).implement({
     description: `${description} Of several operators all must hold.`,
     fields: (t) =>
       Object.fromEntries(
         of.operators.map((operator) => {
-          const options = { description: meanings[operator], required: false } as const;
+          const options = { description: operators[operator].description, required: false } as const;
           if (operator === "isNull") return [operator, t.boolean(options)];
           if (operator === "in" || operator === "notIn") return [operator, t.field({ ...options, type: [of.type] })];
           return [operator, t.field({ ...options, type: of.type })];
@@ -48,8 +39,8 @@ function operatorsInput(name: string, description: string, of: { type: Comparabl
   });
 }
 
-const choice: readonly Operator[] = ["eq", "in", "notIn", "isNull"];
-const ordered: readonly Operator[] = ["eq", "gt", "gte", "lt", "lte", "isNull"];
+const choice: readonly OperatorName[] = ["eq", "in", "notIn", "isNull"];
+const ordered: readonly OperatorName[] = ["eq", "gt", "gte", "lt", "lte", "isNull"];
 
 function enumFilter(name: string, type: unknown) {
   // The builder's types tell enums apart by their values; here they are all alike.

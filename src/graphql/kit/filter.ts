@@ -1,19 +1,4 @@
-import {
-  and,
-  eq,
-  gt,
-  gte,
-  ilike,
-  inArray,
-  isNotNull,
-  isNull,
-  lt,
-  lte,
-  or,
-  type SQL,
-  type SQLWrapper,
-  sql,
-} from "drizzle-orm";
+import { and, or, type SQL, sql } from "drizzle-orm";
 import type { Choice, Columns } from "../../access/resource.ts";
 import { invalid } from "../../errors.ts";
 import { builder } from "./builder.ts";
@@ -27,6 +12,7 @@ import {
   StringFilter,
 } from "./filter-inputs.ts";
 import { readId } from "./ids.ts";
+import { type OperatorName, operators } from "./operators.ts";
 
 /** Lists in inputs hold at most this many items. */
 const maxItems = 100;
@@ -88,24 +74,9 @@ export const byId = (typename: string, target: Target, description: string): Fil
   convert: (value, path) => readId(typename, value, path),
 });
 
-const pattern = (text: unknown) => String(text).replaceAll(/[\\%_]/g, "\\$&");
-
-const conditions: Readonly<Record<string, (target: SQLWrapper, value: unknown) => SQL>> = {
-  eq: (target, value) => eq(target, value),
-  in: (target, value) => inArray(target, value as unknown[]), // the schema makes it a list
-  notIn: (target, value) => sql`(${inArray(target, value as unknown[])}) is not true`, // likewise; no value is none of them
-  gt: (target, value) => gt(target, value),
-  gte: (target, value) => gte(target, value),
-  lt: (target, value) => lt(target, value),
-  lte: (target, value) => lte(target, value),
-  contains: (target, value) => ilike(target, `%${pattern(value)}%`),
-  startsWith: (target, value) => ilike(target, `${pattern(value)}%`),
-  isNull: (target, value) => (value ? isNull(target) : isNotNull(target)),
-};
-
-/** The operators given, checked and converted; a null among them is a mistake, not "any value". */
-export function readOperators(given: Operators, path: string, convert: Convert = asGiven): [string, unknown][] {
-  return Object.entries(given).map(([operator, value]) => {
+/** Reads the operators given, checked and converted; a null among them is a mistake, not "any value". */
+export function readOperators(given: Operators, path: string, convert: Convert = asGiven): [OperatorName, unknown][] {
+  return (Object.entries(given) as [OperatorName, unknown][]).map(([operator, value]) => {
     const at = `${path}.${operator}`;
     if (value === null) throw invalid(at, "must not be null; leave it out, or use `isNull`");
     if (operator === "isNull") return [operator, value];
@@ -147,12 +118,11 @@ export function defineWhere(name: string, fields: Readonly<Record<string, Filter
     });
   }
 
-  function compare(target: Target, operator: string, value: unknown): Condition {
+  function compare(target: Target, operator: OperatorName, value: unknown): Condition {
     return (table) => {
       const compared = typeof target === "function" ? target(table) : table[target];
-      const condition = conditions[operator];
-      if (!compared || !condition) throw new Error(`the filter ${name} has nothing to compare by ${operator}`);
-      return condition(compared, value);
+      if (!compared) throw new Error(`the filter ${name} has nothing to compare`);
+      return operators[operator].sql(compared, value);
     };
   }
 

@@ -1,6 +1,6 @@
 import { may } from "../../access/grants.ts";
-import { changeTarget } from "../../access/resource.ts";
 import type { Session } from "../../access/session.ts";
+import { type Content, groundsOf } from "../../db/channels.ts";
 import { UnauthenticatedError } from "../../errors.ts";
 import { stoppable } from "../../lib/stoppable.ts";
 import type { Change, ChangeFilter } from "../../notifier/page.ts";
@@ -48,16 +48,20 @@ export function unwrap<T>(message: Message<T>): T {
 
 /** Whether the session may read what the change is about. */
 export function mayReadChange(session: Session | null, change: Change): boolean {
-  if (session === null) return false;
-  const target = changeTarget(change);
-  if (!target) return false;
-  const { resource, ...row } = target;
-  if (may(session, resource, "read", row)) return true;
-  if (resource !== "inquiry") return false;
-  const role = change.content?.["assignedRole"];
-  const asked = row.ownerId !== null && row.ownerId === session.identityId;
-  const asks = session.executionId !== null && change.content?.["execution"] === String(session.executionId);
-  return asked || asks || (typeof role === "string" && session.roles.includes(role));
+  const grounds = groundsOf(change);
+  if (session === null || grounds === null) return false;
+  if (may(session, grounds.channel, "read", grounds)) return true;
+  return change.channel === "inquiry" && takesPart(session, change.content);
+}
+
+/** Whether the inquiry is assigned to the session's identity or to one of its roles, or its execution asked. */
+function takesPart(session: Session, { assignedTo, assignedRole, execution }: Content<"inquiry">): boolean {
+  const { identityId, executionId, roles } = session;
+  return (
+    (identityId !== null && assignedTo === String(identityId)) ||
+    (executionId !== null && execution === String(executionId)) ||
+    (assignedRole !== null && roles.includes(assignedRole))
+  );
 }
 
 const readableOnly = (filter: ChangeFilter, session: () => Session | null): ChangeFilter => ({

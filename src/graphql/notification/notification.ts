@@ -1,17 +1,18 @@
 import type { GraphQLResolveInfo } from "graphql";
+import { type ReadableChannel, readableChannels } from "../../db/channels.ts";
 import type { Change } from "../../notifier/page.ts";
 import { builder } from "../kit/builder.ts";
 import type { Context } from "../kit/context.ts";
 import { NotificationState } from "../kit/enums.ts";
 import { byText, byTime } from "../kit/filter.ts";
-import { StringFilter } from "../kit/filter-inputs.ts";
 import { defineList } from "../kit/list.ts";
-import { addLive, atItsPrice, defineLiveWhere, LiveMessage } from "../kit/live.ts";
+import { addLive, describeLoaded, LiveMessage } from "../kit/live.ts";
+import { defineLiveWhere, liveFields } from "../kit/live-where.ts";
 import { loadNode } from "../kit/node.ts";
 import { addRootFields } from "../kit/root.ts";
 
-/** The types of what the log tells of, by what it calls them. */
-const typenames: Readonly<Record<string, string>> = {
+/** The API's type of an entity type of the log. */
+const typenames: Readonly<Record<ReadableChannel, string>> = {
   execution: "Execution",
   event: "Event",
   enforcement: "Enforcement",
@@ -31,16 +32,15 @@ async function loadChanged(
   ctx: Context,
   info: GraphQLResolveInfo,
 ) {
-  const typename = typenames[entityType];
-  if (!typename || !info.schema.getType(typename)) return null;
-  return await loadNode({ typename, number: entityId }, ctx, info);
+  const known = readableChannels.find((name) => name === entityType);
+  return known ? await loadNode({ typename: typenames[known], number: entityId }, ctx, info) : null;
 }
 
 const meanings = {
-  channel: "What it is about, as a subject: execution, event, enforcement, worker, rule, pack, key, token.",
+  channel: `What it is about: ${readableChannels.join(", ")}.`,
   entityType: "The kind of object that changed.",
   activity: "What happened to it: created, status, updated, deleted.",
-  content: "What there is to say, without reading the object: refs, statuses, never a secret.",
+  content: "The main facts, without reading the object: refs and statuses, never a secret.",
   packRef: "The ref of the pack that it belongs to.",
   entity: "The object as it is now; null when it is gone or has no type of its own.",
 } as const;
@@ -90,7 +90,7 @@ addRootFields({
   hasRef: false,
 });
 
-const NotificationMessage = builder.objectRef<Change>("NotificationMessage").implement({
+const NotificationCreatedMessage = builder.objectRef<Change>("NotificationCreatedMessage").implement({
   description: "Something changed.",
   interfaces: [LiveMessage],
   fields: (t) => ({
@@ -102,23 +102,24 @@ const NotificationMessage = builder.objectRef<Change>("NotificationMessage").imp
     entity: t.field({
       type: builder.nodeInterfaceRef(),
       nullable: true,
-      description: atItsPrice(meanings.entity),
+      description: describeLoaded(meanings.entity),
       resolve: loadChanged,
     }),
   }),
 });
 
+const { text } = liveFields();
+
 addLive({
-  subscription: "notifications",
-  query: "notificationMessages",
-  type: NotificationMessage,
-  where: defineLiveWhere("NotificationMessageWhere", "Which changes are followed: all that is given must hold.", {
+  subscription: "notificationCreated",
+  type: NotificationCreatedMessage,
+  where: defineLiveWhere("NotificationCreatedWhere", "Which changes are followed: all that is given must hold.", {
     channel: null,
     fields: {
-      channel: { type: StringFilter, description: meanings.channel, read: (change) => change.channel },
-      entityType: { type: StringFilter, description: meanings.entityType, read: (change) => change.entityType },
-      activity: { type: StringFilter, description: meanings.activity, read: (change) => change.activity },
-      pack: { type: StringFilter, description: meanings.packRef, read: (change) => change.packRef },
+      channel: text(meanings.channel, (change) => change.channel),
+      entityType: text(meanings.entityType, (change) => change.entityType),
+      activity: text(meanings.activity, (change) => change.activity),
+      pack: text(meanings.packRef, (change) => change.packRef),
     },
   }),
   which: "Which changes",

@@ -1,0 +1,89 @@
+import type { Change } from "../../notifier/page.ts";
+import { Execution } from "../execution/execution.ts";
+import { builder } from "../kit/builder.ts";
+import { InquiryStatus } from "../kit/enums.ts";
+import { InquiryStatusFilter } from "../kit/filter-inputs.ts";
+import { addLive, describeLoaded, LiveMessage, loadEntity } from "../kit/live.ts";
+import { defineLiveWhere, liveFields } from "../kit/live-where.ts";
+import { Inquiry } from "./inquiry.ts";
+
+const InquiryChangedMessage = builder.objectRef<Change<"inquiry">>("InquiryChangedMessage").implement({
+  description: "An inquiry was created, or has ended.",
+  interfaces: [LiveMessage],
+  fields: (t) => ({
+    inquiryId: t.globalID({
+      description: "The inquiry's id.",
+      resolve: ({ entityId }) => ({ type: Inquiry, id: entityId }),
+    }),
+    executionId: t.globalID({
+      nullable: true,
+      description: "The id of the execution that asked; null when a person did.",
+      resolve: ({ content }) => (content.execution === null ? null : { type: Execution, id: content.execution }),
+    }),
+    actionRef: t.string({
+      nullable: true,
+      description: "The ref of that execution's action.",
+      resolve: ({ content }) => content.actionRef,
+    }),
+    fromStatus: t.field({
+      type: InquiryStatus,
+      nullable: true,
+      description: "The status before; null at the beginning.",
+      resolve: ({ content }) => content.fromStatus,
+    }),
+    toStatus: t.field({
+      type: InquiryStatus,
+      description: "The status since.",
+      resolve: ({ content }) => content.toStatus,
+    }),
+    assignedToId: t.globalID({
+      nullable: true,
+      description: "The id of the identity that it is assigned to.",
+      resolve: ({ content }) => (content.assignedTo === null ? null : { type: "Identity", id: content.assignedTo }),
+    }),
+    assignedRole: t.string({
+      nullable: true,
+      description: "The role that it is assigned to.",
+      resolve: ({ content }) => content.assignedRole,
+    }),
+    timeoutAt: t.field({
+      type: "DateTime",
+      nullable: true,
+      description: "When it times out.",
+      resolve: ({ content }) => (content.timeoutAt === null ? null : new Date(content.timeoutAt)),
+    }),
+    inquiry: t.field({
+      type: Inquiry,
+      nullable: true,
+      description: describeLoaded("The inquiry as it is now."),
+      resolve: loadEntity<typeof Inquiry.$inferType>("Inquiry"),
+    }),
+  }),
+});
+
+const { id, text, time, choice } = liveFields<"inquiry">();
+
+addLive({
+  subscription: "inquiryChanged",
+  type: InquiryChangedMessage,
+  where: defineLiveWhere(
+    "InquiryChangedWhere",
+    "Which inquiries are followed: all that is given must hold. Each but `status` never changes after creation.",
+    {
+      channel: "inquiry",
+      fields: {
+        id: id("Inquiry", "The inquiry itself.", (change) => change.entityId),
+        execution: id("Execution", "The execution that asked.", ({ content }) => content.execution),
+        action: text("The ref of that execution's action.", ({ content }) => content.actionRef),
+        pack: text("The ref of that action's pack.", (change) => change.packRef),
+        executor: id("Identity", "The identity that started that execution.", ({ content }) => content.executor),
+        assignedTo: id("Identity", "The identity that it is assigned to.", ({ content }) => content.assignedTo),
+        assignedRole: text("The role that it is assigned to.", ({ content }) => content.assignedRole),
+        created: time("When it was created.", ({ content }) => content.createdAt),
+        status: choice(InquiryStatusFilter, "The status that it moved to.", ({ content }) => content.toStatus),
+      },
+    },
+  ),
+  which: "Which inquiries",
+  description: "Every inquiry as it is created and as it ends, each step exactly once and each inquiry's in order.",
+});
