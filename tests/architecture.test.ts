@@ -83,6 +83,22 @@ describe("the structure of src", () => {
     expect(wrong).toEqual([]);
   });
 
+  test("verbs open no transaction of their own, unless a comment says why", () => {
+    const verbs = /^src\/(access|catalog|execution|artifact|inquiry|rule|event)\//;
+    const silent = files
+      .filter((file) => verbs.test(file))
+      .flatMap((file) => {
+        const lines = readFileSync(file, "utf8").split("\n");
+        return lines.flatMap((line, index) =>
+          /(?<!\.)\bwrite\(services|\bdb\.transaction\(/.test(line) &&
+          !/^ *\/\/ A transaction of its own: ./.test(lines[index - 1] ?? "")
+            ? [`${file}:${index + 1}`]
+            : [],
+        );
+      });
+    expect(silent).toEqual([]);
+  });
+
   test("no TypeScript file is longer than 300 lines", () => {
     const long = files
       .map((file) => ({ file, lines: readFileSync(file, "utf8").split("\n").length }))

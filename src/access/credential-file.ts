@@ -18,6 +18,7 @@ export async function writeCredentialFile(
   mkdirSync(dataDir, { recursive: true });
   const kept = readToken(file);
   const valid = kept !== null && (await findSession(services.db, kept)) !== null;
+  // A transaction of its own: the token is written to the file only once it is committed.
   const token = valid ? kept : await write(services, (tx) => issueApiToken(tx, identity, "local cli"));
   writeFileSync(file, `${JSON.stringify({ url, token })}\n`, { mode: 0o600 });
   chmodSync(file, 0o600);

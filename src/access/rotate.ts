@@ -26,6 +26,7 @@ export async function rotateEncryptionKey(
   const rewrite = async (next: (after: string) => SQL, store: (input: string) => SQL): Promise<number> => {
     let count = 0;
     for (let after = "0"; batches < maxBatches; batches += 1) {
+      // A transaction of its own: all batches in one would hold locks on every secret.
       const done = await write(services, async (tx) => {
         const found = await rows<{ id: string; value: string }>(tx.db, next(after));
         const sealed = found.map(({ id, value }) => ({ id, value: keyring.seal(keyring.open(value)) }));

@@ -112,6 +112,7 @@ async function count(
   if (attempt.allowed) return attempt.succeeded;
   // One entry says it: the nameless must not fill the trail.
   if (attempt.first) {
+    // A transaction of its own: the refusal below must not roll the entry back.
     await write(services, (tx) => audit(tx, request, options, { refused: "too many attempts have failed" }));
   }
   throw new RateLimitedError(attempt.retryAfterSeconds);
@@ -124,6 +125,7 @@ async function conclude(
   options: SignInOptions,
   decide: (tx: Tx) => Promise<Verdict>,
 ): Promise<SignedIn | null> {
+  // A transaction of its own: hashing comes before it, and a failed attempt leaves its entry.
   return await write(services, async (tx) => {
     const verdict = await decide(tx);
     const token = "identity" in verdict ? await createSessionToken(tx, verdict.identity) : null;

@@ -56,6 +56,7 @@ export async function keepContent(
     return { ref, version, size };
   };
   try {
+    // A transaction of its own: the content is received before it, and its file is removed if it fails.
     const kept = await write(services, store);
     if (!isKept) await removeFiles(services, [content.storageKey]);
     return kept;
@@ -111,6 +112,7 @@ export async function noteProgress(
   of: Attempt,
   { ref, entry }: { ref: string; entry: ProgressEntry },
 ) {
+  // A transaction of its own: progress is visible while the action runs.
   await write(services, (tx) =>
     tx.db.execute(
       sql`insert into attune.artifact as a (ref, scope, owner, type, retention, retention_limit, data)

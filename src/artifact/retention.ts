@@ -20,6 +20,7 @@ const period = sql.raw(`make_interval(days => case a.retention when 'days' then 
  * version left. Answers whether there may be more.
  */
 export async function pruneArtifacts(services: Services): Promise<boolean> {
+  // A transaction of its own: each batch is removed by itself, its files after the commit.
   const versions = await write(services, (tx) =>
     rows<{ key: string | null }>(
       tx.db,
@@ -37,6 +38,7 @@ export async function pruneArtifacts(services: Services): Promise<boolean> {
     services,
     versions.map(({ key }) => key),
   );
+  // A transaction of its own: as above.
   const artifacts = await write(services, (tx) =>
     rows(
       tx.db,
@@ -80,6 +82,7 @@ export async function sweepFiles(services: Services, minAgeMs: number): Promise<
 }
 
 async function removeUnnamed(services: Services, directory: string, keys: readonly string[]): Promise<number> {
+  // A transaction of its own: it holds the lock of the files alone, for no longer than a batch.
   return await services.db.transaction(async (db) => {
     const [lock] = await rows<{ held: boolean }>(db, sql`select pg_try_advisory_xact_lock(${filesLock}) as held`);
     if (!lock?.held) return 0;

@@ -152,6 +152,7 @@ export async function receiveUpload(
     return added;
   };
   try {
+    // A transaction of its own: the content is received before it, and its file is removed if it fails.
     return await write(services, store);
   } catch (error) {
     // A refusal has rolled back for certain; after anything else the row may stand, and the sweep will know.

@@ -39,12 +39,14 @@ export async function loadPacks(
 ): Promise<string> {
   for (const pack of packs) {
     try {
+      // A transaction of its own: each pack is loaded by itself.
       await write(services, (tx) => loadPack(tx, pack, loaded));
     } catch (cause) {
       if (!(cause instanceof InvalidInputError)) throw cause;
       throw new StartError(`The pack ${pack.pack.ref} cannot be loaded: ${cause.message}`, { cause });
     }
   }
+  // A transaction of its own: it follows the packs, whose permission sets it assigns.
   const admin = await write(services, async (tx) => {
     await ensureDefaultPack(tx);
     return await ensureAdmin(tx);

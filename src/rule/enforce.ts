@@ -29,6 +29,7 @@ export async function enforceEach(tx: Tx, ruleSets: RuleSets, limit: number): Pr
   const jobs = await tx.jobs.take(tx.db, eventQueue, limit);
   for (const job of jobs) {
     try {
+      // A transaction of its own: a savepoint, so that a bad event does not stop the others.
       await tx.db.transaction((db) => evaluate({ ...tx, db }, ruleSets, [job]));
     } catch (error) {
       await recordFailure(tx, job, error);
