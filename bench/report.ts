@@ -64,7 +64,7 @@ export function formatResults(results: Results): string {
     "### Pipeline: from event to completed, at 10 events/s",
     latencyTable(results.databases),
     ...(results.feed.length > 0 ? ["### Feed: from commit to client", feedTable(results.feed)] : []),
-    "### Against what must hold",
+    "### Requirements",
     verdicts(results),
   ];
   return `${parts.join("\n\n")}\n`;
@@ -90,7 +90,7 @@ export function describeMachine({
       ["commit", commit()],
       ["command", `\`${command}\` (${whole(seconds)} s)`],
       ["machine", `${cpu?.model ?? "unknown"}, ${cpus().length} cores, ${whole(totalmem() / 2 ** 30)} GiB`],
-      ["load before", `${loadBefore.toFixed(2)} (0: nothing else ran)`],
+      ["load before", `${loadBefore.toFixed(2)} (0: an idle machine)`],
       ["versions", [`Node ${process.versions.node}`, ...versions].join(", ")],
     ],
   );
@@ -139,7 +139,7 @@ function feedTable(feed: readonly FeedResult[]): string {
       "changes/s",
       "changes",
       "messages",
-      "lost or twice",
+      "lost or duplicate",
       "p50",
       "p99",
       "longest",
@@ -163,7 +163,7 @@ function feedTable(feed: readonly FeedResult[]): string {
 
 function verdicts({ databases, feed }: Results): string {
   const lines: string[] = [];
-  const verdict = (holds: boolean, what: string) => lines.push(`- ${holds ? "holds" : "**does not hold**"}: ${what}`);
+  const verdict = (holds: boolean, what: string) => lines.push(`- ${holds ? "met" : "**not met**"}: ${what}`);
   const server = databases.find(({ name }) => name === "PostgreSQL");
   const [batched] = server?.throughputs ?? [];
   if (server && batched) {
@@ -186,7 +186,7 @@ function verdicts({ databases, feed }: Results): string {
     const slower = 100 * (1 - rateOf(synced) / rateOf(unsynced));
     const later = synced.latency.p50 - unsynced.latency.p50;
     lines.push(
-      `- the price of fsync on PGlite: ${slower.toFixed(0)} % of the throughput, ${later.toFixed(1)} ms at p50`,
+      `- the cost of fsync on PGlite: ${slower.toFixed(0)} % of the throughput, ${later.toFixed(1)} ms at p50`,
     );
   }
   return lines.join("\n");
