@@ -4,34 +4,34 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import type { Place } from "./place.ts";
+import type { BenchDatabase } from "./database.ts";
 
 const program = fileURLToPath(new URL("../src/attune.js", import.meta.url));
 
-/** A program of its own that listens somewhere. */
+/** A server in a separate process. */
 export interface ServerProcess extends AsyncDisposable {
   url: string;
-  /** What it takes of memory now, in MiB. */
+  /** Returns its resident memory, in MiB. */
   rss(): number;
-  /** The processor time that it has used, in milliseconds. */
+  /** Returns the processor time that it has used, in milliseconds. */
   cpuMs(): number;
 }
 
-/** The server's `api` role, alone in a process of its own. */
+/** The server's `api` role in a separate process. */
 export interface ApiProcess extends ServerProcess {
-  /** How many statements it has run, as far as it was told to log them. */
+  /** Returns how many statements it has logged; 0 without `logStatements`. */
   statements(): number;
 }
 
-/** Starts the `api` role on that database; `nodeOptions` are for Node.js itself. */
+/** Starts the `api` role on a PostgreSQL database; `nodeOptions` are for Node.js itself. */
 export async function startApiProcess(
-  place: Place,
+  database: BenchDatabase,
   { logStatements, nodeOptions = [] }: { logStatements: boolean; nodeOptions?: string[] },
 ): Promise<ApiProcess> {
   let statements = 0;
   const server = await startServer([...nodeOptions, program, "serve", "--roles", "api"], {
     environment: {
-      ATTUNE__DATABASE__URL: place.url ?? "",
+      ATTUNE__DATABASE__URL: database.url ?? "",
       ATTUNE__DATABASE__LOG_STATEMENTS: String(logStatements),
       ATTUNE__LOG__FORMAT: "json",
       ATTUNE__SECURITY__ENCRYPTION_KEY: randomBytes(32).toString("hex"),
@@ -45,7 +45,10 @@ export async function startApiProcess(
   return { ...server, statements: () => statements };
 }
 
-/** Starts a program with Node.js; resolves when it has printed its address. It ends with this process at the latest. */
+/**
+ * Starts a program with Node.js; resolves once a line of its output matches `address`, whose first group is the URL. Rejects when the program
+ * exits before. The program ends with this process at the latest.
+ */
 export async function startServer(
   command: string[],
   options: { environment: Record<string, string>; address: RegExp; read?: (line: string) => void },
@@ -54,7 +57,7 @@ export async function startServer(
     stdio: ["ignore", "pipe", "inherit"],
     env: { PATH: process.env["PATH"], ...options.environment },
   });
-  const kill = () => child.kill("SIGKILL"); // a run that ends with an error leaves nothing behind
+  const kill = () => child.kill("SIGKILL"); // a failed run leaves no process running
   process.once("exit", kill);
   child.once("exit", () => process.off("exit", kill));
   const listening = Promise.withResolvers<string>();
@@ -68,7 +71,7 @@ export async function startServer(
     url: await listening.promise,
     rss: () => Number(/^VmRSS:\s*(\d+) kB/m.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1]) / 1024,
     cpuMs: () => {
-      // Behind the name, which may hold anything: user and system time in hundredths of a second.
+      // After the process's name, which may contain spaces: user and system time in hundredths of a second.
       const fields = readFileSync(`/proc/${child.pid}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? [];
       return (Number(fields[11]) + Number(fields[12])) * 10;
     },

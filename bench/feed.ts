@@ -8,11 +8,11 @@ import { requestExecutions } from "../src/execution/execute.ts";
 import { finishExecutions } from "../src/execution/finish.ts";
 import { type Registration, registerWorker } from "../src/worker/registry.ts";
 import { startApiProcess } from "./api.ts";
-import type { Place } from "./place.ts";
+import type { BenchDatabase } from "./database.ts";
 import type { Stage } from "./stage.ts";
 import { percentile } from "./statistics.ts";
 
-/** What one number of subscribers saw. Times are milliseconds from commit to client. */
+/** The measurements for one number of subscribers. Times are milliseconds from commit to client. */
 export interface FeedResult {
   subscribers: number;
   /** Executions, of five changes each. */
@@ -22,7 +22,7 @@ export interface FeedResult {
   p50: number;
   p99: number;
   max: number;
-  /** Statements that the server ran while the changes were made and delivered. */
+  /** Statements that the server ran from the first change to the last delivery. */
   statements: number;
   /** The server's memory at the end, in MiB. */
   rss: number;
@@ -30,7 +30,7 @@ export interface FeedResult {
 
 const deadlineMs = 60_000;
 
-/** One socket with one subscription: what it received, and when. */
+/** One socket with one subscription, and the messages that it received with their times. */
 interface Subscriber {
   received: { key: string; at: number }[];
   failed: unknown;
@@ -66,15 +66,15 @@ function subscribe(url: string, token: string): Subscriber {
   return subscriber;
 }
 
-/** The global id's number and the status: what the writer, too, knows of the change. */
+/** The execution's id and the status; the writer derives the same key of each change. */
 function keyOf({ executionId, toStatus }: { executionId: string; toStatus: string }): string {
   return `${Buffer.from(executionId, "base64").toString().split(":").at(-1)} ${toStatus.toLowerCase()}`;
 }
 
-/** Plays executor and worker: takes one execution through its five statuses, in three transactions. */
+/** Acts as executor and worker: moves one execution through its five statuses, in three transactions. */
 function createWriter({ services, session }: Stage, action: RunnableAction, worker: Registration) {
   const committed: { key: string; at: number }[] = [];
-  const note = (id: string, statuses: readonly string[]) => {
+  const record = (id: string, statuses: readonly string[]) => {
     const at = performance.now();
     for (const status of statuses) committed.push({ key: `${id} ${status}`, at });
   };
@@ -97,23 +97,23 @@ function createWriter({ services, session }: Stage, action: RunnableAction, work
           },
         ]),
       );
-      note(id, ["requested", "scheduling", "scheduled"]);
+      record(id, ["requested", "scheduling", "scheduled"]);
       await write(services, (tx) => claimExecutions(tx, worker, { runtimeRef: action.runtimeRef ?? "", limit: 1 }));
-      note(id, ["running"]);
+      record(id, ["running"]);
       await write(services, (tx) =>
         finishExecutions(tx, [{ id, attempt: 1, status: "completed", result: null, error: null, reason: null }]),
       );
-      note(id, ["completed"]);
+      record(id, ["completed"]);
     },
   };
 }
 
 /**
- * Measures one busy subscription with that many subscribers, each on a socket of its own: executions at a steady rate, from the
- * moment at which the writer knows of its commit to the client. Throws unless each subscriber got every change once and in order.
+ * Measures the latency of one subscription with that many subscribers, each on its own socket: executions at a steady rate, from the
+ * return of each commit to the client. Throws unless each subscriber gets every change once and in order.
  */
 export async function measureFeed(
-  place: Place,
+  database: BenchDatabase,
   stage: Stage,
   load: { subscribers: number; perSecond: number; seconds: number },
 ): Promise<FeedResult> {
@@ -122,12 +122,12 @@ export async function measureFeed(
   const action = await findAction(services.db, "core.noop");
   if (!action) throw new Error("there is no action core.noop");
   const worker = await registerWorker(services, { runtimes: [], slots: 1, labels: {} });
-  await using server = await startApiProcess(place, { logStatements: true });
+  await using server = await startApiProcess(database, { logStatements: true });
   const writer = createWriter(stage, action, worker);
   const subscribers = Array.from({ length: load.subscribers }, () => subscribe(server.url, token));
   try {
-    // Nothing tells a client that its subscription has begun, but its first message. At the pace of the measurement: as fast
-    // as it can, the writer would take the cores from the sockets that are still being opened.
+    // Only its first message shows a client that its subscription has begun. The writer keeps the pace of the measurement: at full
+    // speed it would take the cores from the sockets that are still being opened.
     await until(async () => {
       await writer.runOne();
       await pause(1000 / load.perSecond);
@@ -145,7 +145,7 @@ export async function measureFeed(
       await writer.runOne();
     }
     await allReceived(writer.committed.at(-1)?.key ?? "", subscribers);
-    await pause(200); // the log of the last statements is on its way
+    await pause(200); // the log lines of the last statements arrive late
     const statements = server.statements() - before;
     return { ...compare(writer.committed, subscribers), perSecond: load.perSecond, statements, rss: server.rss() };
   } finally {
@@ -192,7 +192,7 @@ async function until(done: () => Promise<boolean>, subscribers: readonly Subscri
     if (performance.now() < deadline) continue;
     const counts = subscribers.map(({ received }) => received.length);
     throw new Error(
-      `not all arrived in ${deadlineMs / 1000} s: from ${Math.min(...counts)} to ${Math.max(...counts)} messages`,
+      `not all messages arrived in ${deadlineMs / 1000} s: subscribers have from ${Math.min(...counts)} to ${Math.max(...counts)}`,
     );
   }
 }

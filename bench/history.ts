@@ -5,14 +5,14 @@ import { issueApiToken } from "../src/access/token.ts";
 import { rows } from "../src/db/client.ts";
 import { write } from "../src/db/tx.ts";
 import { startApiProcess } from "./api.ts";
+import { type BenchDatabase, createPostgres } from "./database.ts";
 import { measureLatency, startPipeline } from "./pipeline.ts";
-import { type Place, postgresPlace } from "./place.ts";
 import { describeMachine, ms, table, whole, writeSection } from "./report.ts";
 import { openStage, type Stage } from "./stage.ts";
 import { percentile } from "./statistics.ts";
 
-// The same reads, and the way from an event to its completion, on a database with a long history and on one with hardly any, in
-// alternating rounds: `node bench/history.ts`, with `--quick` over a tenth of it, with `--write` into docs/benchmarks.md.
+// Compares reads, and the latency from event to completion, on a database with a long history and on one with a short one, in
+// alternating rounds: `node bench/history.ts`, with `--quick` over a tenth of the rows, with `--write` into docs/benchmarks.md.
 
 const { values: options } = parseArgs({ options: { quick: { type: "boolean" }, write: { type: "boolean" } } });
 const quick = options.quick === true;
@@ -22,12 +22,12 @@ const rounds = quick ? 10 : 60;
 const latencyRounds = quick ? 1 : 6;
 const latencySeconds = quick ? 3 : 10;
 
-/** Rows that are the oldest of all and fewer than a page: whoever looks for them from the newest row reads everything. */
+/** The number of oldest rows, fewer than a page: a scan for them that begins with the newest row reads the whole table. */
 const oldest = 40;
 
 /**
- * So many executions of 25 actions, half of them made by as many rules' matches of events; each tenth of a second one. The oldest
- * timed out, in a pack of their own.
+ * Inserts executions of 25 actions, one for each tenth of a second; half of them have an enforcement and an event. The oldest
+ * ones timed out, and are of another pack.
  */
 async function fill({ services }: Stage, count: number): Promise<void> {
   const action = `case when n <= ${oldest} then 26 else 1 + n % 25 end`;
@@ -68,10 +68,10 @@ async function fill({ services }: Stage, count: number): Promise<void> {
     for (const { definition } of indexes) await db.execute(sql.raw(definition));
   });
   await services.db.execute(sql`vacuum (analyze)`);
-  await services.db.execute(sql`checkpoint`); // else what was loaded is written to the disk while events are measured
+  await services.db.execute(sql`checkpoint`); // otherwise the loaded rows are written to the disk while events are measured
 }
 
-/** Whose token it is: one who may read all, or one who may read two packs, of which one has hardly anything. */
+/** Whose token a request has: that of an administrator, or of a user who may read two packs, both with few executions. */
 type Reader = "admin" | "constrained";
 interface Read {
   name: string;
@@ -83,26 +83,26 @@ const page = "nodes { id status actionRef created }";
 const reads: readonly Read[] = [
   { name: "`executions(first: 50)`", query: `{ executions(first: 50) { ${page} } }` },
   {
-    name: "by a status that most have",
+    name: "by a status that most executions have",
     query: `{ executions(first: 50, where: {status: {eq: COMPLETED}}) { ${page} } }`,
   },
   {
-    name: "by a status that few and old ones have",
+    name: "by a status of few, old executions",
     query: `{ executions(first: 50, where: {status: {eq: TIMEOUT}}) { ${page} } }`,
   },
   {
-    name: "by two statuses, both rare or old",
+    name: "by two statuses, one of few, old executions",
     query: `{ executions(first: 50, where: {status: {in: [TIMEOUT, FAILED]}}) { ${page} } }`,
   },
   { name: "by action", query: `{ executions(first: 50, where: {action: {eq: "bench.a7"}}) { ${page} } }` },
   {
-    name: "by a pack that few and old ones have",
+    name: "by a pack with few, old executions",
     query: `{ executions(first: 50, where: {pack: {eq: "rare"}}) { ${page} } }`,
   },
   { name: "by rule", query: `{ executions(first: 50, where: {rule: {eq: "bench.r3"}}) { ${page} } }` },
   { name: "by trace tag", query: `{ executions(first: 50, where: {traceTag: {eq: "t500"}}) { ${page} } }` },
   { name: "a page in the middle", query: `{ executions(first: 50, after: "AFTER") { ${page} } }` },
-  { name: "`executions` of two packs' reader", query: `{ executions(first: 50) { ${page} } }`, as: "constrained" },
+  { name: "`executions` for a reader of two packs", query: `{ executions(first: 50) { ${page} } }`, as: "constrained" },
   { name: "`action → executions`", query: `{ actionByRef(ref: "bench.a7") { executions(first: 50) { ${page} } } }` },
   {
     name: "`trigger → events`",
@@ -123,12 +123,17 @@ const reads: readonly Read[] = [
   },
 ];
 
-/** A server over a database, and how it is asked. */
+/** A server over one of the databases. */
 interface Contender extends AsyncDisposable {
-  ask(read: Read): Promise<void>;
+  /** Sends the request. Throws when the response contains errors. */
+  send(read: Read): Promise<void>;
 }
 
-async function startContender(place: Place, { services, session }: Stage, count: number): Promise<Contender> {
+async function startContender(
+  database: BenchDatabase,
+  { services, session }: Stage,
+  count: number,
+): Promise<Contender> {
   const [reader] = await rows<{ id: string }>(
     services.db,
     sql`with i as (insert into attune.identity (login) values ('reader') returning id),
@@ -140,10 +145,10 @@ async function startContender(place: Place, { services, session }: Stage, count:
     admin: await issueApiToken(tx, String(session.identityId), "bench"),
     constrained: await issueApiToken(tx, reader?.id ?? "", "bench"),
   }));
-  const server = await startApiProcess(place, { logStatements: false });
+  const server = await startApiProcess(database, { logStatements: false });
   const middle = Buffer.from(`DC:T:["D:${Date.UTC(2026, 0, 1) + count * 50}","I:${count / 2}"]`).toString("base64");
   return {
-    ask: async ({ query, as = "admin" }) => {
+    send: async ({ query, as = "admin" }) => {
       const response = await fetch(`${server.url}/graphql`, {
         method: "POST",
         headers: { "content-type": "application/json", authorization: `Bearer ${tokens[as]}` },
@@ -156,7 +161,7 @@ async function startContender(place: Place, { services, session }: Stage, count:
   };
 }
 
-/** Milliseconds, on the small and on the large database. */
+/** Times in milliseconds, on the small and on the large database. */
 interface Pair {
   name: string;
   small: number[];
@@ -169,8 +174,8 @@ async function measureReads(contenders: { small: Contender; large: Contender }):
     for (const [index, read] of reads.entries()) {
       for (const size of ["small", "large"] as const) {
         const started = performance.now();
-        await contenders[size].ask(read);
-        if (round >= 0) pairs[index]?.[size].push(performance.now() - started); // the first are to warm up
+        await contenders[size].send(read);
+        if (round >= 0) pairs[index]?.[size].push(performance.now() - started); // the first rounds warm up
       }
     }
   }
@@ -193,14 +198,14 @@ async function measureEvents(stages: { small: Stage; large: Stage }): Promise<Pa
   }));
 }
 
-/** A table of medians; `holds` is null where nothing must hold. */
+/** Formats a table of medians; `holds` returns whether a pair is within its limit, null where it has none. */
 function formatPairs(
   pairs: readonly Pair[],
   holds: (few: number, many: number, name: string) => boolean | null,
 ): string {
   const verdict = (held: boolean | null) => (held === null ? "–" : held ? "yes" : "**no**");
   return table(
-    ["", `${whole(small)} executions`, `${whole(large)}`, "ratio", "holds"],
+    ["", `${whole(small)} executions`, `${whole(large)}`, "ratio", "within the limit"],
     pairs.map((pair) => {
       const [few, many] = [percentile(pair.small, 50), percentile(pair.large, 50)];
       return [pair.name, ms(few), `**${ms(many)}**`, (many / few).toFixed(2), verdict(holds(few, many, pair.name))];
@@ -208,28 +213,28 @@ function formatPairs(
   );
 }
 
-function say(line: string): void {
+function print(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
 async function main(): Promise<void> {
   const loadBefore = loadavg()[0] ?? 0;
   const started = performance.now();
-  await using smallPlace = await postgresPlace();
-  await using largePlace = await postgresPlace();
-  await using smallStage = await openStage(smallPlace);
-  await using largeStage = await openStage(largePlace);
-  say(`loading ${whole(large)} executions`);
+  await using smallDatabase = await createPostgres();
+  await using largeDatabase = await createPostgres();
+  await using smallStage = await openStage(smallDatabase);
+  await using largeStage = await openStage(largeDatabase);
+  print(`loading ${whole(large)} executions`);
   await fill(smallStage, small);
   await fill(largeStage, large);
-  say(`reading, after ${whole((performance.now() - started) / 1000)} s`);
+  print(`reading, after ${whole((performance.now() - started) / 1000)} s`);
   let readPairs: Pair[];
   {
-    await using smallServer = await startContender(smallPlace, smallStage, small);
-    await using largeServer = await startContender(largePlace, largeStage, large);
+    await using smallServer = await startContender(smallDatabase, smallStage, small);
+    await using largeServer = await startContender(largeDatabase, largeStage, large);
     readPairs = await measureReads({ small: smallServer, large: largeServer });
   }
-  say("events");
+  print("events");
   const eventPairs = await measureEvents({ small: smallStage, large: largeStage });
   const report = [
     describeMachine({
@@ -238,9 +243,9 @@ async function main(): Promise<void> {
       loadBefore,
       seconds: (performance.now() - started) / 1000,
     }),
-    `Medians of ${rounds} requests over HTTP each. A read holds within 15 ms or twice the time on the small database.`,
+    `Medians of ${rounds} requests over HTTP each. The limit is 15 ms or twice the time on the small database.`,
     formatPairs(readPairs, (few, many) => many <= Math.max(15, 2 * few)),
-    `Medians of ${latencyRounds} rounds of ${latencySeconds} s at 10 events/s; p50 holds within 1.3 times.`,
+    `Medians of ${latencyRounds} rounds of ${latencySeconds} s at 10 events/s. The limit of p50 is 1.3 times that on the small database.`,
     formatPairs(eventPairs, (few, many, name) => (name.endsWith("p50") ? many <= 1.3 * few : null)),
   ].join("\n\n");
   process.stdout.write(`${report}\n`);

@@ -7,13 +7,13 @@ import { sql } from "drizzle-orm";
 import { issueApiToken } from "../src/access/token.ts";
 import { write } from "../src/db/tx.ts";
 import { type ServerProcess, startApiProcess, startServer } from "./api.ts";
-import { type Place, postgresPlace } from "./place.ts";
+import { type BenchDatabase, createPostgres } from "./database.ts";
 import { formatProfile } from "./profile.ts";
 import { openStage, type Stage } from "./stage.ts";
 import { percentile } from "./statistics.ts";
 
-// One nested document, asked of Attune and of PostGraphile 5 over the same rows of the same database, in alternating rounds.
-// `npm --prefix bench/postgraphile ci` once, then `node bench/nested.ts`, or with `--profile` where Attune's time goes.
+// Requests one nested document from Attune and from PostGraphile 5 over the same rows of the same database, in alternating rounds.
+// `npm --prefix bench/postgraphile ci` once, then `node bench/nested.ts`; `--profile` prints where Attune spends its time.
 
 const { values: options } = parseArgs({ options: { quick: { type: "boolean" }, profile: { type: "boolean" } } });
 const quick = options.quick === true;
@@ -22,7 +22,7 @@ const seconds = quick ? 2 : 8;
 const clients = 8;
 const postgraphileServer = fileURLToPath(new URL("postgraphile/server.js", import.meta.url));
 
-/** More of each than is asked for. */
+/** More of each than a request reads. */
 const perParent = 25;
 
 async function fill({ services }: Stage): Promise<void> {
@@ -47,7 +47,7 @@ interface Contender {
   cpuMs: number[];
 }
 
-/** The same document in the words of both; `n` of each. */
+/** The same document in both schemas; `n` of each. */
 const documents = {
   attune: (n: number) => `{ packs(first: ${n}, orderBy: {field: REF, direction: ASC}) { nodes { ref label
     actions(first: ${n}, orderBy: {field: REF, direction: ASC}) { nodes { ref
@@ -57,7 +57,7 @@ const documents = {
       executions: executionsByAction(first: ${n}, orderBy: [CREATED_DESC, ROW_ID_DESC]) { nodes { traceTag } } } } } } }`,
 };
 
-async function ask({ server, query, headers }: Contender): Promise<string> {
+async function send({ server, query, headers }: Contender): Promise<string> {
   const response = await fetch(`${server.url}/graphql`, {
     method: "POST",
     headers: { "content-type": "application/json", ...headers },
@@ -66,17 +66,19 @@ async function ask({ server, query, headers }: Contender): Promise<string> {
   return await response.text();
 }
 
-/** Throws unless both answer the same. */
+/** Returns the length of the response. Throws unless both servers return the same. */
 async function compare(contenders: readonly Contender[], n: number): Promise<number> {
-  const answers = await Promise.all(contenders.map(ask));
-  const [first, ...others] = answers.map((answer) => JSON.stringify(JSON.parse(answer).data));
+  const responses = await Promise.all(contenders.map(send));
+  const [first, ...others] = responses.map((response) => JSON.stringify(JSON.parse(response).data));
   if (first === undefined || !first.includes("traceTag") || others.some((other) => other !== first)) {
-    throw new Error(`the answers differ for ${n} of each: ${answers.map((text) => text.slice(0, 300)).join(" | ")}`);
+    throw new Error(
+      `the responses differ for ${n} of each: ${responses.map((text) => text.slice(0, 300)).join(" | ")}`,
+    );
   }
   return first.length;
 }
 
-/** Clients that ask again as soon as they are answered. */
+/** Measures one server with clients that send the next request as soon as they have a response. */
 async function measure(contender: Contender): Promise<void> {
   const ends = performance.now() + seconds * 1000;
   const cpu = contender.server.cpuMs();
@@ -84,9 +86,9 @@ async function measure(contender: Contender): Promise<void> {
   let count = 0;
   const client = async () => {
     while (performance.now() < ends) {
-      const asked = performance.now();
-      await ask(contender);
-      contender.latencies.push(performance.now() - asked);
+      const sent = performance.now();
+      await send(contender);
+      contender.latencies.push(performance.now() - sent);
       count += 1;
     }
   };
@@ -95,41 +97,41 @@ async function measure(contender: Contender): Promise<void> {
   contender.cpuMs.push((contender.server.cpuMs() - cpu) / count);
 }
 
-function say(line: string): void {
+function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
 async function contest(contenders: Contender[], n: number): Promise<void> {
   const size = await compare(contenders, n);
-  for (const contender of contenders) await Promise.all(Array.from({ length: 40 }, () => ask(contender))); // warm
+  for (const contender of contenders) await Promise.all(Array.from({ length: 40 }, () => send(contender))); // warm
   for (let round = 0; round < rounds; round += 1) for (const contender of contenders) await measure(contender);
-  say(`\n${n} of each (${Math.round(size / 1024)} KiB), ${rounds} × ${seconds} s, ${clients} clients\n`);
-  say("| server | requests/s | lowest–highest | p50 | p99 | CPU per request | memory |");
-  say("| --- | --- | --- | --- | --- | --- | --- |");
+  print(`\n${n} of each (${Math.round(size / 1024)} KiB), ${rounds} × ${seconds} s, ${clients} clients\n`);
+  print("| server | requests/s | lowest–highest | p50 | p99 | CPU per request | memory |");
+  print("| --- | --- | --- | --- | --- | --- | --- |");
   for (const { name, server, rates, latencies, cpuMs } of contenders) {
     const rate = (value: number) => value.toFixed(1);
-    say(
+    print(
       `| ${name} | **${rate(percentile(rates, 50))}** | ${rate(Math.min(...rates))}–${rate(Math.max(...rates))} | ${Math.round(percentile(latencies, 50))} ms | ${Math.round(percentile(latencies, 99))} ms | ${percentile(cpuMs, 50).toFixed(1)} ms | ${Math.round(server.rss())} MiB |`,
     );
   }
 }
 
-/** Attune alone, under Node.js's profiler; the profile is written when it ends. */
-async function profile(place: Place, headers: Record<string, string>, n: number): Promise<void> {
+/** Runs only Attune, under Node.js's profiler, which writes the profile when the process ends. */
+async function profile(database: BenchDatabase, headers: Record<string, string>, n: number): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "attune-profile-"));
   try {
     const started = performance.now();
     let skipMs = 0;
     {
       const nodeOptions = ["--cpu-prof", "--cpu-prof-dir", directory];
-      await using server = await startApiProcess(place, { logStatements: false, nodeOptions });
+      await using server = await startApiProcess(database, { logStatements: false, nodeOptions });
       const contender = { ...empty("Attune", server), query: documents.attune(n), headers };
-      for (let round = 0; round < 20; round += 1) await ask(contender); // warm
+      for (let round = 0; round < 20; round += 1) await send(contender); // warm
       skipMs = performance.now() - started;
       await measure(contender);
     }
     const [file] = readdirSync(directory);
-    say(`\n${formatProfile(readFileSync(join(directory, file ?? ""), "utf8"), skipMs)}`);
+    print(`\n${formatProfile(readFileSync(join(directory, file ?? ""), "utf8"), skipMs)}`);
   } finally {
     rmSync(directory, { recursive: true });
   }
@@ -146,19 +148,19 @@ const empty = (name: string, server: ServerProcess): Contender => ({
 });
 
 async function main(): Promise<void> {
-  say(`load before: ${loadavg()[0]?.toFixed(2)}`);
-  await using place = await postgresPlace();
-  await using stage = await openStage(place);
+  print(`load before: ${loadavg()[0]?.toFixed(2)}`);
+  await using database = await createPostgres();
+  await using stage = await openStage(database);
   await fill(stage);
   const token = await write(stage.services, (tx) => issueApiToken(tx, String(stage.session.identityId), "bench"));
   const headers = { authorization: `Bearer ${token}` };
   if (options.profile) {
-    await profile(place, headers, 20);
+    await profile(database, headers, 20);
     return;
   }
-  await using attune = await startApiProcess(place, { logStatements: false, nodeOptions: [] });
+  await using attune = await startApiProcess(database, { logStatements: false, nodeOptions: [] });
   await using postgraphile = await startServer([postgraphileServer], {
-    environment: { DATABASE_URL: place.url ?? "", NODE_ENV: "production", GRAPHILE_ENV: "production" },
+    environment: { DATABASE_URL: database.url ?? "", NODE_ENV: "production", GRAPHILE_ENV: "production" },
     address: /^PostGraphile listens on (\S+)/,
   });
   for (const n of [20, 5]) {

@@ -10,18 +10,18 @@ import { findRuntimes } from "../src/worker/registry.ts";
 import type { Stage } from "./stage.ts";
 import { percentile } from "./statistics.ts";
 
-/** How many events are emitted in one transaction, and by how many emitters at a time. */
+/** `count` events, `batch` per transaction, by `emitters` concurrent emitters. */
 export interface Load {
   batch: number;
   emitters: number;
   count: number;
 }
 
-/** The executor, the worker and the feed, in this process, as the server starts them. */
+/** The executor, the worker and the feed in this process, with the server's settings. */
 export interface Pipeline extends AsyncDisposable {
-  /** Emits events and waits until the feed has told of each one's completion. */
+  /** Emits events and waits until the feed has delivered the completion of each. */
   run(load: Load): Promise<void>;
-  /** Emits one event, on its own; resolves when the feed tells of its completion. */
+  /** Emits one event; resolves when the feed has delivered its completion. */
   runOne(): Promise<void>;
 }
 
@@ -109,7 +109,7 @@ async function withDeadline(work: Promise<unknown>, what: () => string): Promise
   await Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
-/** The id of the newest event: what is emitted from now on is above it. */
+/** Returns the id of the newest event; "0" without one. */
 export async function newestEvent({ services }: Stage): Promise<string> {
   const [newest] = await rows<{ id: string }>(
     services.db,
@@ -119,13 +119,13 @@ export async function newestEvent({ services }: Stage): Promise<string> {
 }
 
 /**
- * Counts the rows: throws unless exactly `count` events lie behind `after`, each with exactly one enforcement, one completed
+ * Counts the rows. Throws unless exactly `count` events have ids above `after`, each with exactly one enforcement, one completed
  * execution, and its five transitions in order.
  */
 export async function verify({ services }: Stage, after: string, count: number): Promise<void> {
   const [found] = await rows<Record<string, number>>(
     services.db,
-    sql`with made as (
+    sql`with emitted as (
         select e.id, e.evaluated_at is not null as evaluated, count(distinct n.id) as enforcements, count(distinct x.id) as executions,
           count(t.id) as transitions, string_agg(t.to_status::text, ' ' order by t.id) as path, min(x.status::text) as status
         from attune.event e left join attune.enforcement n on n.event = e.id
@@ -135,14 +135,14 @@ export async function verify({ services }: Stage, after: string, count: number):
         count(*) filter (where enforcements = 1)::int as "one enforcement",
         count(*) filter (where executions = 1 and status = 'completed')::int as "one completed execution",
         count(*) filter (where transitions = 5 and path = 'requested scheduling scheduled running completed')::int as "five transitions"
-      from made`,
+      from emitted`,
   );
   for (const [what, number] of Object.entries(found ?? {})) {
     if (number !== count) throw new Error(`of ${count} events, the rows show ${number} with: ${what}`);
   }
 }
 
-/** How long an event takes to its completion, in milliseconds, at a steady rate; events do not wait for one another. */
+/** Measures the time from event to completion, in milliseconds, at a steady rate; events do not wait for one another. */
 export async function measureLatency(
   pipeline: Pipeline,
   { perSecond, seconds }: { perSecond: number; seconds: number },

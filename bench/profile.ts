@@ -4,8 +4,8 @@ interface CpuProfile {
   timeDeltas: number[];
 }
 
-/** Where a file belongs: a part of ours, a package, or Node.js. */
-function placeOf(url: string): string {
+/** Returns to what a file belongs: a part of `src`, a package, or Node.js. */
+function ownerOf(url: string): string {
   const installed = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1];
   if (installed) return installed;
   const own = /\/(src\/[^/]+)/.exec(url)?.[1];
@@ -13,13 +13,13 @@ function placeOf(url: string): string {
 }
 
 /**
- * A profile of Node.js as Markdown: which packages and functions were running, by their own time, from `skipMs` after the
- * start of the process on.
+ * Formats a profile of Node.js as Markdown: packages and functions by their own time, without the first `skipMs` of the
+ * process.
  */
 export function formatProfile(text: string, skipMs: number): string {
   const { nodes, samples, timeDeltas } = JSON.parse(text) as CpuProfile; // as Node.js writes it
   const frames = new Map(nodes.map(({ id, callFrame }) => [id, callFrame]));
-  const places = new Map<string, number>();
+  const owners = new Map<string, number>();
   const functions = new Map<string, number>();
   let total = 0;
   let elapsed = 0;
@@ -31,8 +31,8 @@ export function formatProfile(text: string, skipMs: number): string {
     if (elapsed < skipMs * 1000 || !frame || frame.functionName === "(idle)" || frame.functionName === "(root)")
       continue;
     total += time;
-    const where = frame.functionName.startsWith("(") && frame.url === "" ? frame.functionName : placeOf(frame.url);
-    add(places, where, time);
+    const where = frame.functionName.startsWith("(") && frame.url === "" ? frame.functionName : ownerOf(frame.url);
+    add(owners, where, time);
     add(functions, `\`${frame.functionName || "(anonymous)"}\` | ${where}`, time);
   }
   const top = (map: Map<string, number>, count: number) =>
@@ -42,7 +42,7 @@ export function formatProfile(text: string, skipMs: number): string {
       .map(([key, time]) => `| ${key} | ${((100 * time) / total).toFixed(1)} % |`);
   return [
     "| where | own time |\n| --- | --- |",
-    ...top(places, 12),
+    ...top(owners, 12),
     "\n| function | where | own time |\n| --- | --- | --- |",
     ...top(functions, 15),
   ].join("\n");

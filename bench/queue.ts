@@ -3,9 +3,9 @@ import { fromPglite, PgBoss } from "pg-boss";
 import type { Load } from "./pipeline.ts";
 import type { Stage } from "./stage.ts";
 
-/** pg-boss alone, in a schema of its own on the same database: the yardstick. */
+/** Plain pg-boss, in its own schema of the same database, for comparison. */
 export interface RawQueue extends AsyncDisposable {
-  /** Sends jobs, and fetches and deletes them, at the same time and in batches of the same size, until none is left. */
+  /** Sends jobs and concurrently fetches and deletes them, in batches of the same size, until none is left. */
   run(load: Load): Promise<void>;
 }
 

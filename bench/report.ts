@@ -11,66 +11,66 @@ export interface Throughput {
   load: Load;
   pipelineRates: number[];
   rawRates: number[];
-  /** Of this process, for each pipeline. */
+  /** Processor time of this process per pipeline, in milliseconds. */
   cpuMs: number;
 }
 
-/** What one database showed. */
-export interface PlaceResult {
+/** The measurements on one database. */
+export interface DatabaseResult {
   name: string;
   version: string;
   throughputs: Throughput[];
   latency: { p50: number; p99: number; max: number; events: number };
 }
 
-/** What one run of the benchmark found. */
+/** The measurements of one run. */
 export interface Results {
-  places: PlaceResult[];
+  databases: DatabaseResult[];
   feed: FeedResult[];
-  /** What was not measured, and why. */
+  /** One sentence for each part that was not measured, with the reason. */
   skipped: string[];
   quick: boolean;
-  /** How busy the machine was before: processes that ran or wanted to. */
+  /** The machine's load average before the run. */
   loadBefore: number;
   seconds: number;
 }
 
 const file = fileURLToPath(new URL("../docs/benchmarks.md", import.meta.url));
 
-/** The number without decimals. */
+/** Formats a number without decimals. */
 export const whole = (value: number) => Math.round(value).toLocaleString("en");
-/** Milliseconds, with a decimal where they are few. */
+/** Formats milliseconds, with one decimal below 10. */
 export const ms = (value: number) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
 const median = (values: readonly number[]) => percentile(values, 50);
 
-/** A table in Markdown. */
+/** Formats a table in Markdown. */
 export function table(head: string[], body: string[][]): string {
   const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
   return [line(head), line(head.map(() => "---")), ...body.map(line)].join("\n");
 }
 
-/** The run as Markdown. */
+/** Formats the run as Markdown. */
 export function formatResults(results: Results): string {
-  const databases = new Map(results.places.map(({ name, version }) => [name.split(",")[0] ?? name, version]));
+  const versions = new Map(results.databases.map(({ name, version }) => [name.split(",")[0] ?? name, version]));
   const parts = [
     describeMachine({
       ...results,
       command: `npm run bench${results.quick ? " -- --quick --write" : " -- --write"}`,
-      versions: [...databases].map((each) => each.join(" ")),
+      versions: [...versions].map((each) => each.join(" ")),
     }),
     ...results.skipped.map((line) => `**${line}**`),
     "### Pipeline: throughput",
-    throughputTable(results.places),
+    throughputTable(results.databases),
     "### Pipeline: from event to completed, at 10 events/s",
-    latencyTable(results.places),
+    latencyTable(results.databases),
     ...(results.feed.length > 0 ? ["### Feed: from commit to client", feedTable(results.feed)] : []),
-    "### Against what must hold",
+    "### Requirements",
     verdicts(results),
   ];
   return `${parts.join("\n\n")}\n`;
 }
 
-/** Where, when and how a report was made. */
+/** Formats where, when and how a report was measured. */
 export function describeMachine({
   command,
   versions,
@@ -90,7 +90,7 @@ export function describeMachine({
       ["commit", commit()],
       ["command", `\`${command}\` (${whole(seconds)} s)`],
       ["machine", `${cpu?.model ?? "unknown"}, ${cpus().length} cores, ${whole(totalmem() / 2 ** 30)} GiB`],
-      ["load before", `${loadBefore.toFixed(2)} (0: nothing else ran)`],
+      ["load before", `${loadBefore.toFixed(2)} (0: an idle machine)`],
       ["versions", [`Node ${process.versions.node}`, ...versions].join(", ")],
     ],
   );
@@ -102,10 +102,10 @@ function commit(): string {
   return `${git("rev-parse", "HEAD")}${changed ? " and uncommitted changes" : ""}`;
 }
 
-function throughputTable(places: readonly PlaceResult[]): string {
+function throughputTable(databases: readonly DatabaseResult[]): string {
   return table(
     ["database", "events", "pipelines/s", "lowest–highest", "raw pg-boss jobs/s", "ratio", "CPU of Node per pipeline"],
-    places.flatMap(({ name, throughputs }) =>
+    databases.flatMap(({ name, throughputs }) =>
       throughputs.map(({ load, pipelineRates, rawRates, cpuMs }) => [
         name,
         `${pipelineRates.length} × ${whole(load.count)}, ${load.batch === 1 ? "singly" : `${load.batch} at a time`}, ${load.emitters} emitters`,
@@ -119,10 +119,10 @@ function throughputTable(places: readonly PlaceResult[]): string {
   );
 }
 
-function latencyTable(places: readonly PlaceResult[]): string {
+function latencyTable(databases: readonly DatabaseResult[]): string {
   return table(
     ["database", "events", "p50", "p99", "longest"],
-    places.map(({ name, latency: { events, p50, p99, max } }) => [
+    databases.map(({ name, latency: { events, p50, p99, max } }) => [
       name,
       whole(events),
       `**${ms(p50)}**`,
@@ -139,7 +139,7 @@ function feedTable(feed: readonly FeedResult[]): string {
       "changes/s",
       "changes",
       "messages",
-      "lost or twice",
+      "lost or duplicate",
       "p50",
       "p99",
       "longest",
@@ -161,10 +161,10 @@ function feedTable(feed: readonly FeedResult[]): string {
   );
 }
 
-function verdicts({ places, feed }: Results): string {
+function verdicts({ databases, feed }: Results): string {
   const lines: string[] = [];
-  const verdict = (holds: boolean, what: string) => lines.push(`- ${holds ? "holds" : "**does not hold**"}: ${what}`);
-  const server = places.find(({ name }) => name === "PostgreSQL");
+  const verdict = (holds: boolean, what: string) => lines.push(`- ${holds ? "met" : "**not met**"}: ${what}`);
+  const server = databases.find(({ name }) => name === "PostgreSQL");
   const [batched] = server?.throughputs ?? [];
   if (server && batched) {
     const rate = median(batched.pipelineRates);
@@ -179,23 +179,24 @@ function verdicts({ places, feed }: Results): string {
       `statements do not grow with subscribers (${whole(one.statements)} for 1, ${whole(many.statements)} for ${many.subscribers})`,
     );
   }
-  const [synced, unsynced] = places.filter(({ name }) => name.startsWith("PGlite"));
-  const rateOf = (place: PlaceResult | undefined) => median(place?.throughputs[0]?.pipelineRates ?? [Number.NaN]);
+  const [synced, unsynced] = databases.filter(({ name }) => name.startsWith("PGlite"));
+  const rateOf = (database: DatabaseResult | undefined) =>
+    median(database?.throughputs[0]?.pipelineRates ?? [Number.NaN]);
   if (synced && unsynced) {
     const slower = 100 * (1 - rateOf(synced) / rateOf(unsynced));
     const later = synced.latency.p50 - unsynced.latency.p50;
     lines.push(
-      `- the price of fsync on PGlite: ${slower.toFixed(0)} % of the throughput, ${later.toFixed(1)} ms at p50`,
+      `- the cost of fsync on PGlite: ${slower.toFixed(0)} % of the throughput, ${later.toFixed(1)} ms at p50`,
     );
   }
   return lines.join("\n");
 }
 
-/** Puts a report into docs/benchmarks.md, between the two marks of its section; what people wrote around them stays. */
+/** Writes a report into docs/benchmarks.md between the two marks of its section. Throws when a mark is missing. */
 export function writeSection(name: "results" | "history", report: string): void {
   const [begin, end] = [`<!-- ${name}: begin -->`, `<!-- ${name}: end -->`];
   const [before, rest] = readFileSync(file, "utf8").split(begin);
   const after = rest?.split(end)[1];
-  if (before === undefined || after === undefined) throw new Error(`${file} has lost its marks ${begin} and ${end}`);
+  if (before === undefined || after === undefined) throw new Error(`${file} lacks the marks ${begin} and ${end}`);
   writeFileSync(file, `${before}${begin}\n\n${report}\n${end}${after}`);
 }

@@ -1,17 +1,17 @@
 import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
+import { type BenchDatabase, createPglite, createPostgres, whyUnreachable } from "./database.ts";
 import { type FeedResult, measureFeed } from "./feed.ts";
 import { type Load, measureLatency, newestEvent, type Pipeline, startPipeline, verify } from "./pipeline.ts";
-import { type Place, pglitePlace, postgresPlace, whyUnreachable } from "./place.ts";
 import { type RawQueue, startRawQueue } from "./queue.ts";
-import { formatResults, type PlaceResult, type Throughput, writeSection } from "./report.ts";
+import { type DatabaseResult, formatResults, type Throughput, writeSection } from "./report.ts";
 import { openStage, type Stage } from "./stage.ts";
 import { percentile } from "./statistics.ts";
 
 const { values: options } = parseArgs({ options: { quick: { type: "boolean" }, write: { type: "boolean" } } });
 const quick = options.quick === true;
 
-/** What is asked of a database; the embedded ones are slower, and get less. */
+/** The loads for one database; embedded ones are slower and get smaller loads. */
 interface Plan {
   loads: Load[];
   rounds: number;
@@ -30,11 +30,11 @@ const planOf = (batched: number, single: number): Plan => ({
 const perSecond = 10;
 const warmUp: Load = { batch: 50, emitters: 2, count: scale(500) };
 
-function say(line: string): void {
+function print(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** Alternates the pipeline and the raw queue, so that what else the machine does meets both. */
+/** Alternates the pipeline and the raw queue, so that other load on the machine affects both. */
 async function measureThroughput(
   { stage, pipeline, raw }: { stage: Stage; pipeline: Pipeline; raw: RawQueue },
   load: Load,
@@ -61,25 +61,25 @@ async function rateOf({ count }: Load, work: () => Promise<void>): Promise<numbe
   return (count * 1000) / (performance.now() - started);
 }
 
-async function measurePlace(place: Place, plan: Plan): Promise<PlaceResult> {
-  await using stage = await openStage(place);
+async function measureDatabase(database: BenchDatabase, plan: Plan): Promise<DatabaseResult> {
+  await using stage = await openStage(database);
   await using pipeline = await startPipeline(stage);
   await using raw = await startRawQueue(stage);
   await pipeline.run(warmUp);
   await raw.run(warmUp);
   const throughputs: Throughput[] = [];
   for (const load of plan.loads) {
-    say(`${place.name}: ${plan.rounds} × ${load.count} events, ${load.batch} at a time`);
+    print(`${database.name}: ${plan.rounds} × ${load.count} events, ${load.batch} at a time`);
     throughputs.push(await measureThroughput({ stage, pipeline, raw }, load, plan.rounds));
   }
-  say(`${place.name}: ${perSecond} events/s for ${plan.latencySeconds} s`);
+  print(`${database.name}: ${perSecond} events/s for ${plan.latencySeconds} s`);
   const after = await newestEvent(stage);
   const latency = await measureLatency(pipeline, { perSecond, seconds: plan.latencySeconds });
   await verify(stage, after, latency.events);
-  return { name: place.name, version: stage.version, throughputs, latency };
+  return { name: database.name, version: stage.version, throughputs, latency };
 }
 
-/** The first two differ in nothing but the subscribers; the third is twice as busy; the last are many, of whom each gets little. */
+/** The first two differ only in the subscribers; the third has twice the rate; the last has many subscribers at a low rate. */
 const feedLoads = [
   { subscribers: 1, perSecond: 5 },
   { subscribers: 200, perSecond: 5 },
@@ -90,10 +90,10 @@ const feedLoads = [
 async function measureSubscribers(): Promise<FeedResult[]> {
   const results: FeedResult[] = [];
   for (const load of feedLoads) {
-    say(`feed: ${load.subscribers} subscribers, ${load.perSecond} executions/s`);
-    await using place = await postgresPlace();
-    await using stage = await openStage(place);
-    results.push(await measureFeed(place, stage, { ...load, seconds: quick ? 2 : 10 }));
+    print(`feed: ${load.subscribers} subscribers, ${load.perSecond} executions/s`);
+    await using database = await createPostgres();
+    await using stage = await openStage(database);
+    results.push(await measureFeed(database, stage, { ...load, seconds: quick ? 2 : 10 }));
   }
   return results;
 }
@@ -101,23 +101,23 @@ async function measureSubscribers(): Promise<FeedResult[]> {
 async function main(): Promise<void> {
   const loadBefore = loadavg()[0] ?? 0;
   const started = performance.now();
-  const places: PlaceResult[] = [];
+  const databases: DatabaseResult[] = [];
   const feed: FeedResult[] = [];
   const skipped: string[] = [];
   const reason = await whyUnreachable();
   if (reason === null) {
-    await using place = await postgresPlace();
-    places.push(await measurePlace(place, planOf(5000, 2000)));
+    await using database = await createPostgres();
+    databases.push(await measureDatabase(database, planOf(5000, 2000)));
     feed.push(...(await measureSubscribers()));
   } else {
     skipped.push(`PostgreSQL and the feed were skipped: no server at ATTUNE_BENCH_DATABASE_URL (${reason}).`);
   }
   for (const fsync of [true, false]) {
-    await using place = pglitePlace(fsync);
-    places.push(await measurePlace(place, planOf(1000, 300)));
+    await using database = createPglite(fsync);
+    databases.push(await measureDatabase(database, planOf(1000, 300)));
   }
   const report = formatResults({
-    places,
+    databases,
     feed,
     skipped,
     quick,

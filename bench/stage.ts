@@ -10,7 +10,7 @@ import { syncTimer } from "../src/rule/timer.ts";
 import { createKeyring } from "../src/secrecy/keyring.ts";
 import { type OpenServices, openServices } from "../src/services.ts";
 import { commit } from "../tests/support/commit.ts";
-import type { Place } from "./place.ts";
+import type { BenchDatabase } from "./database.ts";
 
 /** The server's default. */
 const maxConnections = 10;
@@ -20,17 +20,17 @@ export interface Stage extends AsyncDisposable {
   services: OpenServices;
   session: Session;
   trigger: EventTrigger;
-  /** What the database says that it is. */
+  /** The version of the database. */
   version: string;
 }
 
-/** Prepares the place as the server does at its start, and adds the rule that is measured. */
-export async function openStage(place: Place): Promise<Stage> {
+/** Prepares the database as the server does at its start, and adds the rule that is measured. */
+export async function openStage(database: BenchDatabase): Promise<Stage> {
   const services = await openServices({
-    url: place.url,
-    dataDir: place.dataDir,
+    url: database.url,
+    dataDir: database.dataDir,
     maxConnections,
-    fsync: place.fsync,
+    fsync: database.fsync,
     log: createLog({ level: "warn", format: "json" }),
     openKeyring: () => createKeyring(Buffer.alloc(32, 1)),
     artifactsDir: null,
@@ -40,7 +40,7 @@ export async function openStage(place: Place): Promise<Stage> {
   await commit(services, createTrigger, session, { ref: "default.bench" });
   await commit(services, createRule, session, { ref: "default.bench", trigger: "default.bench", action: "core.noop" });
   const trigger = await findTrigger(services.db, "default.bench");
-  if (!trigger) throw new Error("the trigger that was just made is not there");
+  if (!trigger) throw new Error("the trigger that was created is missing");
   const [server] = await rows<{ version: string }>(
     services.db,
     sql`select current_setting('server_version') as version`,

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import postgres from "postgres";
 
-/** An empty database of the benchmark's own, gone when it is disposed of. */
-export interface Place extends AsyncDisposable {
+/** An empty database for one benchmark, dropped when it is disposed of. */
+export interface BenchDatabase extends AsyncDisposable {
   name: string;
   /** Null: embedded, under `dataDir`. */
   url: string | null;
@@ -13,10 +13,10 @@ export interface Place extends AsyncDisposable {
   fsync: boolean;
 }
 
-/** The PostgreSQL server that the benchmark may make databases on. */
+/** The PostgreSQL server on which benchmarks create databases. */
 export const serverUrl = process.env["ATTUNE_BENCH_DATABASE_URL"] || "postgres://postgres@127.0.0.1:5432/postgres";
 
-/** Why the server cannot be used; null when it can. */
+/** Returns why the server cannot be used; null when it can. */
 export async function whyUnreachable(): Promise<string | null> {
   const admin = postgres(serverUrl, { max: 1, connect_timeout: 3, onnotice: () => {} });
   try {
@@ -29,8 +29,8 @@ export async function whyUnreachable(): Promise<string | null> {
   }
 }
 
-/** A new database on the server. */
-export async function postgresPlace(): Promise<Place> {
+/** Creates a database on the PostgreSQL server. */
+export async function createPostgres(): Promise<BenchDatabase> {
   const name = `attune_bench_${randomUUID().slice(0, 8)}`;
   const admin = postgres(serverUrl, { max: 1, onnotice: () => {} });
   await admin`create database ${admin(name)}`;
@@ -48,8 +48,8 @@ export async function postgresPlace(): Promise<Place> {
   };
 }
 
-/** A new directory for the embedded database. */
-export function pglitePlace(fsync: boolean): Place {
+/** Creates a directory for an embedded database. */
+export function createPglite(fsync: boolean): BenchDatabase {
   const dataDir = mkdtempSync(join(tmpdir(), "attune-bench-"));
   return {
     name: `PGlite, fsync ${fsync ? "on" : "off"}`,
