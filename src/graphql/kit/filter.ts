@@ -47,7 +47,7 @@ export interface Where {
   type: ReturnType<typeof whereType>;
   /** The condition as SQL over the table; InvalidInputError for what the types cannot say. */
   toSql(input: WhereInput | null | undefined): Condition;
-  /** What a checked input compares with given values (`eq`, `in`) and all rows must hold: each comparison, with its values apart. */
+  /** The comparisons with given values (`eq`, `in`) that every row must meet, each with its values one by one. `toSql` checks the input. */
   choices(input: WhereInput | null | undefined): { target: Target; choice: Choice }[];
 }
 
