@@ -41,7 +41,7 @@ addMutation({
   name: "createApiToken",
   may: null, // a token of one's own needs no grant
   description:
-    "Creates an API token. It can never do more than its identity at the time, nor more than you can give it yourself.",
+    "Creates an API token. It can never do more than its identity can at the time, nor more than you can grant.",
   input: CreateApiTokenInput,
   inputDescription: "The token to create.",
   type: CreateApiTokenPayload,

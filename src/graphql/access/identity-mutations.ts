@@ -56,7 +56,7 @@ addRowMutation({
   name: "updateIdentity",
   may: "identity:update",
   description:
-    "Changes an identity. You cannot freeze yourself or the last administrator. Fields that are left out stay as they are; null empties a field that can be empty.",
+    "Changes an identity. You cannot freeze yourself or the last administrator. Omitted fields keep their values; null clears a field that can be null.",
   input: builder.inputType("UpdateIdentityInput", {
     description: "The changes to an identity.",
     fields: (t) => ({

@@ -29,7 +29,7 @@ const SetKeyInput = builder.inputType("SetKeyInput", {
     owner: t.field({ type: KeyOwnerInput, required: true, description: "Its owner." }),
     name: t.string({
       required: true,
-      description: "Its name among its owner's keys: 1 to 63 of a-z, 0-9, _ and -, a letter or digit first.",
+      description: "Its name, unique within its owner: 1 to 63 of a-z, 0-9, _ and -, starting with a letter or digit.",
     }),
     value: t.string({ required: true, description: "Its value, at most 16 KiB." }),
     encrypted: t.boolean({ description: "Whether the value is stored encrypted; true by default." }),
@@ -73,8 +73,7 @@ addRowField(RevealedKey, "key", { table: "keys", ref: Key, description: "The key
 addMutation({
   name: "revealKey",
   may: null,
-  description:
-    "Returns a key's value. An entry in the audit trail says who asked for it and from where, before the value is returned.",
+  description: "Returns a key's value. The caller and its address are recorded in the audit trail first.",
   input: builder.inputType("RevealKeyInput", {
     description: "The key to reveal.",
     fields: (t) => ({ ref: t.string({ required: true, description: "The key's ref." }) }),
@@ -89,12 +88,12 @@ addMutation({
 const EncryptionRotation = builder
   .objectRef<{ keys: number; secrets: number; complete: boolean }>("EncryptionRotation")
   .implement({
-    description: "How much was encrypted again.",
+    description: "The result of the rotation.",
     fields: (t) => ({
-      keys: t.exposeInt("keys", { description: "How many keys." }),
-      secrets: t.exposeInt("secrets", { description: "How many secrets of executions." }),
+      keys: t.exposeInt("keys", { description: "The number of keys that were encrypted again." }),
+      secrets: t.exposeInt("secrets", { description: "The number of executions' secrets that were encrypted again." }),
       complete: t.exposeBoolean("complete", {
-        description: "Whether nothing is left under an older key. If false, call the mutation again.",
+        description: "Whether everything is encrypted with the current key. If false, call the mutation again.",
       }),
     }),
   });
@@ -106,7 +105,7 @@ addMutation({
     "Encrypts everything that older encryption keys encrypted with the server's current one. It works in batches: it can be interrupted and called again.",
   input: null,
   type: EncryptionRotation,
-  payload: ["rotation", "How much was encrypted again."],
+  payload: ["rotation", "The result of the rotation."],
   // Each batch is a transaction of its own: all of them in one would hold locks on every secret.
   steps: rotateEncryptionKey,
 });

@@ -8,7 +8,7 @@ import { refusable } from "../kit/refusals.ts";
 import { Identity } from "./identity.ts";
 
 const SignInInput = builder.inputType("SignInInput", {
-  description: "Who signs in.",
+  description: "The credentials to sign in with.",
   fields: (t) => ({
     login: t.string({ required: true, description: "The login." }),
     password: t.string({ required: true, description: "The password." }),
@@ -16,16 +16,16 @@ const SignInInput = builder.inputType("SignInInput", {
 });
 
 const SignInPayload = builder.objectRef<{ expiresAt: Date; identityId: bigint | null }>("SignInPayload").implement({
-  description: "It was done.",
+  description: "The mutation succeeded.",
   fields: (t) => ({
     expiresAt: t.expose("expiresAt", {
       type: "DateTime",
-      description: "When the session ends unless it is used: each use moves the end to 30 days later.",
+      description: "When the session expires. Each use extends it to 30 days later.",
     }),
     identity: t.drizzleField({
       type: Identity,
       nullable: true,
-      description: "Who you are now.",
+      description: "The identity that you signed in as.",
       resolve: (query, { identityId }, _args, ctx) =>
         identityId === null ? null : ctx.written.query.identities.findFirst(query({ where: { id: identityId } })),
     }),
@@ -39,7 +39,7 @@ builder.mutationField("signIn", (t) =>
     nullable: true,
     skipTypeScopes: true,
     description:
-      "Begins a session, which the answer's cookie holds: over HTTP only, with JSON, from a page of this server. Ten failures within 15 minutes make a login wait.",
+      "Starts a session and sets its cookie. Requires an HTTP request with JSON from a page of this server. After ten failures within 15 minutes a login must wait.",
     args: { input: t.arg({ type: SignInInput, required: true, description: "Login and password." }) },
     errors: { ...refusable("signIn", "The session.", [UnauthenticatedError, RateLimitedError]), directResult: true },
     resolve: async (_root, { input }, ctx) => {
@@ -70,13 +70,13 @@ addMutation({
     description: "The sessions to end.",
     fields: (t) => ({
       everywhere: t.boolean({
-        description: "Whether all sessions that you began by signing in end, in every browser; false by default.",
+        description: "Whether to end all your sign-in sessions, in every browser; false by default.",
       }),
     }),
   }),
   inputDescription: "The sessions to end.",
   type: "Int",
-  payload: ["ended", "How many sessions have ended."],
+  payload: ["ended", "The number of sessions that ended."],
   run: async (tx, session, { everywhere }) => (await signOut(tx, session, { everywhere: everywhere ?? false })).ended,
   committed: (ctx) => ctx.cookies?.clear(),
 });

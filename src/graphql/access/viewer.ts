@@ -9,18 +9,18 @@ import { Identity } from "./identity.ts";
 
 /** Whoever asks. */
 export const Viewer = builder.objectRef<Session>("Viewer").implement({
-  description: "Whoever asks.",
+  description: "The caller.",
   fields: (t) => ({
     identity: t.drizzleField({
       type: Identity,
       nullable: true,
-      description: "Who you are.",
+      description: "Your identity.",
       resolve: (query, { identityId }, _args, ctx) =>
         identityId === null ? null : ctx.db.query.identities.findFirst(query({ where: { id: identityId } })),
     }),
     permissions: t.field({
       type: ["JSON"],
-      description: "What you may do by the credential that you ask with: grants, as permission sets hold them.",
+      description: "The grants of the credential of this request, in the form that permission sets use.",
       resolve: ({ grants }) => JSON.parse(JSON.stringify(grants)) as Json[], // they are of JSON
     }),
     roles: t.stringList({ description: "Your roles.", resolve: ({ roles }) => [...roles] }),
@@ -43,7 +43,7 @@ builder.queryField("viewer", (t) =>
   t.withAuth({ signedIn: true }).field({
     type: Viewer,
     nullable: true,
-    description: "You.",
+    description: "The caller.",
     resolve: (_root, _args, ctx) => ctx.session,
   }),
 );

@@ -45,7 +45,7 @@ addEntityMutations({
   }),
   create: {
     description:
-      "Creates an action by hand, which runs what an action of a pack's files runs. You must be allowed to execute that action.",
+      "Creates an action by hand that runs the entrypoint of an action loaded from a pack's files. You must be allowed to execute that action.",
     verb: createAction,
   },
   update: {

@@ -13,7 +13,9 @@ addEntityMutations({
     name: t.string({ description: "Its display name; its ref by default." }),
     description: t.string({ description: "What it is for." }),
     enabled: t.boolean({ description: "Whether it applies; true by default." }),
-    priority: t.int({ description: "Of several policies for one execution the highest applies; 0 by default." }),
+    priority: t.int({
+      description: "Of several policies for one execution, the highest priority applies; 0 by default.",
+    }),
     action: t.string({ description: "The ref of the only action that it applies to. Excludes `pack`." }),
     pack: t.string({
       description: "The ref of the pack whose actions it applies to. Without either it applies to all actions.",

@@ -162,10 +162,13 @@ builder.objectField(Execution, "descendants", (t) =>
   t.connection(
     {
       type: Execution,
-      description: "The executions that are parts of it, and their parts, and so on.",
+      description: "Its descendants: its children, their children, and so on.",
       args: {
         ...executions.args,
-        maxDepth: t.arg.int({ defaultValue: defaultDepth, description: `How many levels down, at most ${deepest}.` }),
+        maxDepth: t.arg.int({
+          defaultValue: defaultDepth,
+          description: `The maximum number of levels, at most ${deepest}.`,
+        }),
       },
       complexity: pageCost,
       resolve: async ({ id }, args, ctx, info) => {
@@ -182,7 +185,7 @@ builder.objectField(Execution, "descendants", (t) =>
 builder.objectField(Execution, "ancestors", (t) =>
   t.field({
     type: [Execution],
-    description: `The executions that it is a part of, the topmost first, its parent last; those that may be read, at most ${deepest}.`,
+    description: `Its ancestors that you may read, topmost first, at most ${deepest}.`,
     complexity: { field: 1, multiplier: defaultDepth },
     resolve: async ({ id }, _args, ctx, info) => {
       const above = (await ancestors(id, (ids) => loadAbove(ids, ctx), ctx, info)) ?? [];
@@ -195,7 +198,7 @@ builder.objectField(Execution, "ancestors", (t) =>
 builder.objectField(Execution, "path", (t) =>
   t.field({
     type: ["ID"],
-    description: "The ids from the topmost execution that it is a part of to itself; those that may be read.",
+    description: "The ids of its ancestors that you may read, topmost first, followed by its own.",
     resolve: async ({ id }, _args, ctx, info) => {
       const above = (await paths(id, (ids) => loadAbove(ids, ctx), ctx, info)) ?? [];
       return [...above, id].map((each) => globalId("Execution", each));

@@ -16,14 +16,14 @@ type ExecutionsChange = Step & { meaning: Meaning };
 
 const where = defineLiveWhere(
   "ExecutionsChangedWhere",
-  "Which executions are in the collection: all that is given must hold. Each but `status` never changes after creation.",
+  "Defines the collection: all given conditions must hold. All fields except `status` never change after creation.",
   {
     channel: "execution",
     fields: {
       ...fixedFields,
       status: liveFields<"execution">().choice(
         ExecutionStatusFilter,
-        "The status that executions of the collection have; an execution that moves to another one leaves it.",
+        "The status of the executions in the collection. An execution that moves to another status leaves it.",
         ({ content }) => content.toStatus,
       ),
     },
@@ -57,10 +57,10 @@ function collectionFilter(input: LiveInput): ChangeFilter {
 }
 
 const ExecutionsChangedMessage = builder.objectRef<ExecutionsChange>("ExecutionsChangedMessage").implement({
-  description: "An execution came into a collection, moved within it, or left it.",
+  description: "An execution entered a collection, changed within it, or left it.",
   interfaces: [LiveMessage, ExecutionStep],
   fields: (t) => ({
-    change: t.expose("meaning", { type: CollectionChange, description: "What it meant for the collection." }),
+    change: t.expose("meaning", { type: CollectionChange, description: "How the change affected the collection." }),
   }),
 });
 
@@ -68,8 +68,8 @@ addLive<"execution">({
   subscription: "executionsChanged",
   type: ExecutionsChangedMessage,
   where: { ...where, filter: collectionFilter },
-  which: "Which executions are in the collection",
+  which: "The executions in the collection",
   description:
-    "How a collection of executions changes: a client that read the list before and applies each message has the list as it is. Each change exactly once and each execution's in order.",
+    "The changes of a collection of executions. A client that reads the list first and applies each message has the current list. Each change is sent exactly once and in order per execution.",
   toMessage: (change, input): ExecutionsChange => ({ ...change, meaning: meaningOf(input)(change) ?? "updated" }),
 });

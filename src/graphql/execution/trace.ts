@@ -29,7 +29,7 @@ const defaultNodes = 50;
 const maxCauses = 100;
 
 const TraceNode = builder.unionType("TraceNode", {
-  description: "A step of what followed from one cause.",
+  description: "A step of a trace.",
   types: [Event, Enforcement, Execution],
 });
 
@@ -94,7 +94,7 @@ function boundedBy(value: number | null | undefined, name: string, bounds: { def
 const causesOf = createBatch<Place[]>();
 const effectsOf = createBatch<Place[]>();
 
-const filtered = "What may not be read is left out; what lies behind it is not.";
+const filtered = "Objects that you may not read are left out; the steps beyond them are not.";
 
 function addDirections(typename: Place["typename"], ref: typeof Execution): void {
   builder.objectField(ref, "causes", (t) =>
@@ -104,7 +104,7 @@ function addDirections(typename: Place["typename"], ref: typeof Execution): void
       description: `What led to it, from the nearest step back to the first cause: event, enforcement, execution and so on. ${filtered}`,
       args: {
         first: t.arg.int({
-          description: `How many steps back at most: ${maxCauses} unless said otherwise, and no more.`,
+          description: `The maximum number of steps: ${maxCauses} by default and at most.`,
         }),
       },
       complexity: ({ first }) => ({ field: 1, multiplier: Math.max(1, first ?? maxCauses) }),
@@ -121,9 +121,12 @@ function addDirections(typename: Place["typename"], ref: typeof Execution): void
       nullable: true,
       description: `What followed from it, nearest first: events, their enforcements, their executions and so on. ${filtered}`,
       args: {
-        maxDepth: t.arg.int({ defaultValue: maxDepth, description: `How many steps far, at most ${maxDepth}.` }),
+        maxDepth: t.arg.int({
+          defaultValue: maxDepth,
+          description: `The maximum number of steps, at most ${maxDepth}.`,
+        }),
         first: t.arg.int({
-          description: `How many at most: ${defaultNodes} unless said otherwise, at most ${maxNodes}.`,
+          description: `The maximum number of objects: ${defaultNodes} by default, at most ${maxNodes}.`,
         }),
       },
       complexity: ({ first }) => ({ field: 1, multiplier: Math.max(1, first ?? defaultNodes) }),
@@ -173,11 +176,11 @@ builder.queryField("trace", (t) =>
   t.field({
     type: [TraceNode],
     nullable: true,
-    description: "Every event, enforcement and execution of one trace, oldest first, as far as they may be read.",
+    description: "The events, enforcements and executions of one trace that you may read, oldest first.",
     args: {
       tag: t.arg.string({ required: true, description: "The trace tag." }),
       first: t.arg.int({
-        description: `How many at most: ${defaultNodes} unless said otherwise, at most ${maxNodes}.`,
+        description: `The maximum number of objects: ${defaultNodes} by default, at most ${maxNodes}.`,
       }),
     },
     complexity: ({ first }) => ({ field: 1, multiplier: Math.max(1, first ?? defaultNodes) }),

@@ -93,11 +93,14 @@ export function bounded<T>(items: readonly T[], path: string): readonly T[] {
 function whereType(name: string, fields: Readonly<Record<string, FilterField>>) {
   const ref = builder.inputRef<WhereInput>(name);
   return ref.implement({
-    description: "Which objects are wanted: all that is given must hold.",
+    description: "A filter: all given conditions must hold.",
     fields: (t) => ({
-      and: t.field({ type: [ref], description: "All of these hold. At most 100, nested at most 5 deep." }),
-      or: t.field({ type: [ref], description: "At least one of these holds. At most 100, nested at most 5 deep." }),
-      not: t.field({ type: ref, description: "This does not hold." }),
+      and: t.field({ type: [ref], description: "All of these conditions hold. At most 100, nested at most 5 deep." }),
+      or: t.field({
+        type: [ref],
+        description: "At least one of these conditions holds. At most 100, nested at most 5 deep.",
+      }),
+      not: t.field({ type: ref, description: "This condition does not hold." }),
       ...Object.fromEntries(
         Object.entries(fields).map(([key, { type, description }]) => [key, t.field({ type, description })]),
       ),

@@ -42,12 +42,12 @@ export const operators = {
     test: present(same),
   },
   in: {
-    description: "Is one of these, at most 100.",
+    description: "Is one of these values, at most 100.",
     sql: (target, values) => inArray(target, values as Comparable[]),
     test: present(listed),
   },
   notIn: {
-    description: "Is none of these, at most 100.",
+    description: "Is none of these values, at most 100.",
     sql: (target, values) => sql`(${inArray(target, values as Comparable[])}) is not true`, // a missing value is none of them
     test: (actual, values) => actual === null || !listed(actual, values),
   },
@@ -82,7 +82,7 @@ export const operators = {
     test: present((actual, text) => lower(actual).startsWith(lower(text))),
   },
   isNull: {
-    description: "True: has no value. False: has one.",
+    description: "True: the field is null. False: it is not null.",
     sql: (target, wanted) => (wanted ? isNull(target) : isNotNull(target)),
     test: (actual, wanted) => (actual === null) === wanted,
   },

@@ -108,7 +108,7 @@ export const scalarOptions = {
   },
   Cursor: {
     description:
-      "An opaque place in a stream. Give the `cursor` of the last message as `after` to go on right behind it.",
+      "An opaque position in a stream. Pass the `cursor` of the last message as `after` to continue after it.",
     specifiedByURL: "https://relay.dev/graphql/connections.htm#sec-Cursor",
     serialize: (value: unknown) => String(value),
     parseValue: toText,

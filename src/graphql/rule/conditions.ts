@@ -20,14 +20,15 @@ export const RuleConditionInput = ref.implement({
     "A condition of a rule, in one of these forms: `{field, operator, value}`, `{any: […]}`, `{all: […]}`, `{not: …}`, `{expression}`.",
   fields: (t) => ({
     field: t.string({
-      description: 'What is compared: a path in the event\'s payload, such as "body.action" or "/headers/x-name".',
+      description:
+        'The path of the compared field in the event\'s payload, such as "body.action" or "/headers/x-name".',
     }),
-    operator: t.field({ type: CriterionOperator, description: "How it is compared." }),
-    value: t.field({ type: "JSON", description: "What it is compared with; not for EXISTS and NEXISTS." }),
-    any: t.field({ type: [ref], description: "A group of which at least one must hold." }),
-    all: t.field({ type: [ref], description: "A group of which all must hold." }),
-    not: t.field({ type: ref, description: "What must not hold." }),
-    expression: t.string({ description: 'An expression in CEL that gives true or false: "event.payload.size > 10".' }),
+    operator: t.field({ type: CriterionOperator, description: "The comparison." }),
+    value: t.field({ type: "JSON", description: "The value to compare with; not for EXISTS and NEXISTS." }),
+    any: t.field({ type: [ref], description: "Conditions of which at least one must hold." }),
+    all: t.field({ type: [ref], description: "Conditions of which all must hold." }),
+    not: t.field({ type: ref, description: "The condition that must not hold." }),
+    expression: t.string({ description: 'A CEL expression that returns true or false: "event.payload.size > 10".' }),
   }),
 });
 
