@@ -2,7 +2,7 @@ import { prepareSetPassword, setPassword } from "../../access/credential.ts";
 import { createIdentity, deleteIdentity, prepareIdentity, updateIdentity } from "../../access/identity.ts";
 import { RateLimitedError } from "../../errors.ts";
 import { builder } from "../kit/builder.ts";
-import { addDeletion, addRowMutation, expectedUpdated, type Fields, idempotencyKey } from "../kit/mutation.ts";
+import { addDeletion, addRowMutation, expectedUpdated, type Fields, idempotencyKeyField } from "../kit/mutation.ts";
 import { Identity } from "./identity.ts";
 
 const changeable = (t: Fields) => ({
@@ -34,7 +34,7 @@ addRowMutation({
       permissionSets: t.stringList({
         description: "The refs of its permission sets, at most 100. You must hold every grant of them.",
       }),
-      idempotencyKey: idempotencyKey(t),
+      idempotencyKey: idempotencyKeyField(t),
     }),
   }),
   inputDescription: "The identity to create.",
@@ -90,7 +90,7 @@ addDeletion(
 addRowMutation({
   ...about,
   name: "setPassword",
-  may: null, // one's own password needs no grant
+  may: null, // the own password needs no grant
   description:
     "Sets a password. The identity's other sessions and unused sign-in links end; its API tokens stay valid.",
   input: builder.inputType("SetPasswordInput", {

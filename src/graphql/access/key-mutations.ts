@@ -7,7 +7,7 @@ import {
   addRowField,
   addRowMutation,
   expectedUpdated,
-  idempotencyKey,
+  idempotencyKeyField,
 } from "../kit/mutation.ts";
 import { Key } from "./key.ts";
 
@@ -34,11 +34,11 @@ const SetKeyInput = builder.inputType("SetKeyInput", {
     value: t.string({ required: true, description: "Its value, at most 16 KiB." }),
     encrypted: t.boolean({ description: "Whether the value is stored encrypted; true by default." }),
     expectedUpdated: expectedUpdated(t),
-    idempotencyKey: idempotencyKey(t),
+    idempotencyKey: idempotencyKeyField(t),
   }),
 });
 
-// Keys of one's own need no grant; for all others the verbs check.
+// Own keys need no grant; the verbs check all others.
 addRowMutation({
   name: "setKey",
   may: null,
@@ -73,7 +73,7 @@ addRowField(RevealedKey, "key", { table: "keys", ref: Key, description: "The key
 addMutation({
   name: "revealKey",
   may: null,
-  description: "Returns a key's value. The caller and its address are recorded in the audit trail first.",
+  description: "Returns a key's value. The audit trail records the caller and its address first.",
   input: builder.inputType("RevealKeyInput", {
     description: "The key to reveal.",
     fields: (t) => ({ ref: t.string({ required: true, description: "The key's ref." }) }),
@@ -106,6 +106,6 @@ addMutation({
   input: null,
   type: EncryptionRotation,
   payload: ["rotation", "The result of the rotation."],
-  // Each batch is a transaction of its own: all of them in one would hold locks on every secret.
+  // Each batch is a separate transaction: a single one would lock every secret.
   steps: rotateEncryptionKey,
 });

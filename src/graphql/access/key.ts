@@ -9,7 +9,7 @@ import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 import { Identity } from "./identity.ts";
 
-/** A secret, or a piece of configuration; its value is not among its fields. */
+/** A secret or a configuration value; no field returns it. */
 export const Key = builder.drizzleNode("keys", {
   name: "Key",
   description: "A secret or a configuration value. Only `revealKey` returns its value.",

@@ -27,7 +27,7 @@ addEntityMutations({
     verb: updatePermissionSet,
   },
   delete: {
-    description: "Deletes a permission set that was created by hand, with its assignments.",
+    description: "Deletes a permission set that was created by hand, and removes it from all identities and roles.",
     verb: deletePermissionSet,
   },
 });

@@ -17,7 +17,7 @@ const PermissionAssignment = builder.drizzleObject("permissionAssignments", {
   }),
 });
 
-/** Who has which permission set by itself, wherever that is listed. */
+/** Lists of direct assignments: filters, orders and connection. */
 export const assignments = defineList("PermissionAssignment", "permissionAssignments", {
   ref: PermissionAssignment,
   where: {

@@ -3,7 +3,7 @@ import { ForbiddenError, RateLimitedError, UnauthenticatedError } from "../../er
 import { builder } from "../kit/builder.ts";
 import type { Context } from "../kit/context.ts";
 import { addMutation } from "../kit/mutation.ts";
-import { perform } from "../kit/perform.ts";
+import { performMutation } from "../kit/perform.ts";
 import { refusable } from "../kit/refusals.ts";
 import { Identity } from "./identity.ts";
 
@@ -32,7 +32,7 @@ const SignInPayload = builder.objectRef<{ expiresAt: Date; identityId: bigint | 
   }),
 });
 
-// The only mutation without a session: it begins one. It has an audit entry of its own, as nobody is signed in yet.
+// The only mutation without a session. The verb records its own audit entry.
 builder.mutationField("signIn", (t) =>
   t.field({
     type: SignInPayload,
@@ -44,9 +44,9 @@ builder.mutationField("signIn", (t) =>
     errors: { ...refusable("signIn", "The session.", [UnauthenticatedError, RateLimitedError]), directResult: true },
     resolve: async (_root, { input }, ctx) => {
       if (!ctx.session) return await begin(ctx, input);
-      // Whoever is signed in already leaves an entry in the audit trail as for any other mutation.
+      // With a session, the call is audited like any other mutation.
       const call = { operation: "signIn", input: { ...input }, secretFields: ["password"] };
-      return await perform(ctx, ctx.session, call, () => begin(ctx, input));
+      return await performMutation(ctx, ctx.session, call, () => begin(ctx, input));
     },
   }),
 );
@@ -54,11 +54,13 @@ builder.mutationField("signIn", (t) =>
 async function begin(ctx: Context, input: { login: string; password: string }) {
   const { attempts, ip, requestId, cookies, services } = ctx;
   if (!cookies) {
-    throw new ForbiddenError("Sign in over HTTP, with JSON, from a page of this server: only there a cookie is set.");
+    throw new ForbiddenError(
+      "Sign in over HTTP, with JSON, from a page of this server: other requests cannot set a cookie.",
+    );
   }
   const { value, expiresAt, session } = await signIn(services, input, { attempts, ip, requestId });
   cookies.keep(value);
-  ctx.session = session; // the rest of the selection is read as the identity that has just signed in
+  ctx.session = session; // the rest of the selection is read with the new session
   return { expiresAt, identityId: session.identityId };
 }
 

@@ -7,7 +7,7 @@ import { pageCost } from "../kit/list.ts";
 import { ApiToken, apiTokens } from "./api-token.ts";
 import { Identity } from "./identity.ts";
 
-/** Whoever asks. */
+/** The caller. */
 export const Viewer = builder.objectRef<Session>("Viewer").implement({
   description: "The caller.",
   fields: (t) => ({
@@ -21,7 +21,7 @@ export const Viewer = builder.objectRef<Session>("Viewer").implement({
     permissions: t.field({
       type: ["JSON"],
       description: "The grants of the credential of this request, in the form that permission sets use.",
-      resolve: ({ grants }) => JSON.parse(JSON.stringify(grants)) as Json[], // they are of JSON
+      resolve: ({ grants }) => JSON.parse(JSON.stringify(grants)) as Json[], // grants are JSON
     }),
     roles: t.stringList({ description: "Your roles.", resolve: ({ roles }) => [...roles] }),
     apiTokens: t.drizzleConnection(

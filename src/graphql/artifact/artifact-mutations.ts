@@ -11,7 +11,7 @@ import {
   addRowMutation,
   expectedUpdated,
   type Fields,
-  idempotencyKey,
+  idempotencyKeyField,
 } from "../kit/mutation.ts";
 import { Artifact } from "./artifact.ts";
 
@@ -46,7 +46,7 @@ const CreateArtifactInput = builder.inputType("CreateArtifactInput", {
     type: t.field({ type: ArtifactType, required: true, description: "What it is." }),
     contentType: t.string({ description: 'The media type of its content, such as "text/csv".' }),
     ...changeable(t),
-    idempotencyKey: idempotencyKey(t),
+    idempotencyKey: idempotencyKeyField(t),
   }),
 });
 
@@ -155,7 +155,7 @@ addRowField(ArtifactUpload, "artifact", {
 
 addMutation({
   name: "createArtifactUpload",
-  // The verb asks for the one that applies: the artifact may exist or not.
+  // The verb checks the one that applies: the artifact may exist or not.
   may: ["artifact:update", "artifact:create"],
   description:
     "Prepares an upload: creates the artifact if none with this ref exists, and returns a URL to send the content to within 15 minutes.",

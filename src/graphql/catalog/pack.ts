@@ -14,7 +14,7 @@ import { sensors } from "./sensor.ts";
 import { triggers } from "./trigger.ts";
 import { workflows } from "./workflow.ts";
 
-/** A bundle of whatever can be named. */
+/** A bundle of catalog entities. */
 export const Pack = builder.drizzleNode("packs", {
   name: "Pack",
   description: "A bundle of triggers, actions, rules and runtimes.",

@@ -26,10 +26,12 @@ addEntityMutations({
     }),
     method: t.field({
       type: PolicyMethod,
-      description: "What happens to an execution above the threshold. Needs one.",
+      description: "What happens to an execution above the threshold. Requires a threshold.",
     }),
-    threshold: t.int({ description: "How many executions may run at once. Needs `method`. Null: no limit." }),
-    rateMax: t.int({ description: "How many executions may start within the window. Needs one. Null: no limit." }),
+    threshold: t.int({ description: "How many executions may run at once. Requires `method`. Null: no limit." }),
+    rateMax: t.int({
+      description: "How many executions may start within the window. Requires a window. Null: no limit.",
+    }),
     rateWindowSeconds: t.int({ description: "The window, in seconds." }),
     tags: t.stringList({ description: "Keywords to find it by." }),
   }),

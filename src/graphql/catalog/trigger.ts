@@ -7,7 +7,7 @@ import { addRootFields } from "../kit/root.ts";
 import { byWords } from "../kit/text-filter.ts";
 import { rules } from "../rule/rule.ts";
 
-/** Where requests to a webhook go, on this server. */
+/** Returns the path on this server that accepts requests to a webhook. */
 export const webhookPath = (key: string) => `/webhooks/${key}`;
 
 /** A kind of event. */

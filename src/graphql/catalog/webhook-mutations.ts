@@ -43,7 +43,7 @@ const triggerInput = (name: string, description: string) =>
 const DisableWebhookInput = triggerInput("DisableWebhookInput", "The trigger whose webhook to disable.");
 const RotateWebhookKeyInput = triggerInput("RotateWebhookKeyInput", "The trigger whose webhook gets a new path.");
 
-/** A payload with the webhook's path, which whoever may change the trigger may see. */
+/** A payload with the webhook's path: callers who may update the trigger may see it. */
 function webhookPayload(name: string) {
   const payload = builder.objectRef<{ id: bigint; webhookKey: string }>(name).implement({
     description: "The webhook was changed.",

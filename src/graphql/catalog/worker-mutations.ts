@@ -40,7 +40,7 @@ addDeletionById(
     noun: "worker",
     may: "worker:delete",
     description:
-      "Deletes a worker that has stopped. Its executions keep its name. Refused while it is alive or runs an execution.",
+      "Deletes a worker that has stopped or was lost. Its executions keep its name. Refused while it is alive or runs an execution.",
   },
   "name",
   deleteWorker,

@@ -4,7 +4,7 @@ import { Execution } from "../execution/execution.ts";
 import { builder } from "../kit/builder.ts";
 import { byFlag, byId, byInt, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
-import { addRowMutation, idempotencyKey } from "../kit/mutation.ts";
+import { addRowMutation, idempotencyKeyField } from "../kit/mutation.ts";
 import { addRootFields } from "../kit/root.ts";
 import { enforcements } from "../rule/enforcement.ts";
 
@@ -126,7 +126,7 @@ const CreateEventInput = builder.inputType("CreateEventInput", {
     traceTag: t.string({
       description: "Its trace tag. By default it is composed of the trigger's ref and the event's id.",
     }),
-    idempotencyKey: idempotencyKey(t),
+    idempotencyKey: idempotencyKeyField(t),
   }),
 });
 

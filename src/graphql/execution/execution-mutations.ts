@@ -3,7 +3,7 @@ import { deleteExecution } from "../../execution/delete.ts";
 import { executeAction } from "../../execution/execute.ts";
 import { builder } from "../kit/builder.ts";
 import { readId } from "../kit/ids.ts";
-import { addDeletionById, addRowMutation, idempotencyKey } from "../kit/mutation.ts";
+import { addDeletionById, addRowMutation, idempotencyKeyField } from "../kit/mutation.ts";
 import { Execution } from "./execution.ts";
 
 const ExecuteActionInput = builder.inputType("ExecuteActionInput", {
@@ -15,7 +15,7 @@ const ExecuteActionInput = builder.inputType("ExecuteActionInput", {
       description: "The timeout, in seconds, at most 30 days; by default the action's.",
     }),
     priority: t.int({ description: "Executions with a higher priority run first; 0 by default." }),
-    idempotencyKey: idempotencyKey(t),
+    idempotencyKey: idempotencyKeyField(t),
   }),
 });
 

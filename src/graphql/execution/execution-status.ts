@@ -8,7 +8,7 @@ import { Execution } from "./execution.ts";
 
 const { id, text, time, choice } = liveFields<"execution">();
 
-/** What subscriptions can filter executions by: none of it changes after creation. */
+/** The fields that subscriptions can filter executions by and that never change after creation. */
 export const fixedFields = {
   id: id("Execution", "The execution itself.", (change) => change.entityId),
   action: text("The action's ref.", ({ content }) => content.actionRef),
@@ -23,7 +23,7 @@ export const fixedFields = {
   created: time("When it was requested.", ({ content }) => content.createdAt),
 } as const;
 
-/** A step of an execution, as scalars and the object. */
+/** A status transition of an execution: its scalars and the object. */
 export const ExecutionStep = builder.interfaceRef<Change<"execution">>("ExecutionStep").implement({
   description: "An execution moved from one status to another.",
   interfaces: [LiveMessage],

@@ -8,7 +8,7 @@ import { rows } from "../../db/client.ts";
 import { execution } from "../../db/tables/execution.ts";
 import { invalid } from "../../errors.ts";
 import { globalId } from "../../lib/global-id.ts";
-import { createBatch } from "../kit/batch.ts";
+import { createBatchLoader } from "../kit/batch.ts";
 import { builder } from "../kit/builder.ts";
 import type { Context } from "../kit/context.ts";
 import { pageCost } from "../kit/list.ts";
@@ -25,7 +25,7 @@ interface TreeArgs extends ListArgs {
   maxDepth?: number | null;
 }
 
-/** One page of what stands below an execution, and whether there is more on the side that it goes on to. */
+/** A page of the descendants of an execution, and whether there are more in the direction of reading. */
 interface Page {
   rows: Record<string, unknown>[];
   more: boolean;
@@ -33,7 +33,7 @@ interface Page {
 
 const arrayOf = (ids: readonly bigint[]) => sql`${`{${ids.join(",")}}`}::text::bigint[]`;
 
-/** What stands below `t.top`, at most `depth` levels down: a subquery of ids. */
+/** Returns a subquery of the ids of the descendants of `t.top`, at most `depth` levels down. */
 const below = (depth: number): SQL => sql`(
   with recursive below(id, depth) as (
     select t.top, 0
@@ -46,7 +46,7 @@ function depthOf({ maxDepth }: TreeArgs): number {
   return depth;
 }
 
-/** How the page is read: a page from the end is read backwards, and turned around. */
+/** Returns the parts of the query of a page. A page from the end is read backwards and then reversed. */
 function plan(args: TreeArgs, ctx: Context) {
   const { order, condition } = executions.read(args, ctx); // checks the arguments, the cursors too
   const x = alias(execution, "x") as unknown as Columns; // a table has its columns as properties
@@ -60,7 +60,7 @@ function plan(args: TreeArgs, ctx: Context) {
   };
 }
 
-/** What is selected of the nodes, as a query; called by each of the objects, for each remembers what its nodes come with. */
+/** Returns the selection of the nodes as a query. Each object must call it: the plugin remembers per object which fields were loaded. */
 function selectionOf(args: TreeArgs, ctx: Context, info: GraphQLResolveInfo): object {
   const columns = ["id", ...plan(args, ctx).keys];
   return queryFromInfo({
@@ -72,7 +72,7 @@ function selectionOf(args: TreeArgs, ctx: Context, info: GraphQLResolveInfo): ob
   });
 }
 
-/** The pages below all of those executions: one statement finds the rows, one reads what is selected of them. */
+/** Loads the pages of several executions: one statement finds the rows, a second one reads the selected fields. */
 async function loadPages(
   tops: readonly bigint[],
   args: TreeArgs,
@@ -129,7 +129,7 @@ async function countBelow(tops: readonly bigint[], args: TreeArgs, ctx: Context)
   return new Map(found.map(({ top, count }) => [BigInt(top), Number(count)]));
 }
 
-/** The ids above each of the executions, the topmost first, of what may be read. */
+/** Returns the ids of the ancestors of each execution that the session may read, topmost first. */
 async function loadAbove(ids: readonly bigint[], ctx: Context): Promise<Map<bigint, bigint[]>> {
   const found = await rows<{ bottom: string; id: string }>(
     ctx.db,
@@ -153,10 +153,10 @@ async function loadAbove(ids: readonly bigint[], ctx: Context): Promise<Map<bigi
   );
 }
 
-const pages = createBatch<Page>();
-const counts = createBatch<number>();
-const ancestors = createBatch<bigint[]>();
-const paths = createBatch<bigint[]>();
+const pages = createBatchLoader<Page>();
+const counts = createBatchLoader<number>();
+const ancestors = createBatchLoader<bigint[]>();
+const paths = createBatchLoader<bigint[]>();
 
 builder.objectField(Execution, "descendants", (t) =>
   t.connection(
@@ -178,7 +178,7 @@ builder.objectField(Execution, "descendants", (t) =>
         return { ...toConnection(page ?? { rows: [], more: false }, args, ctx), totalCount } as never; // rows as the plugin reads them
       },
     },
-    executions.connection as never, // made of the same type; the lists' types do not say so
+    executions.connection as never, // of the same type, which its TypeScript type does not show
   ),
 );
 
@@ -190,7 +190,7 @@ builder.objectField(Execution, "ancestors", (t) =>
     resolve: async ({ id }, _args, ctx, info) => {
       const above = (await ancestors(id, (ids) => loadAbove(ids, ctx), ctx, info)) ?? [];
       const nodes = await Promise.all(above.map((number) => loadNode({ typename: "Execution", number }, ctx, info)));
-      return nodes.filter((node) => node !== null) as (typeof Execution.$inferType)[]; // of the type that was asked for
+      return nodes.filter((node) => node !== null) as (typeof Execution.$inferType)[]; // only executions were loaded
     },
   }),
 );

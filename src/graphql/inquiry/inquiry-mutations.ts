@@ -4,7 +4,7 @@ import { respondToInquiry } from "../../inquiry/respond.ts";
 import type { Json } from "../../lib/json.ts";
 import { builder } from "../kit/builder.ts";
 import { readId } from "../kit/ids.ts";
-import { addRowMutation, idempotencyKey } from "../kit/mutation.ts";
+import { addRowMutation, idempotencyKeyField } from "../kit/mutation.ts";
 import { Inquiry } from "./inquiry.ts";
 
 const CreateInquiryInput = builder.inputType("CreateInquiryInput", {
@@ -25,7 +25,7 @@ const CreateInquiryInput = builder.inputType("CreateInquiryInput", {
       type: "JSON",
       description: "The response that is stored if the inquiry times out. It must conform to the schema.",
     }),
-    idempotencyKey: idempotencyKey(t),
+    idempotencyKey: idempotencyKeyField(t),
   }),
 });
 
@@ -47,7 +47,7 @@ const about = { table: "inquiries", ref: Inquiry } as const;
 addRowMutation({
   ...about,
   name: "createInquiry",
-  may: null, // an execution needs no grant to ask; for all others the verb checks
+  may: null, // executions need no grant; the verb checks all other callers
   description: "Creates an inquiry. With an execution's token, the inquiry belongs to the execution and ends with it.",
   input: CreateInquiryInput,
   inputDescription: "The question.",
@@ -62,7 +62,7 @@ addRowMutation({
 addRowMutation({
   ...about,
   name: "respondToInquiry",
-  may: null, // an assignee needs no grant; for all others the verb checks
+  may: null, // assignees need no grant; the verb checks all other callers
   description: "Responds to an inquiry, once. The execution that waits for it continues.",
   input: RespondToInquiryInput,
   inputDescription: "The response.",
@@ -75,7 +75,7 @@ addRowMutation({
 addRowMutation({
   ...about,
   name: "cancelInquiry",
-  may: null, // who asked needs no grant; for all others the verb checks
+  may: null, // the creator needs no grant; the verb checks all other callers
   description: "Cancels an inquiry and the execution that waits for it.",
   input: CancelInquiryInput,
   inputDescription: "The inquiry to cancel.",

@@ -18,7 +18,7 @@ export const maxPageSize = 100;
 
 const upperFirst = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 
-/** Every type of the API is made with this builder; it holds no connection, the context brings one. */
+/** The builder of all types of the API. It holds no connection: the context provides one. */
 export const builder = new SchemaBuilder<{
   Context: Context;
   DrizzleRelations: typeof relations;
@@ -30,7 +30,7 @@ export const builder = new SchemaBuilder<{
   AuthContexts: { signedIn: Context & { session: Session }; may: Context & { session: Session } };
   Scalars: Scalars;
 }>({
-  // Errors before authorisation: a refusal by the latter could become a typed result.
+  // ErrorsPlugin precedes ScopeAuthPlugin: otherwise a refused authorisation could become a typed result.
   plugins: [ComplexityPlugin, ErrorsPlugin, ScopeAuthPlugin, RelayPlugin, DrizzlePlugin],
   defaultFieldNullability: false,
   complexity: { defaultComplexity: 1, defaultListMultiplier: 1 },
@@ -44,7 +44,7 @@ export const builder = new SchemaBuilder<{
     authorizeOnSubscribe: true,
     authScopes: ({ session }) => ({
       signedIn: session !== null,
-      // Whether to anything at all: which rows and targets, the queries and the verbs decide.
+      // Whether the session holds any such grant; queries and verbs check the rows.
       may: (permission) => {
         const [resource, action] = readPermission(permission);
         return session !== null && may(session, resource, action);
@@ -53,14 +53,14 @@ export const builder = new SchemaBuilder<{
     unauthorizedError: (_parent, { session }) =>
       session === null
         ? new UnauthenticatedError()
-        : new ForbiddenError("You may not do this: it takes a grant that you do not hold."),
+        : new ForbiddenError("You may not do this: it requires a grant that you do not hold."),
   },
   relay: {
     clientMutationId: "omit",
     cursorType: "String",
     idFieldOptions: { description: "The object's globally unique, opaque id. See `node(id:)`." },
     nodeTypeOptions: { description: "An object with a globally unique id, which `node(id:)` returns." },
-    // Made in node.ts: a missing object is null there, not an error.
+    // Defined in node.ts, where a missing object is null, not an error.
     nodeQueryOptions: false,
     nodesQueryOptions: false,
     pageInfoTypeOptions: { description: "Information about the pages before and after a page." },
@@ -97,7 +97,7 @@ builder.scalarType("JSONObject", scalarOptions.JSONObject);
 builder.scalarType("BigInt", scalarOptions.BigInt);
 builder.scalarType("Cursor", scalarOptions.Cursor);
 
-// Closed by default: whatever is not public says nothing to the nameless.
+// Closed by default: anonymous callers can select only fields that are public explicitly.
 builder.queryType({ description: "All queries.", authScopes: { signedIn: true } });
 builder.mutationType({ description: "All mutations.", authScopes: { signedIn: true } });
 builder.subscriptionType({ description: "All subscriptions.", authScopes: { signedIn: true } });

@@ -9,13 +9,13 @@ const CountPrecision = builder.enumType("CountPrecision", {
   },
 });
 
-/** The total of a list, from the number of rows that were counted. */
+/** The total of a list; its value is the number of counted rows. */
 export const Count = builder.objectRef<number>("Count").implement({
   description: `The number of objects. Counting stops at ${maxCount}, so that the cost of a total does not grow with the history.`,
   fields: (t) => ({
     count: t.int({
       description: `The number of objects, at most ${maxCount}; \`precision\` shows whether it is exact.`,
-      complexity: 0, // the total's own cost is that of counting
+      complexity: 0, // the total itself costs 1
       resolve: (counted) => Math.min(counted, maxCount),
     }),
     precision: t.field({

@@ -12,7 +12,7 @@ import {
   article,
   expectedUpdated,
   type Fields,
-  idempotencyKey,
+  idempotencyKeyField,
 } from "./mutation.ts";
 
 type Verb<Input, Result = { id: bigint }> = (tx: Tx, session: Session, input: Input) => Promise<Result>;
@@ -64,7 +64,7 @@ export function addEntityMutations<Create, Update>(entity: Entity<Create, Update
             entity.create.refDescription ?? "Its ref, `pack.name`. The pack must exist; `default` always does.",
         }),
         ...fields(t, true),
-        idempotencyKey: idempotencyKey(t),
+        idempotencyKey: idempotencyKeyField(t),
       }),
     }),
     inputDescription: `The ${noun} to create.`,

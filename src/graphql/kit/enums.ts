@@ -21,7 +21,7 @@ import { builder } from "./builder.ts";
 
 type Described<Value extends string> = Readonly<Record<Value, string>>;
 
-/** An enum whose values are the stored ones in upper case, so that SQL, TypeScript and the API cannot drift apart. */
+/** Adds an enum whose values are the stored ones in upper case, so that SQL, TypeScript and the API cannot diverge. */
 function upperCased<const Value extends string>(name: string, description: string, values: Described<Value>) {
   const entries = Object.entries<string>(values).map(
     ([value, meaning]) => [value.toUpperCase(), { value: value as Value, description: meaning }] as const, // a key of `values`

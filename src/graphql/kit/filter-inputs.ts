@@ -13,7 +13,7 @@ import {
   WaitsFor,
   WorkerStatus,
 } from "./enums.ts";
-import { type OperatorName, operators } from "./operators.ts";
+import { filterOperators, type OperatorName } from "./operators.ts";
 
 /** The input that filters one field: values by operator. */
 export type Operators = Readonly<Record<string, unknown>>;
@@ -30,7 +30,7 @@ function operatorsInput(
     fields: (t) =>
       Object.fromEntries(
         of.operators.map((operator) => {
-          const options = { description: operators[operator].description, required: false } as const;
+          const options = { description: filterOperators[operator].description, required: false } as const;
           if (operator === "isNull") return [operator, t.boolean(options)];
           if (operator === "in" || operator === "notIn") return [operator, t.field({ ...options, type: [of.type] })];
           return [operator, t.field({ ...options, type: of.type })];

@@ -7,7 +7,7 @@ import { UnauthenticatedError } from "../../errors.ts";
 import { builder } from "./builder.ts";
 import type { Context } from "./context.ts";
 import { readId } from "./ids.ts";
-import { perform } from "./perform.ts";
+import { performMutation } from "./perform.ts";
 import { type RefusalClass, refusable } from "./refusals.ts";
 
 /** A context whose caller is signed in. */
@@ -50,7 +50,7 @@ function caller<I, P, R>(options: Common<I> & Work<I, P, R>) {
     const { session } = context;
     if (!session) throw new UnauthenticatedError();
     const call = { operation: name, input: (args.input ?? {}) as Record<string, unknown>, secretFields };
-    return await perform<R>(context, session, call, async (given, commit) => {
+    return await performMutation<R>(context, session, call, async (given, commit) => {
       if (may !== null) authorizeAny(session, typeof may === "string" ? [may] : may);
       const input = given as I; // checked by the schema
       if (options.steps) return await options.steps(context.services, session, input);
@@ -158,7 +158,7 @@ export const article = (noun: string) => (/^[aeiou]/.test(noun) ? "an" : "a");
 const lowerFirst = (text: string) => text.charAt(0).toLowerCase() + text.slice(1);
 
 /** The input field that makes a creating mutation safe to repeat. */
-export const idempotencyKey = (t: Fields) =>
+export const idempotencyKeyField = (t: Fields) =>
   t.string({
     description:
       "A key of your choice. A request that repeats it within 24 hours creates nothing and returns what the first one created.",

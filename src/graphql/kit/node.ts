@@ -9,15 +9,15 @@ import { type DecodedId, decodeId } from "./ids.ts";
 const Node = builder.nodeInterfaceRef();
 
 /**
- * Loads an object with what is selected of it; null when it does not exist. Objects of one type that are loaded at the same
- * time share one statement.
+ * Loads an object with the selected fields; null if it does not exist. Objects of one type that are loaded at the same time
+ * share one statement.
  */
 export async function loadNode({ typename, number }: DecodedId, ctx: Context, info: GraphQLResolveInfo) {
   try {
     const [node] = await resolveNodes(builder, ctx, info, [{ typename, id: String(number) }]);
     return (await node) ?? null;
   } catch (error) {
-    // The drizzle plugin's loader has no other way to say so.
+    // The drizzle plugin's loader reports a missing object only by this message.
     if (error instanceof Error && /^Model \w+\(-?\d+\) not found$/.test(error.message)) return null;
     throw error;
   }

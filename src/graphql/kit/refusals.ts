@@ -84,8 +84,8 @@ builder.objectType(RateLimitedError, {
 export type RefusalClass = new (...args: never[]) => Refusal;
 
 /**
- * The `errors` option of a mutation: the name and meaning of what its payload holds, or one of the refusals; those of few mutations
- * are named in `more`.
+ * Returns the `errors` option of a mutation, from the name and description of its payload's field. `more` lists refusals in
+ * addition to those of all mutations.
  */
 export function refusable(name: string, description: string, more: readonly RefusalClass[] = []) {
   return {

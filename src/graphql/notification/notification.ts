@@ -11,7 +11,7 @@ import { defineLiveWhere, liveFields } from "../kit/live-where.ts";
 import { loadNode } from "../kit/node.ts";
 import { addRootFields } from "../kit/root.ts";
 
-/** The API's type of an entity type of the log. */
+/** The types of the API, by entity type of the log. */
 const typenames: Readonly<Record<ReadableChannel, string>> = {
   execution: "Execution",
   event: "Event",
@@ -25,7 +25,7 @@ const typenames: Readonly<Record<ReadableChannel, string>> = {
   token: "ApiToken",
 };
 
-/** The object that an entry is about, with what is selected of it; null when it is gone or the API has no such type. */
+/** Loads the object of an entry with the selected fields; null if it was deleted or the API has no such type. */
 async function loadChanged(
   { entityType, entityId }: { entityType: string; entityId: bigint },
   _args: object,
