@@ -90,7 +90,7 @@ addDeletion(
 addRowMutation({
   ...about,
   name: "setPassword",
-  may: null, // the own password needs no grant
+  may: null, // changing the own password needs no grant
   description:
     "Sets a password. The identity's other sessions and unused sign-in links end; its API tokens stay valid.",
   input: builder.inputType("SetPasswordInput", {

@@ -8,7 +8,7 @@ import { rules } from "../rule/rule.ts";
 import { apiTokens } from "./api-token.ts";
 import { assignments } from "./permission-set.ts";
 
-/** A person or a machine that may sign in. */
+/** A user or machine that can authenticate. */
 export const Identity = builder.drizzleNode("identities", {
   name: "Identity",
   description: "A user or machine that can authenticate.",

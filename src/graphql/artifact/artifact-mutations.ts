@@ -43,7 +43,7 @@ const CreateArtifactInput = builder.inputType("CreateArtifactInput", {
   description: "The artifact to create.",
   fields: (t) => ({
     ...place(t),
-    type: t.field({ type: ArtifactType, required: true, description: "What it is." }),
+    type: t.field({ type: ArtifactType, required: true, description: "The type." }),
     contentType: t.string({ description: 'The media type of its content, such as "text/csv".' }),
     ...changeable(t),
     idempotencyKey: idempotencyKeyField(t),

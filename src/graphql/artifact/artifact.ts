@@ -9,7 +9,7 @@ import { ArtifactTypeFilter, ArtifactVisibilityFilter, OwnerTypeFilter } from ".
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 
-/** One content of an artifact. */
+/** One version of the content of an artifact. */
 const ArtifactVersion = builder.drizzleNode("artifactVersions", {
   name: "ArtifactVersion",
   description: "One version of an artifact's content; it never changes.",
@@ -53,7 +53,7 @@ const artifactVersions = defineList("ArtifactVersion", "artifactVersions", {
 
 const objectOf = (data: Json | null) => (typeof data === "object" && data !== null && !Array.isArray(data) ? data : {});
 
-/** A named thing that actions or people keep. */
+/** A named object that actions or users store. */
 export const Artifact = builder.drizzleNode("artifacts", {
   name: "Artifact",
   description: "A named object that actions or users store: a versioned file, a link, or a progress log.",
@@ -65,7 +65,7 @@ export const Artifact = builder.drizzleNode("artifacts", {
     owner: t.exposeString("owner", {
       description: "The login or ref of its owner; empty if the system owns it.",
     }),
-    type: t.expose("type", { type: ArtifactType, description: "What it is." }),
+    type: t.expose("type", { type: ArtifactType, description: "The type." }),
     visibility: t.expose("visibility", { type: ArtifactVisibility, description: "Who may read it." }),
     name: t.exposeString("name", { nullable: true, description: "Its display name." }),
     description: t.exposeString("description", { nullable: true, description: "What it is for." }),
@@ -118,7 +118,7 @@ const artifacts = defineList("Artifact", "artifacts", {
     ref: byText("ref", "Its ref."),
     scope: byEnum(OwnerTypeFilter, "scope", "The kind of its owner."),
     owner: byText("owner", "The login or ref of its owner."),
-    type: byEnum(ArtifactTypeFilter, "type", "What it is."),
+    type: byEnum(ArtifactTypeFilter, "type", "The type."),
     visibility: byEnum(ArtifactVisibilityFilter, "visibility", "Who may read it."),
     name: byText("name", "Its display name."),
     execution: {

@@ -54,7 +54,7 @@ addEntityMutations({
   },
   enable: {
     on: "it can be executed.",
-    off: "it cannot be executed; executions that are running go on.",
+    off: "it cannot be executed; running executions continue.",
     verb: setEnabled("action"),
   },
   delete: {

@@ -8,7 +8,7 @@ import { byWords } from "../kit/text-filter.ts";
 import { rules } from "../rule/rule.ts";
 import { policies } from "./policy.ts";
 
-/** Something that can be run. */
+/** An operation that can be executed. */
 export const Action = builder.drizzleNode("actions", {
   name: "Action",
   description: "An operation that can be executed.",

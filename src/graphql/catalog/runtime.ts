@@ -17,7 +17,7 @@ export const Runtime = builder.drizzleNode("runtimes", {
   select: { columns: { id: true } },
   fields: (t) => ({
     ref: t.exposeString("ref", {
-      description: "Its name in the whole system: `pack.action.name` or `pack.sensor.name`.",
+      description: "Its unique name: `pack.action.name` or `pack.sensor.name`.",
     }),
     packRef: t.exposeString("packRef", { nullable: true, description: "The ref of the pack that defines it." }),
     name: t.exposeString("name", { description: "Its display name." }),

@@ -73,7 +73,7 @@ export const Event = builder.drizzleNode("events", {
       nullable: true,
       description: "The only rule that evaluates it (for timers); null otherwise.",
     }),
-    cause: t.relation("cause", { nullable: true, description: "The execution that emitted it." }),
+    cause: t.relation("cause", { nullable: true, description: "The execution that caused it." }),
     evaluations: t.relatedConnection(
       "evaluations",
       evaluations.related("The evaluations that its rules recorded."),
@@ -94,7 +94,7 @@ export const events = defineList("Event", "events", {
     id: byId("Event", "id", "The event itself."),
     trigger: byText("triggerRef", "The trigger's ref."),
     source: byText("sourceRef", "The ref of the sensor that emitted it."),
-    cause: byId("Execution", "causeExecutionId", "The execution that emitted it."),
+    cause: byId("Execution", "causeExecutionId", "The execution that caused it."),
     traceTag: byText("traceTag", "Its trace tag."),
     generation: byInt("generation", "The number of events that led to it."),
     created: byTime("created", "When it was stored."),
@@ -115,7 +115,7 @@ addRootFields({
 });
 
 builder.drizzleObjectField(Execution, "events", (t) =>
-  t.relatedConnection("effects", events.related("The events that it emitted."), events.connection),
+  t.relatedConnection("effects", events.related("The events that it caused."), events.connection),
 );
 
 const CreateEventInput = builder.inputType("CreateEventInput", {
@@ -140,5 +140,5 @@ addRowMutation({
   ref: Event,
   payload: ["event", "The new event."],
   run: (tx, session, { trigger, traceTag = null, payload }) =>
-    createEvent(tx, session, { trigger, payload: (payload ?? null) as Json, traceTag }), // the scalar JSON takes nothing else
+    createEvent(tx, session, { trigger, payload: (payload ?? null) as Json, traceTag }), // the scalar JSON accepts only JSON
 });

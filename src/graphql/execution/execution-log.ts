@@ -9,13 +9,13 @@ import { checkPage } from "../kit/page.ts";
 import { parseBigInt } from "../kit/scalars.ts";
 import { messages, unwrap } from "../kit/stream.ts";
 
-interface Piece extends StoredLog {
+interface Chunk extends StoredLog {
   cursor: string;
 }
 
-const toPiece = (stored: StoredLog): Piece => ({ ...stored, cursor: String(stored.seq) });
+const toChunk = (stored: StoredLog): Chunk => ({ ...stored, cursor: String(stored.seq) });
 
-const ExecutionLogMessage = builder.objectRef<Piece>("ExecutionLogMessage").implement({
+const ExecutionLogMessage = builder.objectRef<Chunk>("ExecutionLogMessage").implement({
   description: "A chunk of an execution's output.",
   interfaces: [LiveMessage],
   fields: (t) => ({
@@ -62,7 +62,7 @@ builder.subscriptionField(subscription, (t) =>
             checked = session();
             await requireReadable(ctx, execution);
           }
-          yield toPiece(stored);
+          yield toChunk(stored);
         }
       }),
     resolve: (message) => unwrap(message),
@@ -86,7 +86,7 @@ builder.queryField(query, (t) =>
       const execution = readId("Execution", id, "id");
       await requireReadable(ctx, execution);
       const limit = first ?? defaultPageSize;
-      return (await readLog(ctx.services.db, execution, { after: from, limit })).entries.map(toPiece);
+      return (await readLog(ctx.services.db, execution, { after: from, limit })).entries.map(toChunk);
     },
   }),
 );

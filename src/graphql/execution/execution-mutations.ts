@@ -60,7 +60,7 @@ addDeletionById(
     kind: "Execution",
     noun: "execution",
     may: "execution:delete",
-    description: "Deletes an execution that has ended, with its timeline and its log. Its children stay.",
+    description: "Deletes an execution that has ended, with its status transitions and its log. Its children stay.",
   },
   "id",
   deleteExecution,

@@ -18,7 +18,7 @@ import type { ListArgs } from "../kit/reading.ts";
 import { countLimit } from "../kit/totals.ts";
 import { Execution, executions } from "./execution.ts";
 
-const deepest = 100;
+const maxLevels = 100;
 const defaultDepth = 10;
 
 interface TreeArgs extends ListArgs {
@@ -42,7 +42,7 @@ const below = (depth: number): SQL => sql`(
 
 function depthOf({ maxDepth }: TreeArgs): number {
   const depth = maxDepth ?? defaultDepth;
-  if (depth < 0 || depth > deepest) throw invalid("maxDepth", `must be from 0 to ${deepest}, not ${depth}`);
+  if (depth < 0 || depth > maxLevels) throw invalid("maxDepth", `must be from 0 to ${maxLevels}, not ${depth}`);
   return depth;
 }
 
@@ -136,7 +136,7 @@ async function loadAbove(ids: readonly bigint[], ctx: Context): Promise<Map<bigi
     sql`with recursive above(bottom, id, height) as (
         select x.id, x.parent, 1 from attune.execution x where x.id = any (${arrayOf(ids)}) and x.parent is not null
         union all select a.bottom, x.parent, a.height + 1 from above a join attune.execution x on x.id = a.id
-          where x.parent is not null and a.height < ${deepest}::int)
+          where x.parent is not null and a.height < ${maxLevels}::int)
       select bottom::text as "bottom", id::text as "id" from above order by bottom, height desc`,
   );
   const readable = await ctx.db.query.executions.findMany({
@@ -167,7 +167,7 @@ builder.objectField(Execution, "descendants", (t) =>
         ...executions.args,
         maxDepth: t.arg.int({
           defaultValue: defaultDepth,
-          description: `The maximum number of levels, at most ${deepest}.`,
+          description: `The maximum number of levels, at most ${maxLevels}.`,
         }),
       },
       complexity: pageCost,
@@ -185,7 +185,7 @@ builder.objectField(Execution, "descendants", (t) =>
 builder.objectField(Execution, "ancestors", (t) =>
   t.field({
     type: [Execution],
-    description: `Its ancestors that you may read, topmost first, at most ${deepest}.`,
+    description: `Its ancestors that you may read, topmost first, at most ${maxLevels}.`,
     complexity: { field: 1, multiplier: defaultDepth },
     resolve: async ({ id }, _args, ctx, info) => {
       const above = (await ancestors(id, (ids) => loadAbove(ids, ctx), ctx, info)) ?? [];

@@ -108,7 +108,7 @@ export const Execution = builder.drizzleNode("executions", {
     scheduledAt: t.expose("scheduledAt", {
       type: "DateTime",
       nullable: true,
-      description: "From when a worker may claim it.",
+      description: "The time from which workers may claim it.",
     }),
     startedAt: t.expose("startedAt", { type: "DateTime", nullable: true, description: "When a worker started it." }),
     finishedAt: t.expose("finishedAt", { type: "DateTime", nullable: true, description: "When it ended." }),

@@ -3,7 +3,7 @@ import { handleStreamOrSingleExecutionResult, type Plugin } from "graphql-yoga";
 import { recordAudit } from "../../access/audit.ts";
 import type { Context } from "../kit/context.ts";
 
-const mostPaths = 10;
+const maxPaths = 10;
 
 /**
  * Records denials of queries and subscriptions in the audit trail, once per request. The response does not wait for the
@@ -33,7 +33,7 @@ export function useDenials(): Plugin<Context> {
       details: {
         operation,
         name: name ?? null,
-        paths: denied.slice(0, mostPaths).map(({ path }) => (path ?? []).join(".")),
+        paths: denied.slice(0, maxPaths).map(({ path }) => (path ?? []).join(".")),
       },
     }).catch((error: unknown) => services.log.error({ err: error, requestId }, "a denial could not be recorded"));
   };

@@ -118,9 +118,9 @@ interface Assessment {
 function assess({ schema, document, operationName, variableValues, contextValue }: ExecutionArgs): Assessment {
   const operation = getOperationAST(document, operationName);
   if (!operation) return { error: null, cost: null }; // execution reports it
-  const written = count(operation, document);
+  const counts = count(operation, document);
   const nesting = depthOf(variableValues);
-  const over = exceeded({ ...written, nesting });
+  const over = exceeded({ ...counts, nesting });
   if (over) return { error: over, cost: null };
   const own: DocumentNode = {
     kind: Kind.DOCUMENT,
@@ -149,20 +149,20 @@ function exceeded(counts: Partial<Record<Limit, number>>): GraphQLError | null {
   return null;
 }
 
-type Written = Record<"aliases" | "directives" | "mutations", number>;
+type ElementCounts = Record<"aliases" | "directives" | "mutations", number>;
 
 /** Counts the elements of an operation, with each fragment as often as it is spread; each fragment is traversed once. */
-function count(operation: OperationDefinitionNode, document: DocumentNode): Written {
+function count(operation: OperationDefinitionNode, document: DocumentNode): ElementCounts {
   const fragments = new Map<string, FragmentDefinitionNode>();
   for (const each of document.definitions) {
     if (each.kind === Kind.FRAGMENT_DEFINITION) fragments.set(each.name.value, each);
   }
-  const known = new Map<SelectionSetNode, Written>();
-  const within = (set: SelectionSetNode | undefined): Written => {
+  const known = new Map<SelectionSetNode, ElementCounts>();
+  const within = (set: SelectionSetNode | undefined): ElementCounts => {
     if (!set) return { aliases: 0, directives: 0, mutations: 0 };
     const found = known.get(set);
     if (found) return found;
-    const sum: Written = { aliases: 0, directives: 0, mutations: 0 };
+    const sum: ElementCounts = { aliases: 0, directives: 0, mutations: 0 };
     for (const selection of set.selections) {
       const spread = selection.kind === Kind.FRAGMENT_SPREAD;
       const inner = within(spread ? fragments.get(selection.name.value)?.selectionSet : selection.selectionSet);

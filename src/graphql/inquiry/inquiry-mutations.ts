@@ -55,7 +55,7 @@ addRowMutation({
   run: (tx, session, { idempotencyKey: _once, defaultResponse, ...question }) =>
     createInquiry(tx, session, {
       ...question,
-      defaultResponse: (defaultResponse ?? null) as Json, // the scalar JSON takes nothing else
+      defaultResponse: (defaultResponse ?? null) as Json, // the scalar JSON accepts only JSON
     }),
 });
 
@@ -68,7 +68,7 @@ addRowMutation({
   inputDescription: "The response.",
   payload: ["inquiry", "The inquiry as it is now."],
   run: (tx, session, { id, response }) =>
-    // The scalar JSON takes nothing else.
+    // The scalar JSON accepts only JSON.
     respondToInquiry(tx, session, { id: readId("Inquiry", id, "id"), response: (response ?? null) as Json }),
 });
 

@@ -21,7 +21,7 @@ const InquiryActions = builder.objectRef<{ respond: boolean; cancel: boolean }>(
   }),
 });
 
-/** A question to a person. */
+/** A question to an identity or a role. */
 export const Inquiry = builder.drizzleNode("inquiries", {
   name: "Inquiry",
   description: "A question to an identity or to the members of a role, responded to once.",

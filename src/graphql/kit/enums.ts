@@ -33,7 +33,7 @@ type Of<Enum extends { enumValues: readonly string[] }> = Described<Enum["enumVa
 
 export const ExecutionStatus = upperCased("ExecutionStatus", "The status of an execution.", {
   requested: "Requested.",
-  scheduling: "Being checked for whether it may start now.",
+  scheduling: "Being checked for whether it can start now.",
   scheduled: "Waiting for a worker.",
   running: "Running on a worker, or started and waiting: `waitsFor` shows for what.",
   completed: "Ended successfully. Final.",
@@ -156,7 +156,7 @@ export const RecordEvaluations = upperCased("RecordEvaluations", "Which of a rul
 
 export const WorkerLoss = upperCased("WorkerLoss", "What happens to a running execution whose worker is lost.", {
   abandon: "It ends as ABANDONED: the action may have completed.",
-  requeue: "It is run again: the action may safely run twice.",
+  requeue: "It runs again: the action can safely run twice.",
 });
 
 export const ParameterDelivery = upperCased("ParameterDelivery", "How an action receives its parameters.", {

@@ -19,7 +19,7 @@ export interface Order {
   ascending: boolean;
 }
 
-const largest = 2n ** 63n - 1n;
+const maxBigInt = 2n ** 63n - 1n;
 
 /** Returns the number of rows to read for a page: one more than it shows, to find out whether it is the last. */
 export const limitOf = ({ first, last }: PageArgs) => (first ?? last ?? defaultPageSize) + 1;
@@ -94,7 +94,8 @@ function valuesOf(cursor: string): unknown[] {
 
 function holds(column: PgColumn, value: unknown): boolean {
   if (column.dataType === "object date") return value instanceof Date && !Number.isNaN(value.getTime());
-  if (column.dataType.startsWith("bigint")) return typeof value === "bigint" && value <= largest && value >= -largest;
+  if (column.dataType.startsWith("bigint"))
+    return typeof value === "bigint" && value <= maxBigInt && value >= -maxBigInt;
   if (column.dataType.startsWith("number")) return typeof value === "number" && Number.isSafeInteger(value);
   return typeof value === "string" && !value.includes("\u0000");
 }

@@ -113,11 +113,11 @@ function masked(value: unknown): Json {
   return (value ?? null) as Json; // GraphQL inputs contain nothing else
 }
 
-const longestDetails = 4096;
+const maxDetailsLength = 4096;
 
 function shortened(details: JsonObject): JsonObject {
   const text = JSON.stringify(details);
-  return text.length <= longestDetails ? details : { leftOut: `${text.length} characters` };
+  return text.length <= maxDetailsLength ? details : { leftOut: `${text.length} characters` };
 }
 
 function onceOf(operation: string, { idempotencyKey, ...input }: Input, keyring: Keyring): OnceRequest | null {

@@ -57,7 +57,7 @@ export function addRootFields({ name, one, many, list, hasRef, ...options }: Roo
         type: ref,
         nullable: true,
         authScopes,
-        description: `All objects of type \`${name}\`, in pages.`,
+        description: `All objects of type \`${name}\` that you may read, in pages.`,
         args: list.args,
         complexity: pageCost,
         totalCount: (_root, args, ctx) => list.count(args, ctx),

@@ -12,7 +12,7 @@ export type Scalars = {
 };
 
 const instant = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})$/i;
-const largest = 2n ** 63n - 1n;
+const maxBigInt = 2n ** 63n - 1n;
 
 function refused(message: string): GraphQLError {
   return new GraphQLError(message, { extensions: { code: "BAD_USER_INPUT" } });
@@ -31,7 +31,7 @@ export function parseBigInt(value: unknown): bigint | null {
   const text = typeof value === "number" && Number.isSafeInteger(value) ? String(value) : value;
   if (typeof text !== "string" || !/^-?\d{1,19}$/.test(text)) return null;
   const number = BigInt(text);
-  return number <= largest && number >= -largest ? number : null;
+  return number <= maxBigInt && number >= -maxBigInt ? number : null;
 }
 
 function toBigInt(value: unknown): bigint {

@@ -37,7 +37,7 @@ async function loadChanged(
 }
 
 const meanings = {
-  channel: `What it is about: ${readableChannels.join(", ")}.`,
+  channel: `The channel: ${readableChannels.join(", ")}.`,
   entityType: "The kind of object that changed.",
   activity: "The kind of change: created, status, updated, deleted.",
   content: "The main data of the change: refs and statuses, never a secret.",

@@ -14,7 +14,7 @@ interface RuleConditionShape {
 
 const ref = builder.inputRef<RuleConditionShape>("RuleConditionInput");
 
-/** One condition of a rule, as clients write it. */
+/** The input of one condition of a rule. */
 export const RuleConditionInput = ref.implement({
   description:
     "A condition of a rule, in one of these forms: `{field, operator, value}`, `{any: […]}`, `{all: […]}`, `{not: …}`, `{expression}`.",
@@ -32,13 +32,13 @@ export const RuleConditionInput = ref.implement({
   }),
 });
 
-/** The condition as it is stored: only what was given; a null `value` is one. */
+/** Returns the condition as it is stored: only the given fields; a null `value` counts as given. */
 export function toCondition(input: RuleConditionShape): JsonObject {
   const { field, operator, value, any, all, not, expression } = input;
   const condition: JsonObject = {};
   if (typeof field === "string") condition["field"] = field;
   if (typeof operator === "string") condition["operator"] = operator;
-  if (value !== undefined) condition["value"] = value as Json; // the scalar JSON takes nothing else
+  if (value !== undefined) condition["value"] = value as Json; // the scalar JSON accepts only JSON
   if (any) condition["any"] = any.map(toCondition);
   if (all) condition["all"] = all.map(toCondition);
   if (not) condition["not"] = toCondition(not);

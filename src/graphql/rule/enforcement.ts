@@ -18,9 +18,9 @@ export const Enforcement = builder.drizzleNode("enforcements", {
     status: t.expose("status", { type: EnforcementStatus, description: "The status." }),
     ruleRef: t.exposeString("ruleRef", { description: "The rule's ref, kept when the rule is deleted." }),
     triggerRef: t.exposeString("triggerRef", { description: "The ref of the rule's trigger." }),
-    payload: t.expose("payload", { type: "JSON", description: "The event's payload at that time." }),
+    payload: t.expose("payload", { type: "JSON", description: "The event's payload when the rule matched." }),
     condition: t.expose("condition", { type: RuleCondition, description: "How the rule's conditions were combined." }),
-    conditions: t.expose("conditions", { type: ["JSON"], description: "The rule's conditions at that time." }),
+    conditions: t.expose("conditions", { type: ["JSON"], description: "The rule's conditions when it matched." }),
     parameters: t.expose("config", {
       type: "JSONObject",
       nullable: true,

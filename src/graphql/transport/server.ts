@@ -48,7 +48,7 @@ type Initial = YogaInitialContext & Partial<SocketContext> & { req?: IncomingMes
 
 export type GraphQLServer = ReturnType<typeof createGraphQL>;
 
-const longestBody = 2 * 1024 * 1024;
+const maxBodyBytes = 2 * 1024 * 1024;
 
 /** The API over HTTP: queries and mutations, subscriptions as event streams, and GraphiQL for browsers, all at `/graphql`. */
 export function createGraphQL({ services, feed, sessions, authenticate, ...options }: GraphQLOptions) {
@@ -61,7 +61,7 @@ export function createGraphQL({ services, feed, sessions, authenticate, ...optio
     logging: false,
     cors: false,
     multipart: false,
-    maxRequestBodySize: longestBody,
+    maxRequestBodySize: maxBodyBytes,
     // useMasking masks all errors, with the request's id.
     maskedErrors: { maskError: (error) => error as Error },
     context: async ({ request, credentials, ip, req, res, requestId }: Initial): Promise<Context> => {

@@ -10,9 +10,9 @@ import { socketCredentials } from "./credentials.ts";
 import type { GraphQLServer } from "./server.ts";
 import { createSocketSessions } from "./socket-session.ts";
 
-const longestMessage = 2 * 1024 * 1024;
-const mostOperations = 100;
-const mostSockets = 10_000;
+const maxMessageBytes = 2 * 1024 * 1024;
+const maxOperations = 100;
+const maxSockets = 10_000;
 
 interface SocketOptions extends Omit<ErrorScope, "requestId"> {
   yoga: GraphQLServer;
@@ -25,7 +25,7 @@ interface SocketOptions extends Omit<ErrorScope, "requestId"> {
  * closes all sockets.
  */
 export function attachSockets(server: Server, { yoga, origins, ...scope }: SocketOptions): AsyncDisposable {
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: longestMessage });
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: maxMessageBytes });
   const sessions = createSocketSessions();
   const protocol = useServer(
     {
@@ -41,8 +41,8 @@ export function attachSockets(server: Server, { yoga, origins, ...scope }: Socke
         const requestId = randomUUID();
         const refusal = (errors: readonly unknown[]) =>
           errors.map((error) => socketError(error, { ...scope, requestId }));
-        if (Object.keys(subscriptions).length > mostOperations) {
-          return refusal([rateLimited("operations of one socket", mostOperations)]);
+        if (Object.keys(subscriptions).length > maxOperations) {
+          return refusal([rateLimited("operations of one socket", maxOperations)]);
         }
         const credentials = socketCredentials(extra.request, connectionParams, origins);
         const { schema, execute, subscribe, contextFactory, parse, validate } = yoga.getEnveloped({
@@ -73,7 +73,7 @@ export function attachSockets(server: Server, { yoga, origins, ...scope }: Socke
     sockets,
   );
   server.on("upgrade", (request, socket, head) => {
-    const full = sockets.clients.size >= mostSockets;
+    const full = sockets.clients.size >= maxSockets;
     const refused = full
       ? (["503 Service Unavailable", "Too many sockets are open.\n"] as const)
       : upgradeRefusal(request, origins);
