@@ -5,7 +5,7 @@ import { isInputObjectType } from "graphql";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { rows } from "../../src/db/client.ts";
 import { executionStatus, instant } from "../../src/db/schema.ts";
-import { type Comparable, type OperatorName, operators } from "../../src/graphql/kit/operators.ts";
+import { type Comparable, filterOperators, type OperatorName } from "../../src/graphql/kit/operators.ts";
 import { schema } from "../../src/graphql/schema.ts";
 import { createServices, type TestServices } from "../support/database.ts";
 
@@ -116,7 +116,7 @@ const special: Sample = {
 /** For each filter the numbers of the rows that the database finds. */
 async function found(column: PgColumn, conditions: readonly Filter[]): Promise<number[][]> {
   const asked: SQL[] = conditions.map(
-    ({ operator, value }) => sql`(${operators[operator].sql(column, value)}) is true`,
+    ({ operator, value }) => sql`(${filterOperators[operator].sql(column, value)}) is true`,
   );
   const answers = await rows<{ number: number; holds: boolean[] }>(
     services.db,
@@ -133,7 +133,7 @@ describe("every operator finds the same rows in the database as values in memory
         await services.db.execute(sql`truncate ${compared}`);
         await services.db.insert(compared).values(stored.map((value, number) => ({ number, [name]: value })));
         const inMemory = conditions.map(({ operator, value }) =>
-          stored.flatMap((actual, number) => (operators[operator].test(actual, value) ? [number] : [])),
+          stored.flatMap((actual, number) => (filterOperators[operator].test(actual, value) ? [number] : [])),
         );
         expect(await found(compared[name], conditions)).toEqual(inMemory);
         for (const [index, { operator }] of conditions.entries()) {
@@ -157,6 +157,6 @@ describe("every operator finds the same rows in the database as values in memory
     // The inputs of enumerations are alike.
     const tried = new Set(kinds.map(([, input]) => String(operatorsOf(input))));
     expect(offered.filter((list) => !tried.has(list))).toEqual([]);
-    expect(new Set(offered.join().split(","))).toEqual(new Set(Object.keys(operators)));
+    expect(new Set(offered.join().split(","))).toEqual(new Set(Object.keys(filterOperators)));
   });
 });

@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createTrigger } from "../../src/catalog/trigger.ts";
 import type { Tx } from "../../src/db/tx.ts";
-import { perform } from "../../src/graphql/kit/perform.ts";
+import { performMutation } from "../../src/graphql/kit/perform.ts";
 import { schema } from "../../src/graphql/schema.ts";
 import { createRule } from "../../src/rule/rule.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -22,7 +22,7 @@ async function both(requestId: string, { rule, idempotencyKey }: { rule: string;
     return await createRule(tx, session, { ref: rule, trigger, action: "core.noop" });
   };
   const call = { operation: "createRule", input: { ref: rule, idempotencyKey }, secretFields: [] };
-  return await perform<{ id: bigint }>({ services, ip: null, requestId }, session, call, (_input, commit) =>
+  return await performMutation<{ id: bigint }>({ services, ip: null, requestId }, session, call, (_input, commit) =>
     commit(verbs),
   );
 }

@@ -52,7 +52,7 @@ describe("an operation that asks for too much is refused whole", () => {
     expect(answer).toEqual({
       errors: [
         {
-          message: "The operation asks for too much: 500 fields, at most 400. Ask for less at a time.",
+          message: "The operation is too large: 500 fields, at most 400. Split it into smaller operations.",
           extensions: {
             code: "QUERY_TOO_COMPLEX",
             limit: "breadth",

@@ -157,7 +157,7 @@ describe("a WebSocket", () => {
     for (const origin of strangers().filter((each) => each !== "")) {
       expect({ origin, result: await upgrade({ cookie, origin }) }).toEqual({
         origin,
-        result: "403 Pages of that origin get no socket: list it in ATTUNE__SERVER__CORS_ORIGINS.",
+        result: "403 Sockets of this origin are refused: add it to ATTUNE__SERVER__CORS_ORIGINS.",
       });
     }
   });

@@ -1,7 +1,7 @@
 import { createApiToken, revokeApiToken } from "../../access/api-token.ts";
 import { builder } from "../kit/builder.ts";
 import { readId } from "../kit/ids.ts";
-import { addMutation, addRowField, addRowMutation, idempotencyKey } from "../kit/mutation.ts";
+import { addMutation, addRowField, addRowMutation, idempotencyKeyField } from "../kit/mutation.ts";
 import { ApiToken } from "./api-token.ts";
 
 const CreateApiTokenInput = builder.inputType("CreateApiTokenInput", {
@@ -14,13 +14,13 @@ const CreateApiTokenInput = builder.inputType("CreateApiTokenInput", {
     }),
     expiresAt: t.field({
       type: "DateTime",
-      description: "When it expires; without it, when it is revoked. Not later than the token of this request.",
+      description: "When it expires; by default it does not. At the latest when the token of this request expires.",
     }),
     permissionSetRefs: t.stringList({
       description:
         "The refs of the permission sets that it is limited to, at most 100. Without them it can do everything that its identity can do at the time.",
     }),
-    idempotencyKey: idempotencyKey(t),
+    idempotencyKey: idempotencyKeyField(t),
   }),
 });
 
@@ -39,9 +39,9 @@ addRowField(CreateApiTokenPayload, "apiToken", { table: "tokens", ref: ApiToken,
 
 addMutation({
   name: "createApiToken",
-  may: null, // a token of one's own needs no grant
+  may: null, // own tokens need no grant
   description:
-    "Creates an API token. It can never do more than its identity at the time, nor more than you can give it yourself.",
+    "Creates an API token. It can never do more than its identity can at the time, nor more than you can grant.",
   input: CreateApiTokenInput,
   inputDescription: "The token to create.",
   type: CreateApiTokenPayload,
@@ -52,7 +52,7 @@ addMutation({
 
 addRowMutation({
   name: "revokeApiToken",
-  may: null, // a token of one's own needs no grant
+  may: null, // own tokens need no grant
   description:
     "Revokes an API token. Its open connections end within a second. For the token of another identity you need `identity:update` on it.",
   input: builder.inputType("RevokeApiTokenInput", {

@@ -44,8 +44,8 @@ addRowMutation({
   ...ofIdentity,
   name: "unassignPermissionSet",
   may: "permission_set:assign",
-  description: "Takes a permission set from an identity. It takes effect within a second.",
-  input: setInput("UnassignPermissionSetInput", "The permission set to take, and the identity that has it."),
+  description: "Removes a permission set from an identity. It takes effect within a second.",
+  input: setInput("UnassignPermissionSetInput", "The permission set to remove, and the identity that has it."),
   inputDescription: "The assignment to remove.",
   run: unassignPermissionSet,
 });
@@ -65,8 +65,8 @@ addRowMutation({
   ...ofIdentity,
   name: "unassignRole",
   may: "identity:update",
-  description: "Takes a role from an identity. It takes effect within a second.",
-  input: roleInput("UnassignRoleInput", "The role to take, and the identity that has it."),
+  description: "Removes a role from an identity. It takes effect within a second.",
+  input: roleInput("UnassignRoleInput", "The role to remove, and the identity that has it."),
   inputDescription: "The assignment to remove.",
   run: unassignRole,
 });

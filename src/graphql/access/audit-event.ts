@@ -7,22 +7,21 @@ import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 
 const meanings = {
-  category: "What kind of thing was done: mutation, sign_in, denial, reveal, download.",
-  eventType: "What was done: the mutation's name, or the field that was denied.",
-  outcome: "How it ended.",
-  actorLogin:
-    "The login of whoever did it, kept when the identity is deleted; for a sign-in, the login that was given.",
-  actorKind: "By which kind of credential: session, api, execution, sensor.",
-  ip: "The address that it came from.",
-  requestId: "The id of the request, as its answer had it in `x-request-id`.",
-  resourceType: "What it was done to: rule, key, …",
-  resourceRef: "The ref, name or id of that.",
-  created: "When it was done.",
+  category: "The category: mutation, sign_in, denial, reveal, download.",
+  eventType: "The name of the mutation, or of the denied field.",
+  outcome: "The outcome.",
+  actorLogin: "The login of that identity, kept when it is deleted; for a sign-in, the login that was entered.",
+  actorKind: "The kind of credential: session, api, execution, sensor.",
+  ip: "The IP address of the request.",
+  requestId: "The id of the request, as in the response header `x-request-id`.",
+  resourceType: "The kind of object that it concerned: rule, key, …",
+  resourceRef: "The ref, name or id of that object.",
+  created: "When it happened.",
 } as const;
 
 const AuditEvent = builder.drizzleNode("auditEvents", {
   name: "AuditEvent",
-  description: "An entry of the audit trail. It never changes; after 365 days it is removed.",
+  description: "An entry of the audit trail. It never changes and is deleted after 365 days.",
   id: { column: (event) => event.id },
   select: { columns: { id: true } },
   fields: (t) => ({
@@ -38,10 +37,13 @@ const AuditEvent = builder.drizzleNode("auditEvents", {
     details: t.expose("details", {
       type: "JSONObject",
       nullable: true,
-      description: "The input without its secrets; of what was refused, the code; of a denial, where.",
+      description: "The input without secrets; for a refusal, its code; for a denial, the denied paths.",
     }),
     created: t.expose("created", { type: "DateTime", description: meanings.created }),
-    actor: t.relation("actor", { nullable: true, description: "Who did it; null when deleted, or when nobody was." }),
+    actor: t.relation("actor", {
+      nullable: true,
+      description: "The identity that did it; null if it was deleted or the caller was anonymous.",
+    }),
   }),
 });
 
@@ -52,7 +54,7 @@ const auditEvents = defineList("AuditEvent", "auditEvents", {
     category: byText("category", meanings.category),
     eventType: byText("eventType", meanings.eventType),
     outcome: byEnum(AuditOutcomeFilter, "outcome", meanings.outcome),
-    actor: byId("Identity", "actorId", "Who did it."),
+    actor: byId("Identity", "actorId", "The identity that did it."),
     actorLogin: byText("actorLogin", meanings.actorLogin),
     actorKind: byText("actorKind", meanings.actorKind),
     ip: byText((table) => sql`host(${table["ip"]})`, meanings.ip),

@@ -2,7 +2,7 @@ import { prepareSetPassword, setPassword } from "../../access/credential.ts";
 import { createIdentity, deleteIdentity, prepareIdentity, updateIdentity } from "../../access/identity.ts";
 import { RateLimitedError } from "../../errors.ts";
 import { builder } from "../kit/builder.ts";
-import { addDeletion, addRowMutation, expectedUpdated, type Fields, idempotencyKey } from "../kit/mutation.ts";
+import { addDeletion, addRowMutation, expectedUpdated, type Fields, idempotencyKeyField } from "../kit/mutation.ts";
 import { Identity } from "./identity.ts";
 
 const changeable = (t: Fields) => ({
@@ -34,7 +34,7 @@ addRowMutation({
       permissionSets: t.stringList({
         description: "The refs of its permission sets, at most 100. You must hold every grant of them.",
       }),
-      idempotencyKey: idempotencyKey(t),
+      idempotencyKey: idempotencyKeyField(t),
     }),
   }),
   inputDescription: "The identity to create.",
@@ -56,7 +56,7 @@ addRowMutation({
   name: "updateIdentity",
   may: "identity:update",
   description:
-    "Changes an identity. You cannot freeze yourself or the last administrator. Fields that are left out stay as they are; null empties a field that can be empty.",
+    "Changes an identity. You cannot freeze yourself or the last administrator. Omitted fields keep their values; null clears a field that can be null.",
   input: builder.inputType("UpdateIdentityInput", {
     description: "The changes to an identity.",
     fields: (t) => ({
@@ -90,7 +90,7 @@ addDeletion(
 addRowMutation({
   ...about,
   name: "setPassword",
-  may: null, // one's own password needs no grant
+  may: null, // changing the own password needs no grant
   description:
     "Sets a password. The identity's other sessions and unused sign-in links end; its API tokens stay valid.",
   input: builder.inputType("SetPasswordInput", {

@@ -8,20 +8,20 @@ import { rules } from "../rule/rule.ts";
 import { apiTokens } from "./api-token.ts";
 import { assignments } from "./permission-set.ts";
 
-/** A person or a machine that may sign in. */
+/** A user or machine that can authenticate. */
 export const Identity = builder.drizzleNode("identities", {
   name: "Identity",
-  description: "A person or a machine that may sign in.",
+  description: "A user or machine that can authenticate.",
   id: { column: (identity) => identity.id },
   select: { columns: { id: true } },
   fields: (t) => ({
     login: t.exposeString("login", { description: "The name that it signs in with." }),
-    displayName: t.exposeString("displayName", { nullable: true, description: "Its name for people." }),
-    frozen: t.exposeBoolean("frozen", { description: "Whether its credentials are stopped." }),
+    displayName: t.exposeString("displayName", { nullable: true, description: "Its display name." }),
+    frozen: t.exposeBoolean("frozen", { description: "Whether its credentials are disabled." }),
     attributes: t.field({
       type: "JSONObject",
       nullable: true,
-      description: "Whatever else is kept about it; null for who may not change it.",
+      description: "Any further data about it; null if you may not update it.",
       select: { columns: { id: true, login: true, attributes: true } },
       resolve: ({ id, login, attributes }, _args, { session }) =>
         session && may(session, "identity", "update", { ref: login, ownerId: id }) ? attributes : null,
@@ -31,21 +31,25 @@ export const Identity = builder.drizzleNode("identities", {
       select: { with: { roles: { columns: { role: true }, orderBy: { role: "asc" } } } },
       resolve: ({ roles }) => roles.map(({ role }) => role),
     }),
-    created: t.expose("created", { type: "DateTime", description: "When it was made." }),
+    created: t.expose("created", { type: "DateTime", description: "When it was created." }),
     updated: t.expose("updated", {
       type: "DateTime",
-      description: "When it last changed; give it as `expectedUpdated` to change only what you have read.",
+      description: "When it last changed. Pass it as `expectedUpdated` to update only the version that you read.",
     }),
     assignments: t.relatedConnection(
       "assignments",
-      assignments.related("The permission sets that it has by itself; its roles bring more."),
+      assignments.related("The permission sets that are assigned to it directly; its roles add more."),
       assignments.connection,
     ),
     apiTokens: t.relatedConnection("tokens", apiTokens.related("Its API tokens."), apiTokens.connection),
-    rules: t.relatedConnection("rules", rules.related("The rules that run with its grants."), rules.connection),
+    rules: t.relatedConnection(
+      "rules",
+      rules.related("The rules that it owns, which run with its grants."),
+      rules.connection,
+    ),
     executions: t.relatedConnection(
       "executions",
-      executions.related("The executions that it asked for."),
+      executions.related("The executions that it requested."),
       executions.connection,
     ),
   }),
@@ -56,12 +60,12 @@ const identities = defineList("Identity", "identities", {
   where: {
     id: byId("Identity", "id", "The identity itself."),
     login: byText("login", "The name that it signs in with."),
-    displayName: byText("displayName", "Its name for people."),
-    frozen: byFlag("frozen", "Whether its credentials are stopped."),
-    created: byTime("created", "When it was made."),
+    displayName: byText("displayName", "Its display name."),
+    frozen: byFlag("frozen", "Whether its credentials are disabled."),
+    created: byTime("created", "When it was created."),
     updated: byTime("updated", "When it last changed."),
   },
-  order: { login: "Its login.", created: "When it was made.", updated: "When it last changed." },
+  order: { login: "Its login.", created: "When it was created.", updated: "When it last changed." },
   defaultOrder: ["login", "asc"],
 });
 
@@ -81,8 +85,8 @@ builder.queryField("identityByLogin", (t) =>
     type: Identity,
     nullable: true,
     authScopes: { signedIn: true },
-    description: "The Identity with that login; null when there is none.",
-    args: { login: t.arg.string({ required: true, description: "The login of an Identity." }) },
+    description: "The `Identity` with this login; null if there is none.",
+    args: { login: t.arg.string({ required: true, description: "The login of the `Identity`." }) },
     resolve: (query, _root, { login }, ctx) => ctx.db.query.identities.findFirst(query({ where: { login } })),
   }),
 );

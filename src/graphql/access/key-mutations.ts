@@ -7,7 +7,7 @@ import {
   addRowField,
   addRowMutation,
   expectedUpdated,
-  idempotencyKey,
+  idempotencyKeyField,
 } from "../kit/mutation.ts";
 import { Key } from "./key.ts";
 
@@ -29,16 +29,16 @@ const SetKeyInput = builder.inputType("SetKeyInput", {
     owner: t.field({ type: KeyOwnerInput, required: true, description: "Its owner." }),
     name: t.string({
       required: true,
-      description: "Its name among its owner's keys: 1 to 63 of a-z, 0-9, _ and -, a letter or digit first.",
+      description: "Its name, unique within its owner: 1 to 63 of a-z, 0-9, _ and -, starting with a letter or digit.",
     }),
     value: t.string({ required: true, description: "Its value, at most 16 KiB." }),
     encrypted: t.boolean({ description: "Whether the value is stored encrypted; true by default." }),
     expectedUpdated: expectedUpdated(t),
-    idempotencyKey: idempotencyKey(t),
+    idempotencyKey: idempotencyKeyField(t),
   }),
 });
 
-// Keys of one's own need no grant; for all others the verbs check.
+// Own keys need no grant; the verbs check all others.
 addRowMutation({
   name: "setKey",
   may: null,
@@ -73,8 +73,7 @@ addRowField(RevealedKey, "key", { table: "keys", ref: Key, description: "The key
 addMutation({
   name: "revealKey",
   may: null,
-  description:
-    "Returns a key's value. An entry in the audit trail says who asked for it and from where, before the value is returned.",
+  description: "Returns a key's value. The audit trail records the caller and its address first.",
   input: builder.inputType("RevealKeyInput", {
     description: "The key to reveal.",
     fields: (t) => ({ ref: t.string({ required: true, description: "The key's ref." }) }),
@@ -89,12 +88,12 @@ addMutation({
 const EncryptionRotation = builder
   .objectRef<{ keys: number; secrets: number; complete: boolean }>("EncryptionRotation")
   .implement({
-    description: "How much was encrypted again.",
+    description: "The result of the rotation.",
     fields: (t) => ({
-      keys: t.exposeInt("keys", { description: "How many keys." }),
-      secrets: t.exposeInt("secrets", { description: "How many secrets of executions." }),
+      keys: t.exposeInt("keys", { description: "The number of keys that were encrypted again." }),
+      secrets: t.exposeInt("secrets", { description: "The number of executions' secrets that were encrypted again." }),
       complete: t.exposeBoolean("complete", {
-        description: "Whether nothing is left under an older key. If false, call the mutation again.",
+        description: "Whether everything is encrypted with the current key. If false, call the mutation again.",
       }),
     }),
   });
@@ -106,7 +105,7 @@ addMutation({
     "Encrypts everything that older encryption keys encrypted with the server's current one. It works in batches: it can be interrupted and called again.",
   input: null,
   type: EncryptionRotation,
-  payload: ["rotation", "How much was encrypted again."],
-  // Each batch is a transaction of its own: all of them in one would hold locks on every secret.
+  payload: ["rotation", "The result of the rotation."],
+  // Each batch is a separate transaction: a single one would lock every secret.
   steps: rotateEncryptionKey,
 });

@@ -9,24 +9,24 @@ import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 import { Identity } from "./identity.ts";
 
-/** A secret, or a piece of configuration; its value is not among its fields. */
+/** A secret or a configuration value; no field returns it. */
 export const Key = builder.drizzleNode("keys", {
   name: "Key",
-  description: "A secret, or a piece of configuration. Its value is told by `revealKey` alone.",
+  description: "A secret or a configuration value. Only `revealKey` returns its value.",
   id: { column: (key) => key.id },
   select: { columns: { id: true } },
   fields: (t) => ({
     ref: t.exposeString("ref", {
-      description: "Its name in the whole system: `system.name`, or `<kind of owner>.<owner>.name`.",
+      description: "Its unique name: `system.name`, or `<kind of owner>.<owner>.name`.",
     }),
-    name: t.exposeString("name", { description: "Its name among its owner's keys." }),
-    ownerType: t.expose("ownerType", { type: OwnerType, description: "What kind of thing it belongs to." }),
-    owner: t.exposeString("owner", { description: "What it belongs to: `system`, a login, or a ref." }),
+    name: t.exposeString("name", { description: "Its name, unique within its owner." }),
+    ownerType: t.expose("ownerType", { type: OwnerType, description: "The kind of its owner." }),
+    owner: t.exposeString("owner", { description: "Its owner: `system`, a login or a ref." }),
     encrypted: t.exposeBoolean("encrypted", { description: "Whether its value is stored encrypted." }),
-    created: t.expose("created", { type: "DateTime", description: "When it was made." }),
+    created: t.expose("created", { type: "DateTime", description: "When it was created." }),
     updated: t.expose("updated", {
       type: "DateTime",
-      description: "When it last changed; give it as `expectedUpdated` to change only what you have seen.",
+      description: "When it last changed. Pass it as `expectedUpdated` to update only the version that you read.",
     }),
     ownerIdentity: t.relation("ownerIdentity", { nullable: true, description: "The identity that it belongs to." }),
     ownerPack: t.relation("ownerPack", { nullable: true, description: "The pack that it belongs to." }),
@@ -41,13 +41,13 @@ const keys = defineList("Key", "keys", {
     id: byId("Key", "id", "The key itself."),
     ref: byText("ref", "Its ref."),
     name: byText("name", "Its name."),
-    ownerType: byEnum(OwnerTypeFilter, "ownerType", "What kind of thing it belongs to."),
-    owner: byText("owner", "What it belongs to: `system`, a login, or a ref."),
+    ownerType: byEnum(OwnerTypeFilter, "ownerType", "The kind of its owner."),
+    owner: byText("owner", "Its owner: `system`, a login or a ref."),
     encrypted: byFlag("encrypted", "Whether its value is stored encrypted."),
-    created: byTime("created", "When it was made."),
+    created: byTime("created", "When it was created."),
     updated: byTime("updated", "When it last changed."),
   },
-  order: { ref: "Its ref.", name: "Its name.", created: "When it was made.", updated: "When it last changed." },
+  order: { ref: "Its ref.", name: "Its name.", created: "When it was created.", updated: "When it last changed." },
   defaultOrder: ["ref", "asc"],
 });
 

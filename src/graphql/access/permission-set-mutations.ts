@@ -23,11 +23,11 @@ addEntityMutations({
   },
   update: {
     description:
-      "Changes a permission set that was created by hand; whoever holds it is affected within a second. You can grant only what you hold.",
+      "Changes a permission set that was created by hand. It takes effect for all its holders within a second. You can grant only what you hold.",
     verb: updatePermissionSet,
   },
   delete: {
-    description: "Deletes a permission set that was created by hand; nobody holds it any longer.",
+    description: "Deletes a permission set that was created by hand, and removes it from all identities and roles.",
     verb: deletePermissionSet,
   },
 });

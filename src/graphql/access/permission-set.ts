@@ -5,39 +5,39 @@ import { addRootFields } from "../kit/root.ts";
 
 const PermissionAssignment = builder.drizzleObject("permissionAssignments", {
   name: "PermissionAssignment",
-  description: "That an identity has a permission set by itself, not by a role.",
+  description: "The direct assignment of a permission set to an identity, not through a role.",
   select: { columns: { id: true } },
   fields: (t) => ({
-    created: t.expose("created", { type: "DateTime", description: "Since when." }),
-    identity: t.relation("identity", { nullable: true, description: "Who has the set; null where you may not know." }),
+    created: t.expose("created", { type: "DateTime", description: "When it was assigned." }),
+    identity: t.relation("identity", { nullable: true, description: "The identity; null if you may not read it." }),
     permissionSet: t.relation("permissionSet", {
       nullable: true,
-      description: "The set; null where you may not know it.",
+      description: "The permission set; null if you may not read it.",
     }),
   }),
 });
 
-/** Who has which permission set by itself, wherever that is listed. */
+/** Lists of direct assignments: filters, orders and connection. */
 export const assignments = defineList("PermissionAssignment", "permissionAssignments", {
   ref: PermissionAssignment,
   where: {
-    identity: byId("Identity", "identityId", "Who has the set."),
-    permissionSet: byId("PermissionSet", "permissionSetId", "The set."),
-    created: byTime("created", "Since when."),
+    identity: byId("Identity", "identityId", "The identity."),
+    permissionSet: byId("PermissionSet", "permissionSetId", "The permission set."),
+    created: byTime("created", "When it was assigned."),
   },
-  order: { created: "Since when." },
+  order: { created: "When it was assigned." },
   defaultOrder: ["created", "asc"],
 });
 
 /** A named list of grants. */
 export const PermissionSet = builder.drizzleNode("permissionSets", {
   name: "PermissionSet",
-  description: "A named list of grants, which identities have by themselves or by their roles.",
+  description: "A named list of grants, which identities hold directly or through their roles.",
   id: { column: (set) => set.id },
   select: { columns: { id: true } },
   fields: (t) => ({
     ref: t.exposeString("ref", { description: "Its ref, `pack.name`." }),
-    label: t.exposeString("label", { nullable: true, description: "Its name for people." }),
+    label: t.exposeString("label", { nullable: true, description: "Its display name." }),
     description: t.exposeString("description", { nullable: true, description: "What it is for." }),
     grants: t.expose("grants", {
       type: ["JSON"],
@@ -45,25 +45,28 @@ export const PermissionSet = builder.drizzleNode("permissionSets", {
         'What it allows: objects such as `{"resource": "rule", "actions": ["read", "update"], "constraints": {"pack_refs": ["ops"]}}`; `*` is every resource, or every action.',
     }),
     roles: t.stringList({
-      description: "The roles that bring it.",
+      description: "The roles that include it.",
       select: { with: { roles: { columns: { role: true }, orderBy: { role: "asc" } } } },
       resolve: ({ roles }) => roles.map(({ role }) => role),
     }),
-    created: t.expose("created", { type: "DateTime", description: "When it was made." }),
+    created: t.expose("created", { type: "DateTime", description: "When it was created." }),
     updated: t.expose("updated", {
       type: "DateTime",
-      description: "When it last changed; give it as `expectedUpdated` to change only what you have read.",
+      description: "When it last changed. Pass it as `expectedUpdated` to update only the version that you read.",
     }),
-    pack: t.relation("pack", { nullable: true, description: "The pack whose files it is of; null: people made it." }),
+    pack: t.relation("pack", {
+      nullable: true,
+      description: "The pack that defines it; null if it was created by hand.",
+    }),
     assignments: t.relatedConnection(
       "assignments",
-      assignments.related("Who has it by itself; those who have it by a role are not listed."),
+      assignments.related("Its direct assignments; identities that hold it through a role are not listed."),
       assignments.connection,
     ),
   }),
 });
 
-/** Permission sets, wherever they are listed. */
+/** Lists of permission sets: filters, orders and connection. */
 export const permissionSets = defineList("PermissionSet", "permissionSets", {
   ref: PermissionSet,
   where: {
@@ -72,10 +75,10 @@ export const permissionSets = defineList("PermissionSet", "permissionSets", {
     pack: byText("packRef", "The ref of its pack."),
     label: byText("label", "Its label."),
     description: byText("description", "Its description."),
-    created: byTime("created", "When it was made."),
+    created: byTime("created", "When it was created."),
     updated: byTime("updated", "When it last changed."),
   },
-  order: { ref: "Its ref.", created: "When it was made.", updated: "When it last changed." },
+  order: { ref: "Its ref.", created: "When it was created.", updated: "When it last changed." },
   defaultOrder: ["ref", "asc"],
 });
 

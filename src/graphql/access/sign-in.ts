@@ -3,12 +3,12 @@ import { ForbiddenError, RateLimitedError, UnauthenticatedError } from "../../er
 import { builder } from "../kit/builder.ts";
 import type { Context } from "../kit/context.ts";
 import { addMutation } from "../kit/mutation.ts";
-import { perform } from "../kit/perform.ts";
+import { performMutation } from "../kit/perform.ts";
 import { refusable } from "../kit/refusals.ts";
 import { Identity } from "./identity.ts";
 
 const SignInInput = builder.inputType("SignInInput", {
-  description: "Who signs in.",
+  description: "The credentials to sign in with.",
   fields: (t) => ({
     login: t.string({ required: true, description: "The login." }),
     password: t.string({ required: true, description: "The password." }),
@@ -16,37 +16,37 @@ const SignInInput = builder.inputType("SignInInput", {
 });
 
 const SignInPayload = builder.objectRef<{ expiresAt: Date; identityId: bigint | null }>("SignInPayload").implement({
-  description: "It was done.",
+  description: "The mutation succeeded.",
   fields: (t) => ({
     expiresAt: t.expose("expiresAt", {
       type: "DateTime",
-      description: "When the session ends unless it is used: each use moves the end to 30 days later.",
+      description: "When the session expires. Each use extends it to 30 days later.",
     }),
     identity: t.drizzleField({
       type: Identity,
       nullable: true,
-      description: "Who you are now.",
+      description: "The identity that you signed in as.",
       resolve: (query, { identityId }, _args, ctx) =>
         identityId === null ? null : ctx.written.query.identities.findFirst(query({ where: { id: identityId } })),
     }),
   }),
 });
 
-// The only mutation without a session: it begins one. It has an audit entry of its own, as nobody is signed in yet.
+// The only mutation without a session. The verb records its own audit entry.
 builder.mutationField("signIn", (t) =>
   t.field({
     type: SignInPayload,
     nullable: true,
     skipTypeScopes: true,
     description:
-      "Begins a session, which the answer's cookie holds: over HTTP only, with JSON, from a page of this server. Ten failures within 15 minutes make a login wait.",
+      "Starts a session and sets its cookie. Requires an HTTP request with JSON from a page of this server. After ten failures within 15 minutes a login must wait.",
     args: { input: t.arg({ type: SignInInput, required: true, description: "Login and password." }) },
     errors: { ...refusable("signIn", "The session.", [UnauthenticatedError, RateLimitedError]), directResult: true },
     resolve: async (_root, { input }, ctx) => {
       if (!ctx.session) return await begin(ctx, input);
-      // Whoever is signed in already leaves an entry in the audit trail as for any other mutation.
+      // With a session, the call is audited like any other mutation.
       const call = { operation: "signIn", input: { ...input }, secretFields: ["password"] };
-      return await perform(ctx, ctx.session, call, () => begin(ctx, input));
+      return await performMutation(ctx, ctx.session, call, () => begin(ctx, input));
     },
   }),
 );
@@ -54,11 +54,13 @@ builder.mutationField("signIn", (t) =>
 async function begin(ctx: Context, input: { login: string; password: string }) {
   const { attempts, ip, requestId, cookies, services } = ctx;
   if (!cookies) {
-    throw new ForbiddenError("Sign in over HTTP, with JSON, from a page of this server: only there a cookie is set.");
+    throw new ForbiddenError(
+      "Sign in over HTTP, with JSON, from a page of this server: other requests cannot set a cookie.",
+    );
   }
   const { value, expiresAt, session } = await signIn(services, input, { attempts, ip, requestId });
   cookies.keep(value);
-  ctx.session = session; // the rest of the selection is read as the identity that has just signed in
+  ctx.session = session; // the rest of the selection is read with the new session
   return { expiresAt, identityId: session.identityId };
 }
 
@@ -70,13 +72,13 @@ addMutation({
     description: "The sessions to end.",
     fields: (t) => ({
       everywhere: t.boolean({
-        description: "Whether all sessions that you began by signing in end, in every browser; false by default.",
+        description: "Whether to end all your sign-in sessions, in every browser; false by default.",
       }),
     }),
   }),
   inputDescription: "The sessions to end.",
   type: "Int",
-  payload: ["ended", "How many sessions have ended."],
+  payload: ["ended", "The number of sessions that ended."],
   run: async (tx, session, { everywhere }) => (await signOut(tx, session, { everywhere: everywhere ?? false })).ended,
   committed: (ctx) => ctx.cookies?.clear(),
 });

@@ -7,21 +7,21 @@ import { pageCost } from "../kit/list.ts";
 import { ApiToken, apiTokens } from "./api-token.ts";
 import { Identity } from "./identity.ts";
 
-/** Whoever asks. */
+/** The caller. */
 export const Viewer = builder.objectRef<Session>("Viewer").implement({
-  description: "Whoever asks.",
+  description: "The caller.",
   fields: (t) => ({
     identity: t.drizzleField({
       type: Identity,
       nullable: true,
-      description: "Who you are.",
+      description: "Your identity.",
       resolve: (query, { identityId }, _args, ctx) =>
         identityId === null ? null : ctx.db.query.identities.findFirst(query({ where: { id: identityId } })),
     }),
     permissions: t.field({
       type: ["JSON"],
-      description: "What you may do by the credential that you ask with: grants, as permission sets hold them.",
-      resolve: ({ grants }) => JSON.parse(JSON.stringify(grants)) as Json[], // they are of JSON
+      description: "The grants of the credential of this request, in the form that permission sets use.",
+      resolve: ({ grants }) => JSON.parse(JSON.stringify(grants)) as Json[], // grants are JSON
     }),
     roles: t.stringList({ description: "Your roles.", resolve: ({ roles }) => [...roles] }),
     apiTokens: t.drizzleConnection(
@@ -43,7 +43,7 @@ builder.queryField("viewer", (t) =>
   t.withAuth({ signedIn: true }).field({
     type: Viewer,
     nullable: true,
-    description: "You.",
+    description: "The caller.",
     resolve: (_root, _args, ctx) => ctx.session,
   }),
 );

@@ -11,42 +11,42 @@ import {
   addRowMutation,
   expectedUpdated,
   type Fields,
-  idempotencyKey,
+  idempotencyKeyField,
 } from "../kit/mutation.ts";
 import { Artifact } from "./artifact.ts";
 
 const changeable = (t: Fields) => ({
   name: t.string({ description: "Its display name, at most 200 characters." }),
   description: t.string({ description: "What it is for." }),
-  visibility: t.field({ type: ArtifactVisibility, description: "Who may read it; PRIVATE unless said otherwise." }),
+  visibility: t.field({ type: ArtifactVisibility, description: "Who may read it; PRIVATE by default." }),
   retention: t.field({
     type: ArtifactRetention,
-    description: "What `retentionLimit` counts; VERSIONS unless said otherwise.",
+    description: "The unit of `retentionLimit`; VERSIONS by default.",
   }),
-  retentionLimit: t.int({ description: "How many versions, days, hours or minutes; 1 unless said otherwise." }),
-  url: t.string({ description: "Where it leads, http or https; for type URL, and only there." }),
+  retentionLimit: t.int({ description: "The number of versions, days, hours or minutes; 1 by default." }),
+  url: t.string({ description: "Its target, an http or https URL; only for type URL." }),
 });
 
 const place = (t: Fields) => ({
   ref: t.string({
     required: true,
     description:
-      'Its name among its owner\'s, such as `reports/july.csv`: names joined by "/", at most 400 characters.',
+      'Its name, unique within its owner, such as `reports/july.csv`: names joined by "/", at most 400 characters.',
   }),
-  scope: t.field({ type: OwnerType, description: "What kind of thing it belongs to; SYSTEM unless said otherwise." }),
-  owner: t.string({ description: "The login or ref of what it belongs to; left out for the system's." }),
+  scope: t.field({ type: OwnerType, description: "The kind of its owner; SYSTEM by default." }),
+  owner: t.string({ description: "The login or ref of its owner; leave it out for SYSTEM." }),
 });
 
 const artifactId = (t: Fields) => t.id({ required: true, description: "The artifact's id." });
 
 const CreateArtifactInput = builder.inputType("CreateArtifactInput", {
-  description: "An artifact to make.",
+  description: "The artifact to create.",
   fields: (t) => ({
     ...place(t),
-    type: t.field({ type: ArtifactType, required: true, description: "What it is." }),
-    contentType: t.string({ description: 'The media type of its contents, such as "text/csv".' }),
+    type: t.field({ type: ArtifactType, required: true, description: "The type." }),
+    contentType: t.string({ description: 'The media type of its content, such as "text/csv".' }),
     ...changeable(t),
-    idempotencyKey: idempotencyKey(t),
+    idempotencyKey: idempotencyKeyField(t),
   }),
 });
 
@@ -60,25 +60,29 @@ const UpdateArtifactInput = builder.inputType("UpdateArtifactInput", {
 });
 
 const CreateArtifactUploadInput = builder.inputType("CreateArtifactUploadInput", {
-  description: "A content that is to become the next version of an artifact.",
+  description: "Content to upload as the next version of an artifact.",
   fields: (t) => ({
     ...place(t),
-    type: t.field({ type: ArtifactType, required: true, description: "What the artifact is, be it new or not." }),
+    type: t.field({
+      type: ArtifactType,
+      required: true,
+      description: "The type of the artifact, whether it exists or is created.",
+    }),
     contentType: t.string({
       required: true,
-      description: "The content's media type: the request must send the same as Content-Type.",
+      description: "The content's media type. The upload must send it as Content-Type.",
     }),
-    size: t.field({ type: "BigInt", required: true, description: "How many bytes it has." }),
-    sha256: t.string({ required: true, description: "The SHA-256 of its bytes, in lower case hexadecimal digits." }),
+    size: t.field({ type: "BigInt", required: true, description: "Its size, in bytes." }),
+    sha256: t.string({ required: true, description: "The SHA-256 of the content, in lower-case hexadecimal digits." }),
   }),
 });
 
 const AppendArtifactProgressInput = builder.inputType("AppendArtifactProgressInput", {
-  description: "How far something is.",
+  description: "A progress entry.",
   fields: (t) => ({
     id: artifactId(t),
-    percent: t.float({ description: "How much of it is done, from 0 to 100." }),
-    message: t.string({ description: "What is being done, at most 500 characters." }),
+    percent: t.float({ description: "The percentage done, from 0 to 100." }),
+    message: t.string({ description: "The current step, at most 500 characters." }),
   }),
 });
 
@@ -88,7 +92,7 @@ addRowMutation({
   ...about,
   name: "createArtifact",
   may: "artifact:create",
-  description: "Makes an artifact. Its versions are uploaded with `createArtifactUpload`.",
+  description: "Creates an artifact. Upload its versions with `createArtifactUpload`.",
   input: CreateArtifactInput,
   inputDescription: "The artifact.",
   payload: ["artifact", "The new artifact."],
@@ -99,8 +103,7 @@ addRowMutation({
   ...about,
   name: "updateArtifact",
   may: "artifact:update",
-  description:
-    "Changes an artifact. Fields that are left out stay as they are; null empties a field that can be empty.",
+  description: "Changes an artifact. Omitted fields keep their values; null clears a field that can be null.",
   input: UpdateArtifactInput,
   inputDescription: "The artifact and its changes.",
   payload: ["artifact", "The artifact as it is now."],
@@ -132,34 +135,34 @@ addDeletionById(
 );
 
 const ArtifactUpload = builder.objectRef<UploadPlace>("ArtifactUpload").implement({
-  description: "Where to send a content, once.",
+  description: "A URL for one upload.",
   fields: (t) => ({
     url: t.exposeString("path", {
       description:
-        "A path on this server. PUT exactly the announced bytes there, with the announced Content-Type and no other credential.",
+        "A path on this server. PUT exactly the declared bytes there, with the declared Content-Type; no other credential is needed.",
     }),
     expiresAt: t.expose("expiresAt", {
       type: "DateTime",
-      description: "When it expires; not later than your session.",
+      description: "When it expires; no later than your session.",
     }),
   }),
 });
 addRowField(ArtifactUpload, "artifact", {
   table: "artifacts",
   ref: Artifact,
-  description: "The artifact that gets the version.",
+  description: "The artifact that the version is added to.",
 });
 
 addMutation({
   name: "createArtifactUpload",
-  // The verb asks for the one that applies: the artifact may exist or not.
+  // The verb checks the one that applies: the artifact may exist or not.
   may: ["artifact:update", "artifact:create"],
   description:
-    "Prepares an upload: creates the artifact unless there is one with that ref, and returns where to send the content within 15 minutes.",
+    "Prepares an upload: creates the artifact if none with this ref exists, and returns a URL to send the content to within 15 minutes.",
   input: CreateArtifactUploadInput,
-  inputDescription: "The content.",
+  inputDescription: "The content to upload.",
   type: ArtifactUpload,
-  payload: ["upload", "Where to send the content."],
+  payload: ["upload", "The upload."],
   run: (tx, session, input) => {
     const size = Number(input.size);
     if (!Number.isSafeInteger(size)) throw invalid("size", "must be a number of bytes");

@@ -9,27 +9,27 @@ import { ArtifactTypeFilter, ArtifactVisibilityFilter, OwnerTypeFilter } from ".
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 
-/** One content of an artifact. */
+/** One version of the content of an artifact. */
 const ArtifactVersion = builder.drizzleNode("artifactVersions", {
   name: "ArtifactVersion",
-  description: "One content of an artifact; never changed.",
+  description: "One version of an artifact's content; it never changes.",
   id: { column: (version) => version.id },
   select: { columns: { id: true } },
   fields: (t) => ({
     version: t.exposeInt("version", { description: "Its number within the artifact, from 1." }),
     contentType: t.exposeString("contentType", { nullable: true, description: "Its media type." }),
-    size: t.expose("size", { type: "BigInt", description: "How many bytes it has." }),
-    sha256: t.exposeString("sha256", { description: "The SHA-256 of its bytes, in hexadecimal digits." }),
+    size: t.expose("size", { type: "BigInt", description: "Its size, in bytes." }),
+    sha256: t.exposeString("sha256", { description: "The SHA-256 of its content, in hexadecimal digits." }),
     created: t.expose("created", { type: "DateTime", description: "When it was stored." }),
     artifact: t.relation("artifact", { nullable: true, description: "The artifact." }),
     execution: t.relation("execution", {
       nullable: true,
-      description: "The execution that left it; null when a person sent it, or the execution was deleted.",
+      description: "The execution that stored it; null if a user uploaded it or the execution was deleted.",
     }),
     downloadUrl: t.string({
       nullable: true,
       description:
-        "Where its bytes are, as a path on this server: GET it within 15 minutes, without any other credential. It ends with your session.",
+        "A path on this server to GET its content from. Valid for 15 minutes, at most as long as your session; no other credential is needed.",
       resolve: ({ id }, _args, { services, session }) =>
         session === null
           ? null
@@ -42,9 +42,9 @@ const artifactVersions = defineList("ArtifactVersion", "artifactVersions", {
   ref: ArtifactVersion,
   where: {
     version: byInt("version", "Its number within the artifact."),
-    size: byBigInt("size", "How many bytes it has."),
-    sha256: byText("sha256", "The SHA-256 of its bytes."),
-    execution: byId("Execution", "executionId", "The execution that left it."),
+    size: byBigInt("size", "Its size, in bytes."),
+    sha256: byText("sha256", "The SHA-256 of its content."),
+    execution: byId("Execution", "executionId", "The execution that stored it."),
     created: byTime("created", "When it was stored."),
   },
   order: { version: "Its number within the artifact.", created: "When it was stored." },
@@ -53,21 +53,21 @@ const artifactVersions = defineList("ArtifactVersion", "artifactVersions", {
 
 const objectOf = (data: Json | null) => (typeof data === "object" && data !== null && !Array.isArray(data) ? data : {});
 
-/** A named thing that actions or people keep. */
+/** A named object that actions or users store. */
 export const Artifact = builder.drizzleNode("artifacts", {
   name: "Artifact",
-  description: "A named thing that actions or people keep: a file in versions, a table, a link, a progress.",
+  description: "A named object that actions or users store: a versioned file, a link, or a progress log.",
   id: { column: (artifact) => artifact.id },
   select: { columns: { id: true } },
   fields: (t) => ({
-    ref: t.exposeString("ref", { description: "Its name among its owner's, such as `reports/july.csv`." }),
-    scope: t.expose("scope", { type: OwnerType, description: "What kind of thing it belongs to." }),
+    ref: t.exposeString("ref", { description: "Its name, unique within its owner, such as `reports/july.csv`." }),
+    scope: t.expose("scope", { type: OwnerType, description: "The kind of its owner." }),
     owner: t.exposeString("owner", {
-      description: "The login or ref of what it belongs to; empty for the system's.",
+      description: "The login or ref of its owner; empty if the system owns it.",
     }),
-    type: t.expose("type", { type: ArtifactType, description: "What it is." }),
+    type: t.expose("type", { type: ArtifactType, description: "The type." }),
     visibility: t.expose("visibility", { type: ArtifactVisibility, description: "Who may read it." }),
-    name: t.exposeString("name", { nullable: true, description: "Its name for people." }),
+    name: t.exposeString("name", { nullable: true, description: "Its display name." }),
     description: t.exposeString("description", { nullable: true, description: "What it is for." }),
     contentType: t.exposeString("contentType", {
       nullable: true,
@@ -76,11 +76,11 @@ export const Artifact = builder.drizzleNode("artifacts", {
     size: t.expose("size", {
       type: "BigInt",
       nullable: true,
-      description: "How many bytes its newest version has; null before the first.",
+      description: "The size of its newest version, in bytes; null if it has none.",
     }),
     url: t.string({
       nullable: true,
-      description: "Where it leads, when it is of type URL.",
+      description: "Its target, for type URL.",
       select: { columns: { type: true, data: true } },
       resolve: ({ type, data }) => {
         const { url } = objectOf(data);
@@ -90,18 +90,17 @@ export const Artifact = builder.drizzleNode("artifacts", {
     progress: t.field({
       type: ["JSON"],
       nullable: true,
-      description:
-        "When it is of type PROGRESS, the newest 100 of its entries, oldest first: each has `at`, `percent` and `message`.",
+      description: "For type PROGRESS, its newest 100 entries, oldest first; each has `at`, `percent` and `message`.",
       select: { columns: { type: true, data: true } },
       resolve: ({ type, data }) =>
         type === "progress" ? (Array.isArray(data) ? data : []).filter((entry) => entry !== null) : null,
     }),
-    retention: t.expose("retention", { type: ArtifactRetention, description: "What `retentionLimit` counts." }),
-    retentionLimit: t.exposeInt("retentionLimit", { description: "How many versions, days, hours or minutes." }),
-    created: t.expose("created", { type: "DateTime", description: "When it was made." }),
+    retention: t.expose("retention", { type: ArtifactRetention, description: "The unit of `retentionLimit`." }),
+    retentionLimit: t.exposeInt("retentionLimit", { description: "The number of versions, days, hours or minutes." }),
+    created: t.expose("created", { type: "DateTime", description: "When it was created." }),
     updated: t.expose("updated", {
       type: "DateTime",
-      description: "When it last changed; give it as `expectedUpdated` to change only what you have read.",
+      description: "When it last changed. Pass it as `expectedUpdated` to update only the version that you read.",
     }),
     versions: t.relatedConnection(
       "versions",
@@ -111,26 +110,26 @@ export const Artifact = builder.drizzleNode("artifacts", {
   }),
 });
 
-/** Artifacts, wherever they are listed. */
+/** Lists of artifacts: filters, orders and connection. */
 const artifacts = defineList("Artifact", "artifacts", {
   ref: Artifact,
   where: {
     id: byId("Artifact", "id", "The artifact itself."),
     ref: byText("ref", "Its ref."),
-    scope: byEnum(OwnerTypeFilter, "scope", "What kind of thing it belongs to."),
-    owner: byText("owner", "The login or ref of what it belongs to."),
-    type: byEnum(ArtifactTypeFilter, "type", "What it is."),
+    scope: byEnum(OwnerTypeFilter, "scope", "The kind of its owner."),
+    owner: byText("owner", "The login or ref of its owner."),
+    type: byEnum(ArtifactTypeFilter, "type", "The type."),
     visibility: byEnum(ArtifactVisibilityFilter, "visibility", "Who may read it."),
-    name: byText("name", "Its name for people."),
+    name: byText("name", "Its display name."),
     execution: {
-      ...byId("Execution", () => sql`of_artifact.execution`, "An execution that left one of its versions."),
+      ...byId("Execution", () => sql`of_artifact.execution`, "An execution that stored one of its versions."),
       some: (artifact, passes) =>
         sql`exists (select from attune.artifact_version of_artifact where of_artifact.artifact = ${artifact["id"]} and ${passes})`,
     },
-    created: byTime("created", "When it was made."),
+    created: byTime("created", "When it was created."),
     updated: byTime("updated", "When it last changed."),
   },
-  order: { created: "When it was made.", ref: "Its ref." },
+  order: { created: "When it was created.", ref: "Its ref." },
   defaultOrder: ["created", "desc"],
 });
 
@@ -148,7 +147,7 @@ addRootFields({
 builder.drizzleObjectField(Execution, "artifactVersions", (t) =>
   t.relatedConnection(
     "artifactVersions",
-    artifactVersions.related("What it left behind: versions of artifacts."),
+    artifactVersions.related("The artifact versions that it stored."),
     artifactVersions.connection,
   ),
 );

@@ -15,7 +15,7 @@ addEntityMutations({
     entrypoint: t.string({
       required: isNew,
       description:
-        "What it runs: the entrypoint of an action of a pack's files in the same runtime. In `core.action.builtin` that of any pack's action, such as `core.http_request`; otherwise a file that an action of the same pack runs.",
+        "Its entrypoint: that of an action loaded from a pack's files, in the same runtime. In `core.action.builtin` it can be that of any pack's action, such as `core.http_request`; otherwise it must be a file that an action of the same pack runs.",
     }),
     label: t.string({ description: "Its display name; its ref by default." }),
     description: t.string({ description: "What it does." }),
@@ -45,16 +45,16 @@ addEntityMutations({
   }),
   create: {
     description:
-      "Creates an action by hand, which runs what an action of a pack's files runs. You must be allowed to execute that action.",
+      "Creates an action by hand that runs the entrypoint of an action loaded from a pack's files. You must be allowed to execute that action.",
     verb: createAction,
   },
   update: {
-    description: "Changes an action. Of an action of a pack's files only `enabled` can be changed.",
+    description: "Changes an action. For an action loaded from a pack's files, only `enabled` can be changed.",
     verb: updateAction,
   },
   enable: {
     on: "it can be executed.",
-    off: "it cannot be executed; executions that are running go on.",
+    off: "it cannot be executed; running executions continue.",
     verb: setEnabled("action"),
   },
   delete: {

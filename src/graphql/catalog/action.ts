@@ -8,21 +8,23 @@ import { byWords } from "../kit/text-filter.ts";
 import { rules } from "../rule/rule.ts";
 import { policies } from "./policy.ts";
 
-/** Something that can be run. */
+/** An operation that can be executed. */
 export const Action = builder.drizzleNode("actions", {
   name: "Action",
-  description: "Something that can be run.",
+  description: "An operation that can be executed.",
   id: { column: (action) => action.id },
   select: { columns: { id: true } },
   fields: (t) => ({
-    ref: t.exposeString("ref", { description: "Its name in the whole system: `pack.name`." }),
+    ref: t.exposeString("ref", { description: "Its unique name: `pack.name`." }),
     packRef: t.exposeString("packRef", { nullable: true, description: "The ref of its pack." }),
-    label: t.exposeString("label", { description: "Its name for people." }),
+    label: t.exposeString("label", { description: "Its display name." }),
     description: t.exposeString("description", { nullable: true, description: "What it does." }),
-    enabled: t.exposeBoolean("enabled", { description: "Whether it may be run." }),
-    isAdhoc: t.exposeBoolean("isAdhoc", { description: "Whether a person made it, rather than a pack's files." }),
+    enabled: t.exposeBoolean("enabled", { description: "Whether it can be executed." }),
+    isAdhoc: t.exposeBoolean("isAdhoc", {
+      description: "Whether it was created by hand rather than loaded from a pack's files.",
+    }),
     entrypoint: t.exposeString("entrypoint", {
-      description: "What is run: a file of the pack, or a name in its runtime.",
+      description: "The entrypoint: a file of the pack, or a name in its runtime.",
     }),
     paramSchema: t.expose("paramSchema", {
       type: "JSONObject",
@@ -32,52 +34,62 @@ export const Action = builder.drizzleNode("actions", {
     outSchema: t.expose("outSchema", {
       type: "JSONObject",
       nullable: true,
-      description: "What its result holds, by name.",
+      description: "What its result contains, by name.",
     }),
     parameterDelivery: t.expose("parameterDelivery", {
       type: ParameterDelivery,
-      description: "How it gets its parameters.",
+      description: "How it receives its parameters.",
     }),
     parameterFormat: t.expose("parameterFormat", {
       type: ParameterFormat,
-      description: "How its parameters are written.",
+      description: "The format of its parameters.",
     }),
-    outputFormat: t.expose("outputFormat", { type: OutputFormat, description: "How its output becomes its result." }),
+    outputFormat: t.expose("outputFormat", {
+      type: OutputFormat,
+      description: "How its output is parsed into its result.",
+    }),
     timeoutSeconds: t.exposeInt("timeoutSeconds", {
       nullable: true,
-      description: "How long it may run, in seconds, unless asked otherwise.",
+      description: "Its default timeout, in seconds.",
     }),
     onWorkerLoss: t.expose("onWorkerLoss", {
       type: WorkerLoss,
-      description: "What becomes of its executions if their worker is lost.",
+      description: "What happens to its executions when their worker is lost.",
     }),
     permissionSetRefs: t.exposeStringList("permissionSetRefs", {
       description: "The refs of the permission sets that its executions get.",
     }),
     workerSelector: t.expose("workerSelector", {
       type: "JSONObject",
-      description: "The labels, by name, that a worker must have.",
+      description: "The labels that a worker must have, by name.",
     }),
     retry: t.expose("retry", {
       type: "JSONObject",
       nullable: true,
-      description: "When and how often it is tried again.",
+      description: "When and how often a failed execution is retried.",
     }),
-    created: t.expose("created", { type: "DateTime", description: "When it was made." }),
+    created: t.expose("created", { type: "DateTime", description: "When it was created." }),
     updated: t.expose("updated", {
       type: "DateTime",
-      description: "When it last changed; give it as `expectedUpdated` to change only what you have read.",
+      description: "When it last changed. Pass it as `expectedUpdated` to update only the version that you read.",
     }),
     pack: t.relation("pack", { nullable: true, description: "Its pack." }),
-    runtime: t.relation("runtime", { nullable: true, description: "What it runs in; null for a workflow." }),
-    workflow: t.relation("workflow", { nullable: true, description: "The workflow that it stands for, if it does." }),
-    policies: t.relatedConnection("policies", policies.related("The policies about it alone."), policies.connection),
+    runtime: t.relation("runtime", {
+      nullable: true,
+      description: "The runtime that it runs in; null for a workflow.",
+    }),
+    workflow: t.relation("workflow", { nullable: true, description: "The workflow that it runs, if any." }),
+    policies: t.relatedConnection(
+      "policies",
+      policies.related("The policies that apply only to it."),
+      policies.connection,
+    ),
     rules: t.relatedConnection("rules", rules.related("The rules that run it."), rules.connection),
-    executions: t.relatedConnection("executions", executions.related("Its runs."), executions.connection),
+    executions: t.relatedConnection("executions", executions.related("Its executions."), executions.connection),
   }),
 });
 
-/** Actions, wherever they are listed. */
+/** Lists of actions: filters, orders and connection. */
 export const actions = defineList("Action", "actions", {
   ref: Action,
   where: {
@@ -87,13 +99,13 @@ export const actions = defineList("Action", "actions", {
     label: byText("label", "Its label."),
     description: byText("description", "Its description."),
     text: byWords(["ref", "label", "description"]),
-    enabled: byFlag("enabled", "Whether it may be run."),
-    isAdhoc: byFlag("isAdhoc", "Whether a person made it."),
-    runtime: byId("Runtime", "runtimeId", "What it runs in."),
-    created: byTime("created", "When it was made."),
+    enabled: byFlag("enabled", "Whether it can be executed."),
+    isAdhoc: byFlag("isAdhoc", "Whether it was created by hand."),
+    runtime: byId("Runtime", "runtimeId", "The runtime that it runs in."),
+    created: byTime("created", "When it was created."),
     updated: byTime("updated", "When it last changed."),
   },
-  order: { ref: "Its ref.", label: "Its label.", created: "When it was made.", updated: "When it last changed." },
+  order: { ref: "Its ref.", label: "Its label.", created: "When it was created.", updated: "When it last changed." },
   defaultOrder: ["ref", "asc"],
 });
 

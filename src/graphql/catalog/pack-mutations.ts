@@ -19,7 +19,7 @@ addEntityMutations({
     config: t.field({
       type: "JSONObject",
       description:
-        "The values of all its settings. Defaults are filled in; a secret sent back as it is shown stays as it is.",
+        "The values of all its settings. Defaults are filled in; a secret sent back in its masked form keeps its value.",
     }),
     meta: t.field({ type: "JSONObject", description: "Any further data about it." }),
     tags: t.stringList({ description: "Keywords to find it by." }),
@@ -32,7 +32,7 @@ addEntityMutations({
     verb: createPack,
   },
   update: {
-    description: "Changes a pack. Of a pack loaded from files only `config` can be changed.",
+    description: "Changes a pack. For a pack loaded from files, only `config` can be changed.",
     verb: updatePack,
   },
   delete: {

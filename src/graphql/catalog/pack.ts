@@ -14,20 +14,20 @@ import { sensors } from "./sensor.ts";
 import { triggers } from "./trigger.ts";
 import { workflows } from "./workflow.ts";
 
-/** A bundle of whatever can be named. */
+/** A bundle of catalog entities. */
 export const Pack = builder.drizzleNode("packs", {
   name: "Pack",
   description: "A bundle of triggers, actions, rules and runtimes.",
   id: { column: (pack) => pack.id },
   select: { columns: { id: true } },
   fields: (t) => ({
-    ref: t.exposeString("ref", { description: "Its name in the whole system; what it holds is named `ref.name`." }),
-    label: t.exposeString("label", { description: "Its name for people." }),
+    ref: t.exposeString("ref", { description: "Its unique name. Its entities are named `ref.name`." }),
+    label: t.exposeString("label", { description: "Its display name." }),
     description: t.exposeString("description", { nullable: true, description: "What it is for." }),
     version: t.exposeString("version", { description: "Its semantic version." }),
-    tags: t.exposeStringList("tags", { description: "Words to find it by." }),
-    isStandard: t.exposeBoolean("isStandard", { description: "Whether it comes with Attune." }),
-    meta: t.expose("meta", { type: "JSONObject", description: "Whatever else its files say of it." }),
+    tags: t.exposeStringList("tags", { description: "Keywords to find it by." }),
+    isStandard: t.exposeBoolean("isStandard", { description: "Whether it is part of Attune." }),
+    meta: t.expose("meta", { type: "JSONObject", description: "Any further data from its files." }),
     confSchema: t.expose("confSchema", { type: "JSONObject", description: "Its settings, by name." }),
     config: t.field({
       type: "JSONObject",
@@ -39,14 +39,14 @@ export const Pack = builder.drizzleNode("packs", {
     runtimeDeps: t.exposeStringList("runtimeDeps", { description: "The refs of the runtimes that it needs." }),
     sourceType: t.exposeString("sourceType", {
       nullable: true,
-      description: "Where it came from: which kind of place.",
+      description: "The kind of source that it was installed from.",
     }),
-    sourceUrl: t.exposeString("sourceUrl", { nullable: true, description: "Where it came from: the address." }),
+    sourceUrl: t.exposeString("sourceUrl", { nullable: true, description: "The address that it was installed from." }),
     installedAt: t.expose("installedAt", { type: "DateTime", nullable: true, description: "When it was installed." }),
-    created: t.expose("created", { type: "DateTime", description: "When it was made." }),
+    created: t.expose("created", { type: "DateTime", description: "When it was created." }),
     updated: t.expose("updated", {
       type: "DateTime",
-      description: "When it last changed; give it as `expectedUpdated` to change only what you have read.",
+      description: "When it last changed. Pass it as `expectedUpdated` to update only the version that you read.",
     }),
     actions: t.relatedConnection("actions", actions.related("Its actions."), actions.connection),
     triggers: t.relatedConnection("triggers", triggers.related("Its triggers."), triggers.connection),
@@ -54,7 +54,9 @@ export const Pack = builder.drizzleNode("packs", {
     sensors: t.relatedConnection("sensors", sensors.related("Its sensors."), sensors.connection),
     policies: t.relatedConnection(
       "policies",
-      policies.related("The policies about all of its actions; those about one action are the action's."),
+      policies.related(
+        "The policies that apply to all its actions. Those of a single action are fields of the action.",
+      ),
       policies.connection,
     ),
     workflows: t.relatedConnection("workflows", workflows.related("Its workflows."), workflows.connection),
@@ -63,7 +65,7 @@ export const Pack = builder.drizzleNode("packs", {
       permissionSets.related("Its permission sets."),
       permissionSets.connection,
     ),
-    runtimes: t.relatedConnection("runtimes", runtimes.related("The runtimes that it describes."), runtimes.connection),
+    runtimes: t.relatedConnection("runtimes", runtimes.related("The runtimes that it defines."), runtimes.connection),
   }),
 });
 
@@ -76,11 +78,11 @@ const packs = defineList("Pack", "packs", {
     description: byText("description", "Its description."),
     version: byText("version", "Its version."),
     text: byWords(["ref", "label", "description"], ["tags"]),
-    isStandard: byFlag("isStandard", "Whether it comes with Attune."),
-    created: byTime("created", "When it was made."),
+    isStandard: byFlag("isStandard", "Whether it is part of Attune."),
+    created: byTime("created", "When it was created."),
     updated: byTime("updated", "When it last changed."),
   },
-  order: { ref: "Its ref.", label: "Its label.", created: "When it was made.", updated: "When it last changed." },
+  order: { ref: "Its ref.", label: "Its label.", created: "When it was created.", updated: "When it last changed." },
   defaultOrder: ["ref", "asc"],
 });
 

@@ -13,7 +13,9 @@ addEntityMutations({
     name: t.string({ description: "Its display name; its ref by default." }),
     description: t.string({ description: "What it is for." }),
     enabled: t.boolean({ description: "Whether it applies; true by default." }),
-    priority: t.int({ description: "Of several policies for one execution the highest applies; 0 by default." }),
+    priority: t.int({
+      description: "Of several policies for one execution, the highest priority applies; 0 by default.",
+    }),
     action: t.string({ description: "The ref of the only action that it applies to. Excludes `pack`." }),
     pack: t.string({
       description: "The ref of the pack whose actions it applies to. Without either it applies to all actions.",
@@ -24,10 +26,12 @@ addEntityMutations({
     }),
     method: t.field({
       type: PolicyMethod,
-      description: "What happens to an execution above the threshold. Needs one.",
+      description: "What happens to an execution above the threshold. Requires a threshold.",
     }),
-    threshold: t.int({ description: "How many executions may run at once. Needs `method`. Null: no limit." }),
-    rateMax: t.int({ description: "How many executions may start within the window. Needs one. Null: no limit." }),
+    threshold: t.int({ description: "How many executions may run at once. Requires `method`. Null: no limit." }),
+    rateMax: t.int({
+      description: "How many executions may start within the window. Requires a window. Null: no limit.",
+    }),
     rateWindowSeconds: t.int({ description: "The window, in seconds." }),
     tags: t.stringList({ description: "Keywords to find it by." }),
   }),

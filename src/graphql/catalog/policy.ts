@@ -10,41 +10,46 @@ import { byWords } from "../kit/text-filter.ts";
 export const Policy = builder.drizzleNode("policies", {
   name: "Policy",
   description:
-    "How many executions of an action, of a pack's actions or of all may run at once, or start in a while. Policies are stored and checked; this version does not apply them yet.",
+    "A limit on how many executions of an action, of a pack's actions or of all actions may run at once or start within a window. Policies are stored and checked; this version does not apply them yet.",
   id: { column: (policy) => policy.id },
   select: { columns: { id: true } },
   fields: (t) => ({
-    ref: t.exposeString("ref", { description: "Its name in the whole system: `pack.name`." }),
-    name: t.exposeString("name", { description: "Its name for people." }),
+    ref: t.exposeString("ref", { description: "Its unique name: `pack.name`." }),
+    name: t.exposeString("name", { description: "Its display name." }),
     description: t.exposeString("description", { nullable: true, description: "What it is for." }),
-    enabled: t.exposeBoolean("enabled", { description: "Whether it limits." }),
-    priority: t.exposeInt("priority", { description: "Of several for one execution the highest decides." }),
+    enabled: t.exposeBoolean("enabled", { description: "Whether it applies." }),
+    priority: t.exposeInt("priority", {
+      description: "Of several policies for one execution, the highest priority applies.",
+    }),
     parameters: t.exposeStringList("parameters", {
-      description: "Paths in the action's parameters; each combination of their values is limited by itself.",
+      description: "Paths in the action's parameters. Each combination of their values has limits of its own.",
     }),
     method: t.expose("method", {
       type: PolicyMethod,
       nullable: true,
-      description: "What becomes of an execution above the threshold; null without one.",
+      description: "What happens to an execution above the threshold; null without a threshold.",
     }),
-    threshold: t.exposeInt("threshold", { nullable: true, description: "How many may run at once." }),
-    rateMax: t.exposeInt("rateMax", { nullable: true, description: "How many may start within the window." }),
+    threshold: t.exposeInt("threshold", { nullable: true, description: "How many executions may run at once." }),
+    rateMax: t.exposeInt("rateMax", {
+      nullable: true,
+      description: "How many executions may start within the window.",
+    }),
     rateWindowSeconds: t.exposeInt("rateWindowSeconds", { nullable: true, description: "The window, in seconds." }),
-    tags: t.exposeStringList("tags", { description: "Words to find it by." }),
-    created: t.expose("created", { type: "DateTime", description: "When it was made." }),
+    tags: t.exposeStringList("tags", { description: "Keywords to find it by." }),
+    created: t.expose("created", { type: "DateTime", description: "When it was created." }),
     updated: t.expose("updated", {
       type: "DateTime",
-      description: "When it last changed; give it as `expectedUpdated` to change only what you have read.",
+      description: "When it last changed. Pass it as `expectedUpdated` to update only the version that you read.",
     }),
-    action: t.relation("action", { nullable: true, description: "The one action that it is about, if it is." }),
+    action: t.relation("action", { nullable: true, description: "The only action that it applies to, if any." }),
     pack: t.relation("pack", {
       nullable: true,
-      description: "The pack whose actions it is about; null where it is about one action, or all.",
+      description: "The pack whose actions it applies to; null if it applies to one action or to all.",
     }),
   }),
 });
 
-/** Policies, wherever they are listed. */
+/** Lists of policies: filters, orders and connection. */
 export const policies = defineList("Policy", "policies", {
   ref: Policy,
   where: {
@@ -53,19 +58,19 @@ export const policies = defineList("Policy", "policies", {
     name: byText("name", "Its name."),
     description: byText("description", "Its description."),
     text: byWords(["ref", "name", "description"], ["tags"]),
-    enabled: byFlag("enabled", "Whether it limits."),
+    enabled: byFlag("enabled", "Whether it applies."),
     priority: byInt("priority", "Its priority."),
-    method: byEnum(PolicyMethodFilter, "method", "What becomes of an execution above the threshold."),
-    action: byId("Action", "actionId", "The action that it is about."),
-    pack: byId("Pack", "packId", "The pack whose actions it is about."),
-    created: byTime("created", "When it was made."),
+    method: byEnum(PolicyMethodFilter, "method", "What happens to an execution above the threshold."),
+    action: byId("Action", "actionId", "The action that it applies to."),
+    pack: byId("Pack", "packId", "The pack whose actions it applies to."),
+    created: byTime("created", "When it was created."),
     updated: byTime("updated", "When it last changed."),
   },
   order: {
     ref: "Its ref.",
     name: "Its name.",
     priority: "Its priority.",
-    created: "When it was made.",
+    created: "When it was created.",
     updated: "When it last changed.",
   },
   defaultOrder: ["ref", "asc"],

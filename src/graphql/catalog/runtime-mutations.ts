@@ -20,7 +20,7 @@ addEntityMutations({
   }),
   create: {
     description:
-      "Creates a runtime. Its ref says whether actions or sensors run in it. In this version workers serve the runtimes of the core pack only.",
+      "Creates a runtime. Its ref determines whether actions or sensors run in it. In this version workers serve only the runtimes of the core pack.",
     refDescription:
       "Its ref, `pack.action.name` or `pack.sensor.name`. The pack must exist and must not be loaded from files.",
     prepare: ({ jobs }, input) => prepareRuntime(jobs, input),

@@ -17,48 +17,52 @@ export const Runtime = builder.drizzleNode("runtimes", {
   select: { columns: { id: true } },
   fields: (t) => ({
     ref: t.exposeString("ref", {
-      description: "Its name in the whole system: `pack.action.name` or `pack.sensor.name`.",
+      description: "Its unique name: `pack.action.name` or `pack.sensor.name`.",
     }),
-    packRef: t.exposeString("packRef", { nullable: true, description: "The ref of the pack that describes it." }),
-    name: t.exposeString("name", { description: "Its name for people." }),
+    packRef: t.exposeString("packRef", { nullable: true, description: "The ref of the pack that defines it." }),
+    name: t.exposeString("name", { description: "Its display name." }),
     description: t.exposeString("description", { nullable: true, description: "What it is." }),
-    runtimeType: t.expose("runtimeType", { type: RuntimeType, description: "What runs in it." }),
+    runtimeType: t.expose("runtimeType", { type: RuntimeType, description: "The kind of entity that runs in it." }),
     distributions: t.expose("distributions", {
       type: "JSONObject",
-      description: "How a worker finds out whether it has the interpreter.",
+      description: "How a worker checks that it has the interpreter.",
     }),
     installation: t.expose("installation", {
       type: "JSONObject",
       nullable: true,
       description: "How an environment for a pack is built.",
     }),
-    created: t.expose("created", { type: "DateTime", description: "When it was made." }),
+    created: t.expose("created", { type: "DateTime", description: "When it was created." }),
     updated: t.expose("updated", {
       type: "DateTime",
-      description: "When it last changed; give it as `expectedUpdated` to change only what you have read.",
+      description: "When it last changed. Pass it as `expectedUpdated` to update only the version that you read.",
     }),
-    pack: t.relation("pack", { nullable: true, description: "The pack that describes it." }),
+    pack: t.relation("pack", { nullable: true, description: "The pack that defines it." }),
     actions: t.relatedConnection("actions", actions.related("The actions that run in it."), actions.connection),
     sensors: t.relatedConnection("sensors", sensors.related("The sensors that run in it."), sensors.connection),
-    workers: t.relatedConnection("workers", workers.related("The workers that are for it alone."), workers.connection),
+    workers: t.relatedConnection(
+      "workers",
+      workers.related("The workers that are reserved for it."),
+      workers.connection,
+    ),
   }),
 });
 
-/** Runtimes, wherever they are listed. */
+/** Lists of runtimes: filters, orders and connection. */
 export const runtimes = defineList("Runtime", "runtimes", {
   ref: Runtime,
   where: {
     id: byId("Runtime", "id", "The runtime itself."),
     ref: byText("ref", "Its ref."),
-    pack: byText("packRef", "The ref of the pack that describes it."),
+    pack: byText("packRef", "The ref of the pack that defines it."),
     name: byText("name", "Its name."),
     description: byText("description", "Its description."),
     text: byWords(["ref", "name", "description"]),
-    runtimeType: byEnum(RuntimeTypeFilter, "runtimeType", "What runs in it."),
-    created: byTime("created", "When it was made."),
+    runtimeType: byEnum(RuntimeTypeFilter, "runtimeType", "The kind of entity that runs in it."),
+    created: byTime("created", "When it was created."),
     updated: byTime("updated", "When it last changed."),
   },
-  order: { ref: "Its ref.", name: "Its name.", created: "When it was made.", updated: "When it last changed." },
+  order: { ref: "Its ref.", name: "Its name.", created: "When it was created.", updated: "When it last changed." },
   defaultOrder: ["ref", "asc"],
 });
 

@@ -21,7 +21,7 @@ addEntityMutations({
     paramSchema: t.field({ type: "JSONObject", description: "The settings that it has, by name." }),
     config: t.field({
       type: "JSONObject",
-      description: "The values of all its settings. A secret sent back as it is shown stays as it is.",
+      description: "The values of all its settings. A secret sent back in its masked form keeps its value.",
     }),
   }),
   create: {
@@ -29,7 +29,7 @@ addEntityMutations({
     verb: createSensor,
   },
   update: {
-    description: "Changes a sensor. Of a sensor of a pack's files only `enabled` can be changed.",
+    description: "Changes a sensor. For a sensor loaded from a pack's files, only `enabled` can be changed.",
     verb: updateSensor,
   },
   enable: {

@@ -15,14 +15,16 @@ export const Sensor = builder.drizzleNode("sensors", {
   id: { column: (sensor) => sensor.id },
   select: { columns: { id: true } },
   fields: (t) => ({
-    ref: t.exposeString("ref", { description: "Its name in the whole system: `pack.name`." }),
+    ref: t.exposeString("ref", { description: "Its unique name: `pack.name`." }),
     packRef: t.exposeString("packRef", { nullable: true, description: "The ref of its pack." }),
-    label: t.exposeString("label", { description: "Its name for people." }),
+    label: t.exposeString("label", { description: "Its display name." }),
     description: t.exposeString("description", { nullable: true, description: "What it watches." }),
-    entrypoint: t.exposeString("entrypoint", { description: "What is run: a file of its pack." }),
+    entrypoint: t.exposeString("entrypoint", { description: "The entrypoint: a file of its pack." }),
     runtimeRef: t.exposeString("runtimeRef", { description: "The ref of its runtime." }),
     enabled: t.exposeBoolean("enabled", { description: "Whether it may run." }),
-    isAdhoc: t.exposeBoolean("isAdhoc", { description: "Whether a person made it, rather than a pack's files." }),
+    isAdhoc: t.exposeBoolean("isAdhoc", {
+      description: "Whether it was created by hand rather than loaded from a pack's files.",
+    }),
     paramSchema: t.expose("paramSchema", {
       type: "JSONObject",
       nullable: true,
@@ -35,23 +37,23 @@ export const Sensor = builder.drizzleNode("sensors", {
       select: { columns: { config: true, paramSchema: true } },
       resolve: ({ config, paramSchema }) => config && hideSecrets(parametersOf(paramSchema ?? {}), config),
     }),
-    created: t.expose("created", { type: "DateTime", description: "When it was made." }),
+    created: t.expose("created", { type: "DateTime", description: "When it was created." }),
     updated: t.expose("updated", {
       type: "DateTime",
-      description: "When it last changed; give it as `expectedUpdated` to change only what you have read.",
+      description: "When it last changed. Pass it as `expectedUpdated` to update only the version that you read.",
     }),
     pack: t.relation("pack", { nullable: true, description: "Its pack." }),
-    runtime: t.relation("runtime", { nullable: true, description: "What it runs in." }),
+    runtime: t.relation("runtime", { nullable: true, description: "The runtime that it runs in." }),
     triggers: t.relatedConnection(
       "triggers",
-      triggers.related("The triggers that it watches for."),
+      triggers.related("The triggers whose events it emits."),
       triggers.connection,
     ),
-    events: t.relatedConnection("events", events.related("The events that it saw."), events.connection),
+    events: t.relatedConnection("events", events.related("The events that it emitted."), events.connection),
   }),
 });
 
-/** Sensors, wherever they are listed. */
+/** Lists of sensors: filters, orders and connection. */
 export const sensors = defineList("Sensor", "sensors", {
   ref: Sensor,
   where: {
@@ -63,11 +65,11 @@ export const sensors = defineList("Sensor", "sensors", {
     text: byWords(["ref", "label", "description"]),
     runtime: byText("runtimeRef", "The ref of its runtime."),
     enabled: byFlag("enabled", "Whether it may run."),
-    isAdhoc: byFlag("isAdhoc", "Whether a person made it."),
-    created: byTime("created", "When it was made."),
+    isAdhoc: byFlag("isAdhoc", "Whether it was created by hand."),
+    created: byTime("created", "When it was created."),
     updated: byTime("updated", "When it last changed."),
   },
-  order: { ref: "Its ref.", label: "Its label.", created: "When it was made.", updated: "When it last changed." },
+  order: { ref: "Its ref.", label: "Its label.", created: "When it was created.", updated: "When it last changed." },
   defaultOrder: ["ref", "asc"],
 });
 

@@ -25,7 +25,7 @@ addEntityMutations({
   }),
   create: { description: "Creates a trigger.", verb: createTrigger },
   update: {
-    description: "Changes a trigger. Of a trigger of a pack's files only `enabled` can be changed.",
+    description: "Changes a trigger. For a trigger loaded from a pack's files, only `enabled` can be changed.",
     verb: updateTrigger,
   },
   enable: {

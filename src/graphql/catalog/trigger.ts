@@ -7,35 +7,37 @@ import { addRootFields } from "../kit/root.ts";
 import { byWords } from "../kit/text-filter.ts";
 import { rules } from "../rule/rule.ts";
 
-/** Where requests to a webhook go, on this server. */
+/** Returns the path on this server that accepts requests to a webhook. */
 export const webhookPath = (key: string) => `/webhooks/${key}`;
 
 /** A kind of event. */
 export const Trigger = builder.drizzleNode("triggers", {
   name: "Trigger",
-  description: "A kind of event: what rules on it configure, and what its events carry.",
+  description: "A kind of event. It defines the parameters of its rules and the payloads of its events.",
   id: { column: (trigger) => trigger.id },
   select: { columns: { id: true } },
   fields: (t) => ({
-    ref: t.exposeString("ref", { description: "Its name in the whole system: `pack.name`." }),
+    ref: t.exposeString("ref", { description: "Its unique name: `pack.name`." }),
     packRef: t.exposeString("packRef", { nullable: true, description: "The ref of its pack." }),
-    label: t.exposeString("label", { description: "Its name for people." }),
-    description: t.exposeString("description", { nullable: true, description: "What it stands for." }),
-    enabled: t.exposeBoolean("enabled", { description: "Whether it takes events." }),
-    isAdhoc: t.exposeBoolean("isAdhoc", { description: "Whether a person made it, rather than a pack's files." }),
+    label: t.exposeString("label", { description: "Its display name." }),
+    description: t.exposeString("description", { nullable: true, description: "What it represents." }),
+    enabled: t.exposeBoolean("enabled", { description: "Whether it accepts events." }),
+    isAdhoc: t.exposeBoolean("isAdhoc", {
+      description: "Whether it was created by hand rather than loaded from a pack's files.",
+    }),
     paramSchema: t.expose("paramSchema", {
       type: "JSONObject",
       nullable: true,
-      description: "The parameters that a rule on it gives, by name.",
+      description: "The parameters that its rules provide, by name.",
     }),
     outSchema: t.expose("outSchema", {
       type: "JSONObject",
       nullable: true,
-      description: "What its events' payloads hold, by name.",
+      description: "What the payloads of its events contain, by name.",
     }),
     sensorRef: t.exposeString("sensorRef", {
       nullable: true,
-      description: "The ref of the sensor that watches for it.",
+      description: "The ref of the sensor that emits its events.",
     }),
     webhookEnabled: t.exposeBoolean("webhookEnabled", {
       description: "Whether requests to its webhook become events.",
@@ -43,26 +45,26 @@ export const Trigger = builder.drizzleNode("triggers", {
     webhookPath: t.string({
       nullable: true,
       description:
-        "Where its webhook takes requests: whoever knows it may try to send. Null until it is enabled, and for those who may not change the trigger.",
+        "The path on this server where its webhook accepts requests. Treat it as a secret. Null if the webhook is disabled or you may not update the trigger.",
       select: { columns: { ref: true, webhookEnabled: true, webhookKey: true } },
       resolve: ({ ref, webhookEnabled, webhookKey }, _args, { session }) =>
         webhookEnabled && webhookKey && session && may(session, "trigger", "update", targetOf(ref))
           ? webhookPath(webhookKey)
           : null,
     }),
-    created: t.expose("created", { type: "DateTime", description: "When it was made." }),
+    created: t.expose("created", { type: "DateTime", description: "When it was created." }),
     updated: t.expose("updated", {
       type: "DateTime",
-      description: "When it last changed; give it as `expectedUpdated` to change only what you have read.",
+      description: "When it last changed. Pass it as `expectedUpdated` to update only the version that you read.",
     }),
     pack: t.relation("pack", { nullable: true, description: "Its pack." }),
-    sensor: t.relation("sensor", { nullable: true, description: "The sensor that watches for it, if one does." }),
-    rules: t.relatedConnection("rules", rules.related("The rules on it."), rules.connection),
+    sensor: t.relation("sensor", { nullable: true, description: "The sensor that emits its events, if any." }),
+    rules: t.relatedConnection("rules", rules.related("Its rules."), rules.connection),
     events: t.relatedConnection("events", events.related("Its events."), events.connection),
   }),
 });
 
-/** Triggers, wherever they are listed. */
+/** Lists of triggers: filters, orders and connection. */
 export const triggers = defineList("Trigger", "triggers", {
   ref: Trigger,
   where: {
@@ -72,14 +74,14 @@ export const triggers = defineList("Trigger", "triggers", {
     label: byText("label", "Its label."),
     description: byText("description", "Its description."),
     text: byWords(["ref", "label", "description"]),
-    enabled: byFlag("enabled", "Whether it takes events."),
-    isAdhoc: byFlag("isAdhoc", "Whether a person made it."),
-    webhookEnabled: byFlag("webhookEnabled", "Whether it has a webhook that takes requests."),
-    sensor: byText("sensorRef", "The ref of the sensor that watches for it."),
-    created: byTime("created", "When it was made."),
+    enabled: byFlag("enabled", "Whether it accepts events."),
+    isAdhoc: byFlag("isAdhoc", "Whether it was created by hand."),
+    webhookEnabled: byFlag("webhookEnabled", "Whether its webhook accepts requests."),
+    sensor: byText("sensorRef", "The ref of the sensor that emits its events."),
+    created: byTime("created", "When it was created."),
     updated: byTime("updated", "When it last changed."),
   },
-  order: { ref: "Its ref.", label: "Its label.", created: "When it was made.", updated: "When it last changed." },
+  order: { ref: "Its ref.", label: "Its label.", created: "When it was created.", updated: "When it last changed." },
   defaultOrder: ["ref", "asc"],
 });
 

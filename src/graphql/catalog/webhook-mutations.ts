@@ -11,26 +11,26 @@ const WebhookHmacInput = builder.inputType("WebhookHmacInput", {
       required: true,
       description: "The secret that the sender signs with; stored encrypted, never shown.",
     }),
-    algorithm: t.field({ type: HmacAlgorithm, description: "The hash; SHA256 unless said otherwise." }),
-    header: t.string({ description: "The header with the signature; `x-hub-signature-256` unless said otherwise." }),
+    algorithm: t.field({ type: HmacAlgorithm, description: "The hash algorithm; SHA256 by default." }),
+    header: t.string({ description: "The header with the signature; `x-hub-signature-256` by default." }),
     prefix: t.string({
-      description: "What stands before the signature; `sha256=` or `sha512=` unless said otherwise.",
+      description: "The prefix of the signature; `sha256=` or `sha512=` by default.",
     }),
   }),
 });
 
 const EnableWebhookInput = builder.inputType("EnableWebhookInput", {
-  description: "A webhook to give to a trigger.",
+  description: "The webhook of a trigger.",
   fields: (t) => ({
     trigger: t.string({ required: true, description: "The trigger's ref." }),
     hmac: t.field({
       type: WebhookHmacInput,
-      description: "How requests are signed; when left out, any request is taken.",
+      description: "How requests are signed. By default signatures are not checked.",
     }),
-    maxBytes: t.int({ description: "The largest body taken, in bytes; 1 MiB unless said otherwise, at most 25 MiB." }),
+    maxBytes: t.int({ description: "The largest body that is accepted, in bytes; 1 MiB by default, at most 25 MiB." }),
     deliveryHeader: t.string({
       description:
-        "The header that names a delivery, so that a repeated one is taken once; `x-github-delivery` unless said otherwise.",
+        "The header with the delivery's id, by which repeated deliveries are ignored; `x-github-delivery` by default.",
     }),
   }),
 });
@@ -40,16 +40,16 @@ const triggerInput = (name: string, description: string) =>
     description,
     fields: (t) => ({ trigger: t.string({ required: true, description: "The trigger's ref." }) }),
   });
-const DisableWebhookInput = triggerInput("DisableWebhookInput", "The trigger whose webhook to switch off.");
-const RotateWebhookKeyInput = triggerInput("RotateWebhookKeyInput", "The trigger whose webhook gets another path.");
+const DisableWebhookInput = triggerInput("DisableWebhookInput", "The trigger whose webhook to disable.");
+const RotateWebhookKeyInput = triggerInput("RotateWebhookKeyInput", "The trigger whose webhook gets a new path.");
 
-/** A payload with the webhook's path, which whoever may change the trigger may see. */
+/** A payload with the webhook's path: callers who may update the trigger may see it. */
 function webhookPayload(name: string) {
   const payload = builder.objectRef<{ id: bigint; webhookKey: string }>(name).implement({
     description: "The webhook was changed.",
     fields: (t) => ({
       path: t.string({
-        description: "Where to send requests, on this server. Whoever knows the path can send them.",
+        description: "The path on this server that accepts requests. Anyone who knows it can send them.",
         resolve: ({ webhookKey }) => webhookPath(webhookKey),
       }),
     }),
@@ -86,7 +86,7 @@ addRowMutation({
   ref: Trigger,
   name: "disableWebhook",
   may: "trigger:update",
-  description: "Disables a trigger's webhook: requests to it are refused. Enabled again, it has the same path.",
+  description: "Disables a trigger's webhook: requests to it are refused. If enabled again, it keeps its path.",
   input: DisableWebhookInput,
   inputDescription: "The trigger.",
   payload: ["trigger", "The trigger as it is now."],

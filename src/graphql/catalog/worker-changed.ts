@@ -28,7 +28,7 @@ const WorkerChangedMessage = builder.objectRef<Change<"worker">>("WorkerChangedM
     worker: t.field({
       type: Worker,
       nullable: true,
-      description: describeLoaded("The worker as it is now; null when it is gone."),
+      description: describeLoaded("The worker as it is now; null if it was deleted."),
       resolve: loadEntity<typeof Worker.$inferType>("Worker"),
     }),
   }),
@@ -39,7 +39,7 @@ const { id, text, choice, flag } = liveFields<"worker">();
 addLive({
   subscription: "workerChanged",
   type: WorkerChangedMessage,
-  where: defineLiveWhere("WorkerChangedWhere", "Which workers are followed: all that is given must hold.", {
+  where: defineLiveWhere("WorkerChangedWhere", "Selects workers: all given conditions must hold.", {
     channel: "worker",
     fields: {
       id: id("Worker", "The worker itself.", (change) => change.entityId),
@@ -48,6 +48,7 @@ addLive({
       cordoned: flag("Whether it is cordoned.", ({ content }) => content.cordoned),
     },
   }),
-  which: "Which workers",
-  description: "Every worker that registers, stops, is lost or cordoned, each change exactly once and in order.",
+  which: "The workers to follow",
+  description:
+    "Every worker when it registers, stops, is lost, cordoned or uncordoned, each exactly once and in order.",
 });

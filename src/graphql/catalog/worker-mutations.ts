@@ -21,16 +21,16 @@ const about = {
 addRowMutation({
   ...about,
   name: "cordonWorker",
-  description: "Tells a worker to take no new work; what it runs goes on. What is asked for afterwards it never takes.",
-  input: workerInput("CordonWorkerInput", "The worker that is to take no new work."),
+  description: "Cordons a worker: it claims no execution requested from now on. Its running executions continue.",
+  input: workerInput("CordonWorkerInput", "The worker to cordon."),
   run: (tx, session, { id }) => setCordoned(tx, session, { id: readId("Worker", id, "id"), cordoned: true }),
 });
 
 addRowMutation({
   ...about,
   name: "uncordonWorker",
-  description: "Lets a worker take work again.",
-  input: workerInput("UncordonWorkerInput", "The worker that may take work again."),
+  description: "Uncordons a worker: it claims executions again.",
+  input: workerInput("UncordonWorkerInput", "The worker to uncordon."),
   run: (tx, session, { id }) => setCordoned(tx, session, { id: readId("Worker", id, "id"), cordoned: false }),
 });
 
@@ -40,7 +40,7 @@ addDeletionById(
     noun: "worker",
     may: "worker:delete",
     description:
-      "Removes a worker that is no more; its executions keep its name. Refused while it lives or runs something.",
+      "Deletes a worker that has stopped or was lost. Its executions keep its name. Refused while it is alive or runs an execution.",
   },
   "name",
   deleteWorker,

@@ -17,24 +17,24 @@ export const Worker = builder.drizzleNode("workers", {
     name: t.exposeString("name", { description: "Its name; several may have the same." }),
     workerType: t.expose("workerType", { type: WorkerType, description: "Where its actions run." }),
     status: t.expose("status", { type: WorkerStatus, nullable: true, description: "Whether it takes work." }),
-    cordoned: t.exposeBoolean("cordoned", { description: "Whether someone told it to take no new work." }),
+    cordoned: t.exposeBoolean("cordoned", { description: "Whether it is cordoned: it takes no new work." }),
     host: t.exposeString("host", { nullable: true, description: "The machine that it runs on." }),
     port: t.exposeInt("port", { nullable: true, description: "The port that it listens on, if any." }),
     capabilities: t.expose("capabilities", {
       type: "JSONObject",
       nullable: true,
-      description: "Its runtimes with their versions, its labels, its slots.",
+      description: "Its runtimes with their versions, its labels and its slots.",
     }),
     lastHeartbeat: t.expose("lastHeartbeat", {
       type: "DateTime",
       nullable: true,
-      description: "When it last said that it is alive.",
+      description: "When it sent its last heartbeat.",
     }),
     created: t.expose("created", { type: "DateTime", description: "When it registered." }),
-    updated: t.expose("updated", { type: "DateTime", description: "When it last changed; a heartbeat counts." }),
+    updated: t.expose("updated", { type: "DateTime", description: "When it last changed, including heartbeats." }),
     runtime: t.relation("runtime", {
       nullable: true,
-      description: "The one runtime that it is for, if it is for one.",
+      description: "The only runtime that it serves, if it is reserved for one.",
     }),
     executions: t.relatedConnection(
       "executions",
@@ -44,7 +44,7 @@ export const Worker = builder.drizzleNode("workers", {
   }),
 });
 
-/** Workers, wherever they are listed. */
+/** Lists of workers: filters, orders and connection. */
 export const workers = defineList("Worker", "workers", {
   ref: Worker,
   where: {
@@ -52,12 +52,12 @@ export const workers = defineList("Worker", "workers", {
     name: byText("name", "Its name."),
     host: byText("host", "The machine that it runs on."),
     status: byEnum(WorkerStatusFilter, "status", "Whether it takes work."),
-    cordoned: byFlag("cordoned", "Whether someone told it to take no new work."),
-    runtime: byId("Runtime", "runtimeId", "The one runtime that it is for."),
-    lastHeartbeat: byTime("lastHeartbeat", "When it last said that it is alive."),
+    cordoned: byFlag("cordoned", "Whether it is cordoned: it takes no new work."),
+    runtime: byId("Runtime", "runtimeId", "The only runtime that it serves."),
+    lastHeartbeat: byTime("lastHeartbeat", "When it sent its last heartbeat."),
     heartbeatAgeSeconds: byInt(
       (worker) => sql`floor(extract(epoch from now() - ${worker["lastHeartbeat"]}))`,
-      "How long it has been silent, in whole seconds.",
+      "The time since its last heartbeat, in whole seconds.",
     ),
     created: byTime("created", "When it registered."),
   },

@@ -13,14 +13,14 @@ export const WorkflowDefinition = builder.drizzleNode("workflowDefinitions", {
   id: { column: (workflow) => workflow.id },
   select: { columns: { id: true } },
   fields: (t) => ({
-    ref: t.exposeString("ref", { description: "Its name in the whole system: `pack.name`." }),
+    ref: t.exposeString("ref", { description: "Its unique name: `pack.name`." }),
     packRef: t.exposeString("packRef", { description: "The ref of its pack." }),
-    label: t.exposeString("label", { description: "Its name for people." }),
+    label: t.exposeString("label", { description: "Its display name." }),
     description: t.exposeString("description", { nullable: true, description: "What it does." }),
     version: t.exposeString("version", { description: "Its semantic version." }),
     definition: t.expose("definition", {
       type: "JSONObject",
-      description: "Its tasks and how they follow one another.",
+      description: "Its tasks and their order.",
     }),
     paramSchema: t.expose("paramSchema", {
       type: "JSONObject",
@@ -30,20 +30,20 @@ export const WorkflowDefinition = builder.drizzleNode("workflowDefinitions", {
     outSchema: t.expose("outSchema", {
       type: "JSONObject",
       nullable: true,
-      description: "What its result holds, by name.",
+      description: "What its result contains, by name.",
     }),
-    tags: t.exposeStringList("tags", { description: "Words to find it by." }),
-    created: t.expose("created", { type: "DateTime", description: "When it was made." }),
+    tags: t.exposeStringList("tags", { description: "Keywords to find it by." }),
+    created: t.expose("created", { type: "DateTime", description: "When it was created." }),
     updated: t.expose("updated", {
       type: "DateTime",
-      description: "When it last changed; give it as `expectedUpdated` to change only what you have read.",
+      description: "When it last changed. Pass it as `expectedUpdated` to update only the version that you read.",
     }),
     pack: t.relation("pack", { nullable: true, description: "Its pack." }),
-    actions: t.relatedConnection("actions", actions.related("The actions that stand for it."), actions.connection),
+    actions: t.relatedConnection("actions", actions.related("The actions that run it."), actions.connection),
   }),
 });
 
-/** Workflows, wherever they are listed. */
+/** Lists of workflows: filters, orders and connection. */
 export const workflows = defineList("WorkflowDefinition", "workflowDefinitions", {
   ref: WorkflowDefinition,
   where: {
@@ -54,10 +54,10 @@ export const workflows = defineList("WorkflowDefinition", "workflowDefinitions",
     description: byText("description", "Its description."),
     text: byWords(["ref", "label", "description"], ["tags"]),
     version: byText("version", "Its version."),
-    created: byTime("created", "When it was made."),
+    created: byTime("created", "When it was created."),
     updated: byTime("updated", "When it last changed."),
   },
-  order: { ref: "Its ref.", label: "Its label.", created: "When it was made.", updated: "When it last changed." },
+  order: { ref: "Its ref.", label: "Its label.", created: "When it was created.", updated: "When it last changed." },
   defaultOrder: ["ref", "asc"],
 });
 

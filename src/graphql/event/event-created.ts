@@ -12,14 +12,14 @@ const EventCreatedMessage = builder.objectRef<Change<"event">>("EventCreatedMess
     triggerRef: t.string({ description: "The trigger's ref.", resolve: ({ content }) => content.triggerRef }),
     sourceRef: t.string({
       nullable: true,
-      description: "The ref of the sensor that saw it.",
+      description: "The ref of the sensor that emitted it.",
       resolve: ({ content }) => content.sourceRef,
     }),
     traceTag: t.string({ description: "Its trace tag.", resolve: ({ content }) => content.traceTag }),
     event: t.field({
       type: Event,
       nullable: true,
-      description: describeLoaded("The event as it is now; null when it is gone."),
+      description: describeLoaded("The event as it is now; null if it was deleted."),
       resolve: loadEntity<typeof Event.$inferType>("Event"),
     }),
   }),
@@ -30,16 +30,16 @@ const { id, text } = liveFields<"event">();
 addLive({
   subscription: "eventCreated",
   type: EventCreatedMessage,
-  where: defineLiveWhere("EventCreatedWhere", "Which events are sent: all that is given must hold.", {
+  where: defineLiveWhere("EventCreatedWhere", "Selects events: all given conditions must hold.", {
     channel: "event",
     fields: {
       id: id("Event", "The event itself.", (change) => change.entityId),
       trigger: text("The trigger's ref.", ({ content }) => content.triggerRef),
       pack: text("The ref of the trigger's pack.", (change) => change.packRef),
-      source: text("The ref of the sensor that saw it.", ({ content }) => content.sourceRef),
+      source: text("The ref of the sensor that emitted it.", ({ content }) => content.sourceRef),
       traceTag: text("Its trace tag.", ({ content }) => content.traceTag),
     },
   }),
-  which: "Which events",
+  which: "The events to follow",
   description: "Every event that is stored, each exactly once.",
 });

@@ -4,18 +4,18 @@ import { Execution } from "../execution/execution.ts";
 import { builder } from "../kit/builder.ts";
 import { byFlag, byId, byInt, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
-import { addRowMutation, idempotencyKey } from "../kit/mutation.ts";
+import { addRowMutation, idempotencyKeyField } from "../kit/mutation.ts";
 import { addRootFields } from "../kit/root.ts";
 import { enforcements } from "../rule/enforcement.ts";
 
 const RuleEvaluation = builder.drizzleObject("ruleEvaluations", {
   name: "RuleEvaluation",
-  description: "How one rule judged one event.",
+  description: "The evaluation of an event by a rule.",
   select: { columns: { id: true } },
   fields: (t) => ({
-    at: t.expose("created", { type: "DateTime", description: "When it was judged." }),
+    at: t.expose("created", { type: "DateTime", description: "When it was evaluated." }),
     matched: t.exposeBoolean("matched", { description: "Whether the rule matched." }),
-    ruleRevision: t.exposeInt("ruleRevision", { description: "The revision of the rule that judged." }),
+    ruleRevision: t.exposeInt("ruleRevision", { description: "The revision of the rule at that time." }),
     detail: t.expose("detail", {
       type: ["JSON"],
       description: "Each criterion: path, operator, expected, actual, result and error.",
@@ -25,75 +25,80 @@ const RuleEvaluation = builder.drizzleObject("ruleEvaluations", {
   }),
 });
 
-/** Evaluations, wherever they are listed. */
+/** Lists of evaluations: filters, orders and connection. */
 export const evaluations = defineList("RuleEvaluation", "ruleEvaluations", {
   ref: RuleEvaluation,
   where: {
-    rule: byId("Rule", "ruleId", "The rule that judged."),
-    event: byId("Event", "eventId", "The event that was judged."),
+    rule: byId("Rule", "ruleId", "The rule."),
+    event: byId("Event", "eventId", "The event."),
     matched: byFlag("matched", "Whether the rule matched."),
-    at: byTime("created", "When it was judged."),
+    at: byTime("created", "When it was evaluated."),
   },
-  order: { created: "When it was judged." },
+  order: { created: "When it was evaluated." },
   defaultOrder: ["created", "desc"],
 });
 
 /** Something that happened. */
 export const Event = builder.drizzleNode("events", {
   name: "Event",
-  description: "Something that happened: stored first, then judged by every enabled rule of its trigger.",
+  description: "Something that happened. It is stored first, then evaluated by every enabled rule of its trigger.",
   id: { column: (event) => event.id },
   select: { columns: { id: true } },
   fields: (t) => ({
     created: t.expose("created", { type: "DateTime", description: "When it was stored." }),
     triggerRef: t.exposeString("triggerRef", { description: "The trigger's ref, kept when the trigger is deleted." }),
-    payload: t.expose("payload", { type: "JSON", nullable: true, description: "What it says." }),
+    payload: t.expose("payload", { type: "JSON", nullable: true, description: "Its payload." }),
     config: t.expose("config", {
       type: "JSONObject",
       nullable: true,
-      description: "The trigger's parameters at the time, where it has any.",
+      description: "The trigger's parameters at that time, if any.",
     }),
-    sourceRef: t.exposeString("sourceRef", { nullable: true, description: "The ref of the sensor that saw it." }),
-    traceTag: t.exposeString("traceTag", { description: "Shared by everything that comes of one cause." }),
-    generation: t.exposeInt("generation", { description: "How many events led here; beyond 32 rules are not asked." }),
+    sourceRef: t.exposeString("sourceRef", { nullable: true, description: "The ref of the sensor that emitted it." }),
+    traceTag: t.exposeString("traceTag", { description: "Shared by all events and executions with the same origin." }),
+    generation: t.exposeInt("generation", {
+      description: "The number of events that led to it. Above 32, rules do not evaluate it.",
+    }),
     evaluatedAt: t.expose("evaluatedAt", {
       type: "DateTime",
       nullable: true,
-      description: "When the rules had judged it; null while it waits.",
+      description: "When the rules had evaluated it; null while it waits.",
     }),
-    skipped: t.exposeString("skipped", { nullable: true, description: "Why the rules were not asked." }),
-    trigger: t.relation("trigger", { nullable: true, description: "The trigger; null when it was deleted." }),
+    skipped: t.exposeString("skipped", { nullable: true, description: "Why the rules did not evaluate it." }),
+    trigger: t.relation("trigger", { nullable: true, description: "The trigger; null if it was deleted." }),
     source: t.relation("source", {
       nullable: true,
-      description: "The sensor that saw it, if one did and is still there.",
+      description: "The sensor that emitted it; null if none did or it was deleted.",
     }),
-    rule: t.relation("rule", { nullable: true, description: "The one rule that it is for (timers); else null." }),
-    cause: t.relation("cause", { nullable: true, description: "The execution that it comes from." }),
+    rule: t.relation("rule", {
+      nullable: true,
+      description: "The only rule that evaluates it (for timers); null otherwise.",
+    }),
+    cause: t.relation("cause", { nullable: true, description: "The execution that caused it." }),
     evaluations: t.relatedConnection(
       "evaluations",
-      evaluations.related("How rules judged it, as far as they keep that."),
+      evaluations.related("The evaluations that its rules recorded."),
       evaluations.connection,
     ),
     enforcements: t.relatedConnection(
       "enforcements",
-      enforcements.related("The matches of rules."),
+      enforcements.related("The enforcements of the rules that matched it."),
       enforcements.connection,
     ),
   }),
 });
 
-/** Events, wherever they are listed. */
+/** Lists of events: filters, orders and connection. */
 export const events = defineList("Event", "events", {
   ref: Event,
   where: {
     id: byId("Event", "id", "The event itself."),
     trigger: byText("triggerRef", "The trigger's ref."),
-    source: byText("sourceRef", "The ref of the sensor that saw it."),
-    cause: byId("Execution", "causeExecutionId", "The execution that it comes from."),
+    source: byText("sourceRef", "The ref of the sensor that emitted it."),
+    cause: byId("Execution", "causeExecutionId", "The execution that caused it."),
     traceTag: byText("traceTag", "Its trace tag."),
-    generation: byInt("generation", "How many events led to it."),
+    generation: byInt("generation", "The number of events that led to it."),
     created: byTime("created", "When it was stored."),
-    evaluatedAt: byTime("evaluatedAt", "When the rules had judged it."),
+    evaluatedAt: byTime("evaluatedAt", "When the rules had evaluated it."),
   },
   order: { created: "When it was stored." },
   defaultOrder: ["created", "desc"],
@@ -110,18 +115,18 @@ addRootFields({
 });
 
 builder.drizzleObjectField(Execution, "events", (t) =>
-  t.relatedConnection("effects", events.related("The events that come from it."), events.connection),
+  t.relatedConnection("effects", events.related("The events that it caused."), events.connection),
 );
 
 const CreateEventInput = builder.inputType("CreateEventInput", {
   description: "An event to store.",
   fields: (t) => ({
     trigger: t.string({ required: true, description: "The trigger's ref." }),
-    payload: t.field({ type: "JSON", description: "What the event says; must keep the trigger's contract." }),
+    payload: t.field({ type: "JSON", description: "The event's payload. It must conform to the trigger's schema." }),
     traceTag: t.string({
-      description: "Its trace tag; left out, one is made of the trigger's ref and the event's id.",
+      description: "Its trace tag. By default it is composed of the trigger's ref and the event's id.",
     }),
-    idempotencyKey: idempotencyKey(t),
+    idempotencyKey: idempotencyKeyField(t),
   }),
 });
 
@@ -135,5 +140,5 @@ addRowMutation({
   ref: Event,
   payload: ["event", "The new event."],
   run: (tx, session, { trigger, traceTag = null, payload }) =>
-    createEvent(tx, session, { trigger, payload: (payload ?? null) as Json, traceTag }), // the scalar JSON takes nothing else
+    createEvent(tx, session, { trigger, payload: (payload ?? null) as Json, traceTag }), // the scalar JSON accepts only JSON
 });

@@ -8,8 +8,8 @@ const UpdateEventInput = builder.inputType("UpdateEventInput", {
   description: "The corrections to an event.",
   fields: (t) => ({
     id: t.id({ required: true, description: "The event's id." }),
-    payload: t.field({ type: "JSON", description: "Its payload, as its trigger accepts it." }),
-    config: t.field({ type: "JSONObject", description: "The trigger's parameters at the time." }),
+    payload: t.field({ type: "JSON", description: "The event's payload. It must conform to the trigger's schema." }),
+    config: t.field({ type: "JSONObject", description: "The trigger's parameters at that time." }),
   }),
 });
 
@@ -19,7 +19,7 @@ addRowMutation({
   name: "updateEvent",
   may: "event:update",
   description:
-    "Corrects an event; its enforcements and executions stay as they are. Fields that are left out stay as they are; null empties a field that can be empty.",
+    "Corrects an event; its enforcements and executions stay as they are. Omitted fields keep their values; null clears a field that can be null.",
   input: UpdateEventInput,
   inputDescription: "The event and its corrections.",
   payload: ["event", "The event as it is now."],
@@ -32,7 +32,7 @@ addDeletionById(
     kind: "Event",
     noun: "event",
     may: "event:delete",
-    description: "Deletes an event. The matches of rules and the executions that came of it stay.",
+    description: "Deletes an event. Its enforcements and executions stay.",
   },
   "id",
   deleteEvent,

@@ -9,19 +9,19 @@ import { checkPage } from "../kit/page.ts";
 import { parseBigInt } from "../kit/scalars.ts";
 import { messages, unwrap } from "../kit/stream.ts";
 
-interface Piece extends StoredLog {
+interface Chunk extends StoredLog {
   cursor: string;
 }
 
-const toPiece = (stored: StoredLog): Piece => ({ ...stored, cursor: String(stored.seq) });
+const toChunk = (stored: StoredLog): Chunk => ({ ...stored, cursor: String(stored.seq) });
 
-const ExecutionLogMessage = builder.objectRef<Piece>("ExecutionLogMessage").implement({
-  description: "A piece of an execution's output.",
+const ExecutionLogMessage = builder.objectRef<Chunk>("ExecutionLogMessage").implement({
+  description: "A chunk of an execution's output.",
   interfaces: [LiveMessage],
   fields: (t) => ({
-    seq: t.expose("seq", { type: "BigInt", description: "Its number within the execution: from 1, without a gap." }),
-    stream: t.expose("stream", { type: LogStream, description: "Where it came from." }),
-    text: t.exposeString("text", { description: "The text; it may hold several lines, or part of one." }),
+    seq: t.expose("seq", { type: "BigInt", description: "Its number within the execution, from 1, without gaps." }),
+    stream: t.expose("stream", { type: LogStream, description: "The source of the output." }),
+    text: t.exposeString("text", { description: "The text; it may contain several lines or part of one." }),
   }),
 });
 
@@ -39,17 +39,17 @@ async function requireReadable(ctx: Context, id: bigint): Promise<void> {
 
 const subscription = "executionLog";
 const query = pollingName(subscription);
-const after = "Begin right after this cursor; left out: with the first piece.";
-const which = "The execution's id.";
+const afterDescription = "The cursor to begin after; by default the messages begin with the first chunk.";
+const idDescription = "The execution's id.";
 
 builder.subscriptionField(subscription, (t) =>
   t.field({
     type: ExecutionLogMessage,
     nullable: true,
-    description: `What an execution wrote and writes, in order; completes when it has ended. \`${query}\` polls the same.`,
+    description: `The output of an execution, stored and live, in order. Completes when the execution has ended. \`${query}\` polls the same messages.`,
     args: {
-      id: t.arg.id({ required: true, description: which }),
-      after: t.arg({ type: "Cursor", description: after }),
+      id: t.arg.id({ required: true, description: idDescription }),
+      after: t.arg({ type: "Cursor", description: afterDescription }),
     },
     subscribe: (_root, { id, after }, ctx) =>
       messages(ctx, async function* (signal, session) {
@@ -62,7 +62,7 @@ builder.subscriptionField(subscription, (t) =>
             checked = session();
             await requireReadable(ctx, execution);
           }
-          yield toPiece(stored);
+          yield toChunk(stored);
         }
       }),
     resolve: (message) => unwrap(message),
@@ -73,10 +73,10 @@ builder.queryField(query, (t) =>
   t.field({
     type: [ExecutionLogMessage],
     nullable: true,
-    description: `What the subscription \`${subscription}\` would send after a cursor: the same messages, by polling.`,
+    description: `The messages of the subscription \`${subscription}\` after a cursor, for polling.`,
     args: {
-      id: t.arg.id({ required: true, description: which }),
-      after: t.arg({ type: "Cursor", description: after }),
+      id: t.arg.id({ required: true, description: idDescription }),
+      after: t.arg({ type: "Cursor", description: afterDescription }),
       first: t.arg.int({ description: firstDescription }),
     },
     complexity: pollingCost,
@@ -86,7 +86,7 @@ builder.queryField(query, (t) =>
       const execution = readId("Execution", id, "id");
       await requireReadable(ctx, execution);
       const limit = first ?? defaultPageSize;
-      return (await readLog(ctx.services.db, execution, { after: from, limit })).entries.map(toPiece);
+      return (await readLog(ctx.services.db, execution, { after: from, limit })).entries.map(toChunk);
     },
   }),
 );

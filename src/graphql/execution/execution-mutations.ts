@@ -3,27 +3,27 @@ import { deleteExecution } from "../../execution/delete.ts";
 import { executeAction } from "../../execution/execute.ts";
 import { builder } from "../kit/builder.ts";
 import { readId } from "../kit/ids.ts";
-import { addDeletionById, addRowMutation, idempotencyKey } from "../kit/mutation.ts";
+import { addDeletionById, addRowMutation, idempotencyKeyField } from "../kit/mutation.ts";
 import { Execution } from "./execution.ts";
 
 const ExecuteActionInput = builder.inputType("ExecuteActionInput", {
-  description: "An action to run.",
+  description: "The action to execute.",
   fields: (t) => ({
     action: t.string({ required: true, description: "The action's ref." }),
-    parameters: t.field({ type: "JSONObject", description: "Its parameters; defaults are filled in." }),
+    parameters: t.field({ type: "JSONObject", description: "The action's parameters; defaults are filled in." }),
     timeoutSeconds: t.int({
-      description: "How long it may run, in seconds, at most 30 days; the action's own when left out.",
+      description: "The timeout, in seconds, at most 30 days; by default the action's.",
     }),
-    priority: t.int({ description: "Higher ones are run first; 0 unless said otherwise." }),
-    idempotencyKey: idempotencyKey(t),
+    priority: t.int({ description: "Executions with a higher priority run first; 0 by default." }),
+    idempotencyKey: idempotencyKeyField(t),
   }),
 });
 
 const CancelExecutionInput = builder.inputType("CancelExecutionInput", {
-  description: "An execution to cancel.",
+  description: "The execution to cancel.",
   fields: (t) => ({
     id: t.id({ required: true, description: "The execution's id." }),
-    reason: t.string({ description: "Why; who cancelled it when left out." }),
+    reason: t.string({ description: "The reason; by default it names the identity that cancelled it." }),
   }),
 });
 
@@ -47,7 +47,7 @@ addRowMutation({
   name: "cancelExecution",
   may: "execution:cancel",
   description:
-    "Cancels an execution and all its descendants. Those that wait end at once; those that run are asked to stop and are CANCELING until they have.",
+    "Cancels an execution and all its descendants. Waiting executions end at once; running ones are CANCELING until they have stopped.",
   input: CancelExecutionInput,
   inputDescription: "The execution to cancel.",
   payload: ["execution", "The execution as it is now."],
@@ -60,7 +60,7 @@ addDeletionById(
     kind: "Execution",
     noun: "execution",
     may: "execution:delete",
-    description: "Deletes an execution that has ended, with its timeline and its log. Its children stay.",
+    description: "Deletes an execution that has ended, with its status transitions and its log. Its children stay.",
   },
   "id",
   deleteExecution,

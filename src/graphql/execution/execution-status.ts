@@ -8,22 +8,22 @@ import { Execution } from "./execution.ts";
 
 const { id, text, time, choice } = liveFields<"execution">();
 
-/** What subscriptions can filter executions by: none of it changes after creation. */
+/** The fields that subscriptions can filter executions by and that never change after creation. */
 export const fixedFields = {
   id: id("Execution", "The execution itself.", (change) => change.entityId),
   action: text("The action's ref.", ({ content }) => content.actionRef),
   pack: text("The ref of the action's pack.", (change) => change.packRef),
-  rule: text("The ref of the rule that started it.", ({ content }) => content.ruleRef),
+  rule: text("The ref of the rule that requested it.", ({ content }) => content.ruleRef),
   trigger: text("The ref of that rule's trigger.", ({ content }) => content.triggerRef),
-  parent: id("Execution", "The execution that it is a direct part of.", ({ content }) => content.parent),
-  root: id("Execution", "The topmost execution that it is a part of.", ({ content }) => content.root),
-  enforcement: id("Enforcement", "The rule's match that started it.", ({ content }) => content.enforcement),
-  executor: id("Identity", "The identity that started it.", ({ content }) => content.executor),
+  parent: id("Execution", "The execution that it is a child of.", ({ content }) => content.parent),
+  root: id("Execution", "Its topmost ancestor.", ({ content }) => content.root),
+  enforcement: id("Enforcement", "The enforcement that requested it.", ({ content }) => content.enforcement),
+  executor: id("Identity", "The identity that requested it.", ({ content }) => content.executor),
   traceTag: text("Its trace tag.", ({ content }) => content.traceTag),
   created: time("When it was requested.", ({ content }) => content.createdAt),
 } as const;
 
-/** A step of an execution, as scalars and the object. */
+/** A status transition of an execution: its scalars and the object. */
 export const ExecutionStep = builder.interfaceRef<Change<"execution">>("ExecutionStep").implement({
   description: "An execution moved from one status to another.",
   interfaces: [LiveMessage],
@@ -35,7 +35,7 @@ export const ExecutionStep = builder.interfaceRef<Change<"execution">>("Executio
     actionRef: t.string({ description: "The action's ref.", resolve: ({ content }) => content.actionRef }),
     ruleRef: t.string({
       nullable: true,
-      description: "The ref of the rule that started it.",
+      description: "The ref of the rule that requested it.",
       resolve: ({ content }) => content.ruleRef,
     }),
     triggerRef: t.string({
@@ -47,20 +47,20 @@ export const ExecutionStep = builder.interfaceRef<Change<"execution">>("Executio
     fromStatus: t.field({
       type: ExecutionStatus,
       nullable: true,
-      description: "The status before; null at the beginning.",
+      description: "The previous status; null at creation.",
       resolve: ({ content }) => content.fromStatus,
     }),
     toStatus: t.field({
       type: ExecutionStatus,
-      description: "The status since.",
+      description: "The new status.",
       resolve: ({ content }) => content.toStatus,
     }),
     reason: t.string({
       nullable: true,
-      description: "Why it moved, where a reason is known.",
+      description: "The reason, if known.",
       resolve: ({ content }) => content.reason,
     }),
-    attempt: t.int({ description: "Which attempt at running it.", resolve: ({ content }) => content.attempt }),
+    attempt: t.int({ description: "The number of the attempt.", resolve: ({ content }) => content.attempt }),
     execution: t.field({
       type: Execution,
       nullable: true,
@@ -80,15 +80,15 @@ addLive({
   type: ExecutionStatusMessage,
   where: defineLiveWhere(
     "ExecutionStatusWhere",
-    "Which executions are followed: all that is given must hold. Each but `status` never changes after creation.",
+    "Selects executions: all given conditions must hold. All fields except `status` never change after creation.",
     {
       channel: "execution",
       fields: {
         ...fixedFields,
-        status: choice(ExecutionStatusFilter, "The status that it moved to.", ({ content }) => content.toStatus),
+        status: choice(ExecutionStatusFilter, "The new status.", ({ content }) => content.toStatus),
       },
     },
   ),
-  which: "Which executions",
-  description: "Every step of executions from status to status, each exactly once and each execution's in order.",
+  which: "The executions to follow",
+  description: "Every status transition of executions, each exactly once and in order per execution.",
 });

@@ -8,7 +8,7 @@ import { rows } from "../../db/client.ts";
 import { execution } from "../../db/tables/execution.ts";
 import { invalid } from "../../errors.ts";
 import { globalId } from "../../lib/global-id.ts";
-import { createBatch } from "../kit/batch.ts";
+import { createBatchLoader } from "../kit/batch.ts";
 import { builder } from "../kit/builder.ts";
 import type { Context } from "../kit/context.ts";
 import { pageCost } from "../kit/list.ts";
@@ -18,14 +18,14 @@ import type { ListArgs } from "../kit/reading.ts";
 import { countLimit } from "../kit/totals.ts";
 import { Execution, executions } from "./execution.ts";
 
-const deepest = 100;
+const maxLevels = 100;
 const defaultDepth = 10;
 
 interface TreeArgs extends ListArgs {
   maxDepth?: number | null;
 }
 
-/** One page of what stands below an execution, and whether there is more on the side that it goes on to. */
+/** A page of the descendants of an execution, and whether there are more in the direction of reading. */
 interface Page {
   rows: Record<string, unknown>[];
   more: boolean;
@@ -33,7 +33,7 @@ interface Page {
 
 const arrayOf = (ids: readonly bigint[]) => sql`${`{${ids.join(",")}}`}::text::bigint[]`;
 
-/** What stands below `t.top`, at most `depth` levels down: a subquery of ids. */
+/** Returns a subquery of the ids of the descendants of `t.top`, at most `depth` levels down. */
 const below = (depth: number): SQL => sql`(
   with recursive below(id, depth) as (
     select t.top, 0
@@ -42,11 +42,11 @@ const below = (depth: number): SQL => sql`(
 
 function depthOf({ maxDepth }: TreeArgs): number {
   const depth = maxDepth ?? defaultDepth;
-  if (depth < 0 || depth > deepest) throw invalid("maxDepth", `must be from 0 to ${deepest}, not ${depth}`);
+  if (depth < 0 || depth > maxLevels) throw invalid("maxDepth", `must be from 0 to ${maxLevels}, not ${depth}`);
   return depth;
 }
 
-/** How the page is read: a page from the end is read backwards, and turned around. */
+/** Returns the parts of the query of a page. A page from the end is read backwards and then reversed. */
 function plan(args: TreeArgs, ctx: Context) {
   const { order, condition } = executions.read(args, ctx); // checks the arguments, the cursors too
   const x = alias(execution, "x") as unknown as Columns; // a table has its columns as properties
@@ -60,7 +60,7 @@ function plan(args: TreeArgs, ctx: Context) {
   };
 }
 
-/** What is selected of the nodes, as a query; called by each of the objects, for each remembers what its nodes come with. */
+/** Returns the selection of the nodes as a query. Each object must call it: the plugin remembers per object which fields were loaded. */
 function selectionOf(args: TreeArgs, ctx: Context, info: GraphQLResolveInfo): object {
   const columns = ["id", ...plan(args, ctx).keys];
   return queryFromInfo({
@@ -72,7 +72,7 @@ function selectionOf(args: TreeArgs, ctx: Context, info: GraphQLResolveInfo): ob
   });
 }
 
-/** The pages below all of those executions: one statement finds the rows, one reads what is selected of them. */
+/** Loads the pages of several executions: one statement finds the rows, a second one reads the selected fields. */
 async function loadPages(
   tops: readonly bigint[],
   args: TreeArgs,
@@ -129,14 +129,14 @@ async function countBelow(tops: readonly bigint[], args: TreeArgs, ctx: Context)
   return new Map(found.map(({ top, count }) => [BigInt(top), Number(count)]));
 }
 
-/** The ids above each of the executions, the topmost first, of what may be read. */
+/** Returns the ids of the ancestors of each execution that the session may read, topmost first. */
 async function loadAbove(ids: readonly bigint[], ctx: Context): Promise<Map<bigint, bigint[]>> {
   const found = await rows<{ bottom: string; id: string }>(
     ctx.db,
     sql`with recursive above(bottom, id, height) as (
         select x.id, x.parent, 1 from attune.execution x where x.id = any (${arrayOf(ids)}) and x.parent is not null
         union all select a.bottom, x.parent, a.height + 1 from above a join attune.execution x on x.id = a.id
-          where x.parent is not null and a.height < ${deepest}::int)
+          where x.parent is not null and a.height < ${maxLevels}::int)
       select bottom::text as "bottom", id::text as "id" from above order by bottom, height desc`,
   );
   const readable = await ctx.db.query.executions.findMany({
@@ -153,19 +153,22 @@ async function loadAbove(ids: readonly bigint[], ctx: Context): Promise<Map<bigi
   );
 }
 
-const pages = createBatch<Page>();
-const counts = createBatch<number>();
-const ancestors = createBatch<bigint[]>();
-const paths = createBatch<bigint[]>();
+const pages = createBatchLoader<Page>();
+const counts = createBatchLoader<number>();
+const ancestors = createBatchLoader<bigint[]>();
+const paths = createBatchLoader<bigint[]>();
 
 builder.objectField(Execution, "descendants", (t) =>
   t.connection(
     {
       type: Execution,
-      description: "The executions that are parts of it, and their parts, and so on.",
+      description: "Its descendants: its children, their children, and so on.",
       args: {
         ...executions.args,
-        maxDepth: t.arg.int({ defaultValue: defaultDepth, description: `How many levels down, at most ${deepest}.` }),
+        maxDepth: t.arg.int({
+          defaultValue: defaultDepth,
+          description: `The maximum number of levels, at most ${maxLevels}.`,
+        }),
       },
       complexity: pageCost,
       resolve: async ({ id }, args, ctx, info) => {
@@ -175,19 +178,19 @@ builder.objectField(Execution, "descendants", (t) =>
         return { ...toConnection(page ?? { rows: [], more: false }, args, ctx), totalCount } as never; // rows as the plugin reads them
       },
     },
-    executions.connection as never, // made of the same type; the lists' types do not say so
+    executions.connection as never, // of the same type, which its TypeScript type does not show
   ),
 );
 
 builder.objectField(Execution, "ancestors", (t) =>
   t.field({
     type: [Execution],
-    description: `The executions that it is a part of, the topmost first, its parent last; those that may be read, at most ${deepest}.`,
+    description: `Its ancestors that you may read, topmost first, at most ${maxLevels}.`,
     complexity: { field: 1, multiplier: defaultDepth },
     resolve: async ({ id }, _args, ctx, info) => {
       const above = (await ancestors(id, (ids) => loadAbove(ids, ctx), ctx, info)) ?? [];
       const nodes = await Promise.all(above.map((number) => loadNode({ typename: "Execution", number }, ctx, info)));
-      return nodes.filter((node) => node !== null) as (typeof Execution.$inferType)[]; // of the type that was asked for
+      return nodes.filter((node) => node !== null) as (typeof Execution.$inferType)[]; // only executions were loaded
     },
   }),
 );
@@ -195,7 +198,7 @@ builder.objectField(Execution, "ancestors", (t) =>
 builder.objectField(Execution, "path", (t) =>
   t.field({
     type: ["ID"],
-    description: "The ids from the topmost execution that it is a part of to itself; those that may be read.",
+    description: "The ids of its ancestors that you may read, topmost first, followed by its own.",
     resolve: async ({ id }, _args, ctx, info) => {
       const above = (await paths(id, (ids) => loadAbove(ids, ctx), ctx, info)) ?? [];
       return [...above, id].map((each) => globalId("Execution", each));

@@ -9,21 +9,21 @@ import { ExecutionStep, fixedFields } from "./execution-status.ts";
 
 type Step = Change<"execution">;
 
-/** What a step meant for the collection that a filter describes. */
-type Meaning = "entered" | "updated" | "left";
+/** The effect of a status transition on the collection that a filter defines. */
+type Effect = "entered" | "updated" | "left";
 
-type ExecutionsChange = Step & { meaning: Meaning };
+type ExecutionsChange = Step & { effect: Effect };
 
 const where = defineLiveWhere(
   "ExecutionsChangedWhere",
-  "Which executions are in the collection: all that is given must hold. Each but `status` never changes after creation.",
+  "Defines the collection: all given conditions must hold. All fields except `status` never change after creation.",
   {
     channel: "execution",
     fields: {
       ...fixedFields,
       status: liveFields<"execution">().choice(
         ExecutionStatusFilter,
-        "The status that executions of the collection have; an execution that moves to another one leaves it.",
+        "The status of the executions in the collection. An execution that moves to another status leaves it.",
         ({ content }) => content.toStatus,
       ),
     },
@@ -31,17 +31,17 @@ const where = defineLiveWhere(
 );
 
 /**
- * What the step meant for the collection: decided by the step and the filter alone, so that a replay sends what was sent live.
- * Null: the execution was not in it before, nor is it since.
+ * Returns a function that determines the effect of a transition on the collection. It depends only on the transition and the
+ * filter, so that a replay sends the same messages as the live stream. Null: the execution is not in it before or after.
  */
-function meaningOf(input: LiveInput): (change: Step) => Meaning | null {
+function effectOf(input: LiveInput): (change: Step) => Effect | null {
   const status = { status: input?.["status"] };
   const holds = (read: (change: Step) => string | null) => changeFilter("execution", { status: { read } }, status);
   const before = holds(({ content }) => content.fromStatus);
-  const since = holds(({ content }) => content.toStatus);
+  const after = holds(({ content }) => content.toStatus);
   return (change) => {
     const was = change.content.fromStatus !== null && before.matches(change);
-    const is = since.matches(change);
+    const is = after.matches(change);
     if (was) return is ? "updated" : "left";
     return is ? "entered" : null;
   };
@@ -49,18 +49,18 @@ function meaningOf(input: LiveInput): (change: Step) => Meaning | null {
 
 function collectionFilter(input: LiveInput): ChangeFilter {
   const fixed = changeFilter("execution", fixedFields, input);
-  const meaning = meaningOf(input);
+  const effect = effectOf(input);
   return {
     ...fixed,
-    matches: (change) => change.channel === "execution" && fixed.matches(change) && meaning(change) !== null,
+    matches: (change) => change.channel === "execution" && fixed.matches(change) && effect(change) !== null,
   };
 }
 
 const ExecutionsChangedMessage = builder.objectRef<ExecutionsChange>("ExecutionsChangedMessage").implement({
-  description: "An execution came into a collection, moved within it, or left it.",
+  description: "An execution entered a collection, changed within it, or left it.",
   interfaces: [LiveMessage, ExecutionStep],
   fields: (t) => ({
-    change: t.expose("meaning", { type: CollectionChange, description: "What it meant for the collection." }),
+    change: t.expose("effect", { type: CollectionChange, description: "How the change affected the collection." }),
   }),
 });
 
@@ -68,8 +68,8 @@ addLive<"execution">({
   subscription: "executionsChanged",
   type: ExecutionsChangedMessage,
   where: { ...where, filter: collectionFilter },
-  which: "Which executions are in the collection",
+  which: "The executions in the collection",
   description:
-    "How a collection of executions changes: a client that read the list before and applies each message has the list as it is. Each change exactly once and each execution's in order.",
-  toMessage: (change, input): ExecutionsChange => ({ ...change, meaning: meaningOf(input)(change) ?? "updated" }),
+    "The changes of a collection of executions. A client that reads the list first and applies each message has the current list. Each change is sent exactly once and in order per execution.",
+  toMessage: (change, input): ExecutionsChange => ({ ...change, effect: effectOf(input)(change) ?? "updated" }),
 });

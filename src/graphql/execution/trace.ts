@@ -8,7 +8,7 @@ import { event } from "../../db/tables/event.ts";
 import { execution } from "../../db/tables/execution.ts";
 import { invalid } from "../../errors.ts";
 import { Event } from "../event/event.ts";
-import { createBatch } from "../kit/batch.ts";
+import { createBatchLoader } from "../kit/batch.ts";
 import { builder } from "../kit/builder.ts";
 import type { Context } from "../kit/context.ts";
 import { loadNode } from "../kit/node.ts";
@@ -16,8 +16,8 @@ import { onlyReadable } from "../kit/secured.ts";
 import { Enforcement } from "../rule/enforcement.ts";
 import { Execution } from "./execution.ts";
 
-/** One of the three, by type and number; not looked at yet. */
-interface Place {
+/** A reference to an event, enforcement or execution, not loaded yet. */
+interface TraceStep {
   typename: "Event" | "Enforcement" | "Execution";
   number: bigint;
 }
@@ -25,15 +25,15 @@ interface Place {
 const maxDepth = 20;
 const maxNodes = 200;
 const defaultNodes = 50;
-/** A cause is one step back: as many as events may follow from one another, with what lies between them. */
+/** The maximum number of causes: each is one step back. It covers the longest chain of events with the steps between them. */
 const maxCauses = 100;
 
 const TraceNode = builder.unionType("TraceNode", {
-  description: "A step of what followed from one cause.",
+  description: "A step of a trace.",
   types: [Event, Enforcement, Execution],
 });
 
-/** Of each step what led to it: an enforcement comes of its event, an execution of its parent or its enforcement. */
+/** The cause of each step: an event for its enforcement, a parent or an enforcement for an execution. */
 const back = sql.raw(`
   select 'Execution', e.cause_execution from attune.event e
     where w.kind = 'Event' and e.id = w.id and e.cause_execution is not null
@@ -42,7 +42,7 @@ const back = sql.raw(`
   union all select case when x.parent is null then 'Enforcement' else 'Execution' end, coalesce(x.parent, x.enforcement)
     from attune.execution x where w.kind = 'Execution' and x.id = w.id and coalesce(x.parent, x.enforcement) is not null`);
 
-/** Of each step what came of it: the same, read the other way, so that nothing is reached twice. */
+/** The effects of each step: the inverse of its cause, so that no step is reached twice. */
 const onward = sql.raw(`
   select 'Enforcement', n.id from attune.enforcement n where w.kind = 'Event' and n.event = w.id
   union all select 'Execution', x.id from attune.execution x
@@ -50,13 +50,13 @@ const onward = sql.raw(`
   union all select 'Execution', x.id from attune.execution x where w.kind = 'Execution' and x.parent = w.id
   union all select 'Event', e.id from attune.event e where w.kind = 'Execution' and e.cause_execution = w.id`);
 
-/** Walks from each of the objects, nearest first, at most `depth` steps far and to `limit` others, in one statement. */
+/** Returns the steps reached from each object, nearest first, up to `depth` steps away and at most `limit`, with one statement. */
 async function walk(
   ctx: Context,
-  from: { typename: Place["typename"]; ids: readonly bigint[] },
+  from: { typename: TraceStep["typename"]; ids: readonly bigint[] },
   { step, depth, limit }: { step: SQL; depth: number; limit: number },
-): Promise<Map<bigint, Place[]>> {
-  const found = await rows<{ top: string; kind: Place["typename"]; id: string }>(
+): Promise<Map<bigint, TraceStep[]>> {
+  const found = await rows<{ top: string; kind: TraceStep["typename"]; id: string }>(
     ctx.db,
     sql`select t.top::text as "top", f.kind as "kind", f.id::text as "id"
       from unnest(${`{${from.ids.join(",")}}`}::text::bigint[]) as t(top) cross join lateral (
@@ -67,7 +67,7 @@ async function walk(
         select kind, id, depth from walk where depth > 0 limit ${limit}::int) f
       order by t.top, f.depth, f.kind, f.id`,
   );
-  const places = new Map<bigint, Place[]>();
+  const places = new Map<bigint, TraceStep[]>();
   for (const { top, kind, id } of found) {
     const list = places.get(BigInt(top)) ?? [];
     list.push({ typename: kind, number: BigInt(id) });
@@ -78,40 +78,40 @@ async function walk(
 
 type Node = typeof TraceNode.$inferType;
 
-/** Loads what is there and may be read, in one statement for each of the three types. */
-async function loadPlaces(places: readonly Place[], ctx: Context, info: GraphQLResolveInfo): Promise<Node[]> {
+/** Loads the steps that exist and that the session may read, with one statement per type. */
+async function loadSteps(places: readonly TraceStep[], ctx: Context, info: GraphQLResolveInfo): Promise<Node[]> {
   const nodes = await Promise.all(places.map((place) => loadNode(place, ctx, info)));
-  return nodes.filter((node) => node !== null) as Node[]; // of the types that were asked for
+  return nodes.filter((node) => node !== null) as Node[]; // of the types of the union
 }
 
-/** The number given, or the default; InvalidInputError when it is out of its bounds. */
+/** Returns the given number or the default. Throws InvalidInputError if it is out of bounds. */
 function boundedBy(value: number | null | undefined, name: string, bounds: { default: number; max: number }): number {
   const number = value ?? bounds.default;
   if (number < 0 || number > bounds.max) throw invalid(name, `must be from 0 to ${bounds.max}, not ${number}`);
   return number;
 }
 
-const causesOf = createBatch<Place[]>();
-const effectsOf = createBatch<Place[]>();
+const causesOf = createBatchLoader<TraceStep[]>();
+const effectsOf = createBatchLoader<TraceStep[]>();
 
-const filtered = "What may not be read is left out; what lies behind it is not.";
+const readableOnly = "Objects that you may not read are left out; the steps beyond them are not.";
 
-function addDirections(typename: Place["typename"], ref: typeof Execution): void {
+function addDirections(typename: TraceStep["typename"], ref: typeof Execution): void {
   builder.objectField(ref, "causes", (t) =>
     t.field({
       type: [TraceNode],
       nullable: true,
-      description: `What led to it, from the nearest step back to the first cause: event, enforcement, execution and so on. ${filtered}`,
+      description: `What led to it, from the nearest step back to the first cause: event, enforcement, execution and so on. ${readableOnly}`,
       args: {
         first: t.arg.int({
-          description: `How many steps back at most: ${maxCauses} unless said otherwise, and no more.`,
+          description: `The maximum number of steps: ${maxCauses} by default and at most.`,
         }),
       },
       complexity: ({ first }) => ({ field: 1, multiplier: Math.max(1, first ?? maxCauses) }),
       resolve: async ({ id }, args, ctx, info) => {
         const depth = boundedBy(args.first, "first", { default: maxCauses, max: maxCauses });
         const load = (ids: readonly bigint[]) => walk(ctx, { typename, ids }, { step: back, depth, limit: depth });
-        return await loadPlaces((await causesOf(id, load, ctx, info)) ?? [], ctx, info);
+        return await loadSteps((await causesOf(id, load, ctx, info)) ?? [], ctx, info);
       },
     }),
   );
@@ -119,11 +119,14 @@ function addDirections(typename: Place["typename"], ref: typeof Execution): void
     t.field({
       type: [TraceNode],
       nullable: true,
-      description: `What followed from it, nearest first: events, their enforcements, their executions and so on. ${filtered}`,
+      description: `What followed from it, nearest first: events, their enforcements, their executions and so on. ${readableOnly}`,
       args: {
-        maxDepth: t.arg.int({ defaultValue: maxDepth, description: `How many steps far, at most ${maxDepth}.` }),
+        maxDepth: t.arg.int({
+          defaultValue: maxDepth,
+          description: `The maximum number of steps, at most ${maxDepth}.`,
+        }),
         first: t.arg.int({
-          description: `How many at most: ${defaultNodes} unless said otherwise, at most ${maxNodes}.`,
+          description: `The maximum number of objects: ${defaultNodes} by default, at most ${maxNodes}.`,
         }),
       },
       complexity: ({ first }) => ({ field: 1, multiplier: Math.max(1, first ?? defaultNodes) }),
@@ -131,26 +134,25 @@ function addDirections(typename: Place["typename"], ref: typeof Execution): void
         const depth = boundedBy(args.maxDepth, "maxDepth", { default: maxDepth, max: maxDepth });
         const limit = boundedBy(args.first, "first", { default: defaultNodes, max: maxNodes });
         const load = (ids: readonly bigint[]) => walk(ctx, { typename, ids }, { step: onward, depth, limit });
-        return await loadPlaces((await effectsOf(id, load, ctx, info)) ?? [], ctx, info);
+        return await loadSteps((await effectsOf(id, load, ctx, info)) ?? [], ctx, info);
       },
     }),
   );
 }
 
-// Of the parent nothing is read but its id, which each of them has.
+// The resolvers read only the id of the parent, which all three types have.
 addDirections("Event", Event as unknown as typeof Execution);
 addDirections("Enforcement", Enforcement as unknown as typeof Execution);
 addDirections("Execution", Execution);
 
-const everything = () => sql`true`;
+const always = () => sql`true`;
 
-/** Everything of a trace that the session may read, oldest first. */
-async function findTrace(ctx: Context, tag: string, limit: number): Promise<Place[]> {
+/** Returns the steps of a trace that the session may read, oldest first. */
+async function findTrace(ctx: Context, tag: string, limit: number): Promise<TraceStep[]> {
   const [e, n, x] = [alias(event, "e"), alias(enforcement, "n"), alias(execution, "x")];
-  const readable = (table: string, aliased: unknown) =>
-    onlyReadable(ctx.session, table, everything)(aliased as Columns); // a table has its columns as properties
+  const readable = (table: string, aliased: unknown) => onlyReadable(ctx.session, table, always)(aliased as Columns); // a table has its columns as properties
   const found = await ctx.db
-    .select({ kind: sql<Place["typename"]>`t.kind`, id: sql<string>`t.id::text` })
+    .select({ kind: sql<TraceStep["typename"]>`t.kind`, id: sql<string>`t.id::text` })
     .from(
       sql`(
         (select 'Event' as kind, 1 as rank, e.id, e.created from attune.event e
@@ -173,17 +175,17 @@ builder.queryField("trace", (t) =>
   t.field({
     type: [TraceNode],
     nullable: true,
-    description: "Every event, enforcement and execution of one trace, oldest first, as far as they may be read.",
+    description: "The events, enforcements and executions of one trace that you may read, oldest first.",
     args: {
       tag: t.arg.string({ required: true, description: "The trace tag." }),
       first: t.arg.int({
-        description: `How many at most: ${defaultNodes} unless said otherwise, at most ${maxNodes}.`,
+        description: `The maximum number of objects: ${defaultNodes} by default, at most ${maxNodes}.`,
       }),
     },
     complexity: ({ first }) => ({ field: 1, multiplier: Math.max(1, first ?? defaultNodes) }),
     resolve: async (_root, { tag, first }, ctx, info) => {
       const limit = boundedBy(first, "first", { default: defaultNodes, max: maxNodes });
-      return await loadPlaces(await findTrace(ctx, tag, limit), ctx, info);
+      return await loadSteps(await findTrace(ctx, tag, limit), ctx, info);
     },
   }),
 );

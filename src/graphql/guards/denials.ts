@@ -3,23 +3,23 @@ import { handleStreamOrSingleExecutionResult, type Plugin } from "graphql-yoga";
 import { recordAudit } from "../../access/audit.ts";
 import type { Context } from "../kit/context.ts";
 
-const mostPaths = 10;
+const maxPaths = 10;
 
 /**
- * Leaves an entry in the audit trail when a query or a subscription was denied something, once for each request. Nobody
- * waits for it: what cannot be written is logged. Denied mutations tell of themselves.
+ * Records denials of queries and subscriptions in the audit trail, once per request. The response does not wait for the
+ * record; a failure to write it is logged. Mutations record their own denials.
  */
 export function useDenials(): Plugin<Context> {
-  const told = new WeakSet<Context>();
-  const tell = (
+  const recorded = new WeakSet<Context>();
+  const record = (
     context: Context,
     operation: string,
     name: string | null | undefined,
     denied: readonly GraphQLError[],
   ) => {
     const [first] = denied;
-    if (!first || told.has(context)) return;
-    told.add(context);
+    if (!first || recorded.has(context)) return;
+    recorded.add(context);
     const { services, session, ip, requestId } = context;
     recordAudit(services.db, {
       category: "denial",
@@ -33,32 +33,32 @@ export function useDenials(): Plugin<Context> {
       details: {
         operation,
         name: name ?? null,
-        paths: denied.slice(0, mostPaths).map(({ path }) => (path ?? []).join(".")),
+        paths: denied.slice(0, maxPaths).map(({ path }) => (path ?? []).join(".")),
       },
-    }).catch((error: unknown) => services.log.error({ err: error, requestId }, "a denial could not be written down"));
+    }).catch((error: unknown) => services.log.error({ err: error, requestId }, "a denial could not be recorded"));
   };
   return {
     onExecute: ({ args: { contextValue: context, document, operationName } }) => {
       const kind = getOperationAST(document, operationName)?.operation ?? "query";
-      // The root field of a mutation has written it down itself.
+      // The root field of a mutation records its own denial.
       const depth = kind === "mutation" ? 2 : 1;
       return {
         onExecuteDone: (payload) =>
           handleStreamOrSingleExecutionResult(payload, ({ result }) => {
-            tell(context, kind, operationName, denials(result.errors, depth));
+            record(context, kind, operationName, denials(result.errors, depth));
           }),
       };
     },
     onSubscribe: ({ args: { contextValue: context, operationName } }) => ({
       onSubscribeResult: (payload) =>
         handleStreamOrSingleExecutionResult(payload as never, ({ result }) => {
-          tell(context, "subscription", operationName, denials(result.errors, 0));
+          record(context, "subscription", operationName, denials(result.errors, 0));
         }),
     }),
   };
 }
 
-/** The errors that say so, at least so deep. */
+/** Returns the FORBIDDEN errors whose paths have at least `depth` segments. */
 function denials(errors: readonly GraphQLError[] | undefined, depth: number): readonly GraphQLError[] {
   return (errors ?? []).filter(
     ({ extensions, path }) => extensions["code"] === "FORBIDDEN" && (path?.length ?? 0) >= depth,

@@ -21,7 +21,7 @@ import {
 } from "graphql";
 import type { Plugin } from "graphql-yoga";
 
-/** What one operation may hold and cost. */
+/** The limits of one operation. */
 const limits = {
   tokens: 5000,
   nesting: 100,
@@ -36,27 +36,27 @@ type Limit = keyof typeof limits;
 
 const meanings: Readonly<Record<Limit, string>> = {
   tokens: "tokens",
-  nesting: "brackets within one another",
+  nesting: "nested brackets",
   aliases: "aliases",
   directives: "directives",
   mutations: "mutations",
   depth: "levels",
   breadth: "fields",
-  complexity: "fields of objects, when every page is full",
+  complexity: "fields of objects, if every page is full",
 };
 
-/** What an operation costs, as its result tells in `extensions.cost`. */
+/** The cost of an operation, which its result contains as `extensions.cost`. */
 interface Cost {
   cost: number;
   depth: number;
   breadth: number;
-  /** What `cost` may be at most. */
+  /** The maximum of `cost`. */
   limit: number;
 }
 
 /**
- * Refuses operations that ask for too much, whole and before anything is read, and tells each query and mutation what it
- * costs. Without introspection the schema is not told, neither asked for nor by hints.
+ * Refuses operations that exceed the limits before anything is read, and adds the cost to the results of queries and
+ * mutations. Without introspection neither queries nor error messages reveal the schema.
  */
 export function useLimits({ introspection }: { introspection: boolean }): Plugin {
   return {
@@ -73,7 +73,7 @@ export function useLimits({ introspection }: { introspection: boolean }): Plugin
       setValidationFn((schema, document, rules) => validate(schema, document, rules, { hideSuggestions: true }));
     },
     onExecute: ({ args, setResultAndStopExecution }) => {
-      const { error, cost } = judge(args);
+      const { error, cost } = assess(args);
       const extensions = cost ? { extensions: { cost } } : {};
       if (error) setResultAndStopExecution({ errors: [error] });
       return {
@@ -83,13 +83,13 @@ export function useLimits({ introspection }: { introspection: boolean }): Plugin
       };
     },
     onSubscribe: ({ args, setResultAndStopExecution }) => {
-      const { error } = judge(args);
+      const { error } = assess(args);
       if (error) setResultAndStopExecution({ errors: [error] });
     },
   };
 }
 
-/** Throws for a document that is too long or too deep to be parsed and validated in a short time. */
+/** Throws a GraphQLError for a document that is too long or too deep to be parsed and validated quickly. */
 function measure(source: Source): void {
   const lexer = new Lexer(source);
   let [tokens, depth] = [0, 0];
@@ -106,21 +106,21 @@ const closing: ReadonlySet<TokenKind> = new Set([TokenKind.BRACE_R, TokenKind.BR
 
 function tooMuch(limit: Limit, actual: number): GraphQLError {
   const max = limits[limit];
-  const message = `The operation asks for too much: ${actual} ${meanings[limit]}, at most ${max}. Ask for less at a time.`;
+  const message = `The operation is too large: ${actual} ${meanings[limit]}, at most ${max}. Split it into smaller operations.`;
   return new GraphQLError(message, { extensions: { code: "QUERY_TOO_COMPLEX", limit, actual, max } });
 }
 
-interface Judgement {
+interface Assessment {
   error: GraphQLError | null;
   cost: Cost | null;
 }
 
-function judge({ schema, document, operationName, variableValues, contextValue }: ExecutionArgs): Judgement {
+function assess({ schema, document, operationName, variableValues, contextValue }: ExecutionArgs): Assessment {
   const operation = getOperationAST(document, operationName);
-  if (!operation) return { error: null, cost: null }; // execution says so
-  const written = count(operation, document);
+  if (!operation) return { error: null, cost: null }; // execution reports it
+  const counts = count(operation, document);
   const nesting = depthOf(variableValues);
-  const over = exceeded({ ...written, nesting });
+  const over = exceeded({ ...counts, nesting });
   if (over) return { error: over, cost: null };
   const own: DocumentNode = {
     kind: Kind.DOCUMENT,
@@ -149,20 +149,20 @@ function exceeded(counts: Partial<Record<Limit, number>>): GraphQLError | null {
   return null;
 }
 
-type Written = Record<"aliases" | "directives" | "mutations", number>;
+type ElementCounts = Record<"aliases" | "directives" | "mutations", number>;
 
-/** What is written in an operation, with each fragment as often as it is spread; a fragment is looked at once. */
-function count(operation: OperationDefinitionNode, document: DocumentNode): Written {
+/** Counts the elements of an operation, with each fragment as often as it is spread; each fragment is traversed once. */
+function count(operation: OperationDefinitionNode, document: DocumentNode): ElementCounts {
   const fragments = new Map<string, FragmentDefinitionNode>();
   for (const each of document.definitions) {
     if (each.kind === Kind.FRAGMENT_DEFINITION) fragments.set(each.name.value, each);
   }
-  const known = new Map<SelectionSetNode, Written>();
-  const within = (set: SelectionSetNode | undefined): Written => {
+  const known = new Map<SelectionSetNode, ElementCounts>();
+  const within = (set: SelectionSetNode | undefined): ElementCounts => {
     if (!set) return { aliases: 0, directives: 0, mutations: 0 };
     const found = known.get(set);
     if (found) return found;
-    const sum: Written = { aliases: 0, directives: 0, mutations: 0 };
+    const sum: ElementCounts = { aliases: 0, directives: 0, mutations: 0 };
     for (const selection of set.selections) {
       const spread = selection.kind === Kind.FRAGMENT_SPREAD;
       const inner = within(spread ? fragments.get(selection.name.value)?.selectionSet : selection.selectionSet);
@@ -178,7 +178,7 @@ function count(operation: OperationDefinitionNode, document: DocumentNode): Writ
   return { aliases, directives, mutations: operation.operation === "mutation" ? mutations : 0 };
 }
 
-/** How deep lists and objects are nested; looked at without recursion, and no further than what is refused. */
+/** Returns the nesting depth of a value, without recursion and no further than the limit. */
 function depthOf(value: unknown): number {
   let level: unknown[] = [value];
   for (let depth = 0; ; depth += 1) {
@@ -190,11 +190,11 @@ function depthOf(value: unknown): number {
   }
 }
 
-const page = "what is selected of one object, times the size of the page (`first` or `last`, else 50)";
+const page = "the cost of the selected fields times the page size (`first` or `last`, 50 by default)";
 
 /**
- * Says in the description of each field what it costs, where that depends on its arguments or is not 1. To be called on
- * the finished schema.
+ * Appends its cost to the description of each field whose cost depends on its arguments or is not 1. Call it on the
+ * finished schema.
  */
 export function describeCosts(schema: GraphQLSchema): GraphQLSchema {
   for (const type of Object.values(schema.getTypeMap())) {
@@ -212,7 +212,7 @@ function costOf({ args, extensions }: GraphQLField<unknown, unknown>): string | 
   if (typeof complexity === "number") return complexity === 1 ? null : String(complexity);
   if (typeof complexity !== "function") return null;
   const names = new Set(args.map(({ name }) => name));
-  if (names.has("first")) return `1 and ${page}`;
-  if (names.has("ids")) return "1 and what is selected of one object, for each id";
-  return "1 and what is selected, as its arguments say";
+  if (names.has("first")) return `1 plus ${page}`;
+  if (names.has("ids")) return "1 plus the cost of the selected fields for each id";
+  return "1 plus the cost of the selected fields, depending on its arguments";
 }

@@ -4,15 +4,15 @@ import type { Session } from "../../access/session.ts";
 import type { Context } from "../kit/context.ts";
 
 export interface LoadLimits {
-  /** How long a query or a mutation may take. */
+  /** The timeout of queries and mutations. */
   timeMs: number;
-  /** How many subscriptions an identity may have open in this process. */
+  /** The maximum number of open subscriptions per identity in this process. */
   subscriptions: number;
 }
 
 export const loadLimits: LoadLimits = { timeMs: 30_000, subscriptions: 1000 };
 
-/** Refuses, with a code, what would keep the server too busy: operations that take too long, too many subscriptions. */
+/** Ends operations that take too long with TIMEOUT, and refuses too many subscriptions with RATE_LIMITED. */
 export function useLoadLimits({ timeMs, subscriptions }: LoadLimits): Plugin<Context> {
   const open = new Map<string, number>();
   return {
@@ -24,12 +24,12 @@ export function useLoadLimits({ timeMs, subscriptions }: LoadLimits): Plugin<Con
           late.reject(tookTooLong(timeMs));
           stopping.abort();
         }, timeMs);
-        // What is under way is left to itself: a mutation commits or does not. Nothing more is begun.
+        // Work in progress is not interrupted: a mutation commits or fails. No further field is resolved.
         const result = Promise.resolve(executeFn(withSignal(args, stopping.signal)));
         try {
           return await Promise.race([result, late.promise]);
         } catch (error) {
-          result.catch(() => {}); // of what was aborted; the client has its answer
+          result.catch(() => {}); // errors of the aborted operation; the client has its response
           if (error instanceof GraphQLError) return { errors: [error] };
           throw error;
         } finally {
@@ -38,20 +38,20 @@ export function useLoadLimits({ timeMs, subscriptions }: LoadLimits): Plugin<Con
       });
     },
     onSubscribe: ({ args, subscribeFn, setSubscribeFn, setResultAndStopExecution }) => {
-      const who = keyOf(args.contextValue.session);
-      const others = open.get(who) ?? 0;
+      const key = keyOf(args.contextValue.session);
+      const others = open.get(key) ?? 0;
       if (others >= subscriptions) {
         setResultAndStopExecution({ errors: [rateLimited("subscriptions", subscriptions)] });
         return;
       }
-      open.set(who, others + 1);
+      open.set(key, others + 1);
       let held = true;
       const release = () => {
         if (!held) return;
         held = false;
-        const left = (open.get(who) ?? 1) - 1;
-        if (left > 0) open.set(who, left);
-        else open.delete(who);
+        const left = (open.get(key) ?? 1) - 1;
+        if (left > 0) open.set(key, left);
+        else open.delete(key);
       };
       setSubscribeFn(async (given: ExecutionArgs) => {
         try {
@@ -75,18 +75,18 @@ export function useLoadLimits({ timeMs, subscriptions }: LoadLimits): Plugin<Con
 // Yoga's executor takes a signal that graphql-js's arguments do not have.
 const withSignal = (args: ExecutionArgs, signal: AbortSignal): ExecutionArgs => Object.assign({ ...args }, { signal });
 
-/** Whose the session is; those without an identity are counted by their credential. */
+/** The key by which subscriptions are counted: the identity, or the token of a session without one. */
 const keyOf = (session: Session | null) =>
   session === null ? "" : session.identityId === null ? `token ${session.tokenId}` : `identity ${session.identityId}`;
 
-/** The refusal of one too many of something that may be open at a time. */
+/** Returns the error for exceeding a limit on open subscriptions or operations. */
 export function rateLimited(limit: string, max: number): GraphQLError {
-  return new GraphQLError(`Too many ${limit} are open at a time, at most ${max}: end one first.`, {
+  return new GraphQLError(`Too many ${limit} are open, at most ${max}: close one first.`, {
     extensions: { code: "RATE_LIMITED", limit, max },
   });
 }
 
 function tookTooLong(timeMs: number): GraphQLError {
-  const message = `The operation took longer than ${timeMs / 1000} s and was given up. Ask for less at a time; whether a mutation was done, look before you repeat it, or give it an idempotencyKey.`;
+  const message = `The operation took longer than ${timeMs / 1000} s and was aborted. Request less at a time. A mutation may have succeeded: check before you repeat it, or use an idempotencyKey.`;
   return new GraphQLError(message, { extensions: { code: "TIMEOUT" } });
 }

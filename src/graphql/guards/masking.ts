@@ -7,15 +7,15 @@ import { Refusal } from "../../errors.ts";
 import type { Log } from "../../log.ts";
 import type { Context } from "../kit/context.ts";
 
-/** Where an error came up: what is told with it, and where the unexpected is written down. */
+/** The context of an error: the request, and the log for unexpected errors. */
 export interface ErrorScope {
   requestId: string;
   log: Log;
-  /** Whether what names of the schema are near a wrong one is left out. */
+  /** Whether to remove suggestions of similar names in the schema. */
   hideSuggestions?: boolean;
 }
 
-/** Every code that an error of an operation may have, but for those of refusals. */
+/** The codes of errors that are not refusals. */
 const codes: ReadonlySet<unknown> = new Set([
   "UNAUTHENTICATED",
   "FORBIDDEN",
@@ -29,12 +29,12 @@ const codes: ReadonlySet<unknown> = new Set([
 ]);
 
 /**
- * The error as a client may see it. Refusals keep their sentence and get their code and data as extensions; mistakes in the
- * request, the document or its variables are `BAD_USER_INPUT`; anything else is logged and becomes `INTERNAL_SERVER_ERROR`
- * with the request's id and nothing of what happened.
+ * Returns the error that the client receives. Refusals keep their message, with their code and data as extensions; errors in
+ * the request, the document or its variables become `BAD_USER_INPUT`. All others are logged and become
+ * `INTERNAL_SERVER_ERROR` with the request's id and no details.
  */
 export function maskError(error: unknown, { requestId, log, hideSuggestions = false }: ErrorScope): GraphQLError {
-  if (error instanceof GraphQLError && "requestId" in error.extensions) return error; // done already
+  if (error instanceof GraphQLError && "requestId" in error.extensions) return error; // already masked
   const original = originalOf(error);
   if (original instanceof Refusal) {
     return placed(error, original.message, { code: original.code, ...dataOf(original), requestId });
@@ -44,9 +44,9 @@ export function maskError(error: unknown, { requestId, log, hideSuggestions = fa
     return placed(error, message, { code: "BAD_USER_INPUT", requestId });
   }
   if (original instanceof GraphQLError) {
-    // What libraries add is theirs: their codes are not ours, and they tell what they caught.
+    // Libraries add codes that the API does not have, and errors that must not be exposed.
     const { code, originalError: caught, unexpected: _flag, ...data } = original.extensions;
-    // A body that cannot be read is a bad request, as it is not an operation that was refused.
+    // A body that cannot be parsed is a bad request.
     if (caught) data["http"] = { status: 400 };
     const message = hideSuggestions
       ? original.message.replace(/ ?Did you mean (?:"[^"]*"|[^"?])*\?/g, "")
@@ -54,13 +54,13 @@ export function maskError(error: unknown, { requestId, log, hideSuggestions = fa
     return placed(error, message, { ...data, code: codes.has(code) ? code : "BAD_USER_INPUT", requestId });
   }
   log.error({ err: original, requestId }, "unexpected error in an operation");
-  return placed(error, "Something went wrong on our side; the log has it under this request id.", {
+  return placed(error, "An unexpected error occurred; the server log contains it under this request id.", {
     code: "INTERNAL_SERVER_ERROR",
     requestId,
   });
 }
 
-/** What was thrown, below the errors that only say where. */
+/** Returns the error that was thrown originally, without the GraphQL errors that wrap it. */
 function originalOf(error: unknown): unknown {
   return error instanceof GraphQLError && error.originalError ? originalOf(error.originalError) : error;
 }
@@ -71,7 +71,7 @@ function dataOf(refusal: Refusal): Record<string, unknown> {
   return data;
 }
 
-/** SQLSTATE class 22: the database could not make sense of a value, such as a number beyond its type. */
+/** SQLSTATE class 22: a value that the database cannot store, such as a number out of range. */
 function isDataException(error: unknown): boolean {
   if (!(error instanceof DrizzleQueryError)) return false;
   const { cause } = error;
@@ -89,10 +89,7 @@ interface MaskingOptions {
   hideSuggestions: boolean;
 }
 
-/**
- * Gives every request an id, which its answer names in `x-request-id`, and masks the errors of every result and message
- * under it.
- */
+/** Assigns an id to each request, sends it as `x-request-id`, and masks the errors of all results and messages with it. */
 export function useMasking({ log, hideSuggestions }: MaskingOptions): Plugin<Context, { requestId?: string }> {
   const ids = new WeakMap<Request, string>();
   const masked = (errors: readonly unknown[], requestId: string) =>
@@ -113,7 +110,7 @@ export function useMasking({ log, hideSuggestions }: MaskingOptions): Plugin<Con
     onExecute: ({ args }) => ({ onExecuteDone: mask(args.contextValue) }),
     onSubscribe: ({ args }) => ({ onSubscribeResult: mask(args.contextValue) }),
     onResultProcess: ({ request, result, setResult }) => {
-      // What went wrong before there was anything to execute.
+      // Errors before the execution.
       if (!("errors" in result) || !result.errors) return;
       setResult({ ...result, errors: masked(result.errors, ids.get(request) ?? randomUUID()) });
     },

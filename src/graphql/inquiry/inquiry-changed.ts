@@ -8,7 +8,7 @@ import { defineLiveWhere, liveFields } from "../kit/live-where.ts";
 import { Inquiry } from "./inquiry.ts";
 
 const InquiryChangedMessage = builder.objectRef<Change<"inquiry">>("InquiryChangedMessage").implement({
-  description: "An inquiry was created, or has ended.",
+  description: "An inquiry was created or ended.",
   interfaces: [LiveMessage],
   fields: (t) => ({
     inquiryId: t.globalID({
@@ -17,7 +17,7 @@ const InquiryChangedMessage = builder.objectRef<Change<"inquiry">>("InquiryChang
     }),
     executionId: t.globalID({
       nullable: true,
-      description: "The id of the execution that asked; null when a person did.",
+      description: "The id of the execution that created it; null if a user did.",
       resolve: ({ content }) => (content.execution === null ? null : { type: Execution, id: content.execution }),
     }),
     actionRef: t.string({
@@ -28,12 +28,12 @@ const InquiryChangedMessage = builder.objectRef<Change<"inquiry">>("InquiryChang
     fromStatus: t.field({
       type: InquiryStatus,
       nullable: true,
-      description: "The status before; null at the beginning.",
+      description: "The previous status; null at creation.",
       resolve: ({ content }) => content.fromStatus,
     }),
     toStatus: t.field({
       type: InquiryStatus,
-      description: "The status since.",
+      description: "The new status.",
       resolve: ({ content }) => content.toStatus,
     }),
     assignedToId: t.globalID({
@@ -68,22 +68,22 @@ addLive({
   type: InquiryChangedMessage,
   where: defineLiveWhere(
     "InquiryChangedWhere",
-    "Which inquiries are followed: all that is given must hold. Each but `status` never changes after creation.",
+    "Selects inquiries: all given conditions must hold. All fields except `status` never change after creation.",
     {
       channel: "inquiry",
       fields: {
         id: id("Inquiry", "The inquiry itself.", (change) => change.entityId),
-        execution: id("Execution", "The execution that asked.", ({ content }) => content.execution),
+        execution: id("Execution", "The execution that created it.", ({ content }) => content.execution),
         action: text("The ref of that execution's action.", ({ content }) => content.actionRef),
         pack: text("The ref of that action's pack.", (change) => change.packRef),
-        executor: id("Identity", "The identity that started that execution.", ({ content }) => content.executor),
+        executor: id("Identity", "The identity that requested that execution.", ({ content }) => content.executor),
         assignedTo: id("Identity", "The identity that it is assigned to.", ({ content }) => content.assignedTo),
         assignedRole: text("The role that it is assigned to.", ({ content }) => content.assignedRole),
         created: time("When it was created.", ({ content }) => content.createdAt),
-        status: choice(InquiryStatusFilter, "The status that it moved to.", ({ content }) => content.toStatus),
+        status: choice(InquiryStatusFilter, "The new status.", ({ content }) => content.toStatus),
       },
     },
   ),
-  which: "Which inquiries",
-  description: "Every inquiry as it is created and as it ends, each step exactly once and each inquiry's in order.",
+  which: "The inquiries to follow",
+  description: "Every inquiry when it is created and when it ends, each exactly once and in order per inquiry.",
 });

@@ -11,62 +11,67 @@ import { defineList, pageCost } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 
 const InquiryActions = builder.objectRef<{ respond: boolean; cancel: boolean }>("InquiryActions").implement({
-  description: "What you may do with an inquiry as it is now.",
+  description: "What you can do with an inquiry now.",
   fields: (t) => ({
     respond: t.exposeBoolean("respond", {
-      description: "Answer it: it is pending and assigned to you, or you may answer any.",
+      description:
+        "Whether you can respond to it: it is pending, and it is assigned to you or you may respond to any inquiry.",
     }),
-    cancel: t.exposeBoolean("cancel", { description: "Take it back." }),
+    cancel: t.exposeBoolean("cancel", { description: "Whether you can cancel it." }),
   }),
 });
 
-/** A question to a person. */
+/** A question to an identity or a role. */
 export const Inquiry = builder.drizzleNode("inquiries", {
   name: "Inquiry",
-  description: "A question to a person or to whoever has a role, answered once.",
+  description: "A question to an identity or to the members of a role, responded to once.",
   id: { column: (inquiry) => inquiry.id },
   select: {
     columns: { id: true, status: true, executionId: true, assignedToId: true, assignedRole: true, timeoutAt: true },
   },
   fields: (t) => ({
-    created: t.expose("created", { type: "DateTime", description: "When it was asked." }),
+    created: t.expose("created", { type: "DateTime", description: "When it was created." }),
     updated: t.expose("updated", { type: "DateTime", description: "When it last changed." }),
-    prompt: t.exposeString("prompt", { description: "What is asked." }),
+    prompt: t.exposeString("prompt", { description: "The question." }),
     responseSchema: t.expose("responseSchema", {
       type: "JSONObject",
       nullable: true,
-      description: "What an answer must hold, as a map of parameters; null: any JSON will do.",
+      description: "The schema of the response, as a map of parameters; null if any JSON is accepted.",
     }),
-    status: t.expose("status", { type: InquiryStatus, description: "How far it is." }),
+    status: t.expose("status", { type: InquiryStatus, description: "The status." }),
     response: t.expose("response", {
       type: "JSON",
       nullable: true,
-      description: "The answer; once it has expired, the default answer.",
+      description: "The response; after a timeout, the default response.",
     }),
     defaultResponse: t.expose("defaultResponse", {
       type: "JSON",
       nullable: true,
-      description: "The answer that is taken when nobody gave one in time.",
+      description: "The response that is stored if the inquiry times out.",
     }),
     timeoutAt: t.expose("timeoutAt", {
       type: "DateTime",
       nullable: true,
-      description: "Until when it can be answered; null: for as long as the execution that asked goes on.",
+      description: "When it times out; null if it has no timeout.",
     }),
-    respondedAt: t.expose("respondedAt", { type: "DateTime", nullable: true, description: "When it was answered." }),
+    respondedAt: t.expose("respondedAt", {
+      type: "DateTime",
+      nullable: true,
+      description: "When a response was given.",
+    }),
     assignedRole: t.exposeString("assignedRole", {
       nullable: true,
-      description: "The role whose holders are to answer.",
+      description: "The role whose members are asked to respond.",
     }),
-    assignedTo: t.relation("assignedTo", { nullable: true, description: "Who is to answer." }),
-    respondedBy: t.relation("respondedBy", { nullable: true, description: "Who answered." }),
+    assignedTo: t.relation("assignedTo", { nullable: true, description: "The identity that is asked to respond." }),
+    respondedBy: t.relation("respondedBy", { nullable: true, description: "The identity that responded." }),
     execution: t.relation("execution", {
       nullable: true,
-      description: "The execution that asked; null when a person did.",
+      description: "The execution that created it; null if a user did.",
     }),
     viewerCan: t.field({
       type: InquiryActions,
-      description: "What you may do with it as it is now.",
+      description: "What you can do with it now.",
       resolve: (inquiry, _args, { session }) => {
         const open = inquiry.status === "pending" && !(inquiry.timeoutAt && inquiry.timeoutAt.getTime() <= Date.now());
         const can = (allowed: typeof mayRespond) => open && session !== null && allowed(session, inquiry);
@@ -76,22 +81,22 @@ export const Inquiry = builder.drizzleNode("inquiries", {
   }),
 });
 
-/** Inquiries, wherever they are listed. */
+/** Lists of inquiries: filters, orders and connection. */
 export const inquiries = defineList("Inquiry", "inquiries", {
   ref: Inquiry,
   where: {
     id: byId("Inquiry", "id", "The inquiry itself."),
-    status: byEnum(InquiryStatusFilter, "status", "How far it is."),
-    execution: byId("Execution", "executionId", "The execution that asked."),
-    assignedTo: byId("Identity", "assignedToId", "Who is to answer."),
-    assignedRole: byText("assignedRole", "The role whose holders are to answer."),
-    respondedBy: byId("Identity", "respondedById", "Who answered."),
-    prompt: byText("prompt", "What is asked."),
-    timeoutAt: byTime("timeoutAt", "Until when it can be answered."),
-    respondedAt: byTime("respondedAt", "When it was answered."),
-    created: byTime("created", "When it was asked."),
+    status: byEnum(InquiryStatusFilter, "status", "The status."),
+    execution: byId("Execution", "executionId", "The execution that created it."),
+    assignedTo: byId("Identity", "assignedToId", "The identity that is asked to respond."),
+    assignedRole: byText("assignedRole", "The role whose members are asked to respond."),
+    respondedBy: byId("Identity", "respondedById", "The identity that responded."),
+    prompt: byText("prompt", "The question."),
+    timeoutAt: byTime("timeoutAt", "When it times out."),
+    respondedAt: byTime("respondedAt", "When a response was given."),
+    created: byTime("created", "When it was created."),
   },
-  order: { created: "When it was asked." },
+  order: { created: "When it was created." },
   defaultOrder: ["created", "desc"],
 });
 
@@ -107,19 +112,22 @@ addRootFields({
 });
 
 builder.drizzleObjectField(Identity, "inquiries", (t) =>
-  t.relatedConnection("inquiries", inquiries.related("The inquiries assigned to it by name."), inquiries.connection),
+  t.relatedConnection(
+    "inquiries",
+    inquiries.related("The inquiries that are assigned to it directly."),
+    inquiries.connection,
+  ),
 );
 
 builder.drizzleObjectField(Execution, "inquiries", (t) =>
-  t.relatedConnection("inquiries", inquiries.related("What it asked people."), inquiries.connection),
+  t.relatedConnection("inquiries", inquiries.related("The inquiries that it created."), inquiries.connection),
 );
 
 builder.objectField(Viewer, "myInquiries", (t) =>
   t.drizzleConnection(
     {
       type: Inquiry,
-      description:
-        "What you are asked: the inquiries assigned to you or to one of your roles, whatever became of them.",
+      description: "The inquiries that are assigned to you or to one of your roles, in any status.",
       args: inquiries.args,
       complexity: pageCost,
       totalCount: (viewer, args, ctx) => inquiries.count(args, ctx, assignedInquiries(viewer)),

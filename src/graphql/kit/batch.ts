@@ -1,14 +1,14 @@
 import type { GraphQLResolveInfo } from "graphql";
 import type { Context } from "./context.ts";
 
-/** Loads what a field needs for all of those objects at once; what the map does not have was not found. */
+/** Loads the values of a field for several objects; objects without a value are missing in the map. */
 type Load<T> = (ids: readonly bigint[], ctx: Context, info: GraphQLResolveInfo) => Promise<ReadonlyMap<bigint, T>>;
 
 /**
- * A field's loader that many objects share: what is asked for in one turn of the event loop at the same place of a document
- * becomes one load, so that statements do not grow with a list. `load` is given at each call, for it holds the arguments.
+ * Returns a loader that batches the requests of one turn of the event loop for the same place in a document, so that the number
+ * of statements does not grow with a list. `load` is passed to each call because it depends on the arguments.
  */
-export function createBatch<T>() {
+export function createBatchLoader<T>() {
   interface Batch {
     ids: Set<bigint>;
     loaded: Promise<ReadonlyMap<bigint, T>>;
@@ -34,7 +34,7 @@ export function createBatch<T>() {
   };
 }
 
-/** Where the field stands in the document: there its arguments and its selection are the same for every object of a type. */
+/** Returns the place of a field in the document, where arguments and selection are the same for all objects of a type. */
 function placeOf({ parentType, path }: GraphQLResolveInfo): string {
   const keys: string[] = [];
   for (let step: typeof path | undefined = path; step; step = step.prev) {

@@ -3,11 +3,11 @@ import { alias, type PgTable } from "drizzle-orm/pg-core";
 import type { Choice, Columns } from "../../access/resource.ts";
 import { type Order, orderBy } from "./page.ts";
 
-/** Above this number PostgreSQL takes longer to plan the branches than it saves by them. */
+/** With more branches PostgreSQL spends more time on planning than it saves. */
 const maxBranches = 20;
 
-/** Rows of a table in an order: those that meet the condition and are among the choices, where there are any. */
-export interface Wanted {
+/** The rows of a table that meet the condition and are in all choices, in an order. */
+export interface RowQuery {
   table: PgTable;
   condition: (table: Columns) => SQL;
   choices: readonly Choice[];
@@ -15,28 +15,28 @@ export interface Wanted {
 }
 
 /**
- * Whether the choices are worth reading one by one. An index on (status, created, id) gives the rows of one status in their order, but
- * not those of two: PostgreSQL would sort all rows of both, or read the table from its newest row until it has found enough.
+ * Whether to read the choices branch by branch. An index on (status, created, id) returns the rows of one status in order, but
+ * not those of two: PostgreSQL would sort all rows of both, or scan the table from its newest row until it has found enough.
  */
 export function isBranched(choices: readonly Choice[]): boolean {
   const count = choices.reduce((sum, { each }) => sum + each.length, 0);
   return count > 1 && count <= maxBranches;
 }
 
-/** SQL: an array with the ids of the first `limit` rows, which are among the first `limit` of each branch. */
-export function firstIds(wanted: Wanted, limit: number): SQL {
-  const first = columnsOf(wanted.table, "first");
-  return sql`array(select ${first["id"]} from (${branches(wanted, limit)}) "first"
-    order by ${orderBy(wanted.order, first)} limit ${limit})`;
+/** Returns SQL for an array with the ids of the first `limit` rows, which are among the first `limit` of each branch. */
+export function firstIds(query: RowQuery, limit: number): SQL {
+  const first = columnsOf(query.table, "first");
+  return sql`array(select ${first["id"]} from (${branches(query, limit)}) "first"
+    order by ${orderBy(query.order, first)} limit ${limit})`;
 }
 
-/** SQL: how many rows there are; the count stops at `limit`. */
-export function countUpTo(wanted: Wanted, limit: number): SQL {
-  return sql`(select count(*) from (select from (${branches(wanted, limit)}) "each" limit ${limit}) "counted")`;
+/** Returns SQL for the number of rows; the count stops at `limit`. */
+export function countUpTo(query: RowQuery, limit: number): SQL {
+  return sql`(select count(*) from (select from (${branches(query, limit)}) "each" limit ${limit}) "counted")`;
 }
 
-/** The first `limit` rows of each branch; no row is in two. Their order makes sure that the branch's index is used. */
-function branches({ table, condition, choices, order }: Wanted, limit: number): SQL {
+/** Returns SQL for the first `limit` rows of each branch; no row is in two. The order makes PostgreSQL use the branch's index. */
+function branches({ table, condition, choices, order }: RowQuery, limit: number): SQL {
   const row = columnsOf(table, "row");
   const selected = sql.join(
     [...new Set([...order.keys, "id"])].map((key) => sql`${row[key]}`),
@@ -54,7 +54,7 @@ function branches({ table, condition, choices, order }: Wanted, limit: number): 
   );
 }
 
-/** Not among these choices: a row that is in several is read with the first. */
+/** Excludes the rows of these choices: a row in several choices is read with the first. */
 function outside(choices: readonly Choice[], row: Columns): SQL | undefined {
   return choices.length === 0 ? undefined : sql`(${or(...choices.map(({ all }) => all(row)))}) is not true`;
 }

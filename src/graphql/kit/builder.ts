@@ -18,7 +18,7 @@ export const maxPageSize = 100;
 
 const upperFirst = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 
-/** Every type of the API is made with this builder; it holds no connection, the context brings one. */
+/** The builder of all types of the API. It holds no connection: the context provides one. */
 export const builder = new SchemaBuilder<{
   Context: Context;
   DrizzleRelations: typeof relations;
@@ -30,7 +30,7 @@ export const builder = new SchemaBuilder<{
   AuthContexts: { signedIn: Context & { session: Session }; may: Context & { session: Session } };
   Scalars: Scalars;
 }>({
-  // Errors before authorisation: a refusal by the latter could become a typed result.
+  // ErrorsPlugin precedes ScopeAuthPlugin: otherwise a refused authorisation could become a typed result.
   plugins: [ComplexityPlugin, ErrorsPlugin, ScopeAuthPlugin, RelayPlugin, DrizzlePlugin],
   defaultFieldNullability: false,
   complexity: { defaultComplexity: 1, defaultListMultiplier: 1 },
@@ -44,7 +44,7 @@ export const builder = new SchemaBuilder<{
     authorizeOnSubscribe: true,
     authScopes: ({ session }) => ({
       signedIn: session !== null,
-      // Whether to anything at all: which rows and targets, the queries and the verbs decide.
+      // Whether the session holds any such grant; queries and verbs check the rows.
       may: (permission) => {
         const [resource, action] = readPermission(permission);
         return session !== null && may(session, resource, action);
@@ -53,34 +53,34 @@ export const builder = new SchemaBuilder<{
     unauthorizedError: (_parent, { session }) =>
       session === null
         ? new UnauthenticatedError()
-        : new ForbiddenError("You may not do this: it takes a grant that you do not hold."),
+        : new ForbiddenError("You may not do this: it requires a grant that you do not hold."),
   },
   relay: {
     clientMutationId: "omit",
     cursorType: "String",
-    idFieldOptions: { description: "Identifies the object in the whole API; opaque. See `node(id:)`." },
-    nodeTypeOptions: { description: "Anything with an id of its own, that `node(id:)` finds again." },
-    // Made in node.ts: a missing object is null there, not an error.
+    idFieldOptions: { description: "The object's globally unique, opaque id. See `node(id:)`." },
+    nodeTypeOptions: { description: "An object with a globally unique id, which `node(id:)` returns." },
+    // Defined in node.ts, where a missing object is null, not an error.
     nodeQueryOptions: false,
     nodesQueryOptions: false,
-    pageInfoTypeOptions: { description: "Whether and where a connection goes on." },
-    hasNextPageFieldOptions: { description: "Whether there is more behind `endCursor`." },
-    hasPreviousPageFieldOptions: { description: "Whether there is more before `startCursor`." },
-    startCursorFieldOptions: { description: "The first edge's cursor; give it as `before`." },
-    endCursorFieldOptions: { description: "The last edge's cursor; give it as `after`." },
+    pageInfoTypeOptions: { description: "Information about the pages before and after a page." },
+    hasNextPageFieldOptions: { description: "Whether there are objects after `endCursor`." },
+    hasPreviousPageFieldOptions: { description: "Whether there are objects before `startCursor`." },
+    startCursorFieldOptions: { description: "The cursor of the first edge, for `before`." },
+    endCursorFieldOptions: { description: "The cursor of the last edge, for `after`." },
     firstArgOptions: {
-      description: "How many from the beginning, at most 100; 50 when neither `first` nor `last` is given.",
+      description: "How many objects from the start, at most 100; 50 if neither `first` nor `last` is given.",
     },
-    lastArgOptions: { description: "How many from the end, at most 100; not together with `first`." },
-    afterArgOptions: { description: "Only what comes after this cursor." },
-    beforeArgOptions: { description: "Only what comes before this cursor." },
-    edgesFieldOptions: { description: "The page's objects, each with its cursor.", nullable: false },
-    nodesOnConnection: { description: "The page's objects." },
+    lastArgOptions: { description: "How many objects from the end, at most 100; not together with `first`." },
+    afterArgOptions: { description: "Only objects after this cursor." },
+    beforeArgOptions: { description: "Only objects before this cursor." },
+    edgesFieldOptions: { description: "The objects of the page, each with its cursor.", nullable: false },
+    nodesOnConnection: { description: "The objects of the page." },
     nodeFieldOptions: { description: "The object.", nullable: false },
-    cursorFieldOptions: { description: "Where the object stands in the connection." },
-    pageInfoFieldOptions: { description: "Whether and where the connection goes on." },
+    cursorFieldOptions: { description: "The object's position in the list." },
+    pageInfoFieldOptions: { description: "Information about the pages before and after this one." },
     defaultConnectionTypeOptions: { description: "One page of a list." },
-    defaultEdgeTypeOptions: { description: "An object's place in the list." },
+    defaultEdgeTypeOptions: { description: "An object and its cursor." },
   },
   drizzle: {
     client: (ctx) => boundedCounts(ctx.db),
@@ -97,7 +97,7 @@ builder.scalarType("JSONObject", scalarOptions.JSONObject);
 builder.scalarType("BigInt", scalarOptions.BigInt);
 builder.scalarType("Cursor", scalarOptions.Cursor);
 
-// Closed by default: whatever is not public says nothing to the nameless.
-builder.queryType({ description: "What can be read.", authScopes: { signedIn: true } });
-builder.mutationType({ description: "What can be changed.", authScopes: { signedIn: true } });
-builder.subscriptionType({ description: "What can be followed live.", authScopes: { signedIn: true } });
+// Closed by default: anonymous callers can select only fields that are public explicitly.
+builder.queryType({ description: "All queries.", authScopes: { signedIn: true } });
+builder.mutationType({ description: "All mutations.", authScopes: { signedIn: true } });
+builder.subscriptionType({ description: "All subscriptions.", authScopes: { signedIn: true } });

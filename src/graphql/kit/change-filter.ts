@@ -3,16 +3,16 @@ import type { Change, ChangeFilter } from "../../notifier/page.ts";
 import { readOperators } from "./filter.ts";
 import type { Operators } from "./filter-inputs.ts";
 import { readId } from "./ids.ts";
-import { type Comparable, operators } from "./operators.ts";
+import { type Comparable, filterOperators } from "./operators.ts";
 
-/** A field of a live filter over one channel: which value of a change it compares, and the type whose ids it takes. */
+/** A field of a live filter over one channel: how to read its value from a change, and for ids the type of the object. */
 export interface LiveField<C extends Channel = Channel> {
   read: (change: Change<C>) => Comparable | null;
   typename?: string;
 }
 
 /**
- * Makes a filter of the feed from a live filter's input, decided in memory with the meaning that the same operators have in lists.
+ * Returns the filter of the feed for a live filter's input. It runs in memory, and its operators mean the same as in lists.
  * Throws InvalidInputError for ids of another type.
  */
 export function changeFilter<C extends Channel>(
@@ -28,9 +28,9 @@ export function changeFilter<C extends Channel>(
     const convert = (value: unknown, path: string) => (typename ? readId(typename, value, path) : value);
     for (const [operator, value] of readOperators(given as Operators, `where.${key}`, convert)) {
       if (key === "id" && operator === "eq" && typeof value === "bigint") entityId = value;
-      parts.push((change) => operators[operator].test(read(change), value));
+      parts.push((change) => filterOperators[operator].test(read(change), value));
     }
   }
-  // The feed asks only about entries of the channel.
+  // The feed passes only changes of the channel.
   return { channel, entityId, matches: (change) => parts.every((part) => part(change as Change<C>)) };
 }

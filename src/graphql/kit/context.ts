@@ -12,24 +12,24 @@ export interface Cookies {
 }
 
 /**
- * What every resolver gets. `session` is null without a valid credential; `requestId` is told with errors; `lastEventId` is
- * the cursor behind which a browser resumes an event stream by itself.
+ * The context of all resolvers. `session` is null without a valid credential; errors contain `requestId`; `lastEventId` is the
+ * cursor after which a browser resumes an event stream.
  */
 export interface Context {
   services: Services;
-  /** What the session may read. */
+  /** The database, limited to what the session may read. */
   db: Db;
-  /** The same, but the topmost rows are found in any case: for answering what a mutation has just written. */
+  /** The same without a limit on the topmost rows: for the rows that a mutation has just written. */
   written: Db;
   sessions: Sessions;
   feed: Feed;
   session: Session | null;
   /** Failed attempts at passwords and sign-in links, in this process. */
   attempts: Attempts;
-  /** Null on sockets, and where the request is not one that may set cookies. */
+  /** Null on sockets and for requests that may not set cookies. */
   cookies: Cookies | null;
   requestId: string;
-  /** The address that the request came from; null where none is known. */
+  /** The IP address of the client; null if unknown. */
   ip: string | null;
   lastEventId: string | null;
 }

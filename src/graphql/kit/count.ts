@@ -2,25 +2,25 @@ import { builder } from "./builder.ts";
 import { maxCount } from "./totals.ts";
 
 const CountPrecision = builder.enumType("CountPrecision", {
-  description: "How exact a count is.",
+  description: "The precision of a count.",
   values: {
-    EXACT: { description: "There are exactly so many." },
-    AT_LEAST: { description: "There are more: counting stopped." },
+    EXACT: { description: "The count is exact." },
+    AT_LEAST: { description: "There are more: counting stopped at the limit." },
   },
 });
 
-/** The total of a list, from the number of rows that were counted. */
+/** The total of a list; its value is the number of counted rows. */
 export const Count = builder.objectRef<number>("Count").implement({
-  description: `How many objects there are. Counting stops at ${maxCount}, so that a total costs no more as history grows.`,
+  description: `The number of objects. Counting stops at ${maxCount}, so that the cost of a total does not grow with the history.`,
   fields: (t) => ({
     count: t.int({
-      description: `How many there are, at most ${maxCount}: exactly so many, or at least, as \`precision\` says.`,
-      complexity: 0, // the total's own cost is that of counting
+      description: `The number of objects, at most ${maxCount}; \`precision\` shows whether it is exact.`,
+      complexity: 0, // the total itself costs 1
       resolve: (counted) => Math.min(counted, maxCount),
     }),
     precision: t.field({
       type: CountPrecision,
-      description: `EXACT up to ${maxCount}; AT_LEAST when there are more.`,
+      description: `EXACT up to ${maxCount}; AT_LEAST above.`,
       complexity: 0,
       resolve: (counted) => (counted > maxCount ? "AT_LEAST" : "EXACT"),
     }),

@@ -5,39 +5,45 @@ import type { Services } from "../../db/services.ts";
 import type { tables } from "../../db/tables.ts";
 import type { Tx } from "../../db/tx.ts";
 import { builder } from "./builder.ts";
-import { addDeletion, addRowMutation, addSwitch, expectedUpdated, type Fields, idempotencyKey } from "./mutation.ts";
+import {
+  addDeletion,
+  addRowMutation,
+  addSwitch,
+  article,
+  expectedUpdated,
+  type Fields,
+  idempotencyKeyField,
+} from "./mutation.ts";
 
 type Verb<Input, Result = { id: bigint }> = (tx: Tx, session: Session, input: Input) => Promise<Result>;
 type Patch = Record<string, unknown>;
 
-/** An entity that users create and change by its ref: its fields, its verbs, and what its mutations say of themselves. */
+/** An entity that users create and change by its ref: its fields, its verbs and the descriptions of its mutations. */
 interface Entity<Create, Update> {
   /** The type's name; its mutations are called `create…`, `update…`, `enable…`, `disable…` and `delete…` after it. */
   kind: string;
-  /** What it is called in sentences. */
+  /** The noun for it in descriptions. */
   noun: string;
   resource: Resource;
   table: keyof typeof tables;
   /** The row's type. */
   ref: unknown;
-  /** The fields of both inputs; what only a new one must have is required where `isNew`. */
+  /** Returns the fields of both inputs; `isNew` for the input of `create…`, where some are required. */
   fields(t: Fields, isNew: boolean): InputFieldMap;
-  /** Turns what clients write into what the verbs take, where the two differ. */
+  /** Converts the input to the fields of the verbs, where the two differ. */
   read?(fields: Patch): Patch;
   create: {
     description: string;
     refDescription?: string;
-    /** What has to happen before the transaction. */
+    /** Runs before the transaction. */
     prepare?(services: Services, input: Create): Promise<void>;
     verb: Verb<Create>;
   };
   update: { description: string; verb: Verb<Update> };
-  /** What is different once it is enabled or disabled; absent where it cannot be. */
+  /** The effects of enabling and disabling; absent if it cannot be disabled. */
   enable?: { on: string; off: string; verb: Verb<{ ref: string; enabled: boolean }> };
   delete: { description: string; verb: Verb<{ ref: string }, { id: bigint; ref: string }> };
 }
-
-const article = (noun: string) => (/^[aeiou]/.test(noun) ? "an" : "a");
 
 /** Adds the mutations that create, update, enable, disable and delete an entity. The verbs check their input. */
 export function addEntityMutations<Create, Update>(entity: Entity<Create, Update>): void {
@@ -58,7 +64,7 @@ export function addEntityMutations<Create, Update>(entity: Entity<Create, Update
             entity.create.refDescription ?? "Its ref, `pack.name`. The pack must exist; `default` always does.",
         }),
         ...fields(t, true),
-        idempotencyKey: idempotencyKey(t),
+        idempotencyKey: idempotencyKeyField(t),
       }),
     }),
     inputDescription: `The ${noun} to create.`,
@@ -76,7 +82,7 @@ export function addEntityMutations<Create, Update>(entity: Entity<Create, Update
   addRowMutation<Patch, never>({
     name: `update${kind}`,
     may: may("update"),
-    description: `${entity.update.description} Fields that are left out stay as they are; null empties a field that can be empty.`,
+    description: `${entity.update.description} Omitted fields keep their values; null clears a field that can be null.`,
     input: builder.inputType(`Update${kind}Input`, {
       description: `The changes to ${article(noun)} ${noun}.`,
       fields: (t) => ({

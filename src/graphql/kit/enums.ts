@@ -21,7 +21,7 @@ import { builder } from "./builder.ts";
 
 type Described<Value extends string> = Readonly<Record<Value, string>>;
 
-/** An enum whose values are the stored ones in upper case, so that SQL, TypeScript and the API cannot drift apart. */
+/** Adds an enum whose values are the stored ones in upper case, so that SQL, TypeScript and the API cannot diverge. */
 function upperCased<const Value extends string>(name: string, description: string, values: Described<Value>) {
   const entries = Object.entries<string>(values).map(
     ([value, meaning]) => [value.toUpperCase(), { value: value as Value, description: meaning }] as const, // a key of `values`
@@ -31,58 +31,58 @@ function upperCased<const Value extends string>(name: string, description: strin
 
 type Of<Enum extends { enumValues: readonly string[] }> = Described<Enum["enumValues"][number]>;
 
-export const ExecutionStatus = upperCased("ExecutionStatus", "How far an execution is.", {
-  requested: "Asked for.",
-  scheduling: "Being checked for whether it may start now.",
+export const ExecutionStatus = upperCased("ExecutionStatus", "The status of an execution.", {
+  requested: "Requested.",
+  scheduling: "Being checked for whether it can start now.",
   scheduled: "Waiting for a worker.",
-  running: "A worker runs it, or it has begun and waits: `waitsFor` says for what.",
-  completed: "Ended well. Final.",
+  running: "Running on a worker, or started and waiting: `waitsFor` shows for what.",
+  completed: "Ended successfully. Final.",
   failed: "Ended with an error. Final.",
-  canceling: "Asked to stop; its worker has not yet said that it did.",
-  cancelled: "Ended because someone wanted it to. Final.",
-  timeout: "Ended because it took longer than allowed. Final.",
-  abandoned: "Its worker was lost; whether it did its work is unknown. Final.",
+  canceling: "Cancellation was requested; its worker has not confirmed it yet.",
+  cancelled: "Cancelled. Final.",
+  timeout: "Ended because it exceeded its timeout. Final.",
+  abandoned: "Its worker was lost; the result is unknown. Final.",
 } satisfies Of<typeof executionStatus>);
 
 export const WaitsFor = upperCased("WaitsFor", "What an execution waits for, other than a worker.", {
-  inquiry: "An answer to its inquiry.",
+  inquiry: "A response to its inquiry.",
   tasks: "The tasks of its workflow.",
-  slot: "A slot, as its action's policy limits how many run at a time.",
-  time: "The time at which it was asked to run.",
-  retry: "The delay before it is tried again.",
+  slot: "A free slot: its action's policy limits concurrent executions.",
+  time: "The time for which it was requested.",
+  retry: "The delay before its next attempt.",
 } satisfies Described<ExecutionWaitsFor>);
 
-export const EnforcementStatus = upperCased("EnforcementStatus", "What became of a rule's match.", {
-  created: "Matched; what follows is being made.",
-  processed: "Dealt with: an execution was made, or `error` says why not.",
-  disabled: "The rule was disabled in the meantime: nothing was made.",
+export const EnforcementStatus = upperCased("EnforcementStatus", "The status of an enforcement.", {
+  created: "The rule matched; the execution is not created yet.",
+  processed: "An execution was created, or `error` contains the reason why not.",
+  disabled: "The rule was disabled in the meantime: no execution was created.",
 } satisfies Of<typeof enforcementStatus>);
 
-export const InquiryStatus = upperCased("InquiryStatus", "How far an inquiry is.", {
-  pending: "Waiting for an answer.",
-  responded: "Answered. Final.",
-  timeout: "Time was up before anybody answered; the default response, if it has one, was taken. Final.",
-  cancelled: "Taken back, or what asked has ended. Final.",
+export const InquiryStatus = upperCased("InquiryStatus", "The status of an inquiry.", {
+  pending: "Waiting for a response.",
+  responded: "Responded to. Final.",
+  timeout: "Timed out; the default response, if any, was stored. Final.",
+  cancelled: "Cancelled, or its execution ended. Final.",
 } satisfies Of<typeof inquiryStatus>);
 
-export const AuditOutcome = upperCased("AuditOutcome", "How something that stands in the audit trail ended.", {
-  success: "It was done.",
-  failure: "It was refused for what it asked, or failed.",
-  denied: "It was refused for who asked.",
+export const AuditOutcome = upperCased("AuditOutcome", "The outcome of an audited operation.", {
+  success: "The mutation succeeded.",
+  failure: "It was refused for another reason, or failed.",
+  denied: "It was denied: the caller lacks a grant or a valid credential.",
 } satisfies Of<typeof auditOutcome>);
 
-export const RuleCondition = upperCased("RuleCondition", "How a rule's conditions are joined.", {
-  any: "One that holds is enough.",
-  all: "All must hold.",
+export const RuleCondition = upperCased("RuleCondition", "How a rule's conditions are combined.", {
+  any: "At least one condition must hold.",
+  all: "All conditions must hold.",
 } satisfies Of<typeof enforcementCondition>);
 
-export const RuntimeType = upperCased("RuntimeType", "What runs in a runtime.", {
+export const RuntimeType = upperCased("RuntimeType", "The kind of entity that runs in a runtime.", {
   action: "Actions.",
   sensor: "Sensors.",
 } satisfies Of<typeof runtimeType>);
 
 export const WorkerType = upperCased("WorkerType", "Where a worker's actions run.", {
-  local: "In the worker's own machine, beside the server.",
+  local: "On the server's machine.",
   remote: "On another machine.",
   container: "In containers.",
 } satisfies Of<typeof workerType>);
@@ -90,35 +90,35 @@ export const WorkerType = upperCased("WorkerType", "Where a worker's actions run
 export const WorkerStatus = upperCased("WorkerStatus", "Whether a worker takes work.", {
   active: "It takes work.",
   inactive: "It has stopped, or was lost.",
-  busy: "All its slots are taken.",
-  error: "It cannot work.",
+  busy: "All its slots are in use.",
+  error: "It cannot run executions.",
 } satisfies Of<typeof workerStatus>);
 
-export const CollectionChange = upperCased("CollectionChange", "What a change meant for a collection.", {
-  entered: "The object was not in it, and is now.",
-  updated: "The object was in it, and still is.",
-  left: "The object was in it, and is not any more.",
+export const CollectionChange = upperCased("CollectionChange", "How a change affected a collection.", {
+  entered: "The object was not in it and now is.",
+  updated: "The object was in it and still is.",
+  left: "The object was in it and no longer is.",
 });
 
-export const PolicyMethod = upperCased("PolicyMethod", "What becomes of an execution above a policy's threshold.", {
+export const PolicyMethod = upperCased("PolicyMethod", "What happens to an execution above a policy's threshold.", {
   cancel: "It is cancelled.",
-  enqueue: "It waits until another has ended.",
+  enqueue: "It waits until another execution has ended.",
 } satisfies Of<typeof policyMethod>);
 
-export const LogStream = upperCased("LogStream", "Where a piece of output came from.", {
+export const LogStream = upperCased("LogStream", "The source of a chunk of output.", {
   stdout: "The action's standard output.",
   stderr: "The action's standard error.",
-  system: "Attune itself, about the run.",
+  system: "Attune's own messages about the run.",
 } satisfies Of<typeof logStream>);
 
-export const NotificationState = upperCased("NotificationState", "How far a notification is in being handed on.", {
-  created: "Written; whoever follows gets it.",
-  queued: "Waiting to be handed on.",
-  processing: "Being handed on.",
-  error: "Could not be handed on.",
+export const NotificationState = upperCased("NotificationState", "The delivery status of a notification.", {
+  created: "Stored; subscribers receive it.",
+  queued: "Waiting for delivery.",
+  processing: "Being delivered.",
+  error: "Delivery failed.",
 } satisfies Of<typeof notificationState>);
 
-export const OwnerType = upperCased("OwnerType", "What kind of thing something belongs to.", {
+export const OwnerType = upperCased("OwnerType", "The kind of an owner.", {
   system: "The whole system.",
   identity: "An identity, by its login.",
   pack: "A pack, by its ref.",
@@ -126,89 +126,85 @@ export const OwnerType = upperCased("OwnerType", "What kind of thing something b
   sensor: "A sensor, by its ref.",
 } satisfies Of<typeof ownerType>);
 
-export const ArtifactType = upperCased("ArtifactType", "What an artifact is.", {
-  file_binary: "A file of bytes.",
-  file_datatable: "A file with a table, such as CSV.",
+export const ArtifactType = upperCased("ArtifactType", "The type of an artifact.", {
+  file_binary: "A binary file.",
+  file_datatable: "A table, such as CSV.",
   file_image: "An image.",
-  file_text: "A file of text.",
-  other: "A file of another kind.",
-  progress: "How far something is; it has no versions.",
+  file_text: "A text file.",
+  other: "Another kind of file.",
+  progress: "A progress log; it has no versions.",
   url: "A link; it has no versions.",
 } satisfies Of<typeof artifactType>);
 
-export const ArtifactRetention = upperCased("ArtifactRetention", "What `retentionLimit` counts.", {
-  versions: "Versions: the newest so many are kept.",
-  days: "Days: what is older goes, and the artifact itself when it has not changed for so long.",
-  hours: "Hours: as DAYS.",
-  minutes: "Minutes: as DAYS.",
+export const ArtifactRetention = upperCased("ArtifactRetention", "The unit of `retentionLimit`.", {
+  versions: "Versions: only the newest are kept.",
+  days: "Days: older versions are deleted, and the artifact itself when it has not changed for this time.",
+  hours: "Hours, like DAYS.",
+  minutes: "Minutes, like DAYS.",
 } satisfies Of<typeof artifactRetention>);
 
 export const ArtifactVisibility = upperCased("ArtifactVisibility", "Who may read an artifact.", {
-  public: "Everybody who is signed in.",
-  private: "Whoever has a grant that covers it.",
+  public: "All signed-in users.",
+  private: "Identities that hold a grant covering it.",
 } satisfies Of<typeof visibility>);
 
-export const RecordEvaluations = upperCased(
-  "RecordEvaluations",
-  "Which of a rule's decisions are kept for explaining.",
-  {
-    none: "None.",
-    near: "Matches, and those that failed at a single criterion.",
-    all: "All.",
-  },
-);
-
-export const WorkerLoss = upperCased("WorkerLoss", "What becomes of a running execution whose worker is lost.", {
-  abandon: "It ends as ABANDONED: the action may have done its work.",
-  requeue: "It is run again: the action may safely run twice.",
+export const RecordEvaluations = upperCased("RecordEvaluations", "Which of a rule's evaluations are stored.", {
+  none: "None.",
+  near: "Matches, and evaluations in which a single criterion failed.",
+  all: "All.",
 });
 
-export const ParameterDelivery = upperCased("ParameterDelivery", "How an action gets its parameters.", {
+export const WorkerLoss = upperCased("WorkerLoss", "What happens to a running execution whose worker is lost.", {
+  abandon: "It ends as ABANDONED: the action may have completed.",
+  requeue: "It runs again: the action can safely run twice.",
+});
+
+export const ParameterDelivery = upperCased("ParameterDelivery", "How an action receives its parameters.", {
   stdin: "On standard input.",
   file: "In a file that an environment variable names.",
 });
 
-export const ParameterFormat = upperCased("ParameterFormat", "How an action's parameters are written.", {
+export const ParameterFormat = upperCased("ParameterFormat", "The format of an action's parameters.", {
   json: "As JSON.",
   yaml: "As YAML.",
   dotenv: "As lines of NAME='value'.",
 });
 
-export const OutputFormat = upperCased("OutputFormat", "How an action's standard output becomes its result.", {
-  text: "As it is.",
+export const OutputFormat = upperCased("OutputFormat", "How an action's standard output is parsed into its result.", {
+  text: "Not parsed.",
   json: "Parsed as JSON.",
   yaml: "Parsed as YAML.",
   jsonl: "Each line parsed as JSON.",
 });
 
-export const HmacAlgorithm = upperCased("HmacAlgorithm", "The hash below a webhook's signature.", {
+export const HmacAlgorithm = upperCased("HmacAlgorithm", "The hash algorithm of a webhook's signature.", {
   sha256: "SHA-256.",
   sha512: "SHA-512.",
 });
 
 const operatorMeanings: Readonly<Record<string, string>> = {
-  equals: "The field is exactly the value.",
-  nequals: "The field is not the value, or absent.",
-  iequals: "The field is the value, whatever the case.",
-  contains: "The field's text contains the value, or the field's list has it.",
+  equals: "The field equals the value.",
+  nequals: "The field differs from the value or is absent.",
+  iequals: "The field equals the value, ignoring case.",
+  contains: "The field's text or list contains the value.",
   ncontains: "The opposite of CONTAINS; true when the field is absent.",
-  icontains: "As CONTAINS, whatever the case.",
+  icontains: "Like CONTAINS, ignoring case.",
   incontains: "The opposite of ICONTAINS; true when the field is absent.",
   startswith: "The field's text begins with the value.",
-  istartswith: "As STARTSWITH, whatever the case.",
+  istartswith: "Like STARTSWITH, ignoring case.",
   endswith: "The field's text ends with the value.",
-  iendswith: "As ENDSWITH, whatever the case.",
-  lt: "The field is less than the value: numbers with numbers, texts with texts.",
+  iendswith: "Like ENDSWITH, ignoring case.",
+  lt: "The field is less than the value. Numbers are compared with numbers, texts with texts.",
   lte: "The field is less than or equal to the value.",
   gt: "The field is greater than the value.",
   gte: "The field is greater than or equal to the value.",
-  between: "The field is from the first to the second of the value's two items, both included.",
+  between: "The field is between the two items of the value, inclusive.",
   in: "The field is one of the value's items.",
-  nin: "The field is none of the value's items, or absent.",
-  exists: "The field is there, be it null. Takes no value.",
+  nin: "The field is none of the value's items, or is absent.",
+  exists: "The field exists, even if null. Takes no value.",
   nexists: "The field is absent. Takes no value.",
   regex: "The field's text matches the regular expression (RE2 syntax, anywhere in the text).",
-  iregex: "As REGEX, whatever the case.",
+  iregex: "Like REGEX, ignoring case.",
   matchwildcard:
     "The field's whole text matches the wildcard pattern: * any text, ? one character, [abc] one of a set.",
   is_type: "The field is of the named type: string, number, integer, boolean, list, object or null.",

@@ -13,9 +13,9 @@ import {
   WaitsFor,
   WorkerStatus,
 } from "./enums.ts";
-import { type OperatorName, operators } from "./operators.ts";
+import { filterOperators, type OperatorName } from "./operators.ts";
 
-/** What a client filters one field by: values by operator. */
+/** The input that filters one field: values by operator. */
 export type Operators = Readonly<Record<string, unknown>>;
 
 type ScalarName = "String" | "ID" | "DateTime" | "Int" | "BigInt" | "Boolean" | typeof ExecutionStatus;
@@ -26,11 +26,11 @@ function operatorsInput(
   of: { type: ScalarName; operators: readonly OperatorName[] },
 ) {
   return builder.inputRef<Operators>(name).implement({
-    description: `${description} Of several operators all must hold.`,
+    description: `${description} All given operators must hold.`,
     fields: (t) =>
       Object.fromEntries(
         of.operators.map((operator) => {
-          const options = { description: operators[operator].description, required: false } as const;
+          const options = { description: filterOperators[operator].description, required: false } as const;
           if (operator === "isNull") return [operator, t.boolean(options)];
           if (operator === "in" || operator === "notIn") return [operator, t.field({ ...options, type: [of.type] })];
           return [operator, t.field({ ...options, type: of.type })];
@@ -43,7 +43,7 @@ const choice: readonly OperatorName[] = ["eq", "in", "notIn", "isNull"];
 const ordered: readonly OperatorName[] = ["eq", "gt", "gte", "lt", "lte", "isNull"];
 
 function enumFilter(name: string, type: unknown) {
-  // The builder's types tell enums apart by their values; here they are all alike.
+  // The builder's types distinguish enums by their values, which do not matter here.
   const comparable = type as typeof ExecutionStatus;
   return operatorsInput(`${name}Filter`, `Filters by ${name}.`, { type: comparable, operators: choice });
 }
@@ -61,11 +61,11 @@ export const IntFilter = operatorsInput("IntFilter", "Filters by a number.", {
   type: "Int",
   operators: ["in", ...ordered],
 });
-export const BigIntFilter = operatorsInput("BigIntFilter", "Filters by a large number.", {
+export const BigIntFilter = operatorsInput("BigIntFilter", "Filters by a 64-bit number.", {
   type: "BigInt",
   operators: ordered,
 });
-export const BooleanFilter = operatorsInput("BooleanFilter", "Filters by yes or no.", {
+export const BooleanFilter = operatorsInput("BooleanFilter", "Filters by a boolean.", {
   type: "Boolean",
   operators: ["eq"],
 });

@@ -12,26 +12,26 @@ import {
   StringFilter,
 } from "./filter-inputs.ts";
 import { readId } from "./ids.ts";
-import { type OperatorName, operators } from "./operators.ts";
+import { filterOperators, type OperatorName } from "./operators.ts";
 
-/** Lists in inputs hold at most this many items. */
+/** The maximum number of items of lists in inputs. */
 const maxItems = 100;
 /** How deep `and`, `or` and `not` may be nested. */
 const maxDepth = 5;
 
-/** What a filter compares: a column by its name, or an expression over the table. */
-export type Target = string | ((table: Columns) => SQL);
-type Condition = (table: Columns) => SQL;
+/** The operand of a filter: a column by its name, or an expression over the table. */
+export type FilterTarget = string | ((table: Columns) => SQL);
+type RowCondition = (table: Columns) => SQL;
 type Convert = (value: unknown, path: string) => unknown;
 
 /** One field that a list can be filtered by. */
 export interface FilterField {
   type: typeof StringFilter;
   description: string;
-  target: Target;
-  /** Turns what the client writes into what the column holds. */
+  target: FilterTarget;
+  /** Converts an input value to a value of the column. */
   convert: Convert;
-  /** Where the target is one of many: SQL that asks whether one of them passes. */
+  /** If the target belongs to related rows: returns SQL that is true if one of them passes. */
   some?: (table: Columns, passes: SQL) => SQL;
 }
 
@@ -45,14 +45,14 @@ export interface WhereInput {
 
 export interface Where {
   type: ReturnType<typeof whereType>;
-  /** The condition as SQL over the table; InvalidInputError for what the types cannot say. */
-  toSql(input: WhereInput | null | undefined): Condition;
-  /** The comparisons with given values (`eq`, `in`) that every row must meet, each with its values one by one. `toSql` checks the input. */
-  choices(input: WhereInput | null | undefined): { target: Target; choice: Choice }[];
+  /** Returns the condition as SQL over the table. Throws InvalidInputError for invalid values. */
+  toSql(input: WhereInput | null | undefined): RowCondition;
+  /** Returns the comparisons with given values (`eq`, `in`) that every row must meet, with a condition for each value. `toSql` checks the input. */
+  choices(input: WhereInput | null | undefined): { target: FilterTarget; choice: Choice }[];
 }
 
 const asGiven: Convert = (value) => value;
-const field = (type: typeof StringFilter) => (target: Target, description: string) => ({
+const field = (type: typeof StringFilter) => (target: FilterTarget, description: string) => ({
   type,
   target,
   description,
@@ -63,18 +63,18 @@ export const byTime = field(DateTimeFilter);
 export const byInt = field(IntFilter);
 export const byBigInt = field(BigIntFilter);
 export const byFlag = field(BooleanFilter);
-/** Filters by the enum that the operators' input is made for. */
-export const byEnum = (type: typeof StringFilter, target: Target, description: string) =>
+/** Filters by an enum; `type` is the input of its operators. */
+export const byEnum = (type: typeof StringFilter, target: FilterTarget, description: string) =>
   field(type)(target, description);
-/** Filters by the id of an object of that type. */
-export const byId = (typename: string, target: Target, description: string): FilterField => ({
+/** Filters by the id of an object of the type `typename`. */
+export const byId = (typename: string, target: FilterTarget, description: string): FilterField => ({
   type: IDFilter,
   target,
   description,
   convert: (value, path) => readId(typename, value, path),
 });
 
-/** Reads the operators given, checked and converted; a null among them is a mistake, not "any value". */
+/** Returns the given operators with their converted values. Throws InvalidInputError for null, which does not mean "any value". */
 export function readOperators(given: Operators, path: string, convert: Convert = asGiven): [OperatorName, unknown][] {
   return (Object.entries(given) as [OperatorName, unknown][]).map(([operator, value]) => {
     const at = `${path}.${operator}`;
@@ -84,20 +84,23 @@ export function readOperators(given: Operators, path: string, convert: Convert =
   });
 }
 
-/** The list, unless it is longer than lists in inputs may be: then InvalidInputError at `path`. */
+/** Returns the list. Throws InvalidInputError at `path` if it has more than `maxItems` items. */
 export function bounded<T>(items: readonly T[], path: string): readonly T[] {
-  if (items.length > maxItems) throw invalid(path, `may hold at most ${maxItems} items, not ${items.length}`);
+  if (items.length > maxItems) throw invalid(path, `must have at most ${maxItems} items, not ${items.length}`);
   return items;
 }
 
 function whereType(name: string, fields: Readonly<Record<string, FilterField>>) {
   const ref = builder.inputRef<WhereInput>(name);
   return ref.implement({
-    description: "Which objects are wanted: all that is given must hold.",
+    description: "A filter: all given conditions must hold.",
     fields: (t) => ({
-      and: t.field({ type: [ref], description: "All of these hold. At most 100, nested at most 5 deep." }),
-      or: t.field({ type: [ref], description: "At least one of these holds. At most 100, nested at most 5 deep." }),
-      not: t.field({ type: ref, description: "This does not hold." }),
+      and: t.field({ type: [ref], description: "All of these conditions hold. At most 100, nested at most 5 deep." }),
+      or: t.field({
+        type: [ref],
+        description: "At least one of these conditions holds. At most 100, nested at most 5 deep.",
+      }),
+      not: t.field({ type: ref, description: "This condition does not hold." }),
       ...Object.fromEntries(
         Object.entries(fields).map(([key, { type, description }]) => [key, t.field({ type, description })]),
       ),
@@ -105,11 +108,11 @@ function whereType(name: string, fields: Readonly<Record<string, FilterField>>) 
   });
 }
 
-/** Makes the `where` input of a list from the fields that it can be filtered by. */
+/** Returns the `where` input of a list with these fields. */
 export function defineWhere(name: string, fields: Readonly<Record<string, FilterField>>): Where {
-  const everything: Condition = () => sql`true`;
+  const always: RowCondition = () => sql`true`;
 
-  function readField(key: string, given: unknown, path: string): Condition[] {
+  function readField(key: string, given: unknown, path: string): RowCondition[] {
     const { target, convert, some } = fields[key] ?? {};
     if (target === undefined || given === null || given === undefined) return [];
     return readOperators(given as Operators, path, convert).map(([operator, value]) => (table) => {
@@ -118,15 +121,15 @@ export function defineWhere(name: string, fields: Readonly<Record<string, Filter
     });
   }
 
-  function compare(target: Target, operator: OperatorName, value: unknown): Condition {
+  function compare(target: FilterTarget, operator: OperatorName, value: unknown): RowCondition {
     return (table) => {
       const compared = typeof target === "function" ? target(table) : table[target];
-      if (!compared) throw new Error(`the filter ${name} has nothing to compare`);
-      return operators[operator].sql(compared, value);
+      if (!compared) throw new Error(`the filter ${name} refers to an unknown column`);
+      return filterOperators[operator].sql(compared, value);
     };
   }
 
-  function readChoices(key: string, given: unknown): { target: Target; choice: Choice }[] {
+  function readChoices(key: string, given: unknown): { target: FilterTarget; choice: Choice }[] {
     const { target, convert, some } = fields[key] ?? {};
     if (target === undefined || some || given === null || given === undefined) return [];
     const listed = readOperators(given as Operators, key, convert).filter(([name]) => name === "eq" || name === "in");
@@ -137,7 +140,7 @@ export function defineWhere(name: string, fields: Readonly<Record<string, Filter
     });
   }
 
-  function read(input: WhereInput, path: string, depth: number): Condition {
+  function read(input: WhereInput, path: string, depth: number): RowCondition {
     if (depth > maxDepth) throw invalid(path, `may be nested at most ${maxDepth} deep`);
     const readAll = (list: readonly WhereInput[], at: string) =>
       bounded(list, at).map((item, index) => read(item, `${at}.${index}`, depth + 1));
@@ -156,7 +159,7 @@ export function defineWhere(name: string, fields: Readonly<Record<string, Filter
 
   return {
     type: whereType(name, fields),
-    toSql: (input) => (input ? read(input, "where", 1) : everything),
+    toSql: (input) => (input ? read(input, "where", 1) : always),
     choices: (input) => Object.entries(input ?? {}).flatMap(([key, given]) => readChoices(key, given)),
   };
 }

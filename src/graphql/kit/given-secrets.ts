@@ -7,9 +7,9 @@ import type { Mask } from "../../secrecy/mask.ts";
 type Input = Readonly<Record<string, unknown>>;
 
 /**
- * Returns a mutation's input without the secrets that the calling execution was given: what it sends is stored, and shown to
- * others. `input` is for the mutation and keeps them in `secretFields`; `shown` has none. Callers without an execution's token
- * send what they like.
+ * Returns a mutation's input without the secrets of the calling execution, since others can read what it stores. `input` is for
+ * the mutation and keeps secrets in `secretFields`; `shown` contains none. The input of callers without an execution's token is
+ * returned unchanged.
  */
 export async function withoutGivenSecrets(
   services: Services,
@@ -26,6 +26,6 @@ export async function withoutGivenSecrets(
 function masked(value: unknown, mask: Mask): unknown {
   if (Array.isArray(value)) return value.map((item) => masked(item, mask));
   if (value === null || value === undefined || value instanceof Date || typeof value === "bigint") return value;
-  if (typeof value !== "object") return mask.json(value as Json); // what is left of GraphQL's values
+  if (typeof value !== "object") return mask.json(value as Json); // all other values of GraphQL are JSON
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [mask.text(key), masked(inner, mask)]));
 }

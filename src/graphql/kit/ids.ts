@@ -2,13 +2,13 @@ import { decodeGlobalID } from "@pothos/plugin-relay";
 import { invalid } from "../../errors.ts";
 import { parseBigInt } from "./scalars.ts";
 
-/** What stands in an id: the object's type and its number. */
+/** The content of an id: the object's type and its number. */
 export interface DecodedId {
   typename: string;
   number: bigint;
 }
 
-/** What stands in an id; InvalidInputError at `path` when it is none. */
+/** Returns the content of an id. Throws InvalidInputError at `path` if it is not an id. */
 export function decodeId(id: string, path: string): DecodedId {
   const { typename, id: text } = decode(id) ?? {};
   const number = parseBigInt(text);
@@ -16,7 +16,7 @@ export function decodeId(id: string, path: string): DecodedId {
   return { typename, number };
 }
 
-/** The number behind the id of an object of that type; InvalidInputError at `path` for anything else. */
+/** Returns the number in the id of an object of the type `typename`. Throws InvalidInputError at `path` for any other id. */
 export function readId(typename: string, id: unknown, path: string): bigint {
   const decoded = decodeId(String(id), path);
   if (decoded.typename !== typename) throw invalid(path, `"${id}" is not the id of an object of type ${typename}`);
@@ -27,6 +27,6 @@ function decode(id: string): { typename: string; id: string } | null {
   try {
     return decodeGlobalID(id);
   } catch {
-    return null; // not made by this API
+    return null; // not an id of this API
   }
 }

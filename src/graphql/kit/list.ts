@@ -6,7 +6,7 @@ import type { PageArgs } from "./page.ts";
 import { createReading, type Direction, type TableName } from "./reading.ts";
 
 const OrderDirection = builder.enumType("OrderDirection", {
-  description: "Which end of a list comes first.",
+  description: "The direction of an order.",
   values: {
     ASC: { value: "asc", description: "Smallest, or oldest, first." },
     DESC: { value: "desc", description: "Largest, or newest, first." },
@@ -18,10 +18,10 @@ interface OrderInput {
   direction: Direction;
 }
 
-/** What a list can be filtered and ordered by, and how it is ordered unless asked otherwise. */
+/** The filters, orders and default order of a list. */
 interface ListOptions {
   where: Readonly<Record<string, FilterField>>;
-  /** Column names, none of which is ever null, with what they mean. */
+  /** Descriptions by column; the columns are never null. */
   order: Readonly<Record<string, string>>;
   defaultOrder: readonly [column: string, direction: Direction];
 }
@@ -32,16 +32,16 @@ const constantCase = (name: string) => name.replaceAll(/[A-Z]/g, (letter) => `_$
 function defineOrder(name: string, { order, defaultOrder }: ListOptions) {
   const [column, direction] = defaultOrder;
   const Field = builder.enumType(`${name}OrderField`, {
-    description: "What the list can be ordered by; the id decides between equals.",
+    description: "The fields that the list can be ordered by. Equal values are ordered by id.",
     values: Object.fromEntries(
       Object.entries(order).map(([key, description]) => [constantCase(key), { value: key, description }]),
     ),
   });
   return builder.inputRef<OrderInput>(`${name}Order`).implement({
-    description: `How the list is ordered; without it by ${constantCase(column)} ${direction.toUpperCase()}.`,
+    description: `The order of a list; by default ${constantCase(column)} ${direction.toUpperCase()}.`,
     fields: (t) => ({
-      field: t.field({ type: Field, required: true, description: "What to order by." }),
-      direction: t.field({ type: OrderDirection, required: true, description: "Which end comes first." }),
+      field: t.field({ type: Field, required: true, description: "The field to order by." }),
+      direction: t.field({ type: OrderDirection, required: true, description: "Ascending or descending." }),
     }),
   });
 }
@@ -54,10 +54,10 @@ function defineConnection(name: string, ref: DrizzleRef<never>) {
       fields: (t) => ({
         totalCount: t.field({
           type: Count,
-          description: "How many there are on all pages together. Counted only when selected.",
+          description: "The number of objects on all pages. Counted only when selected.",
           extensions: { pothosDrizzleTotalCount: true },
           resolve: (connection) => {
-            // The drizzle plugin gives the number to a related list, and the way to count to a root list.
+            // The drizzle plugin passes a number to a related list, and a function that counts to a root list.
             const { totalCount } = connection as { totalCount?: number | (() => number) };
             return typeof totalCount === "function" ? totalCount() : (totalCount ?? 0);
           },
@@ -69,8 +69,8 @@ function defineConnection(name: string, ref: DrizzleRef<never>) {
 }
 
 /**
- * A type's connection, filter and order, for every list of it: the root field and those of related objects. `name` is the
- * type's; lists page by keyset in the order chosen, made unique by the id.
+ * Returns the connection, filter and order of the type `name`, for its root field and for the lists of related objects.
+ * Lists page by keyset in the chosen order, with the id as the last key.
  */
 export function defineList(name: string, tableName: TableName, options: ListOptions & { ref: unknown }) {
   const where = defineWhere(`${name}Where`, options.where);
@@ -78,21 +78,21 @@ export function defineList(name: string, tableName: TableName, options: ListOpti
   const reading = createReading({ tableName, where, defaultOrder: options.defaultOrder });
 
   const args = builder.args((t) => ({
-    where: t.field({ type: where.type, description: "Which ones; all when left out." }),
-    orderBy: t.field({ type: Order, description: "In which order." }),
+    where: t.field({ type: where.type, description: "Which objects to return; all by default." }),
+    orderBy: t.field({ type: Order, description: "The order of the list." }),
   }));
 
   return {
     ...reading,
     connection: defineConnection(name, options.ref as DrizzleRef<never>),
     args,
-    /** The options of a connection to objects of this type, from an object that they belong to. */
+    /** Returns the options of a field that lists the objects of this type that belong to another object. */
     related: (description: string) =>
       ({ description, args, query: reading.related, totalCount: true, complexity: pageCost }) as const,
   };
 }
 
-/** What a page costs: each of its objects what is selected of it. */
+/** Returns the cost of a page: the cost of the selected fields, times the page size. */
 export function pageCost({ first, last }: PageArgs): { field: number; multiplier: number } {
   return { field: 1, multiplier: Math.min(Math.max(first ?? last ?? defaultPageSize, 1), maxPageSize) };
 }

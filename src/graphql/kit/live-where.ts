@@ -7,13 +7,13 @@ import { BooleanFilter, DateTimeFilter, IDFilter, StringFilter } from "./filter-
 /** The input of a subscription's `where`: operators by field. */
 export type LiveInput = Readonly<Record<string, unknown>> | null | undefined;
 
-/** A field of a subscription's `where`, as clients see it and as it is decided. */
+/** A field of a subscription's `where`: its input type and description, and how its value is read. */
 export interface LiveWhereField<C extends Channel = Channel> extends LiveField<C> {
   type: typeof StringFilter;
   description: string;
 }
 
-/** A subscription's `where`: its input type, and the filter of the log that an input describes. */
+/** A subscription's `where`: its input type, and a function that returns the filter of the log for an input. */
 export interface LiveWhere {
   type: ReturnType<typeof whereType>;
   filter(input: LiveInput): ChangeFilter;
@@ -21,7 +21,7 @@ export interface LiveWhere {
 
 type Read<C extends Channel, T> = (change: Change<C>) => T | null;
 
-/** Makes fields of a `where` over one channel; each takes its description and how its value is read from a change. */
+/** Returns constructors of the fields of a `where` over one channel, each with a description and a function that reads the value. */
 export function liveFields<C extends Channel>() {
   return {
     text: (description: string, read: Read<C, string>): LiveWhereField<C> => ({
@@ -39,7 +39,7 @@ export function liveFields<C extends Channel>() {
       description,
       read,
     }),
-    /** `read` returns a point in time as the log writes it. */
+    /** `read` returns a point in time as stored in the log. */
     time: (description: string, read: Read<C, string>): LiveWhereField<C> => ({
       type: DateTimeFilter,
       description,
@@ -48,7 +48,7 @@ export function liveFields<C extends Channel>() {
         return time === null ? null : new Date(time);
       },
     }),
-    /** `read` returns an id as the log writes it; `typename` is the type of the object. */
+    /** `read` returns an id as stored in the log; `typename` is the type of the object. */
     id: (typename: string, description: string, read: Read<C, string | bigint>): LiveWhereField<C> => ({
       type: IDFilter,
       description,
@@ -71,7 +71,7 @@ function whereType(name: string, description: string, fields: Readonly<Record<st
   });
 }
 
-/** Makes the `where` of a subscription to one channel of the log (null: to all). */
+/** Returns the `where` of a subscription to one channel of the log; null for all channels. */
 export function defineLiveWhere<C extends Channel>(
   name: string,
   description: string,

@@ -8,35 +8,35 @@ import { loadNode } from "./node.ts";
 import { checkPage } from "./page.ts";
 import { followChanges, replayChanges, unwrap } from "./stream.ts";
 
-/** What every message of a subscription has. */
+/** The fields of every message of a subscription. */
 export const LiveMessage = builder.interfaceRef<Pick<Change, "cursor" | "at">>("LiveMessage").implement({
-  description: "Something that happened, as a subscription sends it.",
+  description: "A message of a subscription.",
   fields: (t) => ({
     cursor: t.expose("cursor", {
       type: "Cursor",
-      description: "Give it as `after` to continue right after this message.",
+      description: "Pass it as `after` to continue after this message.",
     }),
     occurredAt: t.expose("at", { type: "DateTime", description: "When it happened." }),
   }),
 });
 
-/** The description of a field that loads a message's object: it ends with what selecting it costs. */
+/** Returns the description of a field that loads a message's object, with its cost. */
 export const describeLoaded = (description: string) =>
   `${description} In a subscription this costs one SQL statement per message and subscriber; the other fields cost none.`;
 
-/** Resolves a message's object, of the type `T` of that name, with what is selected of it. */
+/** Returns a resolver that loads a message's object, of the type `typename`, with the selected fields. */
 export function loadEntity<T>(typename: string) {
   return async (change: Change, _args: object, ctx: Context, info: GraphQLResolveInfo) =>
-    (await loadNode({ typename, number: change.entityId }, ctx, info)) as T | null; // of the type that was asked for
+    (await loadNode({ typename, number: change.entityId }, ctx, info)) as T | null; // of the type `typename`
 }
 
-/** The name of the query that polls the messages of a subscription. `docs/api.md` has the rule for all the names of a stream. */
+/** Returns the name of the query that polls the messages of a subscription. `docs/api.md` describes all names of a stream. */
 export const pollingName = (subscription: string) => `${subscription}Messages`;
 
 /** The description of the argument `first` of polling queries. */
-export const firstDescription = "How many at most: 50 unless said otherwise, at most 100.";
+export const firstDescription = "The maximum number of messages: 50 by default, at most 100.";
 
-/** What polling costs: each message what is selected of it. */
+/** Returns the cost of polling: the cost of the selected fields, times the number of messages. */
 export function pollingCost({ first }: { first?: number | null }): { field: number; multiplier: number } {
   return { field: 1, multiplier: Math.max(1, first ?? defaultPageSize) };
 }
@@ -46,11 +46,11 @@ interface Live<C extends Channel> {
   /** The type of its messages. */
   type: unknown;
   where: LiveWhere;
-  /** What `where` chooses: "Which executions". */
+  /** The description of what `where` selects: "The executions". */
   which: string;
-  /** Which messages it sends. */
+  /** The description of the messages that it sends. */
   description: string;
-  /** Makes a message of a change, when the change alone is not one; `where` is the argument. */
+  /** Converts a change to a message, if they differ; `where` is the argument. */
   toMessage?(change: Change<C>, where: LiveInput): Change<C>;
 }
 
@@ -58,22 +58,22 @@ interface Live<C extends Channel> {
 export function addLive<C extends Channel>(options: Live<C>): void {
   const { subscription, where, which, description } = options;
   const query = pollingName(subscription);
-  const type = options.type as typeof LiveMessage; // they differ only in what they add to it
+  const type = options.type as typeof LiveMessage; // every message type implements it
   const toMessage = (change: Change, input: LiveInput) =>
-    options.toMessage ? options.toMessage(change as Change<C>, input) : change; // the filter lets only its channel through
-  const whereArg = { type: where.type, description: `${which}; all when left out.` } as const;
-  const begin = "Begin right after this cursor";
+    options.toMessage ? options.toMessage(change as Change<C>, input) : change; // the filter passes only its channel
+  const whereArg = { type: where.type, description: `${which}; all by default.` } as const;
+  const begin = "The cursor to begin after";
 
   builder.subscriptionField(subscription, (t) =>
     t.field({
       type,
       nullable: true,
-      description: `${description} \`${query}\` polls the same.`,
+      description: `${description} \`${query}\` polls the same messages.`,
       args: {
         where: t.arg(whereArg),
         after: t.arg({
           type: "Cursor",
-          description: `${begin}, with what is stored, then live; left out: begin with what comes next.`,
+          description: `${begin}: stored messages first, then live ones. By default the stream begins with the next message.`,
         }),
       },
       subscribe: (_root, args, ctx) => followChanges(ctx, where.filter(args.where), args.after),
@@ -85,10 +85,13 @@ export function addLive<C extends Channel>(options: Live<C>): void {
     t.field({
       type: [type],
       nullable: true,
-      description: `What the subscription \`${subscription}\` would send after a cursor: the same messages, by polling.`,
+      description: `The messages of the subscription \`${subscription}\` after a cursor, for polling.`,
       args: {
         where: t.arg(whereArg),
-        after: t.arg({ type: "Cursor", description: `${begin}; left out: with the oldest change kept.` }),
+        after: t.arg({
+          type: "Cursor",
+          description: `${begin}; by default the messages begin with the oldest stored change.`,
+        }),
         first: t.arg.int({ description: firstDescription }),
       },
       complexity: pollingCost,

@@ -7,50 +7,50 @@ import { UnauthenticatedError } from "../../errors.ts";
 import { builder } from "./builder.ts";
 import type { Context } from "./context.ts";
 import { readId } from "./ids.ts";
-import { perform } from "./perform.ts";
+import { performMutation } from "./perform.ts";
 import { type RefusalClass, refusable } from "./refusals.ts";
 
 /** A context whose caller is signed in. */
-export type SignedIn = Context & { session: Session };
+export type SignedInContext = Context & { session: Session };
 
-/** What every mutation has; `I` is its input. */
+/** The options that all mutations share; `I` is the input. */
 interface Common<I> {
   name: string;
-  /** A grant that the caller needs, or several of which one is enough; null: signing in is enough, and the verb decides. */
+  /** A grant that the caller needs, or several of which one suffices; null if the verb decides. */
   may: Permission | readonly Permission[] | null;
   description: string;
-  /** The input's type and what it is; null: there is none. */
+  /** The input's type; null if there is none. */
   input: { readonly $inferInput: I } | null;
   inputDescription?: string;
-  /** The input fields that take a secret as it is and store it as one. */
+  /** The input fields that accept secrets and store them encrypted. */
   secretFields?: readonly string[];
-  /** Refusals that few mutations give. */
+  /** Refusals in addition to those of all mutations. */
   refusals?: readonly RefusalClass[];
 }
 
-/** How a mutation works; `P` is what `run` takes, `R` what it returns. */
+/** The work of a mutation; `P` is the argument of `run`, `R` its result. */
 type Work<I, P, R> =
   | { prepare?: undefined; steps?: undefined; run(tx: Tx, session: Session, input: I): Promise<R> }
   | {
-      /** What is slow, or reads the request, and so comes before the transaction. */
-      prepare(ctx: SignedIn, input: I): P | Promise<P>;
+      /** Slow work, or work that reads the request, before the transaction. */
+      prepare(ctx: SignedInContext, input: I): P | Promise<P>;
       steps?: undefined;
       run(tx: Tx, session: Session, prepared: P): Promise<R>;
     }
-  /** Several transactions of its own; the caller says in a comment why. */
+  /** Work in several transactions; the caller states in a comment why. */
   | { prepare?: undefined; steps(services: Services, session: Session, input: I): Promise<R> };
 
 /** The payload's field and its description. */
 type PayloadField = readonly [name: string, description: string];
 
-/** Returns what calls the mutation; the field's arguments hold its input. */
+/** Returns a function that performs the mutation with the field's arguments. */
 function caller<I, P, R>(options: Common<I> & Work<I, P, R>) {
   const { name, may, secretFields = [] } = options;
   return async (args: { input?: unknown }, context: Context): Promise<R> => {
     const { session } = context;
     if (!session) throw new UnauthenticatedError();
     const call = { operation: name, input: (args.input ?? {}) as Record<string, unknown>, secretFields };
-    return await perform<R>(context, session, call, async (given, commit) => {
+    return await performMutation<R>(context, session, call, async (given, commit) => {
       if (may !== null) authorizeAny(session, typeof may === "string" ? [may] : may);
       const input = given as I; // checked by the schema
       if (options.steps) return await options.steps(context.services, session, input);
@@ -69,7 +69,7 @@ function refInput(name: string, noun: string, doing: string) {
   });
 }
 
-// The code is the same for every input, table and type, and so typed as if there were one of each.
+// The code is the same for every input, table and type: it is typed as if there were one of each.
 const someInput = (input: unknown) => input as ReturnType<typeof refInput>;
 const someTable = (table: keyof typeof tables) => table as "packs";
 const someObject = (type: unknown) => type as "DateTime";
@@ -81,7 +81,7 @@ interface RowMutation<I> extends Common<I> {
   payload: PayloadField;
 }
 
-/** Adds a mutation that returns a row as it is afterwards; the verb returns its id. */
+/** Adds a mutation whose payload holds the changed row; the verb returns the id. */
 export function addRowMutation<I, P>(options: RowMutation<I> & Work<I, P, { id: bigint }>): void {
   const { name, may, description, input, inputDescription = "", payload, refusals } = options;
   const table = someTable(options.table);
@@ -103,15 +103,15 @@ export function addRowMutation<I, P>(options: RowMutation<I> & Work<I, P, { id: 
 }
 
 interface ObjectMutation<I, R> extends Common<I> {
-  /** The type of what the verb returns. */
+  /** The type of the verb's result. */
   type: unknown;
-  /** Null: the type is the payload itself. */
+  /** Null if the type is the payload itself. */
   payload: PayloadField | null;
-  /** Called with what the verb returned, after the commit. */
+  /** Called with the verb's result after the commit. */
   committed?(ctx: Context, result: R): void;
 }
 
-/** Adds a mutation that returns what its verb returns. */
+/** Adds a mutation whose payload holds the verb's result. */
 export function addMutation<I, P, R>(options: ObjectMutation<I, R> & Work<I, P, R>): void {
   const { name, may, description, input, inputDescription = "", payload, refusals } = options;
   const call = caller(options);
@@ -129,13 +129,13 @@ export function addMutation<I, P, R>(options: ObjectMutation<I, R> & Work<I, P, 
       resolve: async (_root, args, ctx) => {
         const result = await call(args, ctx);
         options.committed?.(ctx, result);
-        return result as never; // of the type that was named
+        return result as never; // of the type `options.type`
       },
     }),
   );
 }
 
-/** A field of a payload that holds the row with the payload's id, as it is after the mutation. */
+/** Adds a field to a payload that returns the row with the payload's id, as it is after the mutation. */
 export function addRowField(
   type: unknown,
   name: string,
@@ -152,33 +152,37 @@ export function addRowField(
   );
 }
 
+/** Returns the indefinite article of a noun. */
+export const article = (noun: string) => (/^[aeiou]/.test(noun) ? "an" : "a");
+
 const lowerFirst = (text: string) => text.charAt(0).toLowerCase() + text.slice(1);
 
-/** The field with which a creating mutation can be repeated. */
-export const idempotencyKey = (t: Fields) =>
+/** The input field that makes a creating mutation safe to repeat. */
+export const idempotencyKeyField = (t: Fields) =>
   t.string({
     description:
       "A key of your choice. A request that repeats it within 24 hours creates nothing and returns what the first one created.",
   });
 
-/** The field with which an update changes only what was read. */
+/** The input field that refuses an update of a row that has changed since it was read. */
 export const expectedUpdated = (t: Fields) =>
   t.field({
     type: "DateTime",
-    description: "The `updated` that you have read. The mutation is refused with a conflict if it has changed since.",
+    description:
+      "The value of `updated` that you have read. If it has changed since, the mutation is refused with a conflict.",
   });
 
-/** What makes the fields of an input. */
+/** The builder of the fields of an input. */
 export type Fields = PothosSchemaTypes.InputFieldBuilder<typeof builder.$inferSchemaTypes, "InputObject">;
 
 interface Switch {
-  /** The type's name, and what it is called in sentences. */
+  /** The type's name, and the noun for it in descriptions. */
   kind: string;
   noun: string;
   may: Permission;
   table: keyof typeof tables;
   ref: unknown;
-  /** What is different afterwards. */
+  /** The effects of enabling and disabling. */
   on: string;
   off: string;
   run(tx: Tx, session: Session, input: { ref: string; enabled: boolean }): Promise<{ id: bigint }>;
@@ -194,14 +198,14 @@ export function addSwitch({ kind, noun, on, off, run, ...options }: Switch): voi
   addRowMutation({
     ...shared,
     name: `enable${kind}`,
-    description: `Enables a ${noun}: ${on} Has no effect on one that is enabled.`,
+    description: `Enables ${article(noun)} ${noun}: ${on} Has no effect if it is enabled.`,
     input: refInput(`Enable${kind}Input`, noun, "enable"),
     run: (tx, session, { ref }) => run(tx, session, { ref, enabled: true }),
   });
   addRowMutation({
     ...shared,
     name: `disable${kind}`,
-    description: `Disables a ${noun}: ${off} Has no effect on one that is disabled.`,
+    description: `Disables ${article(noun)} ${noun}: ${off} Has no effect if it is disabled.`,
     input: refInput(`Disable${kind}Input`, noun, "disable"),
     run: (tx, session, { ref }) => run(tx, session, { ref, enabled: false }),
   });
@@ -225,10 +229,10 @@ function addDeletionOf<I, R extends { id: bigint }>(
   const type = builder.objectRef<R>(`Deleted${kind}`).implement({
     description: `A deleted ${noun}.`,
     fields: (t) => ({
-      id: t.globalID({ description: "The id that it had.", resolve: ({ id }) => ({ id, type: kind }) }),
+      id: t.globalID({ description: "Its former id.", resolve: ({ id }) => ({ id, type: kind }) }),
       ...(shown === "id"
         ? {}
-        : { [shown]: t.string({ description: `The ${shown} that it had.`, resolve: (row) => String(row[shown]) }) }),
+        : { [shown]: t.string({ description: `Its former ${shown}.`, resolve: (row) => String(row[shown]) }) }),
     }),
   });
   addMutation<I, never, R>({
@@ -243,7 +247,7 @@ function addDeletionOf<I, R extends { id: bigint }>(
   });
 }
 
-/** Adds `delete…` of something known by its ref, or by another name. */
+/** Adds `delete…` for objects identified by a ref or a login. */
 export function addDeletion<N extends "ref" | "login">(
   deletion: Deletion,
   name: N,
@@ -257,7 +261,7 @@ export function addDeletion<N extends "ref" | "login">(
   addDeletionOf(deletion, { input, shown: name, run });
 }
 
-/** Adds `delete…` of something known by its id; `shown` is what else of it the payload holds. */
+/** Adds `delete…` for objects identified by their id; `shown` is the field that the payload also holds. */
 export function addDeletionById<R extends { id: bigint }>(
   deletion: Deletion,
   shown: keyof R & string,

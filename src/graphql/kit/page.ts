@@ -13,24 +13,24 @@ export interface PageArgs {
   before?: string | null;
 }
 
-/** How rows follow one another: by these columns, by their names, of which the last is unique; all in one direction. */
+/** An order of rows: the names of the columns, of which the last is unique, all in one direction. */
 export interface Order {
   keys: readonly string[];
   ascending: boolean;
 }
 
-const largest = 2n ** 63n - 1n;
+const maxBigInt = 2n ** 63n - 1n;
 
-/** How many rows a page is read with: one more than it shows, which tells whether it is the last. */
+/** Returns the number of rows to read for a page: one more than it shows, to find out whether it is the last. */
 export const limitOf = ({ first, last }: PageArgs) => (first ?? last ?? defaultPageSize) + 1;
 
-/** The order in which a page's rows are read: from the end where the last ones are wanted. */
+/** Returns the order in which a page's rows are read: reversed for `last`. */
 export const readingOrder = ({ first, last }: PageArgs, { keys, ascending }: Order): Order => ({
   keys,
   ascending: ascending === (typeof first === "number" || typeof last !== "number"),
 });
 
-/** SQL: the columns to order by. */
+/** Returns SQL for the columns to order by. */
 export function orderBy({ keys, ascending }: Order, table: Columns): SQL {
   return sql.join(
     keys.map((key) => sql`${table[key]} ${sql.raw(ascending ? "asc" : "desc")}`),
@@ -39,8 +39,8 @@ export function orderBy({ keys, ascending }: Order, table: Columns): SQL {
 }
 
 /**
- * SQL: whether a row lies between the page's cursors, which were checked. It compares whole rows, `(created, id) < (…, …)`, which an
- * index serves as a range: a page far down a list costs no more than the first.
+ * Returns SQL that is true for rows between the page's checked cursors. It compares whole rows, `(created, id) < (…, …)`, which
+ * an index serves as a range: a late page of a list costs no more than the first.
  */
 export function between({ after, before }: PageArgs, { keys, ascending }: Order, table: Columns): SQL | undefined {
   const columns = keys.map((key) => table[key]).filter((column) => column !== undefined);
@@ -80,11 +80,11 @@ function fits(cursor: string, order: readonly PgColumn[]): boolean {
     const values = valuesOf(cursor);
     return values.length === order.length && order.every((column, index) => holds(column, values[index]));
   } catch {
-    return false; // whatever it is, it was not made here
+    return false; // not a cursor of this API
   }
 }
 
-/** The values of a cursor, in the list's order. Throws for what is no cursor of any list. */
+/** Returns the values of a cursor, in the list's order. Throws if it is not a cursor of a list. */
 function valuesOf(cursor: string): unknown[] {
   const decoded = decodeBase64(cursor);
   if (!decoded.startsWith("DC:")) throw new Error("not a cursor");
@@ -94,7 +94,8 @@ function valuesOf(cursor: string): unknown[] {
 
 function holds(column: PgColumn, value: unknown): boolean {
   if (column.dataType === "object date") return value instanceof Date && !Number.isNaN(value.getTime());
-  if (column.dataType.startsWith("bigint")) return typeof value === "bigint" && value <= largest && value >= -largest;
+  if (column.dataType.startsWith("bigint"))
+    return typeof value === "bigint" && value <= maxBigInt && value >= -maxBigInt;
   if (column.dataType.startsWith("number")) return typeof value === "number" && Number.isSafeInteger(value);
   return typeof value === "string" && !value.includes("\u0000");
 }

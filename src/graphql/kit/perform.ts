@@ -10,14 +10,14 @@ import { withoutGivenSecrets } from "./given-secrets.ts";
 
 type Input = Readonly<Record<string, unknown>>;
 
-/** What is known of the request that calls a mutation. */
+/** The request that calls a mutation. */
 type Request = Pick<Context, "services" | "ip" | "requestId">;
 
-/** A mutation as it was called. */
+/** A call of a mutation. */
 export interface Call {
   operation: string;
   input: Input;
-  /** The input fields that take a secret as it is and store it as one. */
+  /** The input fields that accept secrets and store them encrypted. */
   secretFields: readonly string[];
 }
 
@@ -25,11 +25,11 @@ export interface Call {
 export type Commit<R> = (run: (tx: Tx) => Promise<R>) => Promise<R>;
 
 /**
- * Performs a mutation for the session. `work` gets the input without secrets that the calling execution was given, and a way to
- * commit what it does. The audit trail gets one entry for each call: in the call's own transaction when that commits,
- * otherwise afterwards. Throws what `work` throws.
+ * Performs a mutation for the session. `work` gets the input without the secrets of the calling execution, and a function that
+ * commits its changes. Each call adds one entry to the audit trail: in the call's own transaction if that commits, otherwise
+ * afterwards. Throws the errors of `work`.
  */
-export async function perform<R>(
+export async function performMutation<R>(
   ctx: Request,
   session: Session,
   call: Call,
@@ -42,7 +42,7 @@ export async function perform<R>(
   let recorded = false;
   const commit: Commit<R> = async (run) => {
     const result = await write(services, async (tx) => {
-      // A verb that creates something returns its id, as does a replay that finds it created.
+      // A verb that creates an object returns its id, as does a repeated call.
       const result = ((once && (await claimOnce(tx, session, once))) as R | null) ?? (await run(tx));
       const id = idOf(result);
       if (once && id !== null) await settleOnce(tx, session, once, { type: entry.resourceType, id });
@@ -89,11 +89,11 @@ function describe(operation: string, input: Input, { session, ip, requestId }: R
 
 const snakeCase = (text: string) => text.replaceAll(/(?<!^)[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
 
-/** The names under which inputs carry what must never be written down, and free data that may hold the same. */
+/** The names of input fields that contain secrets or free data, which must not be recorded. */
 const secretNames =
   /password|secret|token|credential|^value$|^parameters$|^payload$|response$|params$|^config$|^url$|^attributes$/i;
 
-/** What the audit trail keeps of a mutation's input: all but what may be secret, unless it is long. */
+/** Returns the details of a mutation's input for the audit trail: without possible secrets, and omitted if too long. */
 export function auditDetails(input: Input): JsonObject {
   return shortened(masked(input) as JsonObject);
 }
@@ -110,14 +110,14 @@ function masked(value: unknown): Json {
       ]),
     );
   }
-  return (value ?? null) as Json; // GraphQL inputs hold nothing else
+  return (value ?? null) as Json; // GraphQL inputs contain nothing else
 }
 
-const longestDetails = 4096;
+const maxDetailsLength = 4096;
 
 function shortened(details: JsonObject): JsonObject {
   const text = JSON.stringify(details);
-  return text.length <= longestDetails ? details : { leftOut: `${text.length} characters` };
+  return text.length <= maxDetailsLength ? details : { leftOut: `${text.length} characters` };
 }
 
 function onceOf(operation: string, { idempotencyKey, ...input }: Input, keyring: Keyring): OnceRequest | null {
@@ -125,7 +125,7 @@ function onceOf(operation: string, { idempotencyKey, ...input }: Input, keyring:
   return { key: idempotencyKey, operation, input: plain(input), secret: keyring.derive(onceSecret) };
 }
 
-/** The input in a form whose JSON says all of it. */
+/** Returns the input as JSON, with bigints as strings. */
 function plain(input: unknown): unknown {
   return JSON.parse(
     JSON.stringify(input, (_key, value: unknown) => (typeof value === "bigint" ? String(value) : value)),

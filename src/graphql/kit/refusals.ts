@@ -11,31 +11,31 @@ import {
 import { builder } from "./builder.ts";
 
 const ErrorInterface = builder.interfaceRef<{ code: string; message: string }>("Error").implement({
-  description: "Why something was refused. Every member of a result that is a refusal is one of these.",
+  description: "A refusal. Every refusal in a result implements this interface.",
   fields: (t) => ({
-    code: t.exposeString("code", { description: "What kind of refusal; never changes." }),
-    message: t.exposeString("message", { description: "A sentence for people; may change." }),
+    code: t.exposeString("code", { description: "The kind of refusal, for programs; it never changes." }),
+    message: t.exposeString("message", { description: "A sentence for users; it may change." }),
   }),
 });
 
 const InputIssue = builder.objectRef<Issue>("InputIssue").implement({
-  description: "One fault of an input.",
+  description: "One error in an input.",
   fields: (t) => ({
     path: t.exposeString("path", {
-      description: 'Where, as a dotted path such as "conditions.0.operator"; "" for the whole.',
+      description: 'A dotted path such as "conditions.0.operator"; "" for the whole input.',
     }),
-    message: t.exposeString("message", { description: "What would be right." }),
+    message: t.exposeString("message", { description: "What is required." }),
   }),
 });
 
 builder.objectType(InvalidInputError, {
   name: "InvalidInputError",
-  description: "The input cannot be used.",
+  description: "The input is invalid.",
   interfaces: [ErrorInterface],
   fields: (t) => ({
     issues: t.field({
       type: [InputIssue],
-      description: "Every fault that was found.",
+      description: "All errors that were found.",
       resolve: (error) => error.issues,
     }),
   }),
@@ -43,39 +43,40 @@ builder.objectType(InvalidInputError, {
 
 builder.objectType(NotFoundError, {
   name: "NotFoundError",
-  description: "There is nothing of that kind with that ref or id.",
+  description: "No object of this kind has this ref or id, or you may not read it.",
   interfaces: [ErrorInterface],
   fields: (t) => ({
-    kind: t.exposeString("kind", { description: "What was looked for: action, rule, …" }),
-    ref: t.exposeString("ref", { description: "The ref or id that was looked for." }),
+    kind: t.exposeString("kind", { description: "The kind of object: action, rule, …" }),
+    ref: t.exposeString("ref", { description: "The ref or id that was not found." }),
   }),
 });
 
 builder.objectType(ConflictError, {
   name: "ConflictError",
-  description: "The change contradicts what is stored: a duplicate, something disabled, a row changed meanwhile.",
+  description:
+    "The change conflicts with the stored state: a duplicate, a disabled object, or an object that changed in the meantime.",
   interfaces: [ErrorInterface],
 });
 
 builder.objectType(ForbiddenError, {
   name: "ForbiddenError",
-  description: "You may not do this.",
+  description: "You lack a grant that is required.",
   interfaces: [ErrorInterface],
 });
 
 builder.objectType(UnauthenticatedError, {
   name: "UnauthenticatedError",
-  description: "What was given to sign in with is wrong.",
+  description: "The credentials are wrong.",
   interfaces: [ErrorInterface],
 });
 
 builder.objectType(RateLimitedError, {
   name: "RateLimitedError",
-  description: "Too many attempts have failed.",
+  description: "Too many failed attempts.",
   interfaces: [ErrorInterface],
   fields: (t) => ({
     retryAfterSeconds: t.exposeInt("retryAfterSeconds", {
-      description: "After how many seconds the next attempt is looked at.",
+      description: "The number of seconds until the next attempt is accepted.",
     }),
   }),
 });
@@ -83,14 +84,14 @@ builder.objectType(RateLimitedError, {
 export type RefusalClass = new (...args: never[]) => Refusal;
 
 /**
- * The `errors` option of a mutation: the name and meaning of what its payload holds, or one of the refusals; those of few mutations
- * are named in `more`.
+ * Returns the `errors` option of a mutation, from the name and description of its payload's field. `more` lists refusals in
+ * addition to those of all mutations.
  */
 export function refusable(name: string, description: string, more: readonly RefusalClass[] = []) {
   return {
     types: [InvalidInputError, NotFoundError, ConflictError, ForbiddenError, ...more],
-    union: { description: "What was done, or why nothing was." },
-    result: { description: "It was done." },
+    union: { description: "The result, or the reason why the mutation was refused." },
+    result: { description: "The mutation succeeded." },
     dataField: { name, description },
   };
 }

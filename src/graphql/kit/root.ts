@@ -13,19 +13,19 @@ interface RootOptions {
   many: string;
   ref: unknown;
   list: ReturnType<typeof defineList>;
-  /** Whether people know it by a ref. */
+  /** Whether it has a ref. */
   hasRef: boolean;
-  /** Whether some rows may be read without a grant, so that asking takes none. */
+  /** Whether some rows may be read without a grant, so that the queries require none. */
   isForAll?: boolean;
 }
 
 /** Adds the queries of an entity: `one(id:)`, `oneByRef(ref:)` and the list `many(…)`. */
 export function addRootFields({ name, one, many, list, hasRef, ...options }: RootOptions): void {
-  // The code is the same for every table, and so typed as if all were packs.
+  // The code is the same for every table: it is typed as if all were packs.
   const table = options.table as "packs";
   const ref = options.ref as typeof table;
   const resource = resourceOfTable[options.table];
-  if (!resource) throw new Error(`${options.table} are no resource that can be granted on`);
+  if (!resource) throw new Error(`${options.table} has no resource for grants`);
   const authScopes = options.isForAll ? { signedIn: true } : ({ may: `${resource}:read` } as const);
 
   builder.queryField(one, (t) =>
@@ -33,8 +33,8 @@ export function addRootFields({ name, one, many, list, hasRef, ...options }: Roo
       type: ref,
       nullable: true,
       authScopes,
-      description: `The ${name} with that id; null when there is none.`,
-      args: { id: t.arg.id({ required: true, description: `The id of a ${name}.` }) },
+      description: `The \`${name}\` with this id; null if there is none.`,
+      args: { id: t.arg.id({ required: true, description: `The id of the \`${name}\`.` }) },
       resolve: (query, _root, { id }, ctx) =>
         ctx.db.query[table].findFirst(query({ where: { id: readId(name, id, "id") } })),
     }),
@@ -45,8 +45,8 @@ export function addRootFields({ name, one, many, list, hasRef, ...options }: Roo
         type: ref,
         nullable: true,
         authScopes,
-        description: `The ${name} with that ref; null when there is none.`,
-        args: { ref: t.arg.string({ required: true, description: `The ref of a ${name}.` }) },
+        description: `The \`${name}\` with this ref; null if there is none.`,
+        args: { ref: t.arg.string({ required: true, description: `The ref of the \`${name}\`.` }) },
         resolve: (query, _root, args, ctx) => ctx.db.query[table].findFirst(query({ where: { ref: args.ref } })),
       }),
     );
@@ -57,7 +57,7 @@ export function addRootFields({ name, one, many, list, hasRef, ...options }: Roo
         type: ref,
         nullable: true,
         authScopes,
-        description: `Every ${name}, page by page.`,
+        description: `All objects of type \`${name}\` that you may read, in pages.`,
         args: list.args,
         complexity: pageCost,
         totalCount: (_root, args, ctx) => list.count(args, ctx),

@@ -1,7 +1,7 @@
 import { GraphQLError, Kind, type ValueNode } from "graphql";
 import type { Json, JsonObject } from "../../lib/json.ts";
 
-/** What the API's own scalars hold: parsed on the way in, as resolvers return it on the way out. */
+/** The types of the API's own scalars: parsed inputs, and outputs of resolvers. */
 export type Scalars = {
   ID: { Input: string; Output: string | bigint };
   DateTime: { Input: Date; Output: Date };
@@ -12,7 +12,7 @@ export type Scalars = {
 };
 
 const instant = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})$/i;
-const largest = 2n ** 63n - 1n;
+const maxBigInt = 2n ** 63n - 1n;
 
 function refused(message: string): GraphQLError {
   return new GraphQLError(message, { extensions: { code: "BAD_USER_INPUT" } });
@@ -26,12 +26,12 @@ function parseDateTime(value: unknown): Date {
   return date;
 }
 
-/** A whole number that fits a signed 64-bit column; null for anything else. */
+/** Returns a whole number that fits a signed 64-bit column; null for any other value. */
 export function parseBigInt(value: unknown): bigint | null {
   const text = typeof value === "number" && Number.isSafeInteger(value) ? String(value) : value;
   if (typeof text !== "string" || !/^-?\d{1,19}$/.test(text)) return null;
   const number = BigInt(text);
-  return number <= largest && number >= -largest ? number : null;
+  return number <= maxBigInt && number >= -maxBigInt ? number : null;
 }
 
 function toBigInt(value: unknown): bigint {
@@ -42,7 +42,7 @@ function toBigInt(value: unknown): bigint {
 
 function toObject(value: unknown): JsonObject {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-    return value as JsonObject; // what JSON.parse or a literal gave: JSON by construction
+    return value as JsonObject; // from JSON.parse or a literal, hence JSON
   }
   throw refused("must be a JSON object");
 }
@@ -70,13 +70,13 @@ function literal(node: ValueNode, variables: Variables): Json {
     case Kind.OBJECT:
       return Object.fromEntries(node.fields.map((field) => [field.name.value, literal(field.value, variables)]));
     case Kind.VARIABLE:
-      return (variables?.[node.name.value] ?? null) as Json; // variables came as JSON
+      return (variables?.[node.name.value] ?? null) as Json; // variables are JSON
     default:
       throw new Error(node satisfies never);
   }
 }
 
-/** How each scalar is described, read and written. */
+/** The options of each scalar: description, parsing and serialisation. */
 export const scalarOptions = {
   DateTime: {
     description: 'A point in time in ISO 8601 with milliseconds, in UTC: "2026-11-21T09:30:00.000Z".',
@@ -88,7 +88,7 @@ export const scalarOptions = {
     description: "Any JSON value.",
     specifiedByURL: "https://www.rfc-editor.org/rfc/rfc8259",
     serialize: (value: unknown) => value,
-    parseValue: (value: unknown) => value as NonNullable<unknown>, // a null never comes here
+    parseValue: (value: unknown) => value as NonNullable<unknown>, // never called with null
     parseLiteral: (node: ValueNode, variables: Variables) => literal(node, variables) as NonNullable<unknown>, // likewise
   },
   JSONObject: {
@@ -108,7 +108,7 @@ export const scalarOptions = {
   },
   Cursor: {
     description:
-      "An opaque place in a stream. Give the `cursor` of the last message as `after` to go on right behind it.",
+      "An opaque position in a stream. Pass the `cursor` of the last message as `after` to continue after it.",
     specifiedByURL: "https://relay.dev/graphql/connections.htm#sec-Cursor",
     serialize: (value: unknown) => String(value),
     parseValue: toText,

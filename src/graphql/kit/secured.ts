@@ -4,33 +4,33 @@ import type { Session } from "../../access/session.ts";
 import type { Db } from "../../db/client.ts";
 import { relations } from "../../db/relations.ts";
 
-/** A relational query's options, as far as rows are concerned. */
+/** The options of a relational query that select rows. */
 interface Selection {
   where?: object | undefined;
   with?: Record<string, unknown> | undefined;
 }
-/** Who reads: asked at each query, for a stream outlives changes of what its session may do. */
+/** Returns the reading session. Called for each query, since the grants of a session can change during a stream. */
 type Reader = () => Session | null;
 type Condition = (table: Columns) => SQL;
 
-/** Conditions that nothing needs to be added to. */
+/** Conditions that already contain the session's filter. */
 const complete = new WeakSet<object>();
 
-/** The condition together with what the session may read of the table. */
+/** Returns the condition limited to the rows of the table that the session may read. */
 export function onlyReadable(session: Session | null, table: string, condition: Condition): Condition {
   const filter = filterOf(session, table);
   return filter ? (aliased) => and(condition(aliased), filter(aliased)) ?? condition(aliased) : condition;
 }
 
-/** Marks the condition of a list's page, which holds the reader's filter and the page's cursors. */
+/** Marks a condition of a list's page as complete: it contains the session's filter and the page's cursors. */
 export function asComplete<T extends (row: never) => SQL>(condition: T): T {
   complete.add(condition);
   return condition;
 }
 
 function filterOf(session: Session | null, table: string): Condition | null {
-  // Nobody reads without a session; what is public reads no table.
-  if (session === null) throw new Error(`${table} were to be read without a session`);
+  // Tables are read only with a session; public fields read none.
+  if (session === null) throw new Error(`${table} cannot be read without a session`);
   return readableRows(session, table);
 }
 
@@ -46,8 +46,9 @@ function secure(session: Reader, table: string, selection: Selection, own: boole
 }
 
 /**
- * The complete condition among those of a query. The drizzle plugin adds the cursors to it, as `a < x or (a = x and b < y)`: twice the
- * same misleads PostgreSQL's planner, which expects few rows then and sorts what an index would have given in order.
+ * Returns the complete condition among those of a query. The drizzle plugin adds the cursors again, as
+ * `a < x or (a = x and b < y)`, which misleads PostgreSQL's planner: it expects few rows and sorts them instead of using an
+ * index that returns them in order.
  */
 function completeIn(where: object | undefined): object | null {
   if (where === undefined) return null;
@@ -67,8 +68,8 @@ function secureAll(session: Reader, table: string, wanted: Record<string, unknow
 }
 
 /**
- * The database as the session may read it: each relational query, at every level of its selection, finds only rows that the
- * session's grants let it read. With `own`, the topmost rows are found in any case: what a mutation has just written.
+ * Returns the database limited to what the session may read: relational queries find only rows that the session's grants allow,
+ * at every level of their selections. With `own`, the topmost rows are not limited: for what a mutation has just written.
  */
 export function securedDb(db: Db, session: Reader, { own = false }: { own?: boolean } = {}): Db {
   const query = new Proxy(db.query, {
@@ -76,7 +77,7 @@ export function securedDb(db: Db, session: Reader, { own = false }: { own?: bool
       const of = queries[table as keyof typeof queries];
       if (typeof table !== "string" || of === undefined) return of;
       const secured = (selection: Selection | undefined) => secure(session, table, selection ?? {}, own);
-      // The same for every table, and so typed as if all were packs.
+      // The code is the same for every table: it is typed as if all were packs.
       const typed = of as (typeof queries)["packs"];
       return {
         findMany: (selection?: Selection) => typed.findMany(secured(selection) as never),

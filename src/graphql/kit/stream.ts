@@ -9,12 +9,12 @@ import type { Context } from "./context.ts";
 /** A stream's message, or the error that it ends with. */
 export type Message<T> = { value: T } | { ending: unknown };
 
-const over = () => new UnauthenticatedError("The credential is not valid any more: sign in again.");
+const sessionEnded = () => new UnauthenticatedError("The credential is no longer valid: sign in again.");
 
 /**
- * A subscription's stream. What the source throws becomes its last message, so that the subscriber gets an error with a
- * code and a completed stream rather than a broken connection; so does the end of the session, whose latest state the
- * source is given.
+ * Returns a subscription's stream. An error of the source, or the end of the session, becomes its last message: the subscriber
+ * receives an error with a code and a completed stream instead of a broken connection. `source` gets a function that returns
+ * the session's latest state.
  */
 export function messages<T>(
   ctx: Context,
@@ -24,14 +24,14 @@ export function messages<T>(
     const ended = new AbortController();
     const unwatch = ctx.session
       ? ctx.sessions.watch(ctx.session, (now) => {
-          ctx.session = now; // what is selected of later messages is read as the session may from now on
+          ctx.session = now; // later messages are read with the session's new grants
           if (now === null) ended.abort();
         })
       : () => {};
     try {
       const values = source(AbortSignal.any([signal, ended.signal]), () => ctx.session);
       for await (const value of values) yield { value };
-      if (ended.signal.aborted) yield { ending: over() };
+      if (ended.signal.aborted) yield { ending: sessionEnded() };
     } catch (ending) {
       yield { ending };
     } finally {
@@ -40,13 +40,13 @@ export function messages<T>(
   });
 }
 
-/** The message's value; throws the error that the stream ends with. */
+/** Returns the message's value; throws the error that the stream ends with. */
 export function unwrap<T>(message: Message<T>): T {
   if ("ending" in message) throw message.ending;
   return message.value;
 }
 
-/** Whether the session may read what the change is about. */
+/** Whether the session may read the object of the change. */
 export function mayReadChange(session: Session | null, change: Change): boolean {
   const grounds = groundsOf(change);
   if (session === null || grounds === null) return false;
@@ -54,7 +54,7 @@ export function mayReadChange(session: Session | null, change: Change): boolean 
   return change.channel === "inquiry" && takesPart(session, change.content);
 }
 
-/** Whether the inquiry is assigned to the session's identity or to one of its roles, or its execution asked. */
+/** Whether the inquiry is assigned to the session's identity or roles, or was created by its execution. */
 function takesPart(session: Session, { assignedTo, assignedRole, execution }: Content<"inquiry">): boolean {
   const { identityId, executionId, roles } = session;
   return (
@@ -69,14 +69,14 @@ const readableOnly = (filter: ChangeFilter, session: () => Session | null): Chan
   matches: (change) => filter.matches(change) && mayReadChange(session(), change),
 });
 
-/** A subscription to the log: the changes that pass the filter, as far as the session may read what they are about. */
+/** Returns a stream of the changes after the cursor that pass the filter and whose objects the session may read. */
 export function followChanges(ctx: Context, filter: ChangeFilter, after: string | null | undefined) {
   return messages(ctx, (signal, session) =>
     ctx.feed.follow(readableOnly(filter, session), ctx.lastEventId ?? after ?? null, signal),
   );
 }
 
-/** What such a subscription would send after the cursor, at most `first`. */
+/** Returns the first changes that such a stream sends after the cursor, at most `first`. */
 export function replayChanges(ctx: Context, filter: ChangeFilter, after: string | null | undefined, first: number) {
   return ctx.feed.replay(
     readableOnly(filter, () => ctx.session),

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { byText } from "./filter.ts";
 
-/** Filters by what people may remember of something: these columns' texts, and lists of texts, together. */
+/** Filters by the joined texts of these columns and lists of texts. */
 export const byWords = (columns: readonly string[], lists: readonly string[] = []) =>
   byText(
     (table) => {
@@ -9,5 +9,5 @@ export const byWords = (columns: readonly string[], lists: readonly string[] = [
       const joined = lists.map((name) => sql`array_to_string(${table[name]}, ' ')`);
       return sql`concat_ws(' ', ${sql.join([...texts, ...joined], sql`, `)})`;
     },
-    `Its ${[...columns, ...lists].join(", ")} together: use \`contains\` to search in all of them.`,
+    `Its ${[...columns, ...lists].join(", ")} combined: use \`contains\` to search all of them.`,
   );

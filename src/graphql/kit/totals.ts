@@ -4,12 +4,12 @@ import type { Db } from "../../db/client.ts";
 
 /** Totals are exact up to this number. */
 export const maxCount = 10_000;
-/** How many rows are counted: one more than a total shows, which tells that there are more. */
+/** The number of rows at which counting stops: one more than a total shows. */
 export const countLimit = maxCount + 1;
 
 /**
- * The database for the drizzle plugin. The plugin uses `select` for one thing: the totals of related lists, as subqueries of their
- * parents' statement. These stop counting too.
+ * Returns the database for the drizzle plugin. The plugin uses `select` only for the totals of related lists, as subqueries of
+ * their parents' statement. This one limits these counts.
  */
 export function boundedCounts(db: Db): Db {
   const select = () => ({

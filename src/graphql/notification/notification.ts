@@ -11,7 +11,7 @@ import { defineLiveWhere, liveFields } from "../kit/live-where.ts";
 import { loadNode } from "../kit/node.ts";
 import { addRootFields } from "../kit/root.ts";
 
-/** The API's type of an entity type of the log. */
+/** The types of the API, by entity type of the log. */
 const typenames: Readonly<Record<ReadableChannel, string>> = {
   execution: "Execution",
   event: "Event",
@@ -25,7 +25,7 @@ const typenames: Readonly<Record<ReadableChannel, string>> = {
   token: "ApiToken",
 };
 
-/** The object that an entry is about, with what is selected of it; null when it is gone or the API has no such type. */
+/** Loads the object of an entry with the selected fields; null if it was deleted or the API has no such type. */
 async function loadChanged(
   { entityType, entityId }: { entityType: string; entityId: bigint },
   _args: object,
@@ -37,24 +37,24 @@ async function loadChanged(
 }
 
 const meanings = {
-  channel: `What it is about: ${readableChannels.join(", ")}.`,
+  channel: `The channel: ${readableChannels.join(", ")}.`,
   entityType: "The kind of object that changed.",
-  activity: "What happened to it: created, status, updated, deleted.",
-  content: "The main facts, without reading the object: refs and statuses, never a secret.",
+  activity: "The kind of change: created, status, updated, deleted.",
+  content: "The main data of the change: refs and statuses, never a secret.",
   packRef: "The ref of the pack that it belongs to.",
-  entity: "The object as it is now; null when it is gone or has no type of its own.",
+  entity: "The object as it is now; null if it was deleted or the API has no type for it.",
 } as const;
 
 const Notification = builder.drizzleNode("notifications", {
   name: "Notification",
-  description: "An entry in the log of everything that changes.",
+  description: "An entry in the log of all changes.",
   id: { column: (notification) => notification.id },
   select: { columns: { id: true, entityType: true, entityId: true } },
   fields: (t) => ({
     channel: t.exposeString("channel", { description: meanings.channel }),
     entityType: t.exposeString("entityType", { description: meanings.entityType }),
     activity: t.exposeString("activity", { description: meanings.activity }),
-    state: t.expose("state", { type: NotificationState, description: "How far it is in being handed on." }),
+    state: t.expose("state", { type: NotificationState, description: "The delivery status." }),
     content: t.expose("content", { type: "JSONObject", nullable: true, description: meanings.content }),
     packRef: t.exposeString("packRef", { nullable: true, description: meanings.packRef }),
     created: t.expose("created", { type: "DateTime", description: "When it was written." }),
@@ -91,7 +91,7 @@ addRootFields({
 });
 
 const NotificationCreatedMessage = builder.objectRef<Change>("NotificationCreatedMessage").implement({
-  description: "Something changed.",
+  description: "An object changed.",
   interfaces: [LiveMessage],
   fields: (t) => ({
     channel: t.exposeString("channel", { description: meanings.channel }),
@@ -113,7 +113,7 @@ const { text } = liveFields();
 addLive({
   subscription: "notificationCreated",
   type: NotificationCreatedMessage,
-  where: defineLiveWhere("NotificationCreatedWhere", "Which changes are followed: all that is given must hold.", {
+  where: defineLiveWhere("NotificationCreatedWhere", "Selects changes: all given conditions must hold.", {
     channel: null,
     fields: {
       channel: text(meanings.channel, (change) => change.channel),
@@ -122,6 +122,6 @@ addLive({
       pack: text(meanings.packRef, (change) => change.packRef),
     },
   }),
-  which: "Which changes",
-  description: "Everything that changes, each change exactly once and those of one object in order.",
+  which: "The changes to follow",
+  description: "Every change, each exactly once and in order per object.",
 });

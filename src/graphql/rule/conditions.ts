@@ -14,30 +14,31 @@ interface RuleConditionShape {
 
 const ref = builder.inputRef<RuleConditionShape>("RuleConditionInput");
 
-/** One condition of a rule, as clients write it. */
+/** The input of one condition of a rule. */
 export const RuleConditionInput = ref.implement({
   description:
     "A condition of a rule, in one of these forms: `{field, operator, value}`, `{any: […]}`, `{all: […]}`, `{not: …}`, `{expression}`.",
   fields: (t) => ({
     field: t.string({
-      description: 'What is compared: a path in the event\'s payload, such as "body.action" or "/headers/x-name".',
+      description:
+        'The path of the compared field in the event\'s payload, such as "body.action" or "/headers/x-name".',
     }),
-    operator: t.field({ type: CriterionOperator, description: "How it is compared." }),
-    value: t.field({ type: "JSON", description: "What it is compared with; not for EXISTS and NEXISTS." }),
-    any: t.field({ type: [ref], description: "A group of which at least one must hold." }),
-    all: t.field({ type: [ref], description: "A group of which all must hold." }),
-    not: t.field({ type: ref, description: "What must not hold." }),
-    expression: t.string({ description: 'An expression in CEL that gives true or false: "event.payload.size > 10".' }),
+    operator: t.field({ type: CriterionOperator, description: "The comparison." }),
+    value: t.field({ type: "JSON", description: "The value to compare with; not for EXISTS and NEXISTS." }),
+    any: t.field({ type: [ref], description: "Conditions of which at least one must hold." }),
+    all: t.field({ type: [ref], description: "Conditions of which all must hold." }),
+    not: t.field({ type: ref, description: "The condition that must not hold." }),
+    expression: t.string({ description: 'A CEL expression that returns true or false: "event.payload.size > 10".' }),
   }),
 });
 
-/** The condition as it is stored: only what was given; a null `value` is one. */
+/** Returns the condition as it is stored: only the given fields; a null `value` counts as given. */
 export function toCondition(input: RuleConditionShape): JsonObject {
   const { field, operator, value, any, all, not, expression } = input;
   const condition: JsonObject = {};
   if (typeof field === "string") condition["field"] = field;
   if (typeof operator === "string") condition["operator"] = operator;
-  if (value !== undefined) condition["value"] = value as Json; // the scalar JSON takes nothing else
+  if (value !== undefined) condition["value"] = value as Json; // the scalar JSON accepts only JSON
   if (any) condition["any"] = any.map(toCondition);
   if (all) condition["all"] = all.map(toCondition);
   if (not) condition["not"] = toCondition(not);

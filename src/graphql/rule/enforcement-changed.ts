@@ -22,18 +22,18 @@ const EnforcementChangedMessage = builder.objectRef<Change<"enforcement">>("Enfo
     }),
     eventId: t.globalID({
       nullable: true,
-      description: "The id of the event that was matched; null when it was deleted.",
+      description: "The id of the matched event; null if it was deleted.",
       resolve: ({ content }) => (content.event === null ? null : { type: Event, id: content.event }),
     }),
     status: t.field({
       type: EnforcementStatus,
-      description: "How far it has been processed.",
+      description: "The status.",
       resolve: ({ content }) => content.status,
     }),
     enforcement: t.field({
       type: Enforcement,
       nullable: true,
-      description: describeLoaded("The enforcement as it is now; null when it is gone."),
+      description: describeLoaded("The enforcement as it is now; null if it was deleted."),
       resolve: loadEntity<typeof Enforcement.$inferType>("Enforcement"),
     }),
   }),
@@ -44,18 +44,18 @@ const { id, text, choice } = liveFields<"enforcement">();
 addLive({
   subscription: "enforcementChanged",
   type: EnforcementChangedMessage,
-  where: defineLiveWhere("EnforcementChangedWhere", "Which enforcements are followed: all that is given must hold.", {
+  where: defineLiveWhere("EnforcementChangedWhere", "Selects enforcements: all given conditions must hold.", {
     channel: "enforcement",
     fields: {
       id: id("Enforcement", "The enforcement itself.", (change) => change.entityId),
       rule: text("The rule's ref.", ({ content }) => content.ruleRef),
       pack: text("The ref of the rule's pack.", (change) => change.packRef),
       trigger: text("The ref of the rule's trigger.", ({ content }) => content.triggerRef),
-      event: id("Event", "The event that was matched.", ({ content }) => content.event),
-      status: choice(EnforcementStatusFilter, "How far it has been processed.", ({ content }) => content.status),
+      event: id("Event", "The matched event.", ({ content }) => content.event),
+      status: choice(EnforcementStatusFilter, "The status.", ({ content }) => content.status),
     },
   }),
-  which: "Which enforcements",
+  which: "The enforcements to follow",
   description:
-    "Every match of a rule and each change of its status, each exactly once and each enforcement's in order.",
+    "Every enforcement when it is created and when its status changes, each exactly once and in order per enforcement.",
 });

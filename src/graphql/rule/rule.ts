@@ -8,7 +8,7 @@ import { enforcements } from "./enforcement.ts";
 
 builder.drizzleObject("timers", {
   name: "Timer",
-  description: "When a rule on a timer ticks.",
+  description: "The timer of a rule.",
   select: { columns: { id: true } },
   fields: (t) => ({
     nextFireAt: t.expose("nextFireAt", {
@@ -17,7 +17,7 @@ builder.drizzleObject("timers", {
       description: "The next tick; null while the rule is disabled.",
     }),
     lastFiredAt: t.expose("lastFiredAt", { type: "DateTime", nullable: true, description: "The last tick." }),
-    fireCount: t.expose("fireCount", { type: "BigInt", description: "How many ticks there have been." }),
+    fireCount: t.expose("fireCount", { type: "BigInt", description: "The number of ticks so far." }),
   }),
 });
 
@@ -28,51 +28,60 @@ export const Rule = builder.drizzleNode("rules", {
   id: { column: (rule) => rule.id },
   select: { columns: { id: true } },
   fields: (t) => ({
-    ref: t.exposeString("ref", { description: "Its name in the whole system: `pack.name`." }),
+    ref: t.exposeString("ref", { description: "Its unique name: `pack.name`." }),
     packRef: t.exposeString("packRef", { description: "The ref of its pack." }),
-    label: t.exposeString("label", { description: "Its name for people." }),
+    label: t.exposeString("label", { description: "Its display name." }),
     description: t.exposeString("description", { nullable: true, description: "What it is for." }),
-    enabled: t.exposeBoolean("enabled", { description: "Whether it judges events." }),
-    isAdhoc: t.exposeBoolean("isAdhoc", { description: "Whether a person made it, rather than a pack's files." }),
+    enabled: t.exposeBoolean("enabled", { description: "Whether it evaluates events." }),
+    isAdhoc: t.exposeBoolean("isAdhoc", {
+      description: "Whether it was created by hand rather than loaded from a pack's files.",
+    }),
     actionRef: t.exposeString("actionRef", { description: "The ref of its action, kept when the action is deleted." }),
     triggerRef: t.exposeString("triggerRef", {
       description: "The ref of its trigger, kept when the trigger is deleted.",
     }),
-    condition: t.expose("condition", { type: RuleCondition, description: "How its conditions are joined." }),
+    condition: t.expose("condition", { type: RuleCondition, description: "How its conditions are combined." }),
     conditions: t.expose("conditions", {
       type: ["JSON"],
       description: "Its conditions; without any, every event matches.",
     }),
     actionParams: t.expose("actionParams", {
       type: "JSONObject",
-      description: "The action's parameters; texts may hold templates such as {{ event.payload.name }}.",
+      description: "The action's parameters. Texts may contain templates such as {{ event.payload.name }}.",
     }),
-    triggerParams: t.expose("triggerParams", { type: "JSONObject", description: "The trigger's parameters (timers)." }),
+    triggerParams: t.expose("triggerParams", {
+      type: "JSONObject",
+      description: "The trigger's parameters (for timers).",
+    }),
     recordEvaluations: t.expose("recordEvaluations", {
       type: RecordEvaluations,
-      description: "Which of its decisions are kept.",
+      description: "Which of its evaluations are stored.",
     }),
-    revision: t.exposeInt("revision", { description: "Grows with every change of what it does." }),
-    created: t.expose("created", { type: "DateTime", description: "When it was made." }),
+    revision: t.exposeInt("revision", { description: "Increases with every change of its behaviour." }),
+    created: t.expose("created", { type: "DateTime", description: "When it was created." }),
     updated: t.expose("updated", {
       type: "DateTime",
-      description: "When it last changed; give it as `expectedUpdated` to change only what you have read.",
+      description: "When it last changed. Pass it as `expectedUpdated` to update only the version that you read.",
     }),
     pack: t.relation("pack", { nullable: true, description: "Its pack." }),
-    action: t.relation("action", { nullable: true, description: "Its action; null when it was deleted." }),
-    trigger: t.relation("trigger", { nullable: true, description: "Its trigger; null when it was deleted." }),
-    owner: t.relation("owner", { nullable: true, description: "Who made it." }),
-    timer: t.relation("timer", { nullable: true, description: "Its ticks, when its trigger is a timer." }),
-    enforcements: t.relatedConnection("enforcements", enforcements.related("Its matches."), enforcements.connection),
+    action: t.relation("action", { nullable: true, description: "Its action; null if it was deleted." }),
+    trigger: t.relation("trigger", { nullable: true, description: "Its trigger; null if it was deleted." }),
+    owner: t.relation("owner", { nullable: true, description: "The identity that owns it." }),
+    timer: t.relation("timer", { nullable: true, description: "Its timer, if its trigger is a timer." }),
+    enforcements: t.relatedConnection(
+      "enforcements",
+      enforcements.related("Its enforcements."),
+      enforcements.connection,
+    ),
     evaluations: t.relatedConnection(
       "evaluations",
-      evaluations.related("Its decisions, as far as it keeps them."),
+      evaluations.related("Its stored evaluations."),
       evaluations.connection,
     ),
   }),
 });
 
-/** Rules, wherever they are listed. */
+/** Lists of rules: filters, orders and connection. */
 export const rules = defineList("Rule", "rules", {
   ref: Rule,
   where: {
@@ -83,13 +92,13 @@ export const rules = defineList("Rule", "rules", {
     description: byText("description", "Its description."),
     action: byText("actionRef", "The ref of its action."),
     trigger: byText("triggerRef", "The ref of its trigger."),
-    owner: byId("Identity", "ownerId", "Who made it."),
-    enabled: byFlag("enabled", "Whether it judges events."),
-    isAdhoc: byFlag("isAdhoc", "Whether a person made it."),
-    created: byTime("created", "When it was made."),
+    owner: byId("Identity", "ownerId", "The identity that owns it."),
+    enabled: byFlag("enabled", "Whether it evaluates events."),
+    isAdhoc: byFlag("isAdhoc", "Whether it was created by hand."),
+    created: byTime("created", "When it was created."),
     updated: byTime("updated", "When it last changed."),
   },
-  order: { ref: "Its ref.", label: "Its label.", created: "When it was made.", updated: "When it last changed." },
+  order: { ref: "Its ref.", label: "Its label.", created: "When it was created.", updated: "When it last changed." },
   defaultOrder: ["ref", "asc"],
 });
 

@@ -4,8 +4,8 @@ import type { Origins } from "../../access/origin.ts";
 import type { Cookies } from "../kit/context.ts";
 
 /**
- * The cookie that the answer to this request may set; null where a page that is not trusted could have sent it: such a page must
- * not sign its visitors in as somebody else.
+ * Returns the cookies that the response may set; null if an untrusted page could have sent the request: such a page must not
+ * sign its visitors in as another user.
  */
 export function cookiesOf({ headers }: Request, response: ServerResponse, origins: Origins): Cookies | null {
   const origin = headers.get("origin");

@@ -1,21 +1,21 @@
 import type { IncomingMessage } from "node:http";
 import { hostname, loopback, type Origins } from "../../access/origin.ts";
 
-/** The headers that a credential may come in, as they were sent. */
+/** The headers that may contain a credential, as they were sent. */
 export interface Credentials {
   authorization: string | null;
   cookie: string | null;
   /**
-   * Whether the sender addressed this machine, and was no page of another site: where authentication is off, everybody's
-   * browser can reach the server, and nothing else keeps out the pages that are open in it.
+   * Whether the request was addressed to this machine and does not come from a page of another site. Without authentication
+   * this is the only protection against other pages in a local browser.
    */
   local: boolean;
 }
 
 /**
- * A request's credentials. Browsers send cookies whoever's page asks, and count pages of other ports of this machine as its
- * own: a cookie counts only where no such page could have caused the request. Reading, its browser says so, or nothing of
- * where it comes from; otherwise it is JSON from a page of ours or of a listed origin.
+ * Returns a request's credentials. Browsers send cookies with requests of any page, and treat other ports of this machine as
+ * the same site: a cookie is accepted only if no such page can have caused the request. A GET or HEAD must be same-origin or
+ * without a site according to the browser; others must be JSON from a page of this server or of a trusted origin.
  */
 export function credentialsOf({ method, headers }: Request, origins: Origins): Credentials {
   const [origin, host] = [headers.get("origin"), headers.get("host")];
@@ -23,15 +23,17 @@ export function credentialsOf({ method, headers }: Request, origins: Origins): C
   const reading = method === "GET" || method === "HEAD";
   const json = headers.get("content-type")?.startsWith("application/json") ?? false;
   const site = headers.get("sec-fetch-site") ?? "none";
-  const ours = reading ? trusted || (origin === null && ["none", "same-origin"].includes(site)) : json && trusted;
+  const acceptsCookie = reading
+    ? trusted || (origin === null && ["none", "same-origin"].includes(site))
+    : json && trusted;
   return {
     authorization: headers.get("authorization"),
-    cookie: ours ? headers.get("cookie") : null,
+    cookie: acceptsCookie ? headers.get("cookie") : null,
     local: isLocal(origin, host, trusted),
   };
 }
 
-/** A socket's credentials: `authorization` of the connection's parameters, else the upgrade's cookie from a trusted origin. */
+/** Returns a socket's credentials: `authorization` of the connection's parameters or headers, and the cookie of an upgrade from a trusted origin. */
 export function socketCredentials(
   { headers }: IncomingMessage,
   parameters: Readonly<Record<string, unknown>> | undefined,
@@ -47,7 +49,7 @@ export function socketCredentials(
   };
 }
 
-/** A name of another site may be made to lead here (DNS rebinding); its pages are then of the very origin they ask. */
+/** Checks the host too: with DNS rebinding, the pages of another site have the same origin as the server. */
 function isLocal(origin: string | null, host: string | null, trusted: boolean): boolean {
   const name = host === null ? null : hostname(host);
   return name !== null && loopback.has(name) && (origin === null || trusted);

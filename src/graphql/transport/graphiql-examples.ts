@@ -1,11 +1,11 @@
-/** An operation that GraphiQL opens with. */
+/** An operation in a tab of GraphiQL. */
 export interface Example {
   name: string;
   query: string;
   variables: Readonly<Record<string, unknown>> | null;
 }
 
-/** Operations ready to run on a fresh server, in the order of a first tour. */
+/** Operations that run on a new server, in the order of a tour. */
 export const examples: readonly Example[] = [
   {
     name: "Packs",
@@ -30,7 +30,7 @@ query Packs {
   {
     name: "ExecuteAction",
     variables: { message: "hello" },
-    query: `# Run an action; it answers at once, while the execution is on its way.
+    query: `# Execute an action. The mutation returns at once, with the execution scheduled.
 mutation ExecuteAction($message: String!) {
   executeAction(input: {action: "core.echo", parameters: {message: $message}}) {
     __typename
@@ -44,8 +44,8 @@ mutation ExecuteAction($message: String!) {
   {
     name: "ExecutionStatus",
     variables: null,
-    query: `# Leave this running, execute an action in another tab.
-# The pane shows the newest message only.
+    query: `# Keep this running and execute an action in another tab.
+# The pane shows only the newest message.
 subscription ExecutionStatus {
   executionStatus {
     occurredAt
@@ -62,7 +62,7 @@ subscription ExecutionStatus {
   {
     name: "CreateRule",
     variables: { ref: "default.every_minute" },
-    query: `# A rule on a timer: core.echo once a minute. Its ref may exist once: delete it with deleteRule, or take another.
+    query: `# A rule on a timer: core.echo once a minute. Refs are unique: to run this again, delete the rule or change the ref.
 mutation CreateRule($ref: String!) {
   createRule(input: {
     ref: $ref
@@ -83,7 +83,7 @@ mutation CreateRule($ref: String!) {
   {
     name: "Executions",
     variables: null,
-    query: `# The latest executions, each with its way from status to status.
+    query: `# The latest executions, each with its status transitions.
 query Executions {
   executions(first: 20, orderBy: {field: CREATED, direction: DESC}) {
     totalCount { count precision }

@@ -1,7 +1,7 @@
 import type { GraphiQLOptions, GraphiQLRenderer } from "graphql-yoga";
 import { examples } from "./graphiql-examples.ts";
 
-/** What GraphiQL opens with: subscriptions over sockets, and the example operations in tabs. */
+/** The options of GraphiQL: subscriptions over sockets, and the example operations in tabs. */
 export const graphiql = {
   title: "Attune",
   subscriptionsProtocol: "WS",
@@ -11,8 +11,8 @@ export const graphiql = {
   })),
 } satisfies GraphiQLOptions;
 
-// GraphiQL 5 leaves a stale offset on the tabs that it opens with, and applies it to the one that is pressed: it jumps away
-// from under the pointer, so that the first click on each tab does nothing.
+// GraphiQL 5 applies a stale offset to a tab when it is pressed: the tab moves away from the pointer, and the first click
+// does nothing.
 const tabsInPlace = "<style>.graphiql-tab { transform: none !important; }</style>";
 
 /** Renders GraphiQL without any CDN. */

@@ -24,31 +24,31 @@ export interface GraphQLOptions {
   services: Services;
   feed: Feed;
   sessions: Sessions;
-  /** Who the credentials belong to; null when to nobody. */
+  /** Returns the session of the credentials; null if they are not valid. */
   authenticate: (credentials: Credentials) => Promise<Session | null>;
-  /** Left out: its own. */
+  /** By default new. */
   attempts?: Attempts;
-  /** Left out: this machine's own pages only. */
+  /** By default only pages of this machine. */
   origins?: Origins;
-  /** Whether the schema is told; true when left out. */
+  /** Whether the schema can be queried; true by default. */
   introspection?: boolean;
-  /** Left out: 30 s, 1000 subscriptions. */
+  /** By default 30 s and 1000 subscriptions. */
   load?: LoadLimits;
 }
 
-/** What a socket's operation brings instead of a request; over HTTP the request's id may come along. */
+/** The context of a socket's operation, which has no request; over HTTP only `requestId` may be set. */
 export interface SocketContext {
   credentials: Credentials;
   ip: string | null;
   requestId: string;
 }
 
-/** `req` and `res` are there over HTTP. */
+/** `req` and `res` exist over HTTP. */
 type Initial = YogaInitialContext & Partial<SocketContext> & { req?: IncomingMessage; res?: ServerResponse };
 
 export type GraphQLServer = ReturnType<typeof createGraphQL>;
 
-const longestBody = 2 * 1024 * 1024;
+const maxBodyBytes = 2 * 1024 * 1024;
 
 /** The API over HTTP: queries and mutations, subscriptions as event streams, and GraphiQL for browsers, all at `/graphql`. */
 export function createGraphQL({ services, feed, sessions, authenticate, ...options }: GraphQLOptions) {
@@ -61,8 +61,8 @@ export function createGraphQL({ services, feed, sessions, authenticate, ...optio
     logging: false,
     cors: false,
     multipart: false,
-    maxRequestBodySize: longestBody,
-    // A plugin of ours masks them all, each under the id of its request.
+    maxRequestBodySize: maxBodyBytes,
+    // useMasking masks all errors, with the request's id.
     maskedErrors: { maskError: (error) => error as Error },
     context: async ({ request, credentials, ip, req, res, requestId }: Initial): Promise<Context> => {
       const given = credentials ?? credentialsOf(request, origins);

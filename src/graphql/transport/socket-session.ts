@@ -1,36 +1,36 @@
 import type { WebSocket } from "ws";
 import type { Context } from "../kit/context.ts";
 
-/** A connection of graphql-ws: its operations that are not complete yet, by id, and its socket. */
+/** A connection of graphql-ws: its open operations, by id, and its socket. */
 interface Connection {
   subscriptions: Readonly<Record<string, unknown>>;
   extra: { socket: WebSocket };
 }
 
-/** What the protocol calls it when the credentials do not hold. */
+/** The close code and reason of the protocol for invalid credentials. */
 const forbidden = [4403, "Forbidden"] as const;
-/** How long the operations of a session that is over may take to say so. */
+/** How long the operations of an ended session may take to send their error. */
 const graceMs = 500;
 
-/** Closes the sockets whose session is over: as soon as their streams have told so, or a moment later. */
+/** Closes the sockets of ended sessions when their streams have sent the error, at the latest after `graceMs`. */
 export interface SocketSessions {
-  /** The connection works for this context's session. */
+  /** Watches the context's session for the connection. */
   follow(connection: Connection, context: Context): void;
-  /** The operation is about to be told complete. */
+  /** Call it when an operation is about to complete. */
   completed(connection: Connection, id: string): void;
-  /** The connection is gone. */
+  /** Call it when the connection is closed. */
   forget(connection: Connection): void;
 }
 
-/** Sessions of sockets. */
+/** Creates the registry of the sessions of sockets. */
 export function createSocketSessions(): SocketSessions {
   const followed = new Map<WebSocket, () => void>();
-  const over = new Map<WebSocket, NodeJS.Timeout>();
+  const ending = new Map<WebSocket, NodeJS.Timeout>();
 
   function end({ subscriptions, extra: { socket } }: Connection): void {
     const close = () => socket.close(...forbidden);
     if (Object.keys(subscriptions).length === 0) close();
-    else over.set(socket, setTimeout(close, graceMs));
+    else ending.set(socket, setTimeout(close, graceMs));
   }
 
   return {
@@ -43,14 +43,14 @@ export function createSocketSessions(): SocketSessions {
       followed.set(socket, unwatch);
     },
     completed: ({ subscriptions, extra: { socket } }, id) => {
-      if (!over.has(socket) || Object.keys(subscriptions).some((other) => other !== id)) return;
-      setImmediate(() => socket.close(...forbidden)); // behind the message that says complete
+      if (!ending.has(socket) || Object.keys(subscriptions).some((other) => other !== id)) return;
+      setImmediate(() => socket.close(...forbidden)); // after the complete message
     },
     forget: ({ extra: { socket } }) => {
       followed.get(socket)?.();
       followed.delete(socket);
-      clearTimeout(over.get(socket));
-      over.delete(socket);
+      clearTimeout(ending.get(socket));
+      ending.delete(socket);
     },
   };
 }

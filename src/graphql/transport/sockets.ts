@@ -10,9 +10,9 @@ import { socketCredentials } from "./credentials.ts";
 import type { GraphQLServer } from "./server.ts";
 import { createSocketSessions } from "./socket-session.ts";
 
-const longestMessage = 2 * 1024 * 1024;
-const mostOperations = 100;
-const mostSockets = 10_000;
+const maxMessageBytes = 2 * 1024 * 1024;
+const maxOperations = 100;
+const maxSockets = 10_000;
 
 interface SocketOptions extends Omit<ErrorScope, "requestId"> {
   yoga: GraphQLServer;
@@ -20,18 +20,18 @@ interface SocketOptions extends Omit<ErrorScope, "requestId"> {
 }
 
 /**
- * Takes the sockets of the server at `/graphql` (`graphql-transport-ws`) and runs their operations as those over HTTP, each
- * with the credentials of its connection, which closes when they hold no more. Pages of origins that are not trusted get none.
- * Disposing the result closes them all.
+ * Accepts sockets at `/graphql` (`graphql-transport-ws`) and runs their operations like those over HTTP, with the credentials
+ * of the connection, which closes when they become invalid. Upgrades from untrusted origins are refused. Disposing the result
+ * closes all sockets.
  */
 export function attachSockets(server: Server, { yoga, origins, ...scope }: SocketOptions): AsyncDisposable {
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: longestMessage });
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: maxMessageBytes });
   const sessions = createSocketSessions();
   const protocol = useServer(
     {
-      // A client among hundreds that connect at once may need a while to say hello.
+      // If hundreds of clients connect at once, initialising a connection can take long.
       connectionInitWaitTimeout: 15_000,
-      // Both come with the operation from Yoga: masked, limited, with its context.
+      // Yoga's functions, with its plugins, are attached to each operation.
       execute: (args) => prepared(args).execute(args),
       subscribe: (args) => prepared(args).subscribe(args),
       onComplete: (connection, id) => sessions.completed(connection, id),
@@ -39,9 +39,10 @@ export function attachSockets(server: Server, { yoga, origins, ...scope }: Socke
       onSubscribe: async (connection, _id, params) => {
         const { connectionParams, extra, subscriptions } = connection;
         const requestId = randomUUID();
-        const refusal = (errors: readonly unknown[]) => errors.map((error) => told(error, { ...scope, requestId }));
-        if (Object.keys(subscriptions).length > mostOperations) {
-          return refusal([rateLimited("operations of one socket", mostOperations)]);
+        const refusal = (errors: readonly unknown[]) =>
+          errors.map((error) => socketError(error, { ...scope, requestId }));
+        if (Object.keys(subscriptions).length > maxOperations) {
+          return refusal([rateLimited("operations of one socket", maxOperations)]);
         }
         const credentials = socketCredentials(extra.request, connectionParams, origins);
         const { schema, execute, subscribe, contextFactory, parse, validate } = yoga.getEnveloped({
@@ -72,10 +73,10 @@ export function attachSockets(server: Server, { yoga, origins, ...scope }: Socke
     sockets,
   );
   server.on("upgrade", (request, socket, head) => {
-    const full = sockets.clients.size >= mostSockets;
+    const full = sockets.clients.size >= maxSockets;
     const refused = full
       ? (["503 Service Unavailable", "Too many sockets are open.\n"] as const)
-      : refuse(request, origins);
+      : upgradeRefusal(request, origins);
     if (refused) {
       const [status, reason] = refused;
       const length = `Content-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(reason)}`;
@@ -91,16 +92,16 @@ export function attachSockets(server: Server, { yoga, origins, ...scope }: Socke
   };
 }
 
-/** The status and reason of an upgrade that is refused; null when it is not. Programs send no origin, browsers always do. */
-function refuse({ url = "", headers: { host, origin } }: IncomingMessage, origins: Origins) {
+/** Returns the status and reason of a refused upgrade; null if it is accepted. Browsers always send an origin, programs do not. */
+function upgradeRefusal({ url = "", headers: { host, origin } }: IncomingMessage, origins: Origins) {
   if (url.split("?", 1)[0] !== "/graphql") return ["404 Not Found", "Sockets are at /graphql.\n"] as const;
   if (!origins.isOurHost(host ?? null)) return ["421 Misdirected Request", `${notOurHost}\n`] as const;
   if (origin === undefined || origins.isTrusted(origin, host ?? null)) return null;
-  return ["403 Forbidden", "Pages of that origin get no socket: list it in ATTUNE__SERVER__CORS_ORIGINS.\n"] as const;
+  return ["403 Forbidden", "Sockets of this origin are refused: add it to ATTUNE__SERVER__CORS_ORIGINS.\n"] as const;
 }
 
-/** The error as a message of the protocol has it: what it meant for an HTTP answer is left out. */
-function told(error: unknown, scope: ErrorScope): GraphQLError {
+/** Returns the error for a message of the protocol, without its HTTP status. */
+function socketError(error: unknown, scope: ErrorScope): GraphQLError {
   const masked = maskError(error, scope);
   const { http: _status, ...extensions } = masked.extensions;
   const { message, nodes, source, positions, path } = masked;
@@ -110,5 +111,5 @@ function told(error: unknown, scope: ErrorScope): GraphQLError {
 type Runners = Pick<ReturnType<GraphQLServer["getEnveloped"]>, "execute" | "subscribe">;
 
 function prepared(args: ExecutionArgs): Runners {
-  return args.rootValue as Runners; // put there by onSubscribe
+  return args.rootValue as Runners; // set by onSubscribe
 }

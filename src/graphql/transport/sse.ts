@@ -5,14 +5,14 @@ const eventStream = "text/event-stream";
 const pingMs = 12_000;
 
 /**
- * Sends subscriptions as event streams in which each message has its cursor as the event's id: a browser that loses the
- * connection sends the last one back as `Last-Event-ID`, and the stream goes on right behind it.
+ * Sends subscriptions as event streams. The id of each event is the message's cursor: a browser that reconnects sends the last
+ * one as `Last-Event-ID`, and the stream continues after it.
  */
 export function useEventIds(): Plugin {
   return {
     onResultProcess: ({ request, result, setResultProcessor }) => {
       if (!(Symbol.asyncIterator in result) || !request.headers.get("accept")?.includes(eventStream)) return;
-      const messages = (result as AsyncIterable<ExecutionResult>)[Symbol.asyncIterator](); // of a subscription
+      const messages = (result as AsyncIterable<ExecutionResult>)[Symbol.asyncIterator](); // a subscription
       setResultProcessor((_result, fetchAPI) => {
         const headers = { "content-type": eventStream, "cache-control": "no-cache", "content-encoding": "none" };
         return new fetchAPI.Response(streamOf(messages, fetchAPI.ReadableStream), { headers });
@@ -26,12 +26,12 @@ function streamOf(messages: AsyncIterator<ExecutionResult>, Stream: typeof Reada
   let ping: NodeJS.Timeout;
   return new Stream({
     start: (controller) => {
-      // Said at once, so that the client knows that the stream is open, and again while nothing else is, to keep it so.
-      const say = () => {
+      // The first ping tells the client that the stream is open; later ones keep an idle connection open.
+      const sendPing = () => {
         if ((controller.desiredSize ?? 0) > 0) controller.enqueue(encoder.encode(":\n\n"));
       };
-      say();
-      ping = setInterval(say, pingMs);
+      sendPing();
+      ping = setInterval(sendPing, pingMs);
     },
     pull: async (controller) => {
       const { done, value } = await messages.next();
