@@ -52,7 +52,7 @@ function withRef(role: Role, side: Side, { ref }: Facts): Role {
 describe("a mutation whose verb checks the grants", () => {
   test("is tested here", () => {
     const tested = new Set(verbs.map(({ name }) => name));
-    expect([...tried, "signOut"].sort()).toEqual([...decidedByVerbs].sort());
+    expect([...tested, "signOut"].sort()).toEqual([...decidedByVerbs].sort());
   });
 
   test.each(verbs.map((verb) => [verb.name, verb.on, verb] as const))(
