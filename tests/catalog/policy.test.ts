@@ -74,7 +74,7 @@ describe("a policy", () => {
     });
   });
 
-  test("changes in the fields that are given, and must create sense as it becomes", async () => {
+  test("changes only in the fields given, and must be valid as a whole", async () => {
     await create("default.changing", { ...atMost(3), action: "core.echo" });
     await change("default.changing", {});
     await change("default.changing", { threshold: 4 });

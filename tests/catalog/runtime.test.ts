@@ -32,7 +32,7 @@ describe("a runtime made by hand", () => {
     expect((await findRow("mine.action.lua")).row).toMatchObject({ runtime_type: "action", distributions });
   });
 
-  test("is refused where its ref has no type, its commands create no sense, or its pack has files", async () => {
+  test("is refused if its ref has no type, its commands are invalid, or its pack comes from files", async () => {
     for (const ref of ["mine.ruby", "mine.job.ruby", "Mine.action.ruby"]) {
       await expect(create(ref)).rejects.toMatchObject({ code: "BAD_USER_INPUT", issues: [{ path: "ref" }] });
     }
