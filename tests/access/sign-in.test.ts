@@ -211,24 +211,24 @@ describe("a session in use", () => {
 
   test("is extended at most once a day, and its use recorded at most once a minute", async () => {
     const { value, session } = await signIn(services, { login: "ada", password }, from());
-    const look = async () => {
+    const findExtended = async () => {
       sessions.refresh();
       const found = await sessions.find(value);
       if (!found) throw new Error("the session has ended");
       return sessions.wasExtended(found);
     };
     const { used } = await stored(session.tokenId);
-    expect(await look()).toBe(false);
+    expect(await findExtended()).toBe(false);
     expect((await stored(session.tokenId)).used).toBe(used); // signing in counted as a use
 
     await aged(session.tokenId, "29 days 1 hour");
-    expect(await look()).toBe(false);
+    expect(await findExtended()).toBe(false);
     expect((await stored(session.tokenId)).left).toBeLessThan((29 * day + 2 * 3600_000) / 1000);
 
     await aged(session.tokenId, "28 days");
-    expect(await look()).toBe(true);
+    expect(await findExtended()).toBe(true);
     expect((await stored(session.tokenId)).left).toBeGreaterThan((29.9 * day) / 1000);
-    expect(await look()).toBe(false);
+    expect(await findExtended()).toBe(false);
   });
 
   test("renews the browser's cookie when it is extended; a revoked session is not extended", async () => {

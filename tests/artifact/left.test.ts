@@ -38,7 +38,7 @@ const entries = async (execution: string) => {
   return found?.data ?? [];
 };
 
-describe("files that an action leaves", () => {
+describe("files that an action writes", () => {
   test("become versions of its artifacts, typed by extension, and the directory is removed", async () => {
     const { id, row, messages } = await shell(
       `cd "$ATTUNE_ARTIFACTS_DIR"; pwd; mkdir -p deep/er; echo hi > notes.txt; printf 'a,b\\n' > deep/table.csv; printf x > deep/er/logo.PNG; printf y > plain; printf '<p>' > 'my page.html'`,
@@ -162,7 +162,7 @@ describe("files that an action leaves", () => {
 });
 
 describe("progress", () => {
-  test("is read from such a line of an action's output, which stays in its log", async () => {
+  test("is read from a ::progress line of an action's output, which stays in its log", async () => {
     const { id, row } = await shell(
       `echo begin; echo '::progress 40 copying files'; sleep 0.5; printf '::prog'; sleep 0.3; printf 'ress 99.5 nearly\\n'; echo '::progress 101 no'; echo '::progress x'; printf '::progress 100'`,
     );

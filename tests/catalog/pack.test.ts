@@ -100,7 +100,7 @@ describe("a pack created by hand", () => {
 });
 
 describe("deleting a pack", () => {
-  test("deletes its contents with it", async () => {
+  test("deletes its contents too", async () => {
     const { services, session } = world;
     await create("doomed");
     await commit(services, createAction, session, {

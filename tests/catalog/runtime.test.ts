@@ -19,7 +19,7 @@ const remove = (ref: string) => commit(world.services, deleteRuntime, world.sess
 const findRow = (ref: string) =>
   world.one<{ row: Record<string, unknown> }>(sql`select to_jsonb(r) as row from attune.runtime r where ref = ${ref}`);
 
-describe("a runtime made by hand", () => {
+describe("a runtime created by hand", () => {
   test("has the type in its ref", async () => {
     await create("mine.sensor.ruby");
     expect((await findRow("mine.sensor.ruby")).row).toMatchObject({

@@ -154,7 +154,7 @@ async function pythonExecution(): Promise<string> {
   return await world.execute("default.python");
 }
 
-test("notifications older than seven days are removed, and one row records up to which id", async () => {
+test("notifications older than seven days are removed, and one row records the last removed id", async () => {
   await world.rule(await world.trigger());
   await world.all(sql`update attune.notification set created = now() - interval '8 days' where id <= 3`);
   const [last] = await world.all(sql`select max(id)::text as id from attune.notification where id <= 3`);
