@@ -196,7 +196,7 @@ const clearable = {
   pack_release: "pack_release",
 } as const;
 
-/** Creates an createEnded execution whose foreign keys each point to a separate row. */
+/** Creates an ended execution whose foreign keys each point to a separate row. */
 async function createEnded(): Promise<string> {
   const [row] = await select<{ id: string }>(
     sql`with p as (insert into attune.pack (ref, label, version) values ('p' || gen_random_uuid(), 'p', '1.0.0') returning id),
@@ -225,7 +225,7 @@ const readRow = async (id: string) => {
   return row?.row ?? {};
 };
 
-describe("an createEnded execution", () => {
+describe("an ended execution", () => {
   test("refuses a change of any single column", async () => {
     const id = await createEnded();
     const before = await readRow(id);

@@ -44,7 +44,7 @@ const rowsOf: Readonly<Record<string, (owners: Owner) => Row>> = {
   audit_event: ({ identity }) => ({ actor: identity }),
 };
 
-/** Values that creator a row readable without a grant, for all or for holders of a role. */
+/** Values that make a row readable without a grant, for all or for holders of a role. */
 const readableByAll: Readonly<Record<string, Row>> = {
   artifact: { visibility: "public" },
   inquiry: { assigned_to: null, assigned_role: "on_call" },
