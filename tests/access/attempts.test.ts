@@ -16,7 +16,7 @@ function clocked() {
 }
 
 describe("failed attempts", () => {
-  test("ten within a quarter of an hour make a login wait, whatever comes next", () => {
+  test("ten within a quarter of an hour make a login wait, whatever it tries next", () => {
     const { begin, later } = clocked();
     for (let round = 0; round < 10; round += 1) {
       expect(begin(login("ada"))).toMatchObject({ allowed: true });
@@ -26,12 +26,12 @@ describe("failed attempts", () => {
     expect(begin(login("ada"))).toEqual({ allowed: false, retryAfterSeconds: 300, first: false });
     expect(begin(login("bob"))).toMatchObject({ allowed: true });
     later(5 * minute);
-    // One of ten has left the window: there is place for one.
+    // One of the ten has left the window, which leaves room for one.
     expect(begin(login("ada"))).toMatchObject({ allowed: true });
     expect(begin(login("ada"))).toEqual({ allowed: false, retryAfterSeconds: 60, first: true });
   });
 
-  test("what succeeds does not count, and guesses at the same time do", () => {
+  test("successful attempts are not counted, concurrent guesses are", () => {
     const { begin } = clocked();
     for (let round = 0; round < 50; round += 1) {
       const attempt = begin(login("ada"));
@@ -41,17 +41,17 @@ describe("failed attempts", () => {
     expect(together.filter(Boolean)).toHaveLength(10);
   });
 
-  test("an address has a limit of its own, over all logins", () => {
+  test("an address has its own limit across all logins", () => {
     const { begin } = clocked();
     const tried = Array.from(
       { length: 40 },
       (_, index) => begin([...login(`user${index}`), { kind: "address", name: "192.0.2.1" }]).allowed,
     );
     expect(tried.filter(Boolean)).toHaveLength(30);
-    expect(begin(login("user39")).allowed).toBe(true); // what was refused is not counted
+    expect(begin(login("user39")).allowed).toBe(true); // refused attempts are not counted
   });
 
-  test("are remembered of so many names at most", () => {
+  test("are remembered for a limited number of names", () => {
     const { begin } = clocked();
     for (let round = 0; round < 10; round += 1) begin(login("first"));
     expect(begin(login("first")).allowed).toBe(false);

@@ -19,12 +19,12 @@ import { createWorld, type World } from "../support/world.ts";
 
 let world: World;
 let api: Api;
-let nobody: Session;
+let ungranted: Session;
 
 beforeAll(async () => {
   world = await createWorld();
-  api = await createApi({ ...world.services, log: createLog({ level: "silent", format: "json" }) }); // one failure is on purpose
-  nobody = await createPerson(world.services, "nobody", { grants: [] });
+  api = await createApi({ ...world.services, log: createLog({ level: "silent", format: "json" }) }); // one failure is intended
+  ungranted = await createPerson(world.services, "nobody", { grants: [] });
 });
 afterAll(async () => {
   await api[Symbol.asyncDispose]();
@@ -63,12 +63,12 @@ async function mutate(field: GraphQLField<unknown, unknown>, session: Session) {
   const document = type
     ? `mutation ($input: ${type.name}!) { ${field.name}(input: $input) ${result} }`
     : `mutation { ${field.name} ${result} }`;
-  const answer = await api.ask(session, document, { input });
-  return { ...answer, result: answer.data?.[field.name] };
+  const response = await api.ask(session, document, { input });
+  return { ...response, result: response.data?.[field.name] };
 }
 
 describe.each(mutations.map((field) => [field.name, field] as const))("the mutation %s", (name, field) => {
-  // A sign-in and a reveal leave an entry of their own beside.
+  // A sign-in and a reveal leave an additional entry.
   const own = async (requestId: string | null) =>
     (await entries(requestId)).filter(({ category }) => category === "mutation" || category === "denial");
 
@@ -83,7 +83,7 @@ describe.each(mutations.map((field) => [field.name, field] as const))("the mutat
   });
 
   test("leaves one entry when it is denied", async () => {
-    const { requestId, errors, result } = await mutate(field, nobody);
+    const { requestId, errors, result } = await mutate(field, ungranted);
     const denied = (errors?.[0]?.extensions["code"] ?? result?.code) === "FORBIDDEN";
     expect(await own(requestId)).toMatchObject([
       { event_type: name, actor_login: "nobody", ...(denied ? { category: "denial", outcome: "denied" } : {}) },
@@ -109,7 +109,7 @@ test("several mutations of one request leave one entry each", async () => {
   ]);
 });
 
-test("an entry commits with what it tells of: what fails to be written down is not done", async () => {
+test("an entry commits with its mutation: if the entry cannot be written, the mutation is rolled back", async () => {
   await world.services.db.execute(
     sql`create function attune.no_audit() returns trigger language plpgsql as
       $$ begin if new.resource_ref = 'default.unaudited' then raise exception 'the disk is full'; end if; return new; end $$`,
@@ -134,7 +134,7 @@ describe("details", () => {
     return type ? [[field.name, type] as const] : [];
   });
 
-  /** JSON that says how something is built, not what it holds. */
+  /** JSON that describes structure and holds no values. */
   const plainJson = new Set([
     "paramSchema",
     "outSchema",
@@ -153,15 +153,15 @@ describe("details", () => {
     "executionConfig",
   ]);
 
-  test.each(inputs)("of %s hold nothing that may be secret", (_name, type) => {
+  test.each(inputs)("of %s contain nothing that may be secret", (_name, type) => {
     const secret: string[] = [];
     const input = inputFor(type, {
       full: true,
       leaf: (place) => {
         const json = place.type.startsWith("JSON");
-        const told =
+        const isNamedSecret =
           /password|secret|token|credential/i.test(place.name) || /password|secret|encrypt/i.test(place.description);
-        const isSecret = json ? !plainJson.has(place.name) : place.type === "String" && told;
+        const isSecret = json ? !plainJson.has(place.name) : place.type === "String" && isNamedSecret;
         if (isSecret && place.name !== "idempotencyKey") secret.push(place.name);
         const text = isSecret ? `canary-${place.name}` : place.name;
         return place.type === "JSONObject"
@@ -175,7 +175,7 @@ describe("details", () => {
     expect(secret.filter((name) => written.includes(`canary-${name}`))).toEqual([]);
   });
 
-  test("of a mutation that was done hold its input, but for the secret", async () => {
+  test("of a successful mutation contain its input without the secret", async () => {
     const secret = "a canary that sings";
     const { requestId } = await api.ask(
       world.session,
@@ -192,9 +192,9 @@ describe("details", () => {
 });
 
 describe("a denial", () => {
-  test("of a query leaves one entry, however much was denied", async () => {
+  test("of a query leaves one entry, however many fields were denied", async () => {
     const { requestId, data, errors } = await api.ask(
-      nobody,
+      ungranted,
       `query Spy { first: rules { nodes { id } } packs { totalCount { count } } viewer { identity { login } } }`,
     );
     expect(data).toMatchObject({ first: null, packs: null });
@@ -211,8 +211,8 @@ describe("a denial", () => {
     expect(await entries(requestId)).toHaveLength(1);
   });
 
-  test("of a subscription leaves one, too", async () => {
-    // What a subscription may not tell, it leaves out; so one that is denied is made up here.
+  test("of a subscription leaves one entry", async () => {
+    // The API's subscriptions omit what they may not show, so this test defines one that is denied.
     const denied = () => {
       throw new ForbiddenError("You may not listen.");
     };
@@ -237,22 +237,22 @@ describe("a denial", () => {
     expect(denial).toMatchObject({ category: "denial", event_type: "heard", details: { operation: "subscription" } });
   });
 
-  test("for want of a session, and what is permitted, leave none", async () => {
-    const nameless = await api.ask(null, "{ rules { nodes { id } } }");
-    expect(nameless.errors).toMatchObject([{ extensions: { code: "UNAUTHENTICATED" } }]);
-    const fine = await api.ask(world.session, "{ rules { nodes { id } } }");
-    expect(fine.errors).toBeUndefined();
-    const marker = await api.ask(nobody, "{ rules { nodes { id } } }");
+  test("for lack of a session leaves no entry, nor does a permitted query", async () => {
+    const anonymous = await api.ask(null, "{ rules { nodes { id } } }");
+    expect(anonymous.errors).toMatchObject([{ extensions: { code: "UNAUTHENTICATED" } }]);
+    const permitted = await api.ask(world.session, "{ rules { nodes { id } } }");
+    expect(permitted.errors).toBeUndefined();
+    const marker = await api.ask(ungranted, "{ rules { nodes { id } } }");
     await until(async () => (await entries(marker.requestId)).length === 1, "a later denial's entry");
-    expect(await entries(nameless.requestId)).toEqual([]);
-    expect(await entries(fine.requestId)).toEqual([]);
+    expect(await entries(anonymous.requestId)).toEqual([]);
+    expect(await entries(permitted.requestId)).toEqual([]);
   });
 });
 
 describe("the trail is append-only", () => {
   test.each([
     ["changed", sql`update attune.audit_event set outcome = 'success', details = null`],
-    ["given to another", sql`update attune.audit_event set actor = null where actor is not null`],
+    ["reassigned", sql`update attune.audit_event set actor = null where actor is not null`],
     ["removed", sql`delete from attune.audit_event`],
     ["emptied", sql`truncate attune.audit_event`],
   ])("its entries cannot be %s", async (_what, statement) => {
@@ -277,7 +277,7 @@ describe("the trail is append-only", () => {
     expect(await entries(requestId)).toMatchObject([{ actor: null, actor_login: "gone", outcome: "success" }]);
   });
 
-  test("retention removes what is older than a year, and nothing else; keys that made something and ended credentials go after a day", async () => {
+  test("retention removes entries older than a year, and used idempotency keys and ended credentials after a day", async () => {
     const at = (days: number) =>
       world.services.db.execute(
         sql`insert into attune.audit_event (category, event_type, outcome, request_id, created)
@@ -313,7 +313,7 @@ describe("the trail is append-only", () => {
     expect(
       await world.all(sql`select label from attune.token where label ~ ' ago$| lately$|^good$|^an API' order by label`),
     ).toEqual([{ label: "an API token" }, { label: "ended lately" }, { label: "good" }]);
-    expect(await notices()).toEqual(before); // they were of no use any more: nobody need look again
+    expect(await notices()).toEqual(before); // ended credentials granted nothing, so no cache is invalidated
     await pruneIdempotencyKeys(world.services);
     expect(await entries("days-364")).toHaveLength(1);
     expect(await entries("days-366")).toHaveLength(0);
@@ -327,7 +327,7 @@ describe("the trail is append-only", () => {
   });
 });
 
-describe("read through the API", () => {
+describe("reading through the API", () => {
   const list =
     "auditEvents(first: 5, where: $where) { totalCount { count } nodes { id category eventType outcome actorLogin actorKind ip requestId resourceType resourceRef details created actor { login } } }";
   const read = async (session: Session, where: object) => {
@@ -373,7 +373,7 @@ describe("read through the API", () => {
     expect(one.data).toEqual({ auditEvent: { eventType: "revealKey" }, node: { id: nodes[0].id } });
   });
 
-  test("who may read their own reads their own", async () => {
+  test("an identity that may read its own entries reads only those", async () => {
     const own = await createPerson(world.services, "own", {
       grants: [{ resource: "audit_event", actions: ["read"], constraints: { owner: "self" } }],
     });
@@ -383,7 +383,7 @@ describe("read through the API", () => {
       totalCount: { count: 1 },
       logins: ["own"],
     });
-    const denied = await api.ask(nobody, "{ auditEvents { totalCount { count } } }");
+    const denied = await api.ask(ungranted, "{ auditEvents { totalCount { count } } }");
     expect(denied.errors).toMatchObject([{ extensions: { code: "FORBIDDEN" } }]);
   });
 });

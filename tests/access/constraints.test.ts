@@ -31,15 +31,15 @@ beforeAll(async () => {
 });
 afterAll(() => services[Symbol.asyncDispose]());
 
-// Few of each, so that they often meet; some that patterns and other cases would take for others.
+// Few of each, so that they often match; some differ only by case or would match as patterns.
 const ref = fc.constantFrom("core.echo", "core.Echo", "core.%", "ops.ec_o", "ops.echo ", "", "%", "'");
 const list = fc.array(ref, { minLength: 1, maxLength: 3 });
-const perhaps = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined, freq: 2 });
+const optionalOf = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined, freq: 2 });
 const constraints: fc.Arbitrary<Constraints> = fc.record({
-  pack_refs: perhaps(list),
-  refs: perhaps(list),
-  except_refs: perhaps(list),
-  owner: perhaps(fc.constant("self" as const)),
+  pack_refs: optionalOf(list),
+  refs: optionalOf(list),
+  except_refs: optionalOf(list),
+  owner: optionalOf(fc.constant("self" as const)),
 });
 const names = Object.keys(constraintsOf(z.array(z.string())).shape) as (keyof Constraints)[];
 
@@ -48,7 +48,7 @@ const row = fc.record({ ref: fc.option(ref), packRef: fc.option(ref), ownerId: f
 const session: fc.Arbitrary<Session> = fc
   .option(identity)
   .map((identityId) => ({ ...openSession("1"), identityId, grants: [] }));
-/** Which of the values the resource has at all. */
+/** Which of the values the resource has. */
 const columns = fc.record({ ref: fc.boolean(), packRef: fc.boolean(), ownerId: fc.boolean() });
 
 test("every constraint is met by the same rows in the database as in memory", async () => {
@@ -57,10 +57,10 @@ test("every constraint is met by the same rows in the database as in memory", as
     fc.asyncProperty(
       fc.array(row, { minLength: 1, maxLength: 12 }),
       fc.array(fc.record({ given: constraints, session, columns }), { minLength: 1, maxLength: 12 }),
-      async (stored, asked) => {
+      async (stored, queries) => {
         await services.db.execute(sql`truncate ${target}`);
         await services.db.insert(target).values(stored.map((values, number) => ({ number, ...values })));
-        const conditions = asked.map(({ given, session, columns }) => {
+        const conditions = queries.map(({ given, session, columns }) => {
           const sqlOf = {
             ref: columns.ref ? sql`${target.ref}` : undefined,
             packRef: columns.packRef ? sql`${target.packRef}` : undefined,
@@ -72,7 +72,7 @@ test("every constraint is met by the same rows in the database as in memory", as
           services.db,
           sql`select array[${sql.join(conditions, sql`, `)}] as holds from ${target} order by ${target.number}`,
         );
-        for (const [index, { given, session, columns }] of asked.entries()) {
+        for (const [index, { given, session, columns }] of queries.entries()) {
           const inMemory = stored.map((values) => {
             const known = Object.entries(values).filter(([name]) => columns[name as keyof typeof columns]);
             return meets(given, Object.fromEntries(known) as Target, session);
@@ -85,14 +85,14 @@ test("every constraint is met by the same rows in the database as in memory", as
     ),
     { numRuns: 100 },
   );
-  // Each alone has been met and not met; where there is none, every row meets it.
+  // Each constraint was met and not met on its own; without constraints, every row matches.
   const both = names.flatMap((name) => [`${name} true`, `${name} false`]);
   expect([...tried].sort()).toEqual([...both, "none true"].sort());
 });
 
-test("what is wider is met by all that the narrower is met by", () => {
+test("wider constraints are met by every row that meets the narrower ones", () => {
   let compared = 0;
-  // Of two at random the one is seldom wider: let the other one have some of its constraints.
+  // Of two random values one is seldom wider: give the other some of its constraints.
   const pairs = fc.tuple(constraints, constraints, fc.subarray(names)).map(([wide, other, shared]) => {
     return { wide, narrow: { ...other, ...Object.fromEntries(shared.map((name) => [name, wide[name]])) } };
   });

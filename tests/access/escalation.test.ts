@@ -46,8 +46,8 @@ beforeAll(async () => {
 });
 afterAll(() => world[Symbol.asyncDispose]());
 
-describe("nobody reaches further than their grants", () => {
-  test("an action that may not be run is not run: not by hand, not by a rule, not by somebody else's rule", async () => {
+describe("an identity reaches no further than its grants", () => {
+  test("an action without the grant to execute it does not run: not by hand, not by a rule, not by another identity's rule", async () => {
     const { services } = world;
     const run = { action: "core.shell", parameters: { command: "true" }, timeoutSeconds: null, priority: null };
     await expect(commit(services, executeAction, limited, run)).rejects.toMatchObject(forbidden);
@@ -65,35 +65,37 @@ describe("nobody reaches further than their grants", () => {
     await expect(enabling).rejects.toMatchObject(forbidden);
   });
 
-  test("a rule shows no events of a trigger that may not be read", async () => {
+  test("a rule requires the grant to read its trigger", async () => {
     const rule = { ref: "default.spy", trigger: "default.hidden", action: "core.echo" };
     await expect(commit(world.services, createRule, limited, rule)).rejects.toMatchObject(notFound);
   });
 
-  test("without the grant every verb refuses, and what may not be read is not found", async () => {
+  test("without the grant every verb refuses, and rows that may not be read are not found", async () => {
     const { services } = world;
-    const nobody = sessionWith([]);
+    const ungranted = sessionWith([]);
     const keyed = { ...services, keyring: createKeyring(Buffer.alloc(32, 7)) };
     const event = { trigger: "default.seen", payload: {}, traceTag: null };
     const reader = sessionWith([{ resource: "*", actions: ["read"] }]);
     for (const [session, refusal] of [
-      [nobody, notFound],
+      [ungranted, notFound],
       [reader, forbidden],
     ] as const) {
       await expect(commit(services, createEvent, session, event)).rejects.toMatchObject(refusal);
       await expect(commit(services, createTrigger, session, { ref: "default.mine" })).rejects.toMatchObject(refusal);
       await expect(commit(keyed, enableWebhook, session, { trigger: "default.seen" })).rejects.toMatchObject(refusal);
     }
-    await expect(commit(services, deleteRule, nobody, { ref: "default.shell_rule" })).rejects.toMatchObject(notFound);
+    await expect(commit(services, deleteRule, ungranted, { ref: "default.shell_rule" })).rejects.toMatchObject(
+      notFound,
+    );
     const id = BigInt(await world.execute("core.noop"));
     const cancel = (session: Session) => commit(services, cancelExecution, session, { id, reason: null });
-    await expect(cancel(nobody)).rejects.toMatchObject(notFound);
+    await expect(cancel(ungranted)).rejects.toMatchObject(notFound);
     await expect(cancel(sessionWith([{ resource: "execution", actions: ["read"] }]))).rejects.toMatchObject(forbidden);
     const own: Grant = { resource: "execution", actions: ["cancel"], constraints: { owner: "self" } };
     await expect(cancel(sessionWith([own]))).resolves.toEqual({ id });
   });
 
-  test("whoever changes a rule owns it from then on", async () => {
+  test("an identity that changes a rule becomes its owner", async () => {
     const { services, session } = world;
     await commit(services, createRule, session, { ref: "default.owned", trigger: "default.seen", action: "core.noop" });
     const other = { ...limited, identityId: null };
@@ -109,10 +111,10 @@ describe("nobody reaches further than their grants", () => {
   });
 });
 
-describe("a key is not read by whoever may not use it", () => {
+describe("a key is not read by an identity that may not use it", () => {
   const reading = '{{ key("system.canary") }}';
 
-  test("through what a webhook or an event brings: that is text, whatever it looks like", async () => {
+  test("through the payload of a webhook or an event, which is never evaluated as a template", async () => {
     const { services, session } = world;
     const keyed = { ...services, keyring: createKeyring(Buffer.alloc(32, 7)) };
     await commit(keyed, setKey, session, {
@@ -141,7 +143,7 @@ describe("a key is not read by whoever may not use it", () => {
     expect(config.message).toBe(`${reading} and ${JSON.stringify({ text: reading })}`);
   });
 
-  test("through a workflow: what its definition says is stored, and nothing runs it", async () => {
+  test("through a workflow: its definition is stored, and nothing runs it", async () => {
     const { services } = world;
     const author = sessionWith([
       { resource: "workflow_definition", actions: ["create", "read"] },
@@ -156,7 +158,7 @@ describe("a key is not read by whoever may not use it", () => {
     await expect(commit(services, executeAction, author, run)).rejects.toMatchObject(notFound);
   });
 
-  test("through a rule test or a run of a workflow: there is none yet, and whoever adds one tries it here", () => {
+  test("through a rule test or a workflow run: neither exists yet, and adding one requires a test here", () => {
     const fields = [schema.getQueryType(), schema.getMutationType()].flatMap((type) =>
       Object.keys(type?.getFields() ?? {}),
     );
@@ -165,7 +167,7 @@ describe("a key is not read by whoever may not use it", () => {
   });
 });
 
-test("of two clients that change the same rule as they have read it, one is told that it changed, 20 times", async () => {
+test("of two clients that update the same version of a rule, one gets a conflict, 20 times", async () => {
   const { services, session } = world;
   const ref = "default.contended";
   await commit(services, createRule, session, { ref, trigger: "default.seen", action: "core.noop" });
@@ -193,8 +195,8 @@ describe("holding a grant", () => {
     ["with the exception and more", grant({ except_refs: ["a.x"] }), grant({ except_refs: ["a.x", "a.y"] }), true],
     ["refs that the exception spares", grant({ except_refs: ["a.x"] }), grant({ refs: ["a.y"] }), true],
     ["refs that the exception names", grant({ except_refs: ["a.x"] }), grant({ refs: ["a.x"] }), false],
-    ["own of all", grant(), grant({ owner: "self" }), true],
-    ["all of own", grant({ owner: "self" }), grant(), false],
+    ["own rows, holding all", grant(), grant({ owner: "self" }), true],
+    ["all rows, holding own", grant({ owner: "self" }), grant(), false],
     ["another action", grant(), { resource: "rule", actions: ["update", "delete"] }, false],
     ["every resource", grant(), { resource: "*", actions: ["update"] }, false],
   ])("%s", (_name, own, wanted, expected) => {

@@ -50,7 +50,7 @@ const blank: Omit<NewIdentity, "login"> = {
   permissionSets: [],
 };
 
-/** Makes an identity that holds these grants, and signs it in. */
+/** Creates an identity that holds these grants, and signs it in. */
 async function person(grants: readonly Grant[], fields: Partial<NewIdentity> = {}) {
   count += 1;
   const login = `person${count}`;
@@ -69,7 +69,7 @@ async function sessionOf(login: string, id?: string): Promise<Session> {
 
 async function valid(value: string | undefined): Promise<Session> {
   const session = await findSession(services.db, value ?? "");
-  if (!session) throw new Error("the credential is not good");
+  if (!session) throw new Error("the credential is invalid");
   return session;
 }
 
@@ -80,13 +80,14 @@ const manager: Grant[] = [
 ];
 const everything: Grant = { resource: "*", actions: ["*"] };
 
-describe("nobody grants what they do not hold", () => {
-  test("not by a set, made or changed", async () => {
+describe("an identity grants only what it holds", () => {
+  test("not by a set that it creates or changes", async () => {
     const { session, ref } = await person(manager);
     const wider: Grant = { resource: "rule", actions: ["update"] };
-    const make = (grants: Grant[]) => commit(services, createPermissionSet, session, { ref: "default.wider", grants });
-    await expect(make([everything])).rejects.toMatchObject({ ...forbidden, message: expect.stringContaining("*:*") });
-    await expect(make([wider])).rejects.toMatchObject({ message: expect.stringContaining("rule:update") });
+    const create = (grants: Grant[]) =>
+      commit(services, createPermissionSet, session, { ref: "default.wider", grants });
+    await expect(create([everything])).rejects.toMatchObject({ ...forbidden, message: expect.stringContaining("*:*") });
+    await expect(create([wider])).rejects.toMatchObject({ message: expect.stringContaining("rule:update") });
     await expect(
       commit(services, updatePermissionSet, session, {
         ref,
@@ -96,11 +97,11 @@ describe("nobody grants what they do not hold", () => {
     ).rejects.toMatchObject(forbidden);
     const narrower: Grant = { resource: "rule", actions: ["update"], constraints: { refs: ["default.x"] } };
     await expect(
-      make([{ ...narrower, constraints: { ...narrower.constraints, pack_refs: ["default"] } }]),
+      create([{ ...narrower, constraints: { ...narrower.constraints, pack_refs: ["default"] } }]),
     ).resolves.toEqual({ id: expect.any(BigInt) });
   });
 
-  test("not by an assignment, to themselves or to another", async () => {
+  test("not by an assignment to itself or to another", async () => {
     const { session, login } = await person(manager);
     const give = (permissionSet: string) => commit(services, assignPermissionSet, session, { login, permissionSet });
     await expect(give("core.admin")).rejects.toMatchObject(forbidden);
@@ -110,20 +111,20 @@ describe("nobody grants what they do not hold", () => {
     expect(await world.all(sql`select from attune.identity where login = 'friend'`)).toHaveLength(0);
   });
 
-  test("not by a role, nor by what a role brings", async () => {
+  test("not by a role, nor by a role's permission sets", async () => {
     const { session, login, ref } = await person(manager);
     await commit(services, addPermissionSetToRole, admin, { role: "chiefs", permissionSet: "core.admin" });
     await expect(commit(services, assignRole, session, { login, role: "chiefs" })).rejects.toMatchObject(forbidden);
     const friend = { ...blank, login: "friend", roles: ["chiefs"] };
     await expect(commitIdentity(services, session, friend)).rejects.toMatchObject(forbidden);
-    // A role that brings nothing still answers its inquiries.
+    // A role without permission sets still lets its holders respond to inquiries.
     await expect(commit(services, assignRole, session, { login, role: "approvers" })).rejects.toMatchObject(forbidden);
     await commit(services, assignRole, admin, { login, role: "approvers" });
     const holder = await sessionOf(login);
-    const bring = (permissionSet: string) =>
+    const add = (permissionSet: string) =>
       commit(services, addPermissionSetToRole, holder, { role: "approvers", permissionSet });
-    await expect(bring("core.editor")).rejects.toMatchObject(forbidden);
-    await expect(bring(ref)).resolves.toEqual({ id: expect.any(BigInt) });
+    await expect(add("core.editor")).rejects.toMatchObject(forbidden);
+    await expect(add(ref)).resolves.toEqual({ id: expect.any(BigInt) });
     const { login: other } = await person([]);
     await commit(services, assignRole, holder, { login: other, role: "approvers" });
     expect((await sessionOf(other)).grants).toEqual(expect.arrayContaining(manager));
@@ -131,7 +132,7 @@ describe("nobody grants what they do not hold", () => {
     expect((await sessionOf(other)).grants).toEqual([]);
   });
 
-  test("not by the credentials of somebody who may do more", async () => {
+  test("not by the credentials of an identity with more grants", async () => {
     const { session, login } = await person(manager);
     const boss = await person([everything]);
     const attempts = createAttempts();
@@ -140,7 +141,7 @@ describe("nobody grants what they do not hold", () => {
     const token = { login: boss.login, label: "mine now", expiresAt: null, permissionSetRefs: null };
     await expect(take(boss.login)).rejects.toMatchObject(forbidden);
     await expect(commit(services, createApiToken, session, token)).rejects.toMatchObject(forbidden);
-    // Freezing first hides nothing.
+    // Freezing the identity first does not help.
     const freeze = (frozen: boolean) =>
       commit(services, updateIdentity, session, { login: boss.login, expectedUpdated: null, patch: { frozen } });
     await freeze(true);
@@ -152,9 +153,9 @@ describe("nobody grants what they do not hold", () => {
     expect(login).not.toBe(junior);
   });
 
-  test("not by a token that gives more than the one that makes it", async () => {
+  test("not by a token that has more grants than the one that creates it", async () => {
     const { session, ref, login } = await person(manager);
-    const make = (by: Session, fields: object = {}) =>
+    const create = (by: Session, fields: object = {}) =>
       commit(services, createApiToken, by, {
         login: null,
         label: "t",
@@ -162,23 +163,23 @@ describe("nobody grants what they do not hold", () => {
         permissionSetRefs: null,
         ...fields,
       });
-    await expect(make(session, { permissionSetRefs: ["core.admin"] })).rejects.toMatchObject(forbidden);
-    await expect(make(session, { permissionSetRefs: ["core.none"] })).rejects.toMatchObject(notFound);
-    const { value } = await make(session, { permissionSetRefs: [ref] });
+    await expect(create(session, { permissionSetRefs: ["core.admin"] })).rejects.toMatchObject(forbidden);
+    await expect(create(session, { permissionSetRefs: ["core.none"] })).rejects.toMatchObject(notFound);
+    const { value } = await create(session, { permissionSetRefs: [ref] });
     const narrowed = await valid(value);
-    // It holds as much now, but would not grow with its identity.
-    await expect(make(narrowed)).rejects.toMatchObject(forbidden);
+    // It holds as much now, but would not gain its identity's later grants.
+    await expect(create(narrowed)).rejects.toMatchObject(forbidden);
     const first = { login: null, currentPassword: null, password, attempts: createAttempts() };
     await expect(commitPassword(services, narrowed, first)).rejects.toMatchObject(forbidden);
-    await expect(make(narrowed, { permissionSetRefs: [ref] })).resolves.toMatchObject({ value: expect.any(String) });
-    // What one has, one knows, without a grant to read permission sets.
+    await expect(create(narrowed, { permissionSetRefs: [ref] })).resolves.toMatchObject({ value: expect.any(String) });
+    // Naming one's own permission sets requires no grant to read them.
     const small = await person([{ resource: "rule", actions: ["read"] }]);
-    await expect(make(small.session, { permissionSetRefs: [small.ref] })).resolves.toMatchObject({
+    await expect(create(small.session, { permissionSetRefs: [small.ref] })).resolves.toMatchObject({
       id: expect.any(BigInt),
     });
-    await expect(make(small.session, { permissionSetRefs: [ref] })).rejects.toMatchObject(notFound);
+    await expect(create(small.session, { permissionSetRefs: [ref] })).rejects.toMatchObject(notFound);
     const running: Session = { ...session, kind: "execution", executionId: 1n };
-    await expect(make(running, { permissionSetRefs: [ref] })).rejects.toMatchObject(forbidden);
+    await expect(create(running, { permissionSetRefs: [ref] })).rejects.toMatchObject(forbidden);
     await expect(commitPassword(services, running, first)).rejects.toMatchObject(forbidden);
     // What the identity loses, its tokens lose.
     await commit(services, unassignPermissionSet, admin, { login, permissionSet: ref });
@@ -187,22 +188,22 @@ describe("nobody grants what they do not hold", () => {
 });
 
 describe("permission sets", () => {
-  test("those of a pack are its files'", async () => {
+  test("of a pack are not changed through the API", async () => {
     const change = { ref: "core.viewer", expectedUpdated: null, patch: { label: "Mine" } };
     await expect(commit(services, updatePermissionSet, admin, change)).rejects.toMatchObject(conflict);
     await expect(commit(services, deletePermissionSet, admin, { ref: "core.viewer" })).rejects.toMatchObject(conflict);
   });
 
-  test("are checked, told apart, and changed only as they were read", async () => {
-    const make = (ref: string, grants: unknown[]) => commit(services, createPermissionSet, admin, { ref, grants });
-    await expect(make("default.bad", [{ resource: "rules", actions: [] }])).rejects.toMatchObject({
+  test("are validated, have unique refs, and are changed only in the version that was read", async () => {
+    const create = (ref: string, grants: unknown[]) => commit(services, createPermissionSet, admin, { ref, grants });
+    await expect(create("default.bad", [{ resource: "rules", actions: [] }])).rejects.toMatchObject({
       ...bad,
       issues: [{ path: "grants.0.resource" }, { path: "grants.0.actions" }],
     });
-    await expect(make("Default.bad", [])).rejects.toMatchObject({ ...bad, issues: [{ path: "ref" }] });
-    await expect(make("nowhere.set", [])).rejects.toMatchObject({ ...notFound, kind: "pack" });
-    await make("default.once", [{ resource: "rule", actions: ["read"] }]);
-    await expect(make("default.once", [])).rejects.toMatchObject(conflict);
+    await expect(create("Default.bad", [])).rejects.toMatchObject({ ...bad, issues: [{ path: "ref" }] });
+    await expect(create("nowhere.set", [])).rejects.toMatchObject({ ...notFound, kind: "pack" });
+    await create("default.once", [{ resource: "rule", actions: ["read"] }]);
+    await expect(create("default.once", [])).rejects.toMatchObject(conflict);
     const read = () =>
       world.one<{ updated: string; label: string | null; grants: Grant[] }>(
         sql`select to_jsonb(updated) #>> '{}' as updated, label, grants from attune.permission_set where ref = 'default.once'`,
@@ -222,7 +223,7 @@ describe("permission sets", () => {
   });
 });
 
-describe("a stored grant that cannot be read", () => {
+describe("an unreadable stored grant", () => {
   const unreadable = [
     { ...everything, constraints: { packs: ["ops"] } },
     { ...everything, constraints: null },
@@ -242,7 +243,7 @@ describe("a stored grant that cannot be read", () => {
     expect((await valid(value)).grants).toEqual([readable]);
   });
 
-  test("does not count as an administrator's", async () => {
+  test("does not count as an administrator's grant", async () => {
     await using own = await createWorld();
     await commit(own.services, createPermissionSet, own.session, { ref: "default.all", grants: [everything] });
     const second = { ...blank, login: "second", permissionSets: ["default.all"] };
@@ -261,20 +262,20 @@ describe("a stored grant that cannot be read", () => {
 
   test("is refused by the API", async () => {
     for (const grant of unreadable) {
-      const made = commit(services, createPermissionSet, admin, { ref: "default.unreadable", grants: [grant] });
-      await expect(made).rejects.toMatchObject(bad);
+      const creation = commit(services, createPermissionSet, admin, { ref: "default.unreadable", grants: [grant] });
+      await expect(creation).rejects.toMatchObject(bad);
     }
   });
 });
 
 describe("identities", () => {
-  test("are made once, found by who may know of them, and owned by nobody else", async () => {
-    const make = (login: string, fields: object = {}) =>
+  test("have a unique login, and are found and changed only by identities with the grant", async () => {
+    const create = (login: string, fields: object = {}) =>
       commitIdentity(services, admin, { ...blank, login, ...fields });
-    await make("ada@example.org", { attributes: { team: "ops" } });
-    await expect(make("ada@example.org")).rejects.toMatchObject(conflict);
-    await expect(make("Ada Lovelace")).rejects.toMatchObject({ ...bad, issues: [{ path: "login" }] });
-    await expect(make("short", { password: "too short" })).rejects.toMatchObject({ issues: [{ path: "password" }] });
+    await create("ada@example.org", { attributes: { team: "ops" } });
+    await expect(create("ada@example.org")).rejects.toMatchObject(conflict);
+    await expect(create("Ada Lovelace")).rejects.toMatchObject({ ...bad, issues: [{ path: "login" }] });
+    await expect(create("short", { password: "too short" })).rejects.toMatchObject({ issues: [{ path: "password" }] });
     const { session } = await person([]);
     const rename = (login: string, patch: object) =>
       commit(services, updateIdentity, session, { login, expectedUpdated: null, patch });
@@ -287,7 +288,7 @@ describe("identities", () => {
     await expect(commit(services, deleteIdentity, admin, { login: "ada@example.org" })).rejects.toMatchObject(notFound);
   });
 
-  test("a patch changes what it names", async () => {
+  test("are changed by a patch only in the fields that it contains", async () => {
     const { login } = await person([], { displayName: "Somebody" });
     const read = () =>
       world.one(sql`select display_name as name, attributes, frozen from attune.identity where login = ${login}`);
@@ -298,7 +299,7 @@ describe("identities", () => {
     expect(await read()).toEqual({ name: null, attributes: { team: "ops" }, frozen: true });
   });
 
-  test("one that owns keys is not deleted", async () => {
+  test("are not deleted while they own keys", async () => {
     const { login } = await person([]);
     await world.all(
       sql`insert into attune.key (ref, owner_type, owner, owner_identity, name, encrypted, value)
@@ -307,7 +308,7 @@ describe("identities", () => {
     await expect(commit(services, deleteIdentity, admin, { login })).rejects.toMatchObject(conflict);
   });
 
-  test("nobody freezes or deletes themselves", async () => {
+  test("do not freeze or delete themselves", async () => {
     const { session, login } = await person([everything]);
     const freeze = { login, expectedUpdated: null, patch: { frozen: true } };
     await expect(commit(services, updateIdentity, session, freeze)).rejects.toMatchObject(conflict);
@@ -315,8 +316,8 @@ describe("identities", () => {
   });
 });
 
-describe("whoever may do everything", () => {
-  test("is not the last to go, by any way and however many try at once", async () => {
+describe("the last administrator", () => {
+  test("cannot be removed in any way, even by concurrent attempts", async () => {
     await using own = await createWorld();
     const { services: other, session: root } = own;
     const set = { ref: "default.all", grants: [everything] };
@@ -333,7 +334,7 @@ describe("whoever may do everything", () => {
     expect(await drop("admin", "core.admin")).toMatch(/done|CONFLICT/);
     expect(await own.all(sql`select from attune.permission_assignment`)).not.toHaveLength(0);
 
-    // Now `second` alone holds everything, by a set that people made.
+    // Only `second` holds everything now, by a set created through the API.
     await own.all(sql`delete from attune.permission_assignment a using attune.permission_set s
       where s.id = a.permission_set and s.ref = 'core.admin'`);
     const narrow = { grants: [{ resource: "rule", actions: ["*"] }] };
@@ -352,16 +353,16 @@ describe("whoever may do everything", () => {
     await expect(commit(other, unassignRole, root, { login: "second", role: "chiefs" })).rejects.toMatchObject(
       conflict,
     );
-    const bring = { role: "chiefs", permissionSet: "core.admin" };
-    await expect(commit(other, removePermissionSetFromRole, root, bring)).rejects.toMatchObject(conflict);
+    const chiefsAdmin = { role: "chiefs", permissionSet: "core.admin" };
+    await expect(commit(other, removePermissionSetFromRole, root, chiefsAdmin)).rejects.toMatchObject(conflict);
     await commit(other, assignPermissionSet, root, { login: "admin", permissionSet: "core.admin" });
-    await commit(other, removePermissionSetFromRole, root, bring);
+    await commit(other, removePermissionSetFromRole, root, chiefsAdmin);
     await expect(freeze("second")).resolves.toEqual({ id: expect.any(BigInt) });
   });
 });
 
 describe("passwords and tokens", () => {
-  test("one's own password takes the current one, and ends the other sessions", async () => {
+  test("changing one's own password requires the current one and ends the other sessions", async () => {
     const { login, session } = await person([], { password });
     const attempts = createAttempts();
     const options = { attempts, ip: null, requestId: "r" };
@@ -387,19 +388,21 @@ describe("passwords and tokens", () => {
     await expect(change("another long password")).rejects.toMatchObject({ code: "RATE_LIMITED" });
   });
 
-  test("a token ends when it says, when it is revoked, and not after the one that made it", async () => {
+  test("a token ends when it expires or is revoked, and not after the token that created it", async () => {
     const { session, login } = await person(manager);
-    const make = (by: Session, expiresAt: Date | null) =>
+    const create = (by: Session, expiresAt: Date | null) =>
       commit(services, createApiToken, by, { login: null, label: "t", expiresAt, permissionSetRefs: null });
     const soon = new Date(Date.now() + 3600_000);
-    await expect(make(session, new Date(Date.now() - 1000))).rejects.toMatchObject({ issues: [{ path: "expiresAt" }] });
-    const passing = await make(session, soon);
-    const by = await valid(passing.value);
-    await expect(make(by, null)).rejects.toMatchObject({ issues: [{ path: "expiresAt" }] });
-    await expect(make(by, new Date(soon.getTime() + 1))).rejects.toMatchObject({ issues: [{ path: "expiresAt" }] });
-    const child = await make(by, soon);
-    await world.all(sql`update attune.token set expires_at = now() where id = ${String(passing.id)}::bigint`);
-    expect(await findSession(services.db, passing.value ?? "")).toBeNull();
+    await expect(create(session, new Date(Date.now() - 1000))).rejects.toMatchObject({
+      issues: [{ path: "expiresAt" }],
+    });
+    const expiring = await create(session, soon);
+    const by = await valid(expiring.value);
+    await expect(create(by, null)).rejects.toMatchObject({ issues: [{ path: "expiresAt" }] });
+    await expect(create(by, new Date(soon.getTime() + 1))).rejects.toMatchObject({ issues: [{ path: "expiresAt" }] });
+    const child = await create(by, soon);
+    await world.all(sql`update attune.token set expires_at = now() where id = ${String(expiring.id)}::bigint`);
+    expect(await findSession(services.db, expiring.value ?? "")).toBeNull();
 
     const stranger = await person([{ resource: "rule", actions: ["*"] }]);
     const revoke = (who: Session) => commit(services, revokeApiToken, who, { id: child.id });
@@ -419,7 +422,7 @@ describe("passwords and tokens", () => {
     expect(first.by).toBe(login);
   });
 
-  test("of a credential only its hash is stored", async () => {
+  test("only the hash of a credential is stored", async () => {
     const { session } = await person(manager);
     const input = { login: null, label: "secret", expiresAt: null, permissionSetRefs: null };
     const { value = "" } = await commit(services, createApiToken, session, input);

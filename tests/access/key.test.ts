@@ -17,7 +17,7 @@ import { createWorld, type World } from "../support/world.ts";
 
 let world: World;
 let look: Evaluator;
-/** An identity with a permission set of its own. */
+/** An identity with its own permission set. */
 let someone: { session: Session; id: string };
 
 const notFound = { code: "NOT_FOUND" };
@@ -74,7 +74,7 @@ afterAll(() => world[Symbol.asyncDispose]());
 beforeEach(() => look.evaluate());
 
 describe("a key", () => {
-  test("is made and changed by the same verb, is stored encrypted, and keeps its place", async () => {
+  test("is created and changed by the same verb, is stored encrypted, and keeps its id", async () => {
     const { id } = await set({ name: "token", value: "first value" });
     const first = await stored("system.token");
     expect(first.value).toMatch(/^v1:[0-9a-f]{16}:/);
@@ -92,7 +92,7 @@ describe("a key", () => {
     await expect(set({ name: "not_there", expectedUpdated: new Date() })).rejects.toMatchObject(notFound);
   });
 
-  test("is named by its owner", async () => {
+  test("has a ref that starts with its owner", async () => {
     await set({ name: "k", owner: { pack: "core" } });
     await set({ name: "k", owner: { action: "core.echo" } });
     await set({ name: "k", owner: { identity: "admin" } });
@@ -116,36 +116,36 @@ describe("a key", () => {
     await expect(set(input)).rejects.toMatchObject({ issues: [expect.objectContaining({ path })] });
   });
 
-  test("is revealed only after the audit trail says so, and deleted once", async () => {
-    await set({ name: "told", value: "to be told" });
-    expect(await reveal("system.told")).toBe("to be told");
+  test("is revealed with an entry in the audit trail, and deleted once", async () => {
+    await set({ name: "shown", value: "to be shown" });
+    expect(await reveal("system.shown")).toBe("to be shown");
     const entries = await world.all(
-      sql`select category, outcome, actor_login as login, details from attune.audit_event where resource_ref = 'system.told'`,
+      sql`select category, outcome, actor_login as login, details from attune.audit_event where resource_ref = 'system.shown'`,
     );
     expect(entries).toEqual([{ category: "reveal", outcome: "success", login: "admin", details: null }]);
-    await commit(world.services, deleteKey, world.session, { ref: "system.told" });
-    await expect(commit(world.services, deleteKey, world.session, { ref: "system.told" })).rejects.toMatchObject(
+    await commit(world.services, deleteKey, world.session, { ref: "system.shown" });
+    await expect(commit(world.services, deleteKey, world.session, { ref: "system.shown" })).rejects.toMatchObject(
       notFound,
     );
-    await expect(reveal("system.told")).rejects.toMatchObject(notFound);
+    await expect(reveal("system.shown")).rejects.toMatchObject(notFound);
   });
 
-  test("takes a grant, but for one's own; a narrowed token has no more than it was given", async () => {
+  test("requires a grant, except for one's own keys; a narrowed token has only its own grants", async () => {
     const { session } = someone;
-    await set({ name: "theirs", value: "of the system" });
-    await set({ name: "theirs", value: "of the pack", owner: { pack: "core" } });
+    await set({ name: "foreign", value: "of the system" });
+    await set({ name: "foreign", value: "of the pack", owner: { pack: "core" } });
     await expect(set({ name: "mine" }, session)).rejects.toMatchObject(forbidden);
-    await expect(set({ name: "theirs" }, session)).rejects.toMatchObject(forbidden);
-    await expect(reveal("system.theirs", session)).rejects.toMatchObject(notFound);
+    await expect(set({ name: "foreign" }, session)).rejects.toMatchObject(forbidden);
+    await expect(reveal("system.foreign", session)).rejects.toMatchObject(notFound);
     const reader = { ...session, grants: [{ resource: "key", actions: ["read"] }] };
-    await expect(reveal("system.theirs", reader)).rejects.toMatchObject(forbidden);
-    await expect(commit(world.services, deleteKey, reader, { ref: "system.theirs" })).rejects.toMatchObject(forbidden);
+    await expect(reveal("system.foreign", reader)).rejects.toMatchObject(forbidden);
+    await expect(commit(world.services, deleteKey, reader, { ref: "system.foreign" })).rejects.toMatchObject(forbidden);
     const ofPack = {
       ...session,
       grants: [{ resource: "key", actions: ["reveal"], constraints: { pack_refs: ["core"] } }],
     };
-    expect(await reveal("pack.core.theirs", ofPack)).toBe("of the pack");
-    await expect(reveal("system.theirs", ofPack)).rejects.toMatchObject(notFound);
+    expect(await reveal("pack.core.foreign", ofPack)).toBe("of the pack");
+    await expect(reveal("system.foreign", ofPack)).rejects.toMatchObject(notFound);
     await set({ name: "mine", value: "my own value", owner: { identity: "someone" } }, session);
     await set({ name: "mine", value: "another of mine", owner: { identity: "someone" } }, session);
     expect(await reveal("identity.someone.mine", session)).toBe("another of mine");
@@ -160,7 +160,7 @@ describe("a key", () => {
 describe("the keyring", () => {
   const [a, b] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
 
-  test("opens what older keys sealed, and nothing that was changed", () => {
+  test("opens texts sealed by older keys, and none that was modified", () => {
     const old = createKeyring(a).seal("the text");
     expect(createKeyring(b, [a]).open(old)).toBe("the text");
     expect(() => createKeyring(b).open(old)).toThrow(/encrypted with the key [0-9a-f]{16}; this process has/);
@@ -171,7 +171,7 @@ describe("the keyring", () => {
     expect(createKeyring(a).seal("the text")).not.toBe(old);
   });
 
-  test("takes its older keys from a setting, which nobody can read afterwards", () => {
+  test("takes its older keys from a setting, which is then removed from the environment", () => {
     const name = "ATTUNE__SECURITY__PREVIOUS_ENCRYPTION_KEYS";
     const env: NodeJS.ProcessEnv = { [name]: ` ${"0a".repeat(32)},${"0b".repeat(32)}` };
     expect(readConfig(env, false).previousKeys).toEqual([Buffer.alloc(32, 0x0a), Buffer.alloc(32, 0x0b)]);
@@ -181,7 +181,7 @@ describe("the keyring", () => {
     );
   });
 
-  test("rotation encrypts everything anew, may be interrupted, and a missing key is told at the start", async () => {
+  test("rotation encrypts everything again and may be interrupted; a missing key is reported at the start", async () => {
     const { services, session } = world;
     const withKey = (keyring: Services["keyring"]): Services => ({ ...services, keyring });
     const before = withKey(createKeyring(Buffer.alloc(32, 0x42)));
@@ -221,9 +221,9 @@ describe("the keyring", () => {
     expect(await reveal("system.rotated0", session, withKey(ring))).toBe("the value 0");
     expect(await reveal("system.rotated249", session, withKey(ring))).toBe("the value 249");
 
-    const done = await rotateEncryptionKey(withKey(ring), session);
-    expect(done).toMatchObject({ keys: afterKill, complete: true });
-    expect(done.secrets).toBeGreaterThan(0);
+    const rotated = await rotateEncryptionKey(withKey(ring), session);
+    expect(rotated).toMatchObject({ keys: afterKill, complete: true });
+    expect(rotated.secrets).toBeGreaterThan(0);
     expect(await left()).toEqual({ keys: 0 });
     await requireKeyring(services.db, createKeyring(b));
     expect(await reveal("system.rotated249", session, withKey(createKeyring(b)))).toBe("the value 249");
@@ -233,7 +233,7 @@ describe("the keyring", () => {
     expect(createKeyring(b).open(secret.encrypted)).toContain("the old password");
     expect(await rotateEncryptionKey(withKey(ring), session)).toEqual({ keys: 0, secrets: 0, complete: true });
     await expect(rotateEncryptionKey(withKey(ring), someone.session)).rejects.toMatchObject(forbidden);
-    // Back, for the tests that follow.
+    // Restores the key for the tests that follow.
     await rotateEncryptionKey(withKey(createKeyring(Buffer.alloc(32, 0x42), [b])), session);
   });
 });
@@ -251,7 +251,7 @@ describe("parameters", () => {
       sql`select path, source from attune.execution_secret where execution = ${execution}::bigint order by path`,
     );
 
-  test("that are declared secret stand apart from the others", async () => {
+  test("that are declared secret are stored separately from the others", async () => {
     const { id } = await run({
       password: "correct horse",
       user: "me",
@@ -273,7 +273,7 @@ describe("parameters", () => {
     });
   });
 
-  test("that a running execution hands on stay secret", async () => {
+  test("that a running execution passes on stay secret", async () => {
     const { id } = await run({ password: "correct horse" });
     await world.all(
       sql`with w as (insert into attune.worker (name, worker_type) values ('w', 'local') returning id)
@@ -281,20 +281,20 @@ describe("parameters", () => {
     );
     const token: Session = { ...world.session, kind: "execution", executionId: id };
     const parameters = { message: "it is correct horse!" };
-    const part = await commit(world.services, executeAction, token, {
+    const child = await commit(world.services, executeAction, token, {
       action: "core.echo",
       parameters,
       timeoutSeconds: null,
       priority: null,
     });
-    expect((await world.execution(String(part.id))).config).toEqual({ message: "it is [secret:password]!" });
-    expect(await secretsOf(String(part.id))).toEqual([{ path: "/message", source: "key:password" }]);
+    expect((await world.execution(String(child.id))).config).toEqual({ message: "it is [secret:password]!" });
+    expect(await secretsOf(String(child.id))).toEqual([{ path: "/message", source: "key:password" }]);
   });
 
-  test("of a rule take a key, not a secret", async () => {
+  test("of a rule accept a key, not a secret value", async () => {
     const trigger = await world.trigger();
-    const written = world.rule(trigger, { action: "default.login", actionParams: { password: "correct horse" } });
-    await expect(written).rejects.toMatchObject({
+    const literal = world.rule(trigger, { action: "default.login", actionParams: { password: "correct horse" } });
+    await expect(literal).rejects.toMatchObject({
       issues: [expect.objectContaining({ path: "actionParams.password" })],
     });
     const computed = world.rule(trigger, {
@@ -308,7 +308,7 @@ describe("parameters", () => {
     });
   });
 
-  test("made of keys are shown without them, in the execution and in the enforcement", async () => {
+  test("that contain keys are shown masked, in the execution and in the enforcement", async () => {
     await set({ name: "pass", value: "correct horse" });
     await set({ name: "user", value: "battery" });
     const trigger = await world.trigger();
@@ -349,7 +349,7 @@ describe("a rule", () => {
   ];
   const actionParams = { message: '{{ key("system.shared") }}' };
 
-  test("may name only keys that who saves it may use", async () => {
+  test("may name only keys that the user who saves it may use", async () => {
     await set({ name: "shared", value: "the shared value" });
     const trigger = await world.trigger();
     const save = (grants: Grant[], params: JsonObject = actionParams) =>
@@ -364,7 +364,7 @@ describe("a rule", () => {
     await expect(save([...reach, use(["system.other"])])).rejects.toMatchObject(notFound);
     await expect(save([...everyGrant], { message: '{{ key("system.gone") }}' })).rejects.toMatchObject(notFound);
     await save([...reach, use(["system.shared"])]);
-    // Whoever changes a rule owns it from then on.
+    // The user who changes a rule becomes its owner.
     const change = commit(
       world.services,
       updateRule,
@@ -374,7 +374,7 @@ describe("a rule", () => {
     await expect(change).rejects.toMatchObject(notFound);
   });
 
-  test("runs with what its owner may do at that moment: action and keys, and nothing when the owner is gone", async () => {
+  test("runs with its owner's current grants for action and keys, and not at all once the owner is deleted", async () => {
     await set({ name: "shared", value: "the shared value" });
     const owner = await commitIdentity("owner", [...reach, use(["system.shared"])]);
     const trigger = await world.trigger();
@@ -441,7 +441,7 @@ describe("a rule", () => {
     );
   });
 
-  test("whose key is gone, or is of no use to the template, says so without the value", async () => {
+  test("whose key is deleted or unusable in the template fails without showing the value", async () => {
     await set({ name: "number", value: "not a number" });
     const trigger = await world.trigger();
     await world.rule(trigger, { action: "core.echo", actionParams: { message: '{{ int(key("system.number")) }}' } });
@@ -459,7 +459,7 @@ describe("a rule", () => {
     });
   });
 
-  test("costs one look at its owners a second, whatever the number of events and owners", async () => {
+  test("reads its owners' grants once a second, however many events and owners there are", async () => {
     const trigger = await world.trigger();
     await world.rule(trigger);
     await world.event(trigger);
@@ -472,7 +472,7 @@ describe("a rule", () => {
       await look.evaluate();
     }
     const seconds = Math.ceil((performance.now() - started) / 1000);
-    const looks = statements.slice(from).filter((text) => text.includes("attune.permission_assignment"));
-    expect(looks.length).toBeLessThanOrEqual(seconds);
+    const reads = statements.slice(from).filter((text) => text.includes("attune.permission_assignment"));
+    expect(reads.length).toBeLessThanOrEqual(seconds);
   });
 });

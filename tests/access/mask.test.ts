@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createMask, type Secret } from "../../src/secrecy/mask.ts";
 
-/** No marker holds a part of these: what is shown must not itself be a secret. */
+/** No marker contains a part of these: the masked text must not itself contain a secret. */
 const secretText = fc
   .string({ unit: fc.constantFrom(..."abcXYZ019 +/=&%?'\"\\\n<>äß€😀-_.~"), minLength: 6, maxLength: 24 })
   .filter((text) => text.trim().length >= 6);
@@ -15,9 +15,9 @@ const base64 = (text: string | Buffer) => Buffer.from(text).toString("base64");
 const hex = (text: string) => Buffer.from(text).toString("hex");
 const wrapped = (text: string, width: number) => text.replaceAll(new RegExp(`(.{${width}})`, "g"), "$1\n");
 
-/** What an action may make of its secret. */
+/** Encodings in which an action may print its secret. */
 const encoders: Readonly<Record<string, (text: string) => string>> = {
-  "as it is": (text) => text,
+  unencoded: (text) => text,
   "JSON-escaped": (text) => JSON.stringify({ message: text }),
   "JSON-escaped, in ASCII": (text) =>
     JSON.stringify(text).replaceAll(/[\u007f-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`),
@@ -28,8 +28,8 @@ const encoders: Readonly<Record<string, (text: string) => string>> = {
   base64,
   "base64 without padding": (text) => base64(text).replaceAll("=", ""),
   "url-safe base64": (text) => Buffer.from(text).toString("base64url"),
-  "base64 behind one byte": (text) => base64(`:${text}`),
-  "base64 behind two bytes": (text) => base64(`::${text}`),
+  "base64 after one byte": (text) => base64(`:${text}`),
+  "base64 after two bytes": (text) => base64(`::${text}`),
   "base64 between others": (text) => base64(`user:${text}:end`),
   "base64 in lines": (text) => wrapped(base64(`user:${text}`), 10),
   hex,
@@ -38,7 +38,7 @@ const encoders: Readonly<Record<string, (text: string) => string>> = {
   "hex in lines": (text) => wrapped(hex(text), 8),
 };
 
-/** What can be made out of the text again, however it was encoded: none of it may hold the secret. */
+/** The text in every decoding: none may contain the secret. */
 function decodings(text: string): string[] {
   const runs = text.replaceAll(/[\r\n]/g, "").match(/[A-Za-z0-9+/_-]{6,}/g) ?? [];
   const digits = text.replaceAll(/[\s:]/g, "").match(/[0-9a-fA-F]{12,}/g) ?? [];
@@ -74,7 +74,7 @@ describe("a mask", () => {
           const shown = stream(given, inPieces(written, cuts));
           expect(shown).toContain("[secret:k");
           if (!before.includes(text) && !after.includes(text)) expect(shown).not.toContain(text);
-          for (const made of decodings(shown)) expect(made).not.toContain(text);
+          for (const decoded of decodings(shown)) expect(decoded).not.toContain(text);
           expect(shown).toBe(stream(given, [written]));
           expect(createMask([{ name, text }])?.text(encode(text))).toContain(`[secret:${name}]`);
         },
@@ -83,7 +83,7 @@ describe("a mask", () => {
     );
   });
 
-  test("leaves a text without secrets as it is", () => {
+  test("leaves a text without secrets unchanged", () => {
     const cuts = fc.array(fc.nat({ max: 500 }), { maxLength: 8 });
     fc.assert(
       fc.property(fc.string({ unit: "grapheme", maxLength: 200 }), cuts, (text, places) => {
@@ -93,7 +93,7 @@ describe("a mask", () => {
     );
   });
 
-  test("holds back only an end with which a secret may begin", () => {
+  test("holds back only a suffix that may start a secret", () => {
     const masking = createMask([{ name: "a", text: "hunter22" }])?.stream();
     expect(masking?.write("the password is ")).toBe("the password is ");
     expect(masking?.write("hunt")).toBe("");
@@ -105,7 +105,7 @@ describe("a mask", () => {
     expect(masking?.write("again hunter22")).toBe("again [secret:a]");
   });
 
-  test("shows secrets that overlap as one", () => {
+  test("shows overlapping secrets as one", () => {
     const given = [
       { name: "a", text: "abcdefgh" },
       { name: "b", text: "efghijkl" },
@@ -115,7 +115,7 @@ describe("a mask", () => {
     expect(stream(given, ["abcdef", "ghabcdefgh"])).toBe("[secret:a][secret:a]");
   });
 
-  test("masks keys, texts and numbers of a value, and gives back the same value where there is nothing", () => {
+  test("masks keys, texts and numbers of a value, and returns the same value if it contains no secret", () => {
     const mask = createMask([{ name: "pin", text: "123456" }]);
     const value = { x123456: [{ n: 1234567, s: "a123456" }, true, null, 12345], ok: { a: 1 } };
     expect(mask?.json(value)).toEqual({
@@ -126,12 +126,12 @@ describe("a mask", () => {
     expect(mask?.json(clean)).toBe(clean);
   });
 
-  test("is not made for values shorter than six characters", () => {
+  test("is not created for values shorter than six characters", () => {
     expect(createMask([{ name: "a", text: "12345" }])).toBeNull();
     expect(createMask([])).toBeNull();
   });
 
-  test("keeps up with ten megabytes", () => {
+  test("masks ten megabytes within a second", () => {
     const given = [
       { name: "a", text: "s3cr3t-Value/with+chars & more" },
       { name: "b", text: hex("another secret value") },

@@ -9,7 +9,7 @@ import { type Answer, type Follower, roles as myRoles } from "./matrix/server.ts
 import { codes, createMatrix, globalId, localId, type Matrix } from "./matrix/setup.ts";
 
 let matrix: Matrix;
-/** What each entry of the log says to grants, by its number; what is not here is told to nobody. */
+/** The facts of each entry of the log, by its id; entries without facts are sent to no role. */
 let notices: Map<string, Notice>;
 const readNotices = async () => {
   const found = await findNotices(matrix.world.services.db, matrix.seeds.me, myRoles);
@@ -21,13 +21,13 @@ beforeAll(async () => {
 });
 afterAll(() => matrix[Symbol.asyncDispose]());
 
-/** Whether the role is told of the entry. */
-function isTold(role: Role, notice: Notice | undefined): boolean {
+/** Whether the role is notified of the entry. */
+function isNotified(role: Role, notice: Notice | undefined): boolean {
   return notice !== undefined && allows(role, notice.channel, "read", notice);
 }
 
-/** The same of the list: one's own inquiries are told, and listed as inquiries. */
-const isListed = (role: Role, notice: Notice) => isTold(role, { ...notice, always: false });
+/** The same for the list: a user's own inquiries are sent as messages, and listed only as inquiries. */
+const isListed = (role: Role, notice: Notice) => isNotified(role, { ...notice, always: false });
 
 const isLive = ({ field }: RootField) => {
   const type = getNamedType(field.type);
@@ -35,19 +35,19 @@ const isLive = ({ field }: RootField) => {
 };
 const polls = rootFields().filter((field) => field.root === "query" && isLive(field) && isListType(field.field.type));
 const subscriptions = rootFields().filter((field) => field.root === "subscription" && isLive(field));
-/** The entry of the log that a message was made of. */
+/** The id of the log entry that the message shows. */
 const entryOf = (message: { cursor: string }) => message.cursor.split(".")[1] ?? "";
 
 async function poll(role: Role, name: string): Promise<string[]> {
   const seen: string[] = [];
   for (let after: string | null = null; ; ) {
-    const answer: Answer = await matrix.server.ask(
+    const response: Answer = await matrix.server.ask(
       role,
       `query($after: Cursor) { ${name}(first: 100, after: $after) { cursor } }`,
       { after },
     );
-    expect(answer.errors, `${role.name}: ${name}`).toBeUndefined();
-    const page: { cursor: string }[] = answer.data[name];
+    expect(response.errors, `${role.name}: ${name}`).toBeUndefined();
+    const page: { cursor: string }[] = response.data[name];
     seen.push(...page.map(entryOf));
     after = page.at(-1)?.cursor ?? null;
     if (page.length < 100) return seen;
@@ -55,30 +55,30 @@ async function poll(role: Role, name: string): Promise<string[]> {
 }
 
 describe("the log of changes", () => {
-  test("is polled as far as each may read what it is about", async () => {
+  test("is polled only for entries about readable rows", async () => {
     expect(polls.length).toBeGreaterThan(5);
     for (const { name } of polls) {
       const whole = await poll(matrix.admin, name);
       expect(whole.length, name).toBeGreaterThan(1);
       for (const role of matrix.roles) {
-        const expected = whole.filter((id) => isTold(role, notices.get(id)));
+        const expected = whole.filter((id) => isNotified(role, notices.get(id)));
         expect(await poll(role, name), `${role.name}: ${name}`).toEqual(expected);
       }
     }
   });
 
-  test("is listed as far as each may read what it is about", async () => {
+  test("lists only entries about readable rows", async () => {
     for (const role of matrix.roles) {
-      const answer = await matrix.server.ask(
+      const response = await matrix.server.ask(
         role,
         "{ notifications(first: 100, orderBy: {field: CREATED, direction: ASC}) { totalCount { count } nodes { id channel } } }",
       );
       if (!holdsAny(role, "notification:read")) {
-        expect(codes(answer), role.name).toEqual(["FORBIDDEN"]);
+        expect(codes(response), role.name).toEqual(["FORBIDDEN"]);
         continue;
       }
-      const { totalCount, nodes } = answer.data.notifications;
-      // Who may read everything finds also what is told to nobody else.
+      const { totalCount, nodes } = response.data.notifications;
+      // A role that may read everything also finds entries that no other role is notified of.
       const all = role.name === "core.admin" ? null : [...notices.values()].filter((notice) => isListed(role, notice));
       if (all) expect(totalCount.count, role.name).toBe(all.length);
       else expect(totalCount.count, role.name).toBeGreaterThan(notices.size);
@@ -87,7 +87,7 @@ describe("the log of changes", () => {
     }
   });
 
-  test("is found entry by entry as far as each may read what it is about", async () => {
+  test("finds an entry by id only if its row is readable", async () => {
     const samples = new Map([...notices.values()].map((notice) => [`${notice.channel} ${notice.pack}`, notice]));
     for (const role of matrix.roles) {
       for (const notice of samples.values()) {
@@ -101,12 +101,12 @@ describe("the log of changes", () => {
 
 describe("a subscription", () => {
   const messagesOf = (name: string, { seen }: Follower) =>
-    seen.map((answer) => {
-      expect(answer.errors, name).toBeUndefined();
-      return entryOf(answer.data[name]);
+    seen.map((response) => {
+      expect(response.errors, name).toBeUndefined();
+      return entryOf(response.data[name]);
     });
 
-  test("tells each what it may read, and nothing else", async () => {
+  test("sends each role only the messages that it may read", async () => {
     const everyone = [matrix.admin, ...matrix.roles];
     const open = await Promise.all(
       subscriptions.flatMap(({ name }) =>
@@ -140,17 +140,20 @@ describe("a subscription", () => {
     await change("-1");
     const admins = open.filter(({ role }) => role === matrix.admin);
     const enough = (count: number) =>
-      until(() => admins.every(({ stream }) => stream.seen.length >= count), `${count} messages for who reads all`);
+      until(
+        () => admins.every(({ stream }) => stream.seen.length >= count),
+        `${count} messages for the role that reads everything`,
+      );
     await enough(2);
     await readNotices();
     const first = new Map(admins.map(({ name, stream }) => [name, messagesOf(name, stream)]));
-    // What comes behind it has come: whatever one of the first were told in error is there too.
+    // Messages of the second batch have arrived, so any sent in error for the first have arrived too.
     await change("-2");
     await enough(4);
     await readNotices();
     for (const { name, role, stream } of open) {
       const whole = messagesOf(name, admins.find((each) => each.name === name)?.stream ?? stream);
-      const expected = () => whole.filter((id) => isTold(role, notices.get(id)));
+      const expected = () => whole.filter((id) => isNotified(role, notices.get(id)));
       await until(
         () => stream.seen.length >= expected().length,
         `${expected().length} messages: ${role.name}, ${name}`,
@@ -162,14 +165,14 @@ describe("a subscription", () => {
   });
 });
 
-test("an execution's log is sent to those who may read the execution, and polled by them alone", async () => {
+test("an execution's log is sent to, and polled by, only the roles that may read the execution", async () => {
   const { services } = matrix.world;
-  const seen = { told: 0, refused: 0 };
+  const counts = { shown: 0, refused: 0 };
   for (const side of ["own", "others"] as const) {
     const ended = { status: "failed", finished_at: "2026-02-03T04:05:06.789Z" };
     const id = await matrix.seeds.another("execution", side, ended);
     await services.db.execute(
-      sql`insert into attune.execution_log (execution, seq, stream, at, text) values (${id}::bigint, 1, 'stdout', now(), 'told')`,
+      sql`insert into attune.execution_log (execution, seq, stream, at, text) values (${id}::bigint, 1, 'stdout', now(), 'logged')`,
     );
     const facts = (await factsOf(services.db, "Execution", matrix.seeds.me, myRoles)).find((row) => row.id === id);
     for (const role of [matrix.admin, ...matrix.roles]) {
@@ -185,19 +188,19 @@ test("an execution's log is sent to those who may read the execution, and polled
         `{ executionLogMessages(id: "${globalId("Execution", id)}") { text } }`,
       );
       if (facts && allows(role, "execution", "read", facts)) {
-        expect(message, place).toEqual({ data: { executionLog: { text: "told" } } });
-        expect(polled.data, place).toEqual({ executionLogMessages: [{ text: "told" }] });
-        seen.told += 1;
+        expect(message, place).toEqual({ data: { executionLog: { text: "logged" } } });
+        expect(polled.data, place).toEqual({ executionLogMessages: [{ text: "logged" }] });
+        counts.shown += 1;
       } else {
         expect(message && codes(message), place).toEqual(["NOT_FOUND"]);
         expect(codes(polled), place).toEqual(["NOT_FOUND"]);
-        expect(JSON.stringify(polled), place).not.toContain("told");
-        expect(JSON.stringify(stream.seen), place).not.toContain("told");
-        seen.refused += 1;
+        expect(JSON.stringify(polled), place).not.toContain("logged");
+        expect(JSON.stringify(stream.seen), place).not.toContain("logged");
+        counts.refused += 1;
       }
       stream.stop();
     }
   }
-  expect(seen.told).toBeGreaterThan(2);
-  expect(seen.refused).toBeGreaterThan(2);
+  expect(counts.shown).toBeGreaterThan(2);
+  expect(counts.refused).toBeGreaterThan(2);
 });

@@ -4,7 +4,7 @@ import { rows } from "../../src/db/client.ts";
 import { factsOf, specs } from "./matrix/facts.ts";
 import { rootFields } from "./matrix/fields.ts";
 import {
-  alsoTaken,
+  alsoRequired,
   creating,
   creations,
   decidedByVerbs,
@@ -23,13 +23,13 @@ beforeAll(async () => {
 });
 afterAll(() => matrix[Symbol.asyncDispose]());
 
-/** A row that the mutation may be tried with, and what it says to grants. */
-interface Target {
+/** A row to try the mutation with, and its facts. */
+interface TargetRow {
   facts: Facts;
   value: string;
 }
 
-async function makeTarget({ name, typename, by }: Targeted, side: "own" | "others"): Promise<Target> {
+async function createTarget({ name, typename, by }: Targeted, side: "own" | "others"): Promise<TargetRow> {
   const table = specs[typename]?.table ?? "";
   const ref = table === "pack" ? { ref: `${side}-${crypto.randomUUID()}` } : {};
   const id = await matrix.seeds.another(table, side, { ...ref, ...targetFor(name, table) });
@@ -40,20 +40,20 @@ async function makeTarget({ name, typename, by }: Targeted, side: "own" | "other
   return { facts, value: by === "id" ? globalId(typename, id) : (facts.ref ?? "") };
 }
 
-/** What the mutation answers: the name of its result's type, or the code of its refusal. */
-async function attempt(role: Role, { name, by }: Targeted, { value }: Target, more = inputs[name]): Promise<string> {
+/** The mutation's result: `done`, or its refusal. */
+async function attempt(role: Role, { name, by }: Targeted, { value }: TargetRow, more = inputs[name]): Promise<string> {
   const type = `${name.charAt(0).toUpperCase()}${name.slice(1)}Input`;
-  const answer = await matrix.server.ask(
+  const response = await matrix.server.ask(
     role,
     `mutation($input: ${type}!) { ${name}(input: $input) { __typename ... on Error { message } } }`,
     { input: { ...more, [by]: value } },
   );
-  if (answer.errors) return answer.errors.map(({ extensions, message }) => `${extensions.code}: ${message}`).join();
-  const { __typename, message } = answer.data[name];
+  if (response.errors) return response.errors.map(({ extensions, message }) => `${extensions.code}: ${message}`).join();
+  const { __typename, message } = response.data[name];
   return __typename.endsWith("Payload") ? "done" : `${__typename}: ${message}`;
 }
 
-const exists = async ({ typename }: Targeted, { facts }: Target) =>
+const exists = async ({ typename }: Targeted, { facts }: TargetRow) =>
   (
     await rows(
       matrix.world.services.db,
@@ -62,26 +62,27 @@ const exists = async ({ typename }: Targeted, { facts }: Target) =>
   ).length > 0;
 
 describe("every mutation", () => {
-  test("takes a grant by its field, or is known to leave it to its verb", () => {
+  test("requires a grant by its field, or is listed as checked by its verb", () => {
     const without = rootFields().filter(({ root, may, isPublic }) => root === "mutation" && !may && !isPublic);
     expect(without.map(({ name }) => name).sort()).toEqual([...decidedByVerbs].sort());
     expect(targeted().length).toBeGreaterThan(20);
   });
 
   test.each(targeted().map((each) => [each.name, each] as const))(
-    "%s is done by who may, and by nobody else",
+    "%s succeeds exactly for the roles that may",
     async (_name, mutation) => {
       const [resource = "", action = ""] = mutation.may.split(":");
-      const made = { own: await makeTarget(mutation, "own"), others: await makeTarget(mutation, "others") };
+      const created = { own: await createTarget(mutation, "own"), others: await createTarget(mutation, "others") };
       for (const side of ["own", "others"] as const) {
         for (const { name } of matrix.roles) {
-          const role = withTargets(name, made);
-          const target = made[side];
+          const role = withTargets(name, created);
+          const target = created[side];
           const result = await attempt(role, mutation, target);
           const place = `${name}: ${mutation.name} of ${side}: ${result}`;
           if (allows(role, resource, action, target.facts) && holdsRest(role, mutation)) {
             expect(result, place).toBe("done");
-            if (isSpent(mutation) || !(await exists(mutation, target))) made[side] = await makeTarget(mutation, side);
+            if (isSpent(mutation) || !(await exists(mutation, target)))
+              created[side] = await createTarget(mutation, side);
             continue;
           }
           expect(await exists(mutation, target), place).toBe(true);
@@ -100,23 +101,24 @@ describe("every mutation", () => {
     },
   );
 
-  /** What is said of a row that is not there, and of one that one may not know of. */
+  /** The refusal for a missing row and for an unreadable one. */
   const notFound = ({ may, by }: Targeted, value: string) =>
     `NotFoundError: There is no ${(may.split(":")[0] ?? "").replaceAll("_", " ")} "${by === "id" ? localId(value)[1] : value}".`;
 
   function holdsRest(role: Role, { name }: Targeted): boolean {
-    const { ofMyself, wholly } = alsoTaken[name] ?? {};
+    const { ofMyself, wholly } = alsoRequired[name] ?? {};
     if (wholly && !holdsWholly(role, wholly)) return false;
     const [resource = "", action = ""] = ofMyself?.split(":") ?? [];
     const myself = matrix.facts.get("Identity")?.get(matrix.seeds.me);
     return !ofMyself || (myself !== undefined && allows(role, resource, action, myself));
   }
 
-  /** The role, whose refs are those of the targets too, and who reads the identities that an input may name. */
-  function withTargets(name: string, { own, others }: Record<"own" | "others", Target>): Role {
+  /** The role with the refs of the targets added to its constraints. */
+  function withTargets(name: string, { own, others }: Record<"own" | "others", TargetRow>): Role {
     const role = matrix.roles.find((each) => each.name === name);
     if (!role) throw new Error(`there is no role ${name}`);
-    const more = (refs: string[] | undefined, { facts }: Target) => (refs && facts.ref ? [...refs, facts.ref] : refs);
+    const more = (refs: string[] | undefined, { facts }: TargetRow) =>
+      refs && facts.ref ? [...refs, facts.ref] : refs;
     const grants = role.grants.map(({ constraints = {}, ...grant }) => ({
       ...grant,
       constraints: {
@@ -128,27 +130,27 @@ describe("every mutation", () => {
     return { ...role, grants };
   }
 
-  /** What happens once to each row. */
+  /** Whether the mutation works only once on each row. */
   const isSpent = ({ name }: Targeted) => name.startsWith("cancel");
 
-  test.each(creations())("%s makes what one may make, and nothing else", async (name) => {
+  test.each(creations())("%s creates only rows that the role may create", async (name) => {
     const { typename, input } = creating[name] ?? { typename: "", input: {} };
     const { resource = "", table = "" } = specs[typename] ?? {};
     const by = typename === "Identity" ? "login" : "ref";
     for (const [index, role] of matrix.roles.entries()) {
       for (const pack of ["alpha", "beta", "gamma"]) {
-        const ref = refOf(typename, pack, `made_${index}`);
-        // What a row of the type cannot say, it does not say when it is made either.
-        const says = specs[typename];
+        const ref = refOf(typename, pack, `created_${index}`);
+        // Facts that rows of the type lack are also missing when one is created.
+        const spec = specs[typename];
         const facts = {
           id: "",
           ref,
-          pack: says?.pack ? (ref.split(".", 1)[0] ?? "") : null,
+          pack: spec?.pack ? (ref.split(".", 1)[0] ?? "") : null,
           owner: typename === "Rule" ? matrix.seeds.me : null,
           always: false,
         };
         const result = await attempt(role, { name, by, may: "", typename }, { value: ref, facts }, input);
-        const made = await rows(
+        const created = await rows(
           matrix.world.services.db,
           sql`select from ${sql.raw(`attune.${table} t`)} where ${sql.raw(specs[typename]?.ref ?? "")} = ${ref}`,
         );
@@ -156,12 +158,12 @@ describe("every mutation", () => {
         const noPack = `NotFoundError: There is no pack "${pack}".`;
         if (!holdsAny(role, `${resource}:create`)) expect(result, place).toMatch(/^ForbiddenError\b/);
         else if (isInPack(typename) && !knowsPack(role, pack)) {
-          // One that is there and one that is not are the same to a role that may not know of it.
+          // An existing and a missing pack look the same to a role that may not read it.
           if (pack === "gamma" || !allows(role, resource, "create", facts)) expect(result, place).toBe(noPack);
         } else if (!allows(role, resource, "create", facts)) expect(result, place).toMatch(/^ForbiddenError\b/);
-        // What it refers to, a role with constraints may not use.
+        // A role with constraints may not use the rows that it refers to.
         else if (holdsWholly(role, `${resource}:create`)) expect(result, place).toBe("done");
-        expect(made.length, place).toBe(result === "done" ? 1 : 0);
+        expect(created.length, place).toBe(result === "done" ? 1 : 0);
       }
     }
   });
@@ -179,15 +181,15 @@ describe("every mutation", () => {
   }
 });
 
-describe("what is said of a row that is there", () => {
+describe("an update or delete", () => {
   const updates = targeted().filter(({ name, may }) => name.startsWith("update") && may.endsWith(":update"));
   const all = targeted().filter(({ may, by }) => /:(update|delete)$/.test(may) && ["ref", "id", "login"].includes(by));
 
   test.each(updates.map((each) => [each.name, each] as const))(
-    "%s without a field answers the row unchanged",
+    "%s without a field returns the row unchanged",
     async (_name, mutation) => {
       const table = specs[mutation.typename]?.table ?? "";
-      const target = await makeTarget(mutation, "own");
+      const target = await createTarget(mutation, "own");
       const read = () =>
         rows(
           matrix.world.services.db,
@@ -195,13 +197,13 @@ describe("what is said of a row that is there", () => {
         );
       const before = await read();
       const type = `${mutation.name.charAt(0).toUpperCase()}${mutation.name.slice(1)}Input`;
-      const answer = await matrix.server.ask(
+      const response = await matrix.server.ask(
         matrix.admin,
         `mutation($input: ${type}!) { result: ${mutation.name}(input: $input) { ... on ${type.replace("Input", "Payload")} { row: ${mutation.typename.charAt(0).toLowerCase()}${mutation.typename.slice(1)} { id } } } }`,
         { input: { [mutation.by]: target.value } },
       );
-      expect(answer.errors).toBeUndefined();
-      expect(answer.data.result.row.id).toBe(globalId(mutation.typename, target.facts.id));
+      expect(response.errors).toBeUndefined();
+      expect(response.data.result.row.id).toBe(globalId(mutation.typename, target.facts.id));
       expect(await read()).toEqual(before);
     },
   );
@@ -209,7 +211,7 @@ describe("what is said of a row that is there", () => {
   test.each(updates.filter(({ name }) => name !== "updateEvent").map((each) => [each.name, each] as const))(
     "%s of a row that has changed since it was read is a ConflictError",
     async (_name, mutation) => {
-      const target = await makeTarget(mutation, "own");
+      const target = await createTarget(mutation, "own");
       const result = await attempt(matrix.admin, mutation, target, { expectedUpdated: "2026-01-01T00:00:00.000Z" });
       const noun = (mutation.may.split(":")[0] ?? "").replaceAll("_", " ");
       expect(result.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/, "WHEN")).toBe(
@@ -219,7 +221,7 @@ describe("what is said of a row that is there", () => {
   );
 
   test.each(all.map((each) => [each.name, each] as const))(
-    "%s of a row that is not there is a NotFoundError",
+    "%s of a missing row is a NotFoundError",
     async (_name, mutation) => {
       const value =
         mutation.by === "id"

@@ -12,20 +12,20 @@ beforeAll(async () => {
 });
 afterAll(() => matrix[Symbol.asyncDispose]());
 
-/** A field of a mutation's input that names something else than what is created or changed. */
+/** A field of a mutation's input that names another row than the one created or changed. */
 interface Naming {
   mutation: string;
   field: string;
-  /** What it names, by the resource, and one that is there. */
+  /** The resource that it names, and an existing row of it. */
   names: string;
   existing: string;
   /** The input that names it. */
   input(ref: string): Row;
-  /** Creates what an update changes. */
+  /** Creates the row that an update changes. */
   before?: readonly [string, Row];
-  /** What the verb takes for what is its own, and for the other names. */
+  /** The grants that the verb requires for its own row and for the other names. */
   grants: readonly Grant[];
-  /** What becomes of it once the role may read what it names. */
+  /** The result once the role may read the named row. */
   readable: "done" | "ForbiddenError";
 }
 
@@ -41,7 +41,7 @@ const watch = { runtime: "core.sensor.shell", entrypoint: "watch.sh" };
 const atMost = { rateMax: 1, rateWindowSeconds: 60 };
 const connection = { trigger: "core.webhook", action: "core.noop" };
 
-/** The same field of what is created and of what is changed. */
+/** The field in the create mutation and in the update mutation. */
 function both(
   kind: string,
   base: Row,
@@ -203,26 +203,26 @@ async function must(mutation: string, input: Row): Promise<void> {
   expect(await ask(matrix.admin.grants, mutation, input)).toBe("done");
 }
 
-describe("what an input names besides", () => {
-  test("is tried here, whichever field it is", () => {
+describe("another row that an input names", () => {
+  test("is tested here for every such field", () => {
     const fields = ["runtime", "sensor", "action", "trigger", "pack", "owner", "assignedTo"];
     const declared = Object.values(schema.getTypeMap()).flatMap((type) => {
       if (!isInputObjectType(type) || !/^(Create|Update|Set)\w+Input$/.test(type.name)) return [];
       const mutation = `${type.name.charAt(0).toLowerCase()}${type.name.slice(1, -"Input".length)}`;
       return Object.keys(type.getFields()).flatMap((field) => (fields.includes(field) ? [`${mutation}.${field}`] : []));
     });
-    const tried = new Set(namings.map(({ mutation, field }) => `${mutation}.${field}`));
+    const tested = new Set(namings.map(({ mutation, field }) => `${mutation}.${field}`));
     expect(declared.length).toBeGreaterThan(15);
-    expect(declared.filter((each) => !tried.has(each))).toEqual([]);
+    expect(declared.filter((each) => !tested.has(each))).toEqual([]);
   });
 
   test.each(namings.map((naming) => [naming.mutation, naming.field, naming.names, naming] as const))(
-    "%s: what one may not know of is not there (%s: %s)",
+    "%s: a row that may not be read is not found (%s: %s)",
     async (mutation, _field, names, { existing, input, before, grants, readable }) => {
       const missing = `${existing}-missing`;
       const attempt = async (held: readonly Grant[], named: string) => {
         count += 1;
-        const ref = `alpha.made_${count}`;
+        const ref = `alpha.created_${count}`;
         if (before) await must(before[0], withNames(before[1], ref));
         return await ask(held, mutation, withNames(input(named), ref));
       };
@@ -235,7 +235,7 @@ describe("what an input names besides", () => {
     },
   );
 
-  test("the tasks of a workflow too: an action that one may not know of is not there", async () => {
+  test("the tasks of a workflow: an action that may not be read is not found", async () => {
     const attempt = (held: readonly Grant[], action: string) =>
       ask([grant("workflow_definition", ["create"], inAlpha), ...held], "createWorkflowDefinition", {
         ref: "alpha.{name}",
@@ -249,7 +249,7 @@ describe("what an input names besides", () => {
   });
 });
 
-describe("what is created unless it is there", () => {
+describe("a row that is created unless it exists", () => {
   const key = (name: string) => ({ owner: { pack: "alpha" }, name, value: "secret" });
   const upload = (ref: string) => ({ ref, type: "OTHER", ...content });
 
@@ -257,7 +257,7 @@ describe("what is created unless it is there", () => {
     ["setKey", "key", key, "pack.alpha.there"],
     ["createArtifactUpload", "artifact", upload, "there"],
   ])(
-    "%s: one that may not be known of is in the way of who may create it, and no other learns of it",
+    "%s: an unreadable row conflicts for a role that may create it, and no other role learns of it",
     async (mutation, resource, input, ref) => {
       await must(mutation, input("there"));
       const creator = [grant(resource, ["create"])];

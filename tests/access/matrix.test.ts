@@ -7,7 +7,7 @@ import type { Seeds } from "./matrix/seeds.ts";
 import type { Answer, Server } from "./matrix/server.ts";
 import { codes, createMatrix, globalId, localId, type Matrix } from "./matrix/setup.ts";
 
-/** What may be used by nobody in particular. */
+/** The fields that anonymous callers may use. */
 const publicFields: readonly string[] = ["signIn"];
 
 let matrix: Matrix;
@@ -19,12 +19,12 @@ beforeAll(async () => {
 });
 afterAll(() => matrix[Symbol.asyncDispose]());
 
-/** The code by which a field refuses the role before it looks at anything; null: it does not. */
+/** The code with which a field refuses the role before it reads anything; null if it does not. */
 const refusalOf = (role: Role | null, may: string | null) =>
   role === null ? "UNAUTHENTICATED" : may !== null && !holdsAny(role, may) ? "FORBIDDEN" : null;
 
 describe("every root field", () => {
-  test("is public by name, or says what it takes", () => {
+  test("is public by name, or declares the grant that it requires", () => {
     const fields = rootFields();
     expect(
       fields
@@ -38,32 +38,32 @@ describe("every root field", () => {
   });
 });
 
-describe("without what it takes", () => {
-  /** What the field answers, as its only use; of a subscription, the first message. */
+describe("without the required grant", () => {
+  /** The response to a document with only this field; for a subscription, its first message. */
   async function use(role: Role | null, field: RootField): Promise<Answer> {
     if (field.root !== "subscription") return await server.ask(role, documentFor(field));
     const stream = await server.follow(role, documentFor(field));
-    return (await until(() => stream.seen[0], `an answer of ${field.name}`)) as Answer; // it waits until there is one
+    return (await until(() => stream.seen[0], `a response of ${field.name}`)) as Answer; // `until` waits for the first message
   }
 
-  test("every field refuses who is not signed in", async () => {
+  test("every field refuses an anonymous caller", async () => {
     for (const field of rootFields().filter(({ isPublic }) => !isPublic)) {
-      const answer = await use(null, field);
-      expect(codes(answer), field.name).toEqual(["UNAUTHENTICATED"]);
-      expect(answer.data?.[field.name] ?? null, field.name).toBeNull();
+      const response = await use(null, field);
+      expect(codes(response), field.name).toEqual(["UNAUTHENTICATED"]);
+      expect(response.data?.[field.name] ?? null, field.name).toBeNull();
     }
   });
 
-  test("every field that takes a grant refuses who holds none of the kind", async () => {
+  test("every field that requires a grant refuses a role without one of that kind", async () => {
     for (const role of matrix.roles) {
       for (const field of rootFields().filter(({ may }) => may && !holdsAny(role, may))) {
-        const answer = await use(role, field);
+        const response = await use(role, field);
         const place = `${role.name}: ${field.name}`;
-        if (field.root === "mutation" && !answer.errors) {
-          expect(answer.data[field.name], place).toEqual({ __typename: "ForbiddenError" });
+        if (field.root === "mutation" && !response.errors) {
+          expect(response.data[field.name], place).toEqual({ __typename: "ForbiddenError" });
         } else {
-          expect(codes(answer), place).toEqual(["FORBIDDEN"]);
-          expect(answer.data?.[field.name] ?? null, place).toBeNull();
+          expect(codes(response), place).toEqual(["FORBIDDEN"]);
+          expect(response.data?.[field.name] ?? null, place).toBeNull();
         }
       }
     }
@@ -73,33 +73,33 @@ describe("without what it takes", () => {
 describe("every type with an id", () => {
   const types = nodeTypes().filter((typename) => typename !== "Notification");
 
-  test("has rows of one's own and of others", () => {
+  test("has rows of the caller and of others", () => {
     for (const typename of types) {
       const table = specs[typename]?.table ?? "";
       expect([typename, seeds.own.has(table), seeds.others.has(table)]).toEqual([typename, true, true]);
     }
   });
 
-  test.each(types)("%s: is listed, counted and found as far as it may be read", async (typename) => {
-    const looks = looksFor(typename);
-    const document = `{ ${looks.map(({ use }, index) => `e${index}: ${use}`).join(" ")} }`;
+  test.each(types)("%s: only readable rows are listed, counted and found", async (typename) => {
+    const lookups = lookupsFor(typename);
+    const document = `{ ${lookups.map(({ use }, index) => `e${index}: ${use}`).join(" ")} }`;
     for (const role of matrix.roles) {
-      const answer = await server.ask(role, document);
-      const refused = new Map(answer.errors?.map(({ path, extensions }) => [path?.[0], extensions.code]));
-      for (const [index, { use, may, ids }] of looks.entries()) {
+      const response = await server.ask(role, document);
+      const refused = new Map(response.errors?.map(({ path, extensions }) => [path?.[0], extensions.code]));
+      for (const [index, { use, may, ids }] of lookups.entries()) {
         const place = `${role.name}: ${use}`;
         const expected = refusalOf(role, may);
         expect(refused.get(`e${index}`) ?? null, place).toBe(expected);
         const visible = expected ? [] : ids.filter((id) => matrix.reads(role, typename, id));
-        const there = answer.data[`e${index}`];
-        expect(idsIn(there), place).toEqual(visible.map((id) => globalId(typename, id)).sort());
-        expect(countsIn(there), place).toEqual(use.includes("totalCount") && !expected ? [visible.length] : []);
+        const selected = response.data[`e${index}`];
+        expect(idsIn(selected), place).toEqual(visible.map((id) => globalId(typename, id)).sort());
+        expect(countsIn(selected), place).toEqual(use.includes("totalCount") && !expected ? [visible.length] : []);
       }
     }
   });
 
-  /** Every way in to objects of the type, each with the ids of what there is to be found. */
-  function looksFor(typename: string): { use: string; may: string | null; ids: string[] }[] {
+  /** Every root field that finds objects of the type, each with the ids that it should find. */
+  function lookupsFor(typename: string): { use: string; may: string | null; ids: string[] }[] {
     const { table = "", where } = specs[typename] ?? {};
     const { one, byRef, list } = entrances(typename);
     const all = [...(matrix.facts.get(typename)?.values() ?? [])];
@@ -126,13 +126,13 @@ describe("every type with an id", () => {
     return [...lists, ...singles];
   }
 
-  test.each(types)("%s: leads on to what may be read, and to nothing else", async (typename) => {
+  test.each(types)("%s: its fields lead only to readable objects", async (typename) => {
     const all = edges(typename);
     for (let start = 0; start < all.length; start += 20) await expectEdges(typename, all.slice(start, start + 20));
   });
 
-  async function expectEdges(typename: string, leads: Edge[]): Promise<void> {
-    const selection = leads.map((edge, index) => `e${index}: ${edge.selection}`).join(" ");
+  async function expectEdges(typename: string, links: Edge[]): Promise<void> {
+    const selection = links.map((edge, index) => `e${index}: ${edge.selection}`).join(" ");
     const document = `query($id: ID!) { node(id: $id) { ... on ${typename} { ${selection} } } }`;
     const table = specs[typename]?.table ?? "";
     for (const ids of [seeds.own, seeds.others]) {
@@ -140,23 +140,23 @@ describe("every type with an id", () => {
       const whole = await server.ask(matrix.admin, document, { id });
       expect(whole.errors, typename).toBeUndefined();
       for (const role of matrix.roles) {
-        const answer = await server.ask(role, document, { id });
-        expect(answer.errors, `${role.name}: ${typename}`).toBeUndefined();
+        const response = await server.ask(role, document, { id });
+        expect(response.errors, `${role.name}: ${typename}`).toBeUndefined();
         const readable = matrix.reads(role, typename, localId(id)[1]);
-        expect(answer.data.node !== null, `${role.name}: ${typename}`).toBe(readable);
-        for (const [index, { path }] of readable ? leads.entries() : []) {
-          const [there, here] = [whole.data.node[`e${index}`], answer.data.node[`e${index}`]];
-          const expected = idsIn(there).filter((each) => matrix.reads(role, ...localId(each)));
+        expect(response.data.node !== null, `${role.name}: ${typename}`).toBe(readable);
+        for (const [index, { path }] of readable ? links.entries() : []) {
+          const [all, visible] = [whole.data.node[`e${index}`], response.data.node[`e${index}`]];
+          const expected = idsIn(all).filter((each) => matrix.reads(role, ...localId(each)));
           const place = `${role.name}: ${typename}.${path} of ${localId(id)}`;
-          expect(idsIn(here), place).toEqual(expected);
-          expect(countsIn(here), place).toEqual(countsIn(here).length > 0 ? [expected.length] : []);
+          expect(idsIn(visible), place).toEqual(expected);
+          expect(countsIn(visible), place).toEqual(countsIn(visible).length > 0 ? [expected.length] : []);
         }
       }
     }
   }
 });
 
-/** The ids in an answer, in their order. */
+/** The ids in a response, sorted. */
 function idsIn(value: unknown): string[] {
   if (Array.isArray(value)) return value.flatMap(idsIn).sort();
   if (typeof value !== "object" || value === null) return [];
@@ -164,7 +164,7 @@ function idsIn(value: unknown): string[] {
   return typeof id === "string" ? [id] : Object.values(value).flatMap(idsIn).sort();
 }
 
-/** The counts in an answer. */
+/** The counts in a response. */
 function countsIn(value: unknown): number[] {
   if (Array.isArray(value)) return value.flatMap(countsIn);
   if (typeof value !== "object" || value === null) return [];

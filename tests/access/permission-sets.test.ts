@@ -10,7 +10,7 @@ let world: World;
 let api: Api;
 let me: Session;
 
-/** The set that the session holds, the one that it does not hold, one whose grant cannot be read, and one that is not there. */
+/** A set that the session holds, one that it does not hold, one with an unreadable grant, and one that does not exist. */
 const sets = { held: "default.held", wide: "default.wide", broken: "default.broken", missing: "default.missing" };
 
 const held: Grant = { resource: "rule", actions: ["read"] };
@@ -63,7 +63,7 @@ const graph = (permission_set_refs: string[]) => ({
 });
 const grant = (resource: string, ...actions: string[]): Grant => ({ resource, actions });
 
-/** An action that comes with the set; one that is not there any more was there when the action was made. */
+/** Creates an action with the permission set; a missing set was deleted after the action was created. */
 async function actionWith(set: string): Promise<string> {
   const ref = `default.${next("action")}`;
   await must("createAction", { ref, ...noop });
@@ -71,7 +71,7 @@ async function actionWith(set: string): Promise<string> {
   return ref;
 }
 
-/** Every verb that hands a set on, with what it takes besides. */
+/** Every verb that passes on a permission set, with the other grants that it requires. */
 const verbs: readonly (readonly [string, readonly Grant[], (set: string) => Promise<Row>])[] = [
   [
     "createAction",
@@ -110,7 +110,7 @@ const verbs: readonly (readonly [string, readonly Grant[], (set: string) => Prom
   ["createApiToken", [], async (set) => ({ label: "t", permissionSetRefs: [set] })],
 ];
 
-/** Those that take a grant to assign the set besides. */
+/** Verbs that also require a grant to assign the set. */
 const assigningVerbs: typeof verbs = [
   ["createIdentity", [grant("identity", "create")], async (set) => ({ login: next("new"), permissionSets: [set] })],
   ["assignPermissionSet", [grant("identity", "update")], async (set) => ({ login: "friend", permissionSet: set })],
@@ -121,7 +121,7 @@ const notFound = (set: string) => `NotFoundError: There is no permission set "${
 const notHeld = "ForbiddenError: You may not grant rule:delete: you do not hold it yourself.";
 const notAssigned = /^ForbiddenError: You may not assign the permission set/;
 
-describe("a verb that hands on a permission set takes every grant of it", () => {
+describe("a verb that passes on a permission set requires every grant in it", () => {
   test.each(verbs)("%s", async (mutation, grants, input) => {
     const attempt = async (set: string, ...more: Grant[]) =>
       await ask({ ...me, grants: [...grants, held, ...more] }, mutation, await input(set));
@@ -130,7 +130,7 @@ describe("a verb that hands on a permission set takes every grant of it", () => 
     expect(await attempt(sets.wide)).toBe(notFound(sets.wide));
     expect(await attempt(sets.wide, reading)).toBe(notHeld);
     expect(await attempt(sets.wide, assigning)).toBe(notHeld);
-    // What one holds wholly may be handed on unseen; a grant that cannot be read is none.
+    // A set whose grants are all held may be passed on without reading it; an unreadable grant grants nothing.
     expect(await attempt(sets.held)).toBe("done");
     expect(await attempt(sets.broken)).toBe("done");
   });

@@ -53,7 +53,7 @@ beforeAll(async () => {
     graphql: (request, response, context) => graphql(request, response, context),
     attachSockets: () => ({ [Symbol.asyncDispose]: async () => {} }),
   });
-  await Promise.all(["ada", "bob", "eve"].map(make));
+  await Promise.all(["ada", "bob", "eve"].map(createUser));
 });
 
 afterAll(async () => {
@@ -63,7 +63,7 @@ afterAll(async () => {
   await world[Symbol.asyncDispose]();
 });
 
-async function make(login: string): Promise<void> {
+async function createUser(login: string): Promise<void> {
   const fields = { displayName: null, attributes: {}, roles: [], permissionSets: [] };
   await commitIdentity(services, world.session, { ...fields, login, password });
 }
@@ -78,7 +78,7 @@ interface Entry {
   details: { reason: string } | null;
 }
 
-/** What the audit trail says of a request. */
+/** The sign-in entries of a request in the audit trail. */
 const trail = (requestId: string) =>
   world.all<Entry>(
     sql`select event_type as event, outcome::text, actor_login as login, actor::text, resource_ref as ref, host(ip) as ip, details
@@ -92,7 +92,7 @@ function from(attempts = createAttempts(), ip = "192.0.2.1") {
 }
 
 describe("signing in", () => {
-  test("by the password begins a session of thirty days, and the trail says so", async () => {
+  test("by password starts a session of thirty days and leaves an entry in the audit trail", async () => {
     const options = from();
     const { value, expiresAt, session } = await signIn(services, { login: "ada", password }, options);
     expect(await findSession(services.db, value)).toMatchObject({ login: "ada", kind: "session" });
@@ -120,7 +120,7 @@ describe("signing in", () => {
     ["it has no password", { login: "admin", password }, "admin"],
     ["there is no such login", { login: "' or 1 = 1 --", password }, null],
     ["there is no such login", { login: "a password by mistake", password }, null],
-  ])("is refused in the same words when %s", async (reason, input, login) => {
+  ])("is refused with the same message when %s", async (reason, input, login) => {
     const options = from();
     await expect(signIn(services, input, options)).rejects.toMatchObject({
       code: "UNAUTHENTICATED",
@@ -131,7 +131,7 @@ describe("signing in", () => {
     ]);
   });
 
-  test("is refused to who is frozen, who is let in again later", async () => {
+  test("is refused to a frozen identity until it is unfrozen", async () => {
     const freeze = (frozen: boolean) =>
       commit(services, updateIdentity, world.session, { login: "bob", expectedUpdated: null, patch: { frozen } });
     const { value } = await signIn(services, { login: "bob", password }, from());
@@ -146,7 +146,7 @@ describe("signing in", () => {
     expect(await findSession(services.db, value)).not.toBeNull();
   });
 
-  test("by a link works once, for one of many at a time", async () => {
+  test("by link works once, for one of several concurrent attempts", async () => {
     const token = await write(services, (tx) => createSignInToken(tx, String(world.session.identityId)));
     const all = Array.from({ length: 5 }, () => from());
     const results = await Promise.allSettled(all.map((options) => signInByLink(services, { token }, options)));
@@ -158,7 +158,7 @@ describe("signing in", () => {
     ]);
   });
 
-  test("after ten failures waits, with the right password too, and the trail says it once", async () => {
+  test("is limited after ten failures, even with the right password, which the audit trail records once", async () => {
     const attempts = createAttempts();
     const guess = (word: string, options = from(attempts)) =>
       signIn(services, { login: "eve", password: word }, options).then(
@@ -174,16 +174,16 @@ describe("signing in", () => {
       retryAfterSeconds: expect.any(Number),
     });
     expect(await trail(late.requestId)).toEqual([]);
-    const told = await world.all(
+    const recorded = await world.all(
       sql`select from attune.audit_event where details ->> 'reason' = 'too many attempts have failed' and actor_login = 'eve'`,
     );
-    expect(told).toHaveLength(1);
+    expect(recorded).toHaveLength(1);
     expect(await signIn(services, { login: "ada", password }, from(attempts))).toMatchObject({
       session: { login: "ada" },
     });
   });
 
-  test("and out ends the session, or all of them", async () => {
+  test("and signing out ends the session, or all of them", async () => {
     const begin = () => signIn(services, { login: "ada", password }, from());
     const [one, two, three] = [await begin(), await begin(), await begin()];
     expect(await commit(services, signOut, one.session, { everywhere: false })).toEqual({ ended: 1 });
@@ -209,29 +209,29 @@ describe("a session in use", () => {
         from attune.token where id = ${String(id)}::bigint`,
     );
 
-  test("lives on, which is written once a day, and its use once a minute", async () => {
+  test("is extended at most once a day, and its use recorded at most once a minute", async () => {
     const { value, session } = await signIn(services, { login: "ada", password }, from());
-    const look = async () => {
+    const findExtended = async () => {
       sessions.refresh();
       const found = await sessions.find(value);
-      if (!found) throw new Error("the session is over");
+      if (!found) throw new Error("the session has ended");
       return sessions.wasExtended(found);
     };
     const { used } = await stored(session.tokenId);
-    expect(await look()).toBe(false);
-    expect((await stored(session.tokenId)).used).toBe(used); // signing in was a use
+    expect(await findExtended()).toBe(false);
+    expect((await stored(session.tokenId)).used).toBe(used); // signing in counted as a use
 
     await aged(session.tokenId, "29 days 1 hour");
-    expect(await look()).toBe(false);
+    expect(await findExtended()).toBe(false);
     expect((await stored(session.tokenId)).left).toBeLessThan((29 * day + 2 * 3600_000) / 1000);
 
     await aged(session.tokenId, "28 days");
-    expect(await look()).toBe(true);
+    expect(await findExtended()).toBe(true);
     expect((await stored(session.tokenId)).left).toBeGreaterThan((29.9 * day) / 1000);
-    expect(await look()).toBe(false);
+    expect(await findExtended()).toBe(false);
   });
 
-  test("tells the browser's cookie of its new end, and a revoked one does not live on", async () => {
+  test("renews the browser's cookie when it is extended; a revoked session is not extended", async () => {
     const { value, session } = await signIn(services, { login: "ada", password }, from());
     const ask = async () => {
       sessions.refresh();
@@ -240,19 +240,19 @@ describe("a session in use", () => {
         headers: { "content-type": "application/json", cookie: `attune_session=${value}`, origin: api.url },
         body: JSON.stringify({ query: "{ viewer { identity { login } } }" }),
       });
-      return { answer: await response.json(), cookie: response.headers.get("set-cookie") };
+      return { body: await response.json(), cookie: response.headers.get("set-cookie") };
     };
     const me = { data: { viewer: { identity: { login: "ada" } } } };
-    expect(await ask()).toEqual({ answer: expect.objectContaining(me), cookie: null });
+    expect(await ask()).toEqual({ body: expect.objectContaining(me), cookie: null });
     await aged(session.tokenId, "2 days");
     expect(await ask()).toEqual({
-      answer: expect.objectContaining(me),
+      body: expect.objectContaining(me),
       cookie: `attune_session=${value}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000`,
     });
     await aged(session.tokenId, "2 days");
     await commit(services, signOut, session, { everywhere: false });
     expect(await ask()).toMatchObject({
-      answer: { errors: [{ extensions: { code: "UNAUTHENTICATED" } }] },
+      body: { errors: [{ extensions: { code: "UNAUTHENTICATED" } }] },
       cookie: null,
     });
     expect((await stored(session.tokenId)).left).toBeLessThan((3 * day) / 1000);

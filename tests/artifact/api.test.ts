@@ -11,7 +11,7 @@ import { createWorld, type World } from "../support/world.ts";
 
 let world: World;
 let api: Api;
-let nobody: Session;
+let ungranted: Session;
 let keeper: Session;
 let reader: Session;
 
@@ -24,7 +24,7 @@ const grant = (actions: string[], constraints?: object) => ({
 beforeAll(async () => {
   world = await createWorld();
   api = await createApi(world.services);
-  nobody = await createPerson(world.services, "nobody", { grants: [] });
+  ungranted = await createPerson(world.services, "nobody", { grants: [] });
   keeper = await createPerson(world.services, "keeper", {
     grants: [grant(["create", "read", "update", "delete"], { owner: "self" })],
   });
@@ -39,7 +39,7 @@ afterAll(async () => {
 
 const upperFirst = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 
-/** Runs a mutation and answers its payload or refusal. */
+/** Runs a mutation and returns its payload or refusal. */
 async function mutate(session: Session, name: string, input: object, selection = "artifact { id ref }") {
   const type = upperFirst(name);
   const { data, errors } = await api.ask(
@@ -87,7 +87,7 @@ const everything = `ref scope owner type visibility name description contentType
   versions { totalCount { count } }`;
 
 describe("creating", () => {
-  test("with nothing but what it takes", async () => {
+  test("with only the required fields", async () => {
     expect(
       await mutate(world.session, "createArtifact", { ref: "minimal", type: "OTHER" }, `artifact { ${everything} }`),
     ).toMatchObject({
@@ -110,7 +110,7 @@ describe("creating", () => {
     });
   });
 
-  test("with everything, and of a kind of its own", async () => {
+  test("with every field, and of each type with fields of its own", async () => {
     const full = {
       ref: "full/täst.csv",
       scope: "ACTION",
@@ -143,14 +143,14 @@ describe("creating", () => {
     ["a ref that leads up", { ref: "a/../b" }, "ref"],
     ["a ref of two lines", { ref: "a\nb" }, "ref"],
     ["a ref that is too long", { ref: "x".repeat(401) }, "ref"],
-    ["a content type that is none", { contentType: "text" }, "contentType"],
+    ["an invalid content type", { contentType: "text" }, "contentType"],
     ["a content type that ends a header", { contentType: "text/plain\r\nset-cookie: a=b" }, "contentType"],
     ["no limit", { retentionLimit: 0 }, "retentionLimit"],
-    ["an owner of the system's", { owner: "core" }, "owner"],
+    ["an owner in the system scope", { owner: "core" }, "owner"],
     ["a scope without an owner", { scope: "PACK" }, "owner"],
-    ["a link without where it leads", { type: "URL" }, "url"],
+    ["a link without a URL", { type: "URL" }, "url"],
     ["a link to a script", { type: "URL", url: "javascript:alert(1)" }, "url"],
-    ["a link of a file", { url: "https://example.org/" }, "url"],
+    ["a URL on a file", { url: "https://example.org/" }, "url"],
   ])("is refused with %s", async (_name, input, path) => {
     expect(await mutate(world.session, "createArtifact", { ref: "refused", type: "OTHER", ...input })).toMatchObject({
       __typename: "InvalidInputError",
@@ -158,7 +158,7 @@ describe("creating", () => {
     });
   });
 
-  test("is refused for an owner that is not there, and for a ref that its owner has", async () => {
+  test("is refused for an unknown owner, and for a ref that its owner already has", async () => {
     const foreign = { ref: "x", type: "OTHER", scope: "IDENTITY", owner: "stranger" };
     expect(await mutate(world.session, "createArtifact", foreign)).toMatchObject({ code: "NOT_FOUND" });
     await create(world.session, { ref: "taken" });
@@ -168,14 +168,14 @@ describe("creating", () => {
     expect(await create(world.session, { ref: "taken", scope: "PACK", owner: "core" })).toMatchObject({ ref: "taken" });
   });
 
-  test("with an idempotency key makes one", async () => {
+  test("with an idempotency key creates one", async () => {
     const input = { ref: "idempotent", idempotencyKey: "artifact-1" };
     expect(await create(world.session, input)).toEqual(await create(world.session, input));
   });
 });
 
 describe("changing", () => {
-  test("changes what is named, empties on null, and minds what was read", async () => {
+  test("changes the given fields, clears those given as null, and refuses an outdated version", async () => {
     const { id } = await create(world.session, { ref: "changed", name: "Name", description: "Text" });
     const select = "artifact { name description visibility retention retentionLimit updated }";
     const first = await mutate(
@@ -202,14 +202,14 @@ describe("changing", () => {
     expect(unchanged.artifact).toEqual(second.artifact);
   });
 
-  test("of what is gone, and deleting it, is refused", async () => {
+  test("is refused for a deleted artifact, and so is deleting it again", async () => {
     const { id } = await create(world.session, { ref: "gone" });
     expect(await mutate(world.session, "deleteArtifact", { id })).toMatchObject({ artifact: { id, ref: "gone" } });
     expect(await mutate(world.session, "deleteArtifact", { id })).toMatchObject({ code: "NOT_FOUND" });
     expect(await mutate(world.session, "updateArtifact", { id, name: "x" })).toMatchObject({ code: "NOT_FOUND" });
   });
 
-  test("a progress: the newest hundred entries, checked", async () => {
+  test("a progress keeps its newest hundred entries and validates each", async () => {
     const { id } = await create(world.session, { ref: "going", type: "PROGRESS" });
     const note = (input: object) =>
       mutate(world.session, "appendArtifactProgress", { id, ...input }, "artifact { progress }");
@@ -239,14 +239,14 @@ describe("reading", () => {
       ["hidden", "PRIVATE"],
       ["open", "PUBLIC"],
     ]) {
-      const made = await create(world.session, { ref, visibility });
-      await add(made.id, `${ref} 1`);
-      await add(made.id, `${ref} 2`, execution);
+      const created = await create(world.session, { ref, visibility });
+      await add(created.id, `${ref} 1`);
+      await add(created.id, `${ref} 2`, execution);
     }
     await create(keeper, { ref: "mine", scope: "IDENTITY", owner: "keeper" });
   });
 
-  test("finds them by what they are", async () => {
+  test("finds them by their fields", async () => {
     const own = { scope: { eq: "IDENTITY" }, owner: { eq: "keeper" } };
     expect(await refs(world.session, own)).toEqual(["mine"]);
     const left = { execution: { eq: btoa(`Execution:${execution}`) } };
@@ -258,16 +258,16 @@ describe("reading", () => {
     expect(await refs(world.session, { ...left, created: { lt: "2020-01-01T00:00:00.000Z" } })).toEqual([]);
   });
 
-  test("shows public ones to everybody who is signed in, and the others to whom a grant covers them", async () => {
+  test("shows public ones to every signed-in user, and the others to users whose grants cover them", async () => {
     const among = { ref: { in: ["shown", "hidden", "open", "mine"] } };
-    expect(await refs(nobody, among)).toEqual(["open"]);
+    expect(await refs(ungranted, among)).toEqual(["open"]);
     expect(await refs(reader, among)).toEqual(["open", "shown"]);
     expect(await refs(keeper, among)).toEqual(["mine", "open"]);
     const { errors } = await api.ask(null, "{ artifacts { totalCount { count } } }");
     expect(errors?.[0]?.extensions["code"]).toBe("UNAUTHENTICATED");
   });
 
-  test("shows versions where their artifacts are shown, also from the execution and by id", async () => {
+  test("shows versions of readable artifacts, also from the execution and by id", async () => {
     const document = `query ($id: ID!) { execution(id: $id) { artifactVersions(orderBy: {field: CREATED, direction: ASC}) {
       totalCount { count } nodes { id version size sha256 contentType artifact { ref } execution { id } } } } }`;
     const id = btoa(`Execution:${execution}`);
@@ -299,7 +299,7 @@ describe("reading", () => {
     expect(byId.data.nodes).toEqual([{ artifact: { ref: "shown" } }, null, { artifact: { ref: "open" } }]);
   });
 
-  test("takes as many statements for many as for one", async () => {
+  test("needs as many statements for many as for one", async () => {
     const document = `query ($n: Int) { artifacts(first: $n) { nodes { ref
       versions { nodes { version downloadUrl execution { id } } } } } }`;
     const count = async (n: number) => {
@@ -312,7 +312,7 @@ describe("reading", () => {
 });
 
 describe("a grant", () => {
-  test("on one's own allows one's own and nothing else", async () => {
+  test("on one's own artifacts allows nothing else", async () => {
     const own = { scope: "IDENTITY", owner: "keeper" };
     const { id } = await create(keeper, { ref: "own", ...own });
     expect(await mutate(keeper, "updateArtifact", { id, name: "x" })).toMatchObject({ artifact: { id } });
@@ -325,10 +325,10 @@ describe("a grant", () => {
       ["deleteArtifact", { id: others.id }],
       ["appendArtifactProgress", { id: others.id, percent: 1 }],
     ] as const) {
-      // What one may not read is not there.
+      // Unreadable artifacts are not found.
       const code = "id" in input || "owner" in input ? "NOT_FOUND" : "FORBIDDEN";
       expect({ name, ...(await mutate(keeper, name, input)) }).toMatchObject({ name, code });
-      expect({ name, ...(await mutate(nobody, name, input)) }).toMatchObject({ name, code: "FORBIDDEN" });
+      expect({ name, ...(await mutate(ungranted, name, input)) }).toMatchObject({ name, code: "FORBIDDEN" });
     }
     expect(await mutate(keeper, "deleteArtifact", { id })).toMatchObject({ artifact: { id } });
   });
@@ -339,7 +339,7 @@ describe("preparing an upload", () => {
   const prepare = (session: Session, input: object) =>
     mutate(session, "createArtifactUpload", { ...content, ...input }, "upload { url artifact { ref } }");
 
-  test("makes the artifact unless there is one", async () => {
+  test("creates the artifact unless it exists", async () => {
     for (let round = 0; round < 2; round += 1) {
       expect(await prepare(world.session, { ref: "prepared" })).toMatchObject({
         upload: { url: expect.stringMatching(/^\/artifacts\/upload\/\d+\?/), artifact: { ref: "prepared" } },
@@ -353,8 +353,8 @@ describe("preparing an upload", () => {
 
   test.each<[string, object, string]>([
     ["too many bytes", { size: String(2 ** 31) }, "size"],
-    ["fewer than none", { size: "-1" }, "size"],
-    ["a hash that is none", { sha256: "AB".repeat(32) }, "sha256"],
+    ["a negative size", { size: "-1" }, "size"],
+    ["an invalid hash", { sha256: "AB".repeat(32) }, "sha256"],
     ["a type without versions", { type: "PROGRESS" }, "type"],
     ["no media type", { contentType: "" }, "contentType"],
   ])("is refused with %s", async (_name, input, path) => {
@@ -362,8 +362,8 @@ describe("preparing an upload", () => {
     expect(await refs(world.session, { ref: { eq: "refused" } })).toEqual([]);
   });
 
-  test("takes a grant to make the artifact or to change it, and an identity", async () => {
-    expect(await prepare(nobody, { ref: "prepared" })).toMatchObject({ code: "FORBIDDEN" });
+  test("requires a grant to create the artifact or to change it, and an identity", async () => {
+    expect(await prepare(ungranted, { ref: "prepared" })).toMatchObject({ code: "FORBIDDEN" });
     expect(await prepare(reader, { ref: "shown" })).toMatchObject({ code: "FORBIDDEN" });
     expect(await prepare(keeper, { ref: "prepared" })).toMatchObject({ code: "FORBIDDEN" });
     expect(await prepare(keeper, { ref: "kept", scope: "IDENTITY", owner: "keeper" })).toMatchObject({ upload: {} });

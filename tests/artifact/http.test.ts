@@ -10,7 +10,7 @@ import { request, type ServerProcess, startProcess } from "../support/server.ts"
 
 const mib = 1024 * 1024;
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
-/** Of the servers that tests start. */
+/** The keyring of the servers that tests start. */
 const keyring = createKeyring(Buffer.from("42".repeat(32), "hex"));
 
 let server: ServerProcess;
@@ -77,11 +77,11 @@ async function versionsOf(ref: string): Promise<Version[]> {
   return artifacts.nodes[0]?.versions.nodes ?? [];
 }
 
-/** Uploads and answers the way to the bytes. */
+/** Uploads the bytes and returns their download URL. */
 async function upload(ref: string, bytes: Uint8Array<ArrayBuffer>, contentType = "text/plain"): Promise<string> {
-  const answer = await put(await announce(announcementOf(ref, bytes, contentType)), bytes, contentType);
-  expect(answer).toMatchObject({ status: 201 });
-  const version = (await versionsOf(ref)).find(({ id }) => id === answer.id);
+  const response = await put(await announce(announcementOf(ref, bytes, contentType)), bytes, contentType);
+  expect(response).toMatchObject({ status: 201 });
+  const version = (await versionsOf(ref)).find(({ id }) => id === response.id);
   return version?.downloadUrl ?? "";
 }
 
@@ -94,7 +94,7 @@ const filesOnDisk = () =>
 const bytesOf = (text: string) => new Uint8Array(Buffer.from(text));
 
 describe("an upload", () => {
-  test("becomes the next version, and is read back as it was sent", async () => {
+  test("becomes the next version, and downloads as it was sent", async () => {
     const text = bytesOf("hello");
     const large = new Uint8Array(randomBytes(3 * mib));
     await upload("up/load", text);
@@ -116,7 +116,7 @@ describe("an upload", () => {
     expect(await versionsOf("up/once")).toHaveLength(1);
   });
 
-  test("works once, also when it is sent twice at the same time", async () => {
+  test("works once, even when it is sent twice at the same time", async () => {
     for (let round = 0; round < 5; round += 1) {
       const bytes = new Uint8Array(randomBytes(2 * mib));
       const before = filesOnDisk();
@@ -143,7 +143,7 @@ describe("an upload", () => {
       status: 422,
       error: expect.stringContaining("text/plain"),
     });
-    // Without a length told before, too.
+    // Also without a content-length header.
     expect(await chunked(url, [bytes, new Uint8Array(1)])).toMatchObject({ status: 413 });
     expect(await chunked(url, [bytes.slice(0, mib)])).toMatchObject({ status: 422 });
     expect(await versionsOf("up/refused")).toEqual([]);
@@ -151,7 +151,7 @@ describe("an upload", () => {
     expect(await chunked(url, [bytes.slice(0, mib), bytes.slice(mib)])).toMatchObject({ status: 201 });
   });
 
-  test("that breaks off leaves nothing, and can be tried again", async () => {
+  test("that is interrupted stores nothing, and can be retried", async () => {
     const bytes = new Uint8Array(randomBytes(2 * mib));
     const before = filesOnDisk();
     const url = await announce(announcementOf("up/broken", bytes));
@@ -166,7 +166,7 @@ describe("an upload", () => {
     expect(server.output()).not.toContain("request failed");
   });
 
-  test("is answered by PUT alone, a download by GET and HEAD alone", async () => {
+  test("accepts only PUT, a download only GET and HEAD", async () => {
     const bytes = bytesOf("x");
     const path = await announce(announcementOf("up/method", bytes));
     expect((await get(path)).status).toBe(405);
@@ -176,7 +176,7 @@ describe("an upload", () => {
   });
 });
 
-/** Sends a body whose length is not told before. */
+/** Sends a body without a content-length header. */
 function chunked(path: string, pieces: Uint8Array[]): Promise<{ status: number }> {
   return new Promise((resolve, reject) => {
     const sending = httpRequest(`${server.url}${path}`, { method: "PUT", headers: { "content-type": "text/plain" } });
@@ -184,7 +184,7 @@ function chunked(path: string, pieces: Uint8Array[]): Promise<{ status: number }
       response.resume();
       resolve({ status: response.statusCode ?? 0 });
     });
-    sending.on("error", reject); // after the answer this changes nothing
+    sending.on("error", reject); // ignored once the response has arrived
     for (const piece of pieces) sending.write(piece);
     sending.end();
   });
@@ -198,7 +198,7 @@ describe("a link", () => {
     const readUrl = await upload("link/read", bytes);
     link = readLink(keyring, new URL(readUrl, "http://x"), Date.now());
     const read = readLink(keyring, new URL(await announce(announcementOf("link/send", bytes)), "http://x"), Date.now());
-    if (!read.upload) throw new Error("it is no upload");
+    if (!read.upload) throw new Error("the link is not an upload");
     sending = { ...read, upload: read.upload };
   });
 
@@ -210,7 +210,7 @@ describe("a link", () => {
   const set = (name: string, value: string) => (url: URL) => url.searchParams.set(name, value);
   const flipped = (url: URL) => {
     const signature = url.searchParams.get("signature") ?? "";
-    // Each character counts, also the last, of which two bits stand for nothing.
+    // Each character counts, even the last, two bits of which carry no data.
     const last = signature.endsWith("A") ? "B" : "A";
     url.searchParams.set("signature", `${signature.slice(0, -1)}${last}`);
   };
@@ -224,7 +224,7 @@ describe("a link", () => {
     ["signature", flipped],
     ["signature left out", (url) => url.searchParams.delete("signature")],
     ["signature cut", (url) => set("signature", (url.searchParams.get("signature") ?? "").slice(0, -1))(url)],
-  ])("for reading is refused with another %s", async (_name, change) => {
+  ])("for a download is refused with another %s", async (_name, change) => {
     const path = signedPath(keyring, link);
     expect((await get(path)).status).toBe(200);
     const response = await get(altered(path, change));
@@ -240,13 +240,13 @@ describe("a link", () => {
     ["type", (url) => set("type", "text/html")(url)],
     ["use", (url) => set("once", randomUUID())(url)],
     ["signature", flipped],
-  ])("for sending is refused with another %s", async (_name, change) => {
+  ])("for an upload is refused with another %s", async (_name, change) => {
     const path = altered(signedPath(keyring, sending), change);
     expect(await put(path, bytes)).toEqual({ status: 403, ...refusal });
     expect(await versionsOf("link/send")).toEqual([]);
   });
 
-  test("for the one cannot be made one for the other", async () => {
+  test("for a download cannot be turned into one for an upload, or vice versa", async () => {
     const reading = new URL(signedPath(keyring, link), "http://x");
     const { upload } = sending;
     const asUpload = new URLSearchParams({ ...Object.fromEntries(reading.searchParams), size: String(upload.size) });
@@ -262,7 +262,7 @@ describe("a link", () => {
     expect((await get(asReading)).status).toBe(403);
   });
 
-  test("that has expired says so", async () => {
+  test("that has expired is refused with that reason", async () => {
     const expires = Date.now() - 1;
     const response = await get(signedPath(keyring, { ...link, expires }));
     expect({ status: response.status, ...((await response.json()) as object) }).toEqual({
@@ -272,7 +272,7 @@ describe("a link", () => {
     expect(await put(signedPath(keyring, { ...sending, expires }), bytes)).toMatchObject({ status: 403 });
   });
 
-  test("made with another key, or for what is gone, leads nowhere", async () => {
+  test("signed with another key, or for a deleted artifact, is refused", async () => {
     const foreign = createKeyring(Buffer.alloc(32, 7));
     expect((await get(signedPath(foreign, link))).status).toBe(403);
     expect((await get(signedPath(keyring, { ...link, id: 999_999n }))).status).toBe(404);
@@ -282,18 +282,18 @@ describe("a link", () => {
     }
   });
 
-  test("ends with its session", async () => {
-    const { createApiToken: made } = await request<{ createApiToken: { value: string; apiToken: { id: string } } }>(
+  test("expires with its session", async () => {
+    const { createApiToken: token } = await request<{ createApiToken: { value: string; apiToken: { id: string } } }>(
       server,
       `mutation { createApiToken(input: {label: "short"}) { ... on CreateApiTokenPayload { value apiToken { id } } } }`,
     );
     const { artifacts } = await request<{ artifacts: { nodes: { versions: { nodes: Version[] } }[] } }>(
-      { url: server.url, token: made.value },
+      { url: server.url, token: token.value },
       `{ artifacts(where: {ref: {eq: "link/read"}}) { nodes { versions { nodes { downloadUrl } } } } }`,
     );
     const url = artifacts.nodes[0]?.versions.nodes[0]?.downloadUrl ?? "";
     expect((await get(url)).status).toBe(200);
-    await request(server, `mutation ($id: ID!) { revokeApiToken(input: {id: $id}) { __typename } }`, made.apiToken);
+    await request(server, `mutation ($id: ID!) { revokeApiToken(input: {id: $id}) { __typename } }`, token.apiToken);
     const response = await get(url);
     expect({ status: response.status, ...((await response.json()) as object) }).toEqual({
       status: 403,
@@ -322,7 +322,7 @@ describe("a download", () => {
     });
   });
 
-  test("is not sent again to whoever has it", async () => {
+  test("is not sent again to a client that has it", async () => {
     const etag = (await get(url)).headers.get("etag") ?? "";
     expect(etag).toBe(`"${sha256(bytesOf("<script>alert(1)</script>"))}"`);
     for (const [given, status] of [
@@ -338,7 +338,7 @@ describe("a download", () => {
     }
   });
 
-  test("of a range is that range", async () => {
+  test("of a range returns only that range", async () => {
     const small = await upload("down/range", text);
     const etag = (await get(small)).headers.get("etag") ?? "";
     for (const [range, status, expected, contentRange] of [
@@ -365,7 +365,7 @@ describe("a download", () => {
     expect((await get(small, { range: "bytes=0-0", "if-range": etag })).status).toBe(206);
   });
 
-  test("of a range of a large file is that range, and nothing of nothing is nothing", async () => {
+  test("of a range of a large file returns that range, and of an empty file an empty body", async () => {
     const bytes = new Uint8Array(randomBytes(2 * mib));
     const large = await upload("down/large", bytes, "application/octet-stream");
     const part = await get(large, { range: `bytes=${mib - 5}-${mib + 300_000}` });
@@ -374,7 +374,7 @@ describe("a download", () => {
     expect([empty.status, await empty.text()]).toEqual([200, ""]);
   });
 
-  test("and an upload stand in the audit trail, with who it was", async () => {
+  test("and an upload are recorded in the audit trail, with the user", async () => {
     const { auditEvents } = await request<{ auditEvents: { nodes: { eventType: string; actorLogin: string }[] } }>(
       server,
       `{ auditEvents(where: {resourceRef: {eq: "down/range"}}, orderBy: {field: CREATED, direction: ASC}) { nodes { eventType actorLogin } } }`,
@@ -393,7 +393,7 @@ describe("memory", () => {
   const rss = () =>
     Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${server.child.pid}/status`, "utf8"))?.[1]) * 1024;
 
-  /** The most that the server's memory grew while the work went on. */
+  /** The peak growth of the server's memory during the work. */
   async function growth(work: () => Promise<void>): Promise<number> {
     const before = rss();
     let peak = before;
@@ -418,7 +418,7 @@ describe("memory", () => {
         },
       });
       const headers = { "content-type": "application/zip" };
-      const init = { method: "PUT", body, headers, duplex: "half" } as RequestInit; // the types do not know `duplex`
+      const init = { method: "PUT", body, headers, duplex: "half" } as RequestInit; // the types lack `duplex`
       expect((await fetch(`${server.url}${path}`, init)).status).toBe(201);
     });
     const url = (await versionsOf("memory"))[0]?.downloadUrl ?? "";

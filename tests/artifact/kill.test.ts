@@ -17,7 +17,7 @@ const announcement = {
 
 const announce = `mutation ($input: CreateArtifactUploadInput!) { createArtifactUpload(input: $input) {
   ... on CreateArtifactUploadPayload { upload { url } } ... on Error { message } } }`;
-const look = `{ artifacts { nodes { ref versions { nodes { version sha256 downloadUrl } } } } }`;
+const query = `{ artifacts { nodes { ref versions { nodes { version sha256 downloadUrl } } } } }`;
 
 interface Found {
   artifacts: {
@@ -37,10 +37,10 @@ test("kill -9 between a version's file and its row leaves no version, and the sa
   let url: string;
   {
     await using server = await startProcess(location, { ...settings, ATTUNE__TEST__FAULT: "artifact.before_commit" });
-    const made = await request<{ createArtifactUpload: { upload: { url: string } } }>(server, announce, {
+    const created = await request<{ createArtifactUpload: { upload: { url: string } } }>(server, announce, {
       input: announcement,
     });
-    url = made.createArtifactUpload.upload.url;
+    url = created.createArtifactUpload.upload.url;
     await expect(put(server.url, url)).rejects.toThrow();
     await server.exited;
     expect(server.child.signalCode).toBe("SIGKILL");
@@ -48,9 +48,9 @@ test("kill -9 between a version's file and its row leaves no version, and the sa
   }
   {
     await using server = await startInProcess(location, settings);
-    expect((await request<Found>(server, look)).artifacts.nodes).toEqual([{ ref: "killed", versions: { nodes: [] } }]);
+    expect((await request<Found>(server, query)).artifacts.nodes).toEqual([{ ref: "killed", versions: { nodes: [] } }]);
     expect((await put(server.url, url)).status).toBe(201);
-    const [found] = (await request<Found>(server, look)).artifacts.nodes;
+    const [found] = (await request<Found>(server, query)).artifacts.nodes;
     expect(found?.versions.nodes).toMatchObject([{ version: 1, sha256: announcement.sha256 }]);
     const response = await fetch(`${server.url}${found?.versions.nodes[0]?.downloadUrl}`);
     expect(Buffer.from(await response.arrayBuffer()).equals(bytes)).toBe(true);

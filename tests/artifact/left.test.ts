@@ -19,7 +19,7 @@ afterAll(() => world[Symbol.asyncDispose]());
 
 async function shell(command: string) {
   const id = await world.execute("core.shell", { command });
-  return { id, row: await world.ended(id), said: await world.log(id, "system") };
+  return { id, row: await world.ended(id), messages: await world.log(id, "system") };
 }
 
 const left = (execution: string) =>
@@ -38,9 +38,9 @@ const entries = async (execution: string) => {
   return found?.data ?? [];
 };
 
-describe("files that an action leaves", () => {
-  test("become versions of its artifacts, each of its kind, and the directory goes", async () => {
-    const { id, row, said } = await shell(
+describe("files that an action writes", () => {
+  test("become versions of its artifacts, typed by extension, and the directory is removed", async () => {
+    const { id, row, messages } = await shell(
       `cd "$ATTUNE_ARTIFACTS_DIR"; pwd; mkdir -p deep/er; echo hi > notes.txt; printf 'a,b\\n' > deep/table.csv; printf x > deep/er/logo.PNG; printf y > plain; printf '<p>' > 'my page.html'`,
     );
     expect(row).toMatchObject({ status: "completed" });
@@ -86,13 +86,13 @@ describe("files that an action leaves", () => {
         text: "y",
       },
     ]);
-    expect(said).toBe("");
+    expect(messages).toBe("");
     const directory = String((row.result as JsonObject)["data"]).trim();
     expect(directory).toMatch(/^\//);
     expect(existsSync(directory)).toBe(false);
   });
 
-  test("get the next version in the next execution, and are kept as long as it", async () => {
+  test("get the next version in the next execution, and are retained for as long as executions", async () => {
     const first = await shell(`echo 1 > "$ATTUNE_ARTIFACTS_DIR/again.txt"`);
     const second = await shell(`echo 2 > "$ATTUNE_ARTIFACTS_DIR/again.txt"`);
     expect([...(await left(first.id)), ...(await left(second.id))]).toMatchObject([
@@ -106,7 +106,7 @@ describe("files that an action leaves", () => {
     ).toEqual({ retention: "days", retention_limit: 30, visibility: "private" });
   });
 
-  test("are kept when it fails, and when it is too slow", async () => {
+  test("are kept when it fails or times out", async () => {
     const failed = await shell(`echo 1 > "$ATTUNE_ARTIFACTS_DIR/failed.txt"; exit 3`);
     expect([failed.row.status, await left(failed.id)]).toMatchObject(["failed", [{ ref: "core.shell/failed.txt" }]]);
     const slow = await world.execute(
@@ -120,13 +120,13 @@ describe("files that an action leaves", () => {
     ]);
   });
 
-  test("are left out where they are links, no files, or too deep, and the log says so", async () => {
-    const { id, row, said } = await shell(
+  test("are left out if they are links, special files, or too deep, and the log gives the reason", async () => {
+    const { id, row, messages } = await shell(
       `cd "$ATTUNE_ARTIFACTS_DIR"; ln -s /etc/passwd link; ln -s /etc dirlink; mkfifo pipe; mkdir -p a/b/c; echo 1 > a/b/c/d.txt; echo 1 > a/b/ok.txt; printf 1 > "$(printf 'new\\nline')"; printf 1 > "$(printf 'b\\377d')"`,
     );
     expect(row.status).toBe("completed");
     expect((await left(id)).map(({ ref }) => ref)).toEqual(["core.shell/a/b/ok.txt"]);
-    expect(said).toMatch(/^Artifacts left out: /);
+    expect(messages).toMatch(/^Artifacts left out: /);
     for (const reason of [
       "link (a symbolic link)",
       "dirlink (a symbolic link)",
@@ -135,34 +135,34 @@ describe("files that an action leaves", () => {
       "new\ufffdline (ref: must be printable text in one line)",
       "(its name is not UTF-8)",
     ]) {
-      expect(said).toContain(reason);
+      expect(messages).toContain(reason);
     }
   });
 
-  test("are left out beyond a hundred, the last by name", async () => {
-    const { id, said } = await shell(
+  test("are left out beyond a hundred, in order of name", async () => {
+    const { id, messages } = await shell(
       `cd "$ATTUNE_ARTIFACTS_DIR"; i=100; while [ $i -lt 230 ]; do : > many$i; i=$((i+1)); done`,
     );
     const kept = (await left(id)).map(({ ref }) => ref);
     expect([kept.length, kept[0], kept.at(-1)]).toEqual([100, "core.shell/many100", "core.shell/many199"]);
-    expect(said).toContain("many200 (there are more than 100 files)");
-    expect(said).toContain("and 10 more.");
+    expect(messages).toContain("many200 (there are more than 100 files)");
+    expect(messages).toContain("and 10 more.");
   });
 
-  test("are left out beyond 256 MiB together, and the smaller ones after it still fit", async () => {
-    const { id, said } = await shell(
+  test("are left out beyond 256 MiB in total, while smaller ones after them are kept", async () => {
+    const { id, messages } = await shell(
       `cd "$ATTUNE_ARTIFACTS_DIR"; truncate -s ${2 * mib} 1.bin; truncate -s ${255 * mib} 2.bin; echo 3 > 3.txt`,
     );
     expect(await left(id)).toMatchObject([
       { ref: "core.shell/1.bin", size: 2 * mib },
       { ref: "core.shell/3.txt", size: 2 },
     ]);
-    expect(said).toBe("Artifacts left out: 2.bin (more than 256 MiB together).\n");
+    expect(messages).toBe("Artifacts left out: 2.bin (more than 256 MiB together).\n");
   });
 });
 
 describe("progress", () => {
-  test("is what an action says in such a line, which stays in its log", async () => {
+  test("is read from a ::progress line of an action's output, which stays in its log", async () => {
     const { id, row } = await shell(
       `echo begin; echo '::progress 40 copying files'; sleep 0.5; printf '::prog'; sleep 0.3; printf 'ress 99.5 nearly\\n'; echo '::progress 101 no'; echo '::progress x'; printf '::progress 100'`,
     );
@@ -178,7 +178,7 @@ describe("progress", () => {
   });
 
   test("is stored while it runs", async () => {
-    const id = await world.execute("core.shell", { command: "echo '::progress 10 on the way'; sleep 30" });
+    const id = await world.execute("core.shell", { command: "echo '::progress 10 started'; sleep 30" });
     await until(async () => (await entries(id)).length === 1, "the entry");
     expect((await world.execution(id)).status).toBe("running");
     await world.all(
@@ -188,7 +188,7 @@ describe("progress", () => {
     await world.ended(id);
   });
 
-  test("is stored five times a second at most, always with the last", async () => {
+  test("is stored at most five times a second, and always with the last entry", async () => {
     const { id, row } = await shell(
       'i=0; while [ $i -le 100 ]; do echo "::progress $i step $i"; sleep 0.01; i=$((i+1)); done',
     );
@@ -199,7 +199,7 @@ describe("progress", () => {
     expect(found.length).toBeGreaterThan(2);
   });
 
-  test("is the newest hundred entries", async () => {
+  test("keeps the newest hundred entries", async () => {
     const id = await running();
     const of = { id, attempt: 1, actionRef: "core.shell" };
     const ref = `core.shell/progress/${globalId("Execution", id)}`;
@@ -211,7 +211,7 @@ describe("progress", () => {
   });
 });
 
-/** An execution that runs as far as its row says. */
+/** Creates a row of a running execution, which no process runs. */
 async function running(): Promise<string> {
   const { id } = await world.one<{ id: string }>(
     sql`insert into attune.execution (action_ref, on_worker_loss, trace_tag, status) values ('core.shell', 'abandon', 'left', 'scheduled')
@@ -225,7 +225,7 @@ async function running(): Promise<string> {
   return id;
 }
 
-describe("an attempt that is not the one that runs any more", () => {
+describe("an attempt that is no longer the running one", () => {
   const keep = async (of: { id: string; attempt: number }, text: string) => {
     const source = async function* () {
       yield Buffer.from(text);
@@ -235,7 +235,7 @@ describe("an attempt that is not the one that runs any more", () => {
     return await keepContent(world.services, { ...of, actionRef: "core.shell" }, content);
   };
 
-  test("leaves nothing, and the one that runs leaves the same only once", async () => {
+  test("stores nothing, and the running one stores the same content only once", async () => {
     const id = await running();
     expect(await keep({ id, attempt: 2 }, "late")).toBeNull();
     expect(await left(id)).toEqual([]);
@@ -258,7 +258,7 @@ describe("an attempt that is not the one that runs any more", () => {
 });
 
 describe("a result above 256 KiB", () => {
-  test("becomes an artifact, and the row says which", async () => {
+  test("becomes an artifact, which the row names", async () => {
     const size = 300 * 1024;
     const { id, row } = await shell(`head -c ${size} /dev/zero | tr '\\0' x`);
     expect(row).toMatchObject({
@@ -269,7 +269,7 @@ describe("a result above 256 KiB", () => {
     expect(await left(id)).toMatchObject([{ ref: "core.shell/result", type: "file_text", size, version: 1 }]);
   });
 
-  test("of an action that failed, too; one that fits stays where it was", async () => {
+  test("becomes one for a failed action too; a smaller result stays in the row", async () => {
     const { row } = await shell(`head -c 300000 /dev/zero | tr '\\0' x; exit 1`);
     expect(row).toMatchObject({
       status: "failed",

@@ -18,7 +18,7 @@ const mib = 1024 * 1024;
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
 let world: World;
-let made = 0;
+let count = 0;
 beforeAll(async () => {
   world = await createWorld();
 });
@@ -30,15 +30,15 @@ const files = () => {
   const prefixes = readdirSync(directory()).filter((name) => name !== "tmp");
   return prefixes.flatMap((prefix) => readdirSync(join(directory(), prefix)).map((name) => `${prefix}/${name}`));
 };
-const waiting = () => (existsSync(join(directory(), "tmp")) ? readdirSync(join(directory(), "tmp")) : []);
+const temporaryFiles = () => (existsSync(join(directory(), "tmp")) ? readdirSync(join(directory(), "tmp")) : []);
 
 async function* inPieces(bytes: Uint8Array, length = 64 * 1024) {
   for (let at = 0; at < bytes.length; at += length) yield bytes.subarray(at, at + length);
 }
 
 async function artifact(fields: Partial<Parameters<typeof createArtifact>[2]> = {}): Promise<string> {
-  made += 1;
-  const input = { ref: `version/${made}`, type: "file_binary" as const, ...fields };
+  count += 1;
+  const input = { ref: `version/${count}`, type: "file_binary" as const, ...fields };
   return String((await commit(world.services, createArtifact, world.session, input)).id);
 }
 
@@ -94,7 +94,7 @@ describe("a version", () => {
     ["nothing", 0],
     ["a byte", 1],
     ["1 MiB", mib],
-  ])("of %s stands in the row", async (_name, size) => {
+  ])("of %s is stored in the row", async (_name, size) => {
     const id = await artifact();
     const bytes = randomBytes(size);
     const before = files().length;
@@ -105,7 +105,7 @@ describe("a version", () => {
     expect((await read(world.services, version?.id ?? "")).equals(bytes)).toBe(true);
   });
 
-  test("of more stands in a file, named by its hash", async () => {
+  test("of more is stored in a file, named by its hash", async () => {
     const id = await artifact();
     const bytes = randomBytes(mib + 1);
     await add(id, bytes);
@@ -113,58 +113,60 @@ describe("a version", () => {
     expect(version).toMatchObject({ size: mib + 1, sha256: sha256(bytes), held: null });
     expect(version?.storageKey).toMatch(new RegExp(`^${sha256(bytes).slice(0, 2)}/${sha256(bytes)}-`));
     expect(files()).toContain(version?.storageKey);
-    expect(waiting()).toEqual([]);
+    expect(temporaryFiles()).toEqual([]);
     expect((await read(world.services, version?.id ?? "")).equals(bytes)).toBe(true);
     const range = { start: mib - 10, end: mib + 1 };
     expect((await read(world.services, version?.id ?? "", range)).equals(bytes.subarray(mib - 10))).toBe(true);
   });
 
-  test("where the processes share no directory, up to 32 MiB stand in the row, and more is refused", async () => {
-    const alone: Services = { ...world.services, artifactsDir: null };
+  test("without a shared directory, up to 32 MiB are stored in the row, and more is refused", async () => {
+    const withoutDirectory: Services = { ...world.services, artifactsDir: null };
     const id = await artifact();
     const bytes = randomBytes(3 * mib + 7);
     const before = files().length;
-    await add(id, bytes, alone);
+    await add(id, bytes, withoutDirectory);
     const [version] = await stored(id);
     expect(version).toMatchObject({ size: bytes.length, held: bytes.length, storageKey: null, sha256: sha256(bytes) });
     expect(files()).toHaveLength(before);
-    expect((await read(alone, version?.id ?? "")).equals(bytes)).toBe(true);
+    expect((await read(withoutDirectory, version?.id ?? "")).equals(bytes)).toBe(true);
     const range = { start: mib - 3, end: 2 * mib + 5 };
-    expect((await read(alone, version?.id ?? "", range)).equals(bytes.subarray(range.start, range.end))).toBe(true);
+    expect(
+      (await read(withoutDirectory, version?.id ?? "", range)).equals(bytes.subarray(range.start, range.end)),
+    ).toBe(true);
     expect(await world.all(sql`select oid::text from pg_largeobject_metadata`)).toEqual([]);
 
     const endless = async function* () {
       const piece = Buffer.alloc(mib);
       for (;;) yield piece;
     };
-    await expect(receiveContent(alone, endless())).rejects.toMatchObject({
+    await expect(receiveContent(withoutDirectory, endless())).rejects.toMatchObject({
       issues: [{ path: "size", message: expect.stringContaining("ATTUNE__ARTIFACTS__DIR") }],
     });
   });
 
-  test("moves the artifact: its size, type and `updated`, and tells of it", async () => {
+  test("updates the artifact's size, type and `updated`, and adds a notification", async () => {
     const id = await artifact();
-    const look = () =>
-      world.one<{ size: number | null; type: string | null; updated: string; told: number }>(
+    const readArtifact = () =>
+      world.one<{ size: number | null; type: string | null; updated: string; notifications: number }>(
         sql`select size::int, content_type as type, updated::text, (select count(*)::int from attune.notification n
-          where n.entity_type = 'artifact' and n.entity = a.id) as told from attune.artifact a where id = ${id}::bigint`,
+          where n.entity_type = 'artifact' and n.entity = a.id) as notifications from attune.artifact a where id = ${id}::bigint`,
       );
-    const before = await look();
+    const before = await readArtifact();
     await add(id, Buffer.from("hello"));
-    const after = await look();
-    expect({ ...before, updated: null }).toEqual({ size: null, type: null, updated: null, told: 1 });
-    expect(after).toMatchObject({ size: 5, type: "application/octet-stream", told: 2 });
+    const after = await readArtifact();
+    expect({ ...before, updated: null }).toEqual({ size: null, type: null, updated: null, notifications: 1 });
+    expect(after).toMatchObject({ size: 5, type: "application/octet-stream", notifications: 2 });
     expect(after.updated > before.updated).toBe(true);
   });
 
-  test("of a progress or a link there is none", async () => {
+  test("cannot be added to a progress or a link", async () => {
     const progress = await artifact({ type: "progress" });
     const link = await artifact({ type: "url", url: "https://example.org/" });
     for (const id of [progress, link])
       await expect(add(id, Buffer.from("x"))).rejects.toMatchObject({ code: "CONFLICT" });
   });
 
-  test("gets the next number however many are stored at once", async () => {
+  test("gets the next number, however many are stored concurrently", async () => {
     const id = await artifact();
     for (let round = 0; round < 10; round += 1) {
       await Promise.all([0, 1, 2, 3].map((n) => add(id, Buffer.from(`${round}/${n}`))));
@@ -174,14 +176,14 @@ describe("a version", () => {
     );
   });
 
-  test("whose source breaks off leaves nothing", async () => {
+  test("whose source fails stores nothing", async () => {
     const broken = async function* () {
       yield randomBytes(2 * mib);
       throw new Error("the sender went away");
     };
     const before = files();
     await expect(receiveContent(world.services, broken())).rejects.toThrow("went away");
-    expect([files(), waiting()]).toEqual([before, []]);
+    expect([files(), temporaryFiles()]).toEqual([before, []]);
   });
 });
 
@@ -213,7 +215,7 @@ describe("retention", () => {
     expect(await versions(id)).toEqual([2, 3]);
   });
 
-  test("by a time: the artifact goes when it has not changed for so long, and its numbers go on while it stays", async () => {
+  test("by a time removes an artifact unchanged for that long; until then its version numbers continue", async () => {
     const id = await artifact({ retention: "minutes", retentionLimit: 5 });
     await add(id, Buffer.from("a"));
     await age(id, "6 minutes");
@@ -226,14 +228,14 @@ describe("retention", () => {
     expect(await exists(id)).toBe(false);
   });
 
-  test("by versions leaves an artifact without any", async () => {
+  test("by versions keeps an artifact without versions", async () => {
     const id = await artifact();
     await ageArtifact(id, "10 years");
     await pruneArtifacts(world.services);
     expect(await exists(id)).toBe(true);
   });
 
-  test("is what the executor's sweep does", async () => {
+  test("is applied by the executor's sweep", async () => {
     const id = await artifact();
     for (const text of ["a", "b"]) await add(id, Buffer.from(text));
     await createArtifactKeeper(world.services)();
@@ -252,14 +254,14 @@ describe("retention", () => {
 
 describe("files that belong to no version", () => {
   const orphan = () => {
-    const key = `ab/${"ab".repeat(32)}-${made++}`;
+    const key = `ab/${"ab".repeat(32)}-${count++}`;
     mkdirSync(join(directory(), "ab"), { recursive: true });
     mkdirSync(join(directory(), "tmp"), { recursive: true });
     writeFileSync(join(directory(), key), "left");
     return key;
   };
 
-  test("are removed once they are old enough, and no others", async () => {
+  test("are removed once they are old enough, and other files are not", async () => {
     const id = await artifact();
     await add(id, randomBytes(2 * mib));
     const [version] = await stored(id);
@@ -269,10 +271,10 @@ describe("files that belong to no version", () => {
     expect(await sweepFiles(world.services, -1000)).toBe(2);
     expect(files()).toContain(version?.storageKey);
     expect(files()).not.toContain(key);
-    expect(waiting()).toEqual([]);
+    expect(temporaryFiles()).toEqual([]);
   });
 
-  test("a row that comes after its file was removed is refused", async () => {
+  test("a row inserted after its file was removed is refused", async () => {
     const id = await artifact();
     await using received = await receiveContent(world.services, inPieces(randomBytes(2 * mib)));
     const content: Content = await received.keep();
@@ -284,8 +286,8 @@ describe("files that belong to no version", () => {
     expect(await stored(id)).toEqual([]);
   });
 
-  // One connection cannot interleave two transactions: this needs PostgreSQL.
-  test.runIf(onPostgres())("are left alone while a version is being stored", async () => {
+  // One connection cannot interleave two transactions, so this needs PostgreSQL.
+  test.runIf(onPostgres())("are kept while a version is being stored", async () => {
     const id = await artifact();
     const key = orphan();
     await using received = await receiveContent(world.services, inPieces(randomBytes(2 * mib)));

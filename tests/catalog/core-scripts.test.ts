@@ -29,7 +29,7 @@ afterAll(() => rm(directory, { recursive: true }));
 
 const quoted = (value: string) => `'${value.replaceAll("'", "'\\''")}'`;
 
-/** Runs an entry script by `sh` as a worker does: parameters in a file, next to no environment. */
+/** Runs an entry script with `sh` as a worker does: parameters in a file, almost no environment. */
 async function run(script: string, parameters: string[]) {
   const file = join(directory, "parameters");
   await writeFile(file, parameters.map((line) => `${line}\n`).join(""));
@@ -54,7 +54,7 @@ function shell(command: string, args: string[] = [], stdin?: string) {
 }
 
 describe("core.echo, core.sleep, core.fail", () => {
-  test.each(HOSTILE)("echo prints %j as it is", async (message) => {
+  test.each(HOSTILE)("echo prints %j unchanged", async (message) => {
     expect(await run("echo.sh", [`message=${quoted(message)}`])).toEqual({
       stdout: `${message}\n`,
       stderr: "",
@@ -62,20 +62,20 @@ describe("core.echo, core.sleep, core.fail", () => {
     });
   });
 
-  test("sleep takes nothing, fractions, and no nonsense", async () => {
+  test("sleep accepts zero and fractions, and refuses text", async () => {
     expect(await run("sleep.sh", ["seconds='0'"])).toEqual({ stdout: "", stderr: "", code: 0 });
     expect((await run("sleep.sh", ["seconds='0.01'"])).code).toBe(0);
     expect((await run("sleep.sh", ["seconds='soon'"])).code).not.toBe(0);
   });
 
-  test("fail says why and how", async () => {
+  test("fail writes its message and ends with its exit code", async () => {
     const failed = await run("fail.sh", ["message='no luck'", "exit_code='7'"]);
     expect(failed).toEqual({ stdout: "", stderr: "no luck\n", code: 7 });
   });
 });
 
 describe("core.shell", () => {
-  test("values reach the command unchanged, and none of them is run", async () => {
+  test("values reach the command unchanged, and none is executed", async () => {
     const { stdout, code, stderr } = await shell('printf "%s|" "$#" "$@"; [ ! -e injected ]', HOSTILE);
     expect(stdout).toBe([String(HOSTILE.length), ...HOSTILE, ""].join("|"));
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
@@ -98,17 +98,17 @@ describe("core.shell", () => {
     expect((await shell("if")).code).not.toBe(0);
   });
 
-  test("standard input is what was given, byte for byte, else empty", async () => {
+  test("standard input is passed byte for byte, and is empty by default", async () => {
     expect((await shell("cat", [], "one\n $(two) 'three'\n\n")).stdout).toBe("one\n $(two) 'three'\n\n");
     expect(await shell("cat", [])).toEqual({ stdout: "", stderr: "", code: 0 });
     expect((await shell("cat >/dev/null; exit 4", ["x"], "input")).code).toBe(4);
   });
 
-  test("a command that does not read its input ends as it likes", async () => {
+  test("a command that does not read its input ends with its own exit code", async () => {
     expect(await shell("exit 5", [], "x".repeat(1_000_000))).toEqual({ stdout: "", stderr: "", code: 5 });
   });
 
-  test("neither the command's variables nor any argument list shows what was given", async () => {
+  test("neither the command's variables nor any argument list shows the values and the input", async () => {
     const { stdout } = await shell(
       'set | grep -c "^args\\|^command=\\|^stdin=\\|^run="; tr "\\0" " " </proc/$$/cmdline; env',
       ["s3cret-value"],

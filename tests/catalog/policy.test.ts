@@ -19,37 +19,39 @@ beforeAll(async () => {
 afterAll(() => world[Symbol.asyncDispose]());
 
 const atMost = (threshold: number) => ({ method: "enqueue", threshold }) as const;
-const make = (ref: string, fields: PolicyFields = atMost(1), session: Session = world.session) =>
+const create = (ref: string, fields: PolicyFields = atMost(1), session: Session = world.session) =>
   commit(world.services, createPolicy, session, { ref, ...fields });
 const change = (ref: string, patch: PolicyFields, session: Session = world.session) =>
   commit(world.services, updatePolicy, session, { ref, patch });
 const remove = (ref: string, session: Session = world.session) =>
   commit(world.services, deletePolicy, session, { ref });
 const holding = (...grants: Grant[]): Session => ({ ...world.session, grants });
-const look = (ref: string) =>
+const findRow = (ref: string) =>
   world.one<Record<string, unknown>>(
     sql`select p.name, p.enabled, p.method, p.threshold, p.rate_max as rate, p.rate_window_seconds as seconds, a.ref as action, k.ref as pack
       from attune.policy p left join attune.action a on a.id = p.action left join attune.pack k on k.id = p.pack where p.ref = ${ref}`,
   );
 
 describe("a policy", () => {
-  test("is about an action, a pack's actions, or all", async () => {
-    await make("default.all");
-    expect(await look("default.all")).toMatchObject({ name: "default.all", action: null, pack: null, threshold: 1 });
-    await make("default.one", {
+  test("applies to an action, a pack's actions, or all actions", async () => {
+    await create("default.all");
+    expect(await findRow("default.all")).toMatchObject({ name: "default.all", action: null, pack: null, threshold: 1 });
+    await create("default.one", {
       ...atMost(2),
       action: "core.echo",
       parameters: ["message"],
       tags: ["x"],
       priority: -1,
     });
-    expect(await look("default.one")).toMatchObject({ action: "core.echo", pack: null });
-    await make("default.packs", { rateMax: 5, rateWindowSeconds: 60, pack: "core" });
-    expect(await look("default.packs")).toMatchObject({ pack: "core", method: null, rate: 5, seconds: 60 });
-    await expect(make("default.odd", { ...atMost(1), action: "core.none" })).rejects.toMatchObject({ kind: "action" });
-    await expect(make("default.odd", { ...atMost(1), pack: "none" })).rejects.toMatchObject({ kind: "pack" });
-    await expect(make("nowhere.odd")).rejects.toMatchObject({ code: "NOT_FOUND", kind: "pack" });
-    await expect(make("default.all")).rejects.toMatchObject({ code: "CONFLICT" });
+    expect(await findRow("default.one")).toMatchObject({ action: "core.echo", pack: null });
+    await create("default.packs", { rateMax: 5, rateWindowSeconds: 60, pack: "core" });
+    expect(await findRow("default.packs")).toMatchObject({ pack: "core", method: null, rate: 5, seconds: 60 });
+    await expect(create("default.odd", { ...atMost(1), action: "core.none" })).rejects.toMatchObject({
+      kind: "action",
+    });
+    await expect(create("default.odd", { ...atMost(1), pack: "none" })).rejects.toMatchObject({ kind: "pack" });
+    await expect(create("nowhere.odd")).rejects.toMatchObject({ code: "NOT_FOUND", kind: "pack" });
+    await expect(create("default.all")).rejects.toMatchObject({ code: "CONFLICT" });
   });
 
   test.each<[string, PolicyFields, string[]]>([
@@ -59,24 +61,24 @@ describe("a policy", () => {
     ["half a rate", { ...atMost(1), rateMax: 1 }, ["rateWindowSeconds"]],
     ["the other half", { rateWindowSeconds: 1 }, ["rateMax"]],
     [
-      "limits of nothing",
+      "no limits",
       { method: "cancel", threshold: 0, rateMax: -1, rateWindowSeconds: 0 },
       ["threshold", "rateMax", "rateWindowSeconds"],
     ],
     ["two faults at once", { threshold: 1, rateMax: 1 }, ["method", "rateWindowSeconds"]],
     ["an action and a pack", { ...atMost(1), action: "core.echo", pack: "core" }, ["pack"]],
   ])("with %s is refused at its fields", async (_what, fields, paths) => {
-    await expect(make("default.faulty", fields)).rejects.toMatchObject({
+    await expect(create("default.faulty", fields)).rejects.toMatchObject({
       code: "BAD_USER_INPUT",
       issues: paths.map((path) => expect.objectContaining({ path })),
     });
   });
 
-  test("changes in the fields that are given, and must make sense as it becomes", async () => {
-    await make("default.changing", { ...atMost(3), action: "core.echo" });
+  test("changes only in the fields given, and must be valid as a whole", async () => {
+    await create("default.changing", { ...atMost(3), action: "core.echo" });
     await change("default.changing", {});
     await change("default.changing", { threshold: 4 });
-    expect(await look("default.changing")).toMatchObject({ threshold: 4, method: "enqueue", action: "core.echo" });
+    expect(await findRow("default.changing")).toMatchObject({ threshold: 4, method: "enqueue", action: "core.echo" });
     await change("default.changing", {
       method: null,
       threshold: null,
@@ -85,7 +87,7 @@ describe("a policy", () => {
       action: null,
       pack: "core",
     });
-    expect(await look("default.changing")).toMatchObject({ threshold: null, rate: 1, action: null, pack: "core" });
+    expect(await findRow("default.changing")).toMatchObject({ threshold: null, rate: 1, action: null, pack: "core" });
     await expect(change("default.changing", { rateMax: null })).rejects.toMatchObject({
       issues: [{ path: "rateMax" }],
     });
@@ -93,26 +95,26 @@ describe("a policy", () => {
       issues: [{ path: "pack" }],
     });
     await commit(world.services, setPolicyEnabled, world.session, { ref: "default.changing", enabled: false });
-    expect(await look("default.changing")).toMatchObject({ enabled: false });
+    expect(await findRow("default.changing")).toMatchObject({ enabled: false });
     await remove("default.changing");
     await expect(remove("default.changing")).rejects.toMatchObject({ code: "NOT_FOUND" });
     await expect(change("default.changing", {})).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 
-  test("reaches no further than the grants of whoever makes or changes it", async () => {
+  test("reaches no further than the grants of the user who creates or changes it", async () => {
     const local = holding({
       resource: "policy",
       actions: ["create", "update", "delete"],
       constraints: { pack_refs: ["default"] },
     });
-    await expect(make("default.global", atMost(1), local)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    await expect(create("default.global", atMost(1), local)).rejects.toMatchObject({ code: "FORBIDDEN" });
     const onCore = { ...atMost(1), action: "core.echo" };
-    await expect(make("default.core", onCore, local)).rejects.toMatchObject({ code: "NOT_FOUND", kind: "action" });
+    await expect(create("default.core", onCore, local)).rejects.toMatchObject({ code: "NOT_FOUND", kind: "action" });
     const reader = { ...local, grants: [...local.grants, { resource: "action", actions: ["read"] }] };
-    await expect(make("default.core", onCore, reader)).rejects.toMatchObject({ code: "FORBIDDEN" });
-    await make("default.local", { ...atMost(1), pack: "default" }, local);
+    await expect(create("default.core", onCore, reader)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    await create("default.local", { ...atMost(1), pack: "default" }, local);
     await expect(change("default.local", { pack: null }, local)).rejects.toMatchObject({ code: "FORBIDDEN" });
-    await make("default.wide");
+    await create("default.wide");
     await expect(change("default.wide", { pack: "default" }, local)).rejects.toMatchObject({ code: "FORBIDDEN" });
     await expect(remove("default.wide", local)).rejects.toMatchObject({ code: "FORBIDDEN" });
     const disabling = commit(world.services, setPolicyEnabled, local, { ref: "default.wide", enabled: false });

@@ -17,7 +17,7 @@ afterEach(async () => {
   for (const directory of directories.splice(0)) await rm(directory, { recursive: true });
 });
 
-/** Writes the files into a new directory, `pack.yaml` and an entry file besides unless given; removed after the test. */
+/** Writes the files into a new directory, by default with `pack.yaml` and an entry file; removed after the test. */
 async function packOf(files: Record<string, string | Buffer>): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "attune-pack-"));
   directories.push(directory);
@@ -39,8 +39,8 @@ async function faultsOf(directory: string): Promise<Issue[]> {
 
 const lines = (issues: Issue[]) => issues.map(({ path, message }) => `${path}: ${message}`);
 
-describe("a good pack", () => {
-  test("the core pack reads without faults and has what it promises", async () => {
+describe("a valid pack", () => {
+  test("the core pack is valid and has its documented contents", async () => {
     const core = await readPack(CORE);
     expect(core.pack).toMatchObject({ ref: "core", system: true, enabled: true, tags: ["core"], conf_schema: {} });
     expect(
@@ -76,7 +76,7 @@ describe("a good pack", () => {
     expect(core.digest).toMatch(/^[0-9a-f]{64}$/);
   });
 
-  test("every runtime that an action can need is in the core pack", async () => {
+  test("the core pack contains every runtime that an action can need", async () => {
     const { runtimes } = await readPack(CORE);
     const refs = runtimes.map(({ ref }) => ref);
     for (const runner of ["builtin", "shell", "bash", "python", "node", "container"] as const) {
@@ -106,14 +106,14 @@ describe("a good pack", () => {
     expect(rules[0]).toMatchObject({ condition: "all", conditions: [{ operator: "equals" }], trigger_params: {} });
   });
 
-  test("an anchor may be used again", async () => {
+  test("an anchor may be referenced", async () => {
     const { pack } = await readPack(await packOf({ "pack.yaml": `${PACK}meta: {a: &x {k: 1}, b: *x}\n` }));
     expect(pack.meta).toEqual({ a: { k: 1 }, b: { k: 1 } });
   });
 });
 
 describe("the digest", () => {
-  test("stays when times change, and changes with a byte, a name, and where one file ends and the next begins", async () => {
+  test("ignores file times, and changes with a byte, a name, and the boundary between files", async () => {
     const directory = await packOf({ "data/a": "12", "data/b": "3" });
     const { digest, size } = await readPack(directory);
     expect(size).toBe(PACK.length + 3);
@@ -132,7 +132,7 @@ describe("the digest", () => {
     }
   });
 
-  test("leaves out what tools leave behind", async () => {
+  test("excludes files that tools generate", async () => {
     const { digest } = await readPack(await packOf({}));
     const directory = await packOf({
       ".git/config": "x",
@@ -210,7 +210,7 @@ const BROKEN: Record<string, { files: Record<string, string | Buffer>; faults: s
     files: { "pack.yaml": `${PACK}tags: [a]\nkeywords: [b]\n` },
     faults: ["pack.yaml:5:11 keywords: is another name of tags; use one"],
   },
-  "a version that is no semantic version": {
+  "a version that is not semantic": {
     files: { "pack.yaml": "ref: demo\nlabel: Demo\nversion: '1.0'\n" },
     faults: ['pack.yaml:3:10 version: expected a semantic version such as "1.2.3"'],
   },
@@ -221,7 +221,7 @@ const BROKEN: Record<string, { files: Record<string, string | Buffer>; faults: s
       'triggers/t.yaml:1:6 ref: expected a ref that begins with "demo."',
     ],
   },
-  "a pack whose ref only begins alike": {
+  "a pack whose ref only shares a prefix": {
     files: { "triggers/t.yaml": "ref: demo2.t\nlabel: T\n" },
     faults: ['triggers/t.yaml:1:6 ref: expected a ref that begins with "demo."'],
   },
@@ -258,7 +258,7 @@ const BROKEN: Record<string, { files: Record<string, string | Buffer>; faults: s
       'actions/d.yaml:4:14 entry_point: there is no file "actions" in the pack; expected a path below the pack\'s directory',
     ],
   },
-  "what this version does not have": {
+  "features that this version lacks": {
     files: {
       "sensors/s.yaml": "",
       "policies/p.yaml": "",
@@ -272,11 +272,11 @@ const BROKEN: Record<string, { files: Record<string, string | Buffer>; faults: s
       "actions/w.yaml:3:14 runner_type: workflows are not supported by this version",
     ],
   },
-  "a file that would be overlooked": {
+  "a file that would be ignored": {
     files: { "rules/r.yml": "" },
     faults: ["rules/r.yml: expected the file name to end in .yaml"],
   },
-  "syntax: a tab, a key twice, an open quote, two documents": {
+  "syntax: a tab, a duplicate key, an open quote, two documents": {
     files: {
       "rules/a.yaml": "ref: demo.a\n\tlabel: A\n",
       "rules/b.yaml": "ref: demo.b\nlabel: A\nref: demo.b\n",
@@ -290,15 +290,15 @@ const BROKEN: Record<string, { files: Record<string, string | Buffer>; faults: s
       "rules/d.yaml:2:1: Source contains multiple documents; please use YAML.parseAllDocuments()",
     ],
   },
-  "no map at all": {
+  "not a map": {
     files: { "triggers/a.yaml": "", "triggers/b.yaml": "- ref: demo.b\n" },
     faults: ["triggers/a.yaml:1:1: expected a map, not nothing", "triggers/b.yaml:1:1: expected a map, not a list"],
   },
-  "bytes that are no text": {
+  "bytes that are not text": {
     files: { "triggers/a.yaml": Buffer.from([0x72, 0xff]) },
     faults: ["triggers/a.yaml:1:1: expected at most 131072 bytes of UTF-8"],
   },
-  "an alias bomb, an endless alias, an alias of nothing": {
+  "an alias bomb, a recursive alias, an undefined alias": {
     files: {
       "pack.yaml": `${PACK}meta:\n  l0: &l0 [x]\n${anchors}\n`,
       "rules/a.yaml": "ref: demo.a\naction_params: &a {b: *a}\n",
@@ -312,11 +312,11 @@ const BROKEN: Record<string, { files: Record<string, string | Buffer>; faults: s
       "rules/b.yaml:2:16: there is no anchor &b before this alias",
     ],
   },
-  "more aliases than anybody needs": {
+  "too many aliases": {
     files: { "pack.yaml": `${PACK}meta:\n  a: &a x\n  b: [${"*a, ".repeat(101)}]\n` },
     faults: ["pack.yaml:6:407: expected at most 100 aliases"],
   },
-  "nesting without end, tags, numbers that JSON lacks": {
+  "unlimited nesting, tags, numbers that JSON lacks": {
     files: {
       "rules/a.yaml": `action_params: ${"[".repeat(20_000)}`,
       "rules/b.yaml": `action_params: ${"[".repeat(150)}${"]".repeat(150)}\n`,
@@ -333,12 +333,12 @@ const BROKEN: Record<string, { files: Record<string, string | Buffer>; faults: s
   },
 };
 
-describe("a broken pack is refused with the place of each fault", () => {
+describe("an invalid pack is refused with the position of each error", () => {
   test.each(Object.entries(BROKEN))("%s", async (_name, { files, faults }) => {
     expect(lines(await faultsOf(await packOf(files)))).toEqual(faults);
   });
 
-  test("faults of several files come together", async () => {
+  test("errors of several files are reported together", async () => {
     const faults = await faultsOf(await packOf({ "pack.yaml": "ref: demo\n", "rules/r.yaml": "ref: 1\n" }));
     expect(faults.map(({ path }) => path)).toEqual([
       "pack.yaml:1:1 label",
@@ -350,7 +350,7 @@ describe("a broken pack is refused with the place of each fault", () => {
     ]);
   });
 
-  test("their number is bounded", async () => {
+  test("the number of errors is limited", async () => {
     const unknown = Array.from({ length: 80 }, (_, i) => `x${i}: 1\n`).join("");
     const faults = await faultsOf(await packOf({ "pack.yaml": PACK + unknown, "rules/r.yaml": unknown }));
     expect(faults).toHaveLength(101);

@@ -25,22 +25,22 @@ beforeAll(async () => {
 });
 afterAll(() => world[Symbol.asyncDispose]());
 
-const make = (ref: string, fields = {}) => commit(world.services, createTrigger, world.session, { ref, ...fields });
+const create = (ref: string, fields = {}) => commit(world.services, createTrigger, world.session, { ref, ...fields });
 const change = (ref: string, patch: object, expectedUpdated: Date | null = null) =>
   commit(world.services, updateTrigger, world.session, { ref, patch, expectedUpdated });
 const remove = (ref: string) => commit(world.services, deleteTrigger, world.session, { ref });
-const look = (ref: string) =>
+const findRow = (ref: string) =>
   world.one<{ row: Record<string, unknown> }>(sql`select to_jsonb(t) as row from attune.trigger t where ref = ${ref}`);
 
-describe("a trigger made by hand", () => {
-  test("changes in the fields that are given, and in none when none is", async () => {
-    await make("default.changing", { description: "Before.", outSchema: { a: { type: "string" } } });
-    const { row } = await look("default.changing");
+describe("a trigger created by hand", () => {
+  test("changes only in the fields given, if any", async () => {
+    await create("default.changing", { description: "Before.", outSchema: { a: { type: "string" } } });
+    const { row } = await findRow("default.changing");
     await change("default.changing", {});
-    expect((await look("default.changing")).row).toEqual(row);
+    expect((await findRow("default.changing")).row).toEqual(row);
     await expect(change("default.changing", { label: "New" }, new Date(0))).rejects.toMatchObject({ code: "CONFLICT" });
     await change("default.changing", { label: "New", outSchema: null }, new Date(String(row["updated"])));
-    expect((await look("default.changing")).row).toMatchObject({
+    expect((await findRow("default.changing")).row).toMatchObject({
       label: "New",
       out_schema: null,
       description: "Before.",
@@ -55,9 +55,9 @@ describe("a trigger made by hand", () => {
     await expect(change("default.gone", {})).rejects.toMatchObject({ code: "NOT_FOUND", kind: "trigger" });
   });
 
-  test("takes events while it is enabled", async () => {
+  test("accepts events while it is enabled", async () => {
     const { services, session } = world;
-    await make("default.switched");
+    await create("default.switched");
     await commit(services, setEnabled("trigger"), session, { ref: "default.switched", enabled: false });
     await expect(world.event("default.switched")).rejects.toMatchObject({ code: "CONFLICT" });
     await commit(services, setEnabled("trigger"), session, { ref: "default.switched", enabled: true });
@@ -67,7 +67,7 @@ describe("a trigger made by hand", () => {
   });
 
   test("is deleted with its webhook's secret; rules and events keep its ref", async () => {
-    await make("default.doomed");
+    await create("default.doomed");
     const services = { ...world.services, keyring: createKeyring(Buffer.alloc(32, 1)) };
     await commit(services, enableWebhook, world.session, { trigger: "default.doomed", hmac: { secret: "s3cr3t!" } });
     const rule = await world.rule("default.doomed");
@@ -83,22 +83,22 @@ describe("a trigger made by hand", () => {
   });
 });
 
-test("of a pack's own trigger only the switch and the webhook are people's", async () => {
+test("users can only enable or disable a pack's own trigger and its webhook", async () => {
   await expect(change("core.alert", { label: "Mine" })).rejects.toMatchObject({ code: "CONFLICT" });
   await expect(remove("core.alert")).rejects.toMatchObject({ code: "CONFLICT" });
   await change("core.alert", { enabled: false });
-  expect((await look("core.alert")).row).toMatchObject({ enabled: false });
+  expect((await findRow("core.alert")).row).toMatchObject({ enabled: false });
 });
 
 test("a webhook is switched off and on at the same path, until its key is rotated", async () => {
   const { session } = world;
   const services = { ...world.services, keyring: createKeyring(Buffer.alloc(32, 1)) };
-  await make("default.hooked");
+  await create("default.hooked");
   const input = { trigger: "default.hooked" };
   await expect(commit(services, rotateWebhookKey, session, input)).rejects.toMatchObject({ code: "CONFLICT" });
   await commit(services, disableWebhook, session, input);
   await commit(services, enableWebhook, session, input);
-  const key = async () => String((await look("default.hooked")).row["webhook_key"]);
+  const key = async () => String((await findRow("default.hooked")).row["webhook_key"]);
   const first = await key();
   await commit(services, disableWebhook, session, input);
   expect(await findWebhook(services.db, first)).toBeNull();
@@ -110,7 +110,7 @@ test("a webhook is switched off and on at the same path, until its key is rotate
   expect(await findWebhook(services.db, await key())).not.toBeNull();
 });
 
-describe("what is stored of the past", () => {
+describe("stored history", () => {
   const eventOf = (id: string) =>
     world.one<{ payload: Json; config: JsonObject | null }>(
       sql`select payload, config from attune.event where id = ${id}::bigint`,
@@ -118,8 +118,8 @@ describe("what is stored of the past", () => {
   const correct = (id: string, patch: EventFields, session: Session = world.session) =>
     commit(world.services, updateEvent, session, { id: BigInt(id), patch });
 
-  test("an event is corrected within its contract, by whoever may; what came of it stays", async () => {
-    await make("default.contract", { outSchema: { size: { type: "integer", required: true } } });
+  test("an event is corrected within its schema, with the grant; its enforcements and executions stay", async () => {
+    await create("default.contract", { outSchema: { size: { type: "integer", required: true } } });
     const id = await world.event("default.contract", { size: 1 });
     await correct(id, { payload: { size: 2 }, config: { note: "x" } });
     expect(await eventOf(id)).toEqual({ payload: { size: 2 }, config: { note: "x" } });
@@ -129,44 +129,44 @@ describe("what is stored of the past", () => {
     await expect(correct(id, { payload: [1] })).rejects.toMatchObject({ issues: [{ path: "payload" }] });
     const reader = { ...world.session, grants: [{ resource: "event", actions: ["read"] }] };
     await expect(correct(id, { payload: { size: 3 } }, reader)).rejects.toMatchObject({ code: "FORBIDDEN" });
-    const nobody = { ...world.session, grants: [] };
-    await expect(correct(id, { payload: { size: 3 } }, nobody)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    const ungranted = { ...world.session, grants: [] };
+    await expect(correct(id, { payload: { size: 3 } }, ungranted)).rejects.toMatchObject({ code: "NOT_FOUND" });
     await expect(correct("999999", {})).rejects.toMatchObject({ code: "NOT_FOUND", kind: "event" });
   });
 
-  test("an execution is deleted when it has ended, an event and an enforcement at any time; the others stay", async () => {
+  test("an execution is deleted only once it has ended, an event and an enforcement at any time; related rows stay", async () => {
     const { services, session } = world;
-    await make("default.past");
+    await create("default.past");
     await world.rule("default.past");
     const executor = world.startExecutor();
     const event = await world.event("default.past");
     const find = sql`select x.id::text as execution, f.id::text as enforcement from attune.execution x
       join attune.enforcement f on f.id = x.enforcement where f.event = ${event}::bigint`;
-    const [made] = (await until(async () => {
+    const [created] = (await until(async () => {
       const found = await world.all<{ execution: string; enforcement: string }>(find);
       return found.length > 0 && found;
     }, "the execution")) as { execution: string; enforcement: string }[];
-    if (!made) throw new Error("nothing was made");
-    const execution = { id: BigInt(made.execution) };
+    if (!created) throw new Error("no execution was created");
+    const execution = { id: BigInt(created.execution) };
     await expect(commit(services, deleteExecution, session, execution)).rejects.toMatchObject({
       code: "CONFLICT",
       message: expect.stringContaining("scheduled"),
     });
     await commit(services, deleteEvent, session, { id: BigInt(event) });
-    const enforcement = sql`select event, rule_ref as rule from attune.enforcement where id = ${made.enforcement}::bigint`;
+    const enforcement = sql`select event, rule_ref as rule from attune.enforcement where id = ${created.enforcement}::bigint`;
     expect(await world.one(enforcement)).toEqual({ event: null, rule: expect.any(String) });
     const worker = await world.startWorker();
-    await world.ended(made.execution);
-    await commit(services, deleteEnforcement, session, { id: BigInt(made.enforcement) });
-    expect(await world.execution(made.execution)).toMatchObject({ status: "completed" });
-    const nobody = { ...session, grants: [] };
-    await expect(commit(services, deleteExecution, nobody, execution)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await world.ended(created.execution);
+    await commit(services, deleteEnforcement, session, { id: BigInt(created.enforcement) });
+    expect(await world.execution(created.execution)).toMatchObject({ status: "completed" });
+    const ungranted = { ...session, grants: [] };
+    await expect(commit(services, deleteExecution, ungranted, execution)).rejects.toMatchObject({ code: "NOT_FOUND" });
     await commit(services, deleteExecution, session, execution);
     await expect(commit(services, deleteExecution, session, execution)).rejects.toMatchObject({ code: "NOT_FOUND" });
     await expect(commit(services, deleteEvent, session, { id: BigInt(event) })).rejects.toMatchObject({
       code: "NOT_FOUND",
     });
-    const gone = commit(services, deleteEnforcement, session, { id: BigInt(made.enforcement) });
+    const gone = commit(services, deleteEnforcement, session, { id: BigInt(created.enforcement) });
     await expect(gone).rejects.toMatchObject({ code: "NOT_FOUND" });
     await executor.stop();
     await worker.stop();

@@ -17,7 +17,7 @@ const cordon = (id: string, cordoned: boolean) =>
   commit(world.services, setCordoned, world.session, { id: BigInt(id), cordoned });
 const remove = (id: string) => commit(world.services, deleteWorker, world.session, { id: BigInt(id) });
 
-/** Whether the worker's claim is refused; false when there was no job to claim. */
+/** Whether the worker's claim is refused; false if there was no job to claim. */
 async function isRefused(id: string): Promise<boolean> {
   const from = { runtimeRef: "core.action.builtin", limit: 1 };
   try {
@@ -31,25 +31,25 @@ async function isRefused(id: string): Promise<boolean> {
 }
 
 describe("a cordoned worker", () => {
-  test("takes nothing that is asked for afterwards, and takes it when it may again", async () => {
-    const part = await world.startWorker();
+  test("claims no later executions, and claims them once it is uncordoned", async () => {
+    const runningWorker = await world.startWorker();
     const { id } = await world.one<{ id: string }>(sql`select id::text from attune.worker where status = 'active'`);
     expect((await world.ended(await world.execute("core.noop"))).worker).toBe(id);
     for (let round = 0; round < 5; round += 1) {
       await cordon(id, true);
       const waiting = await Promise.all([world.execute("core.noop"), world.execute("core.noop")]);
-      // The worker was woken for them and looks too: as long as it holds their jobs, there is nothing to be refused here.
+      // The worker was woken for them and also tries to claim: while it holds their jobs, this claim finds none to be refused.
       await until(() => isRefused(id), "the refusal");
       for (const each of waiting)
         expect(await world.execution(each)).toMatchObject({ status: "scheduled", attempt: 0 });
       await cordon(id, false);
       for (const each of waiting) expect(await world.ended(each)).toMatchObject({ status: "completed", attempt: 1 });
     }
-    await part.stop();
+    await runningWorker.stop();
   });
 
-  test("goes on with what it runs", async () => {
-    const part = await world.startWorker();
+  test("continues its running executions", async () => {
+    const runningWorker = await world.startWorker();
     const { id } = await world.one<{ id: string }>(sql`select id::text from attune.worker where status = 'active'`);
     const running = await world.execute("core.sleep", { seconds: 0.3 });
     await until(async () => (await world.execution(running)).status === "running", "the start");
@@ -57,7 +57,7 @@ describe("a cordoned worker", () => {
     await expect(remove(id)).rejects.toMatchObject({ code: "CONFLICT", message: expect.stringContaining("runs") });
     expect(await world.ended(running)).toMatchObject({ status: "completed" });
     await expect(remove(id)).rejects.toMatchObject({ code: "CONFLICT", message: expect.stringContaining("alive") });
-    await part.stop();
+    await runningWorker.stop();
     await remove(id);
     expect(await world.execution(running)).toMatchObject({ status: "completed", worker: null });
     await expect(remove(id)).rejects.toMatchObject({ code: "NOT_FOUND", kind: "worker" });
@@ -65,13 +65,13 @@ describe("a cordoned worker", () => {
   });
 });
 
-test("whoever may not read a worker does not learn that there is one", async () => {
+test("a user who may not read a worker does not learn that it exists", async () => {
   const { id } = await world.one<{ id: string }>(
     sql`insert into attune.worker (name, worker_type) values ('quiet', 'remote') returning id::text`,
   );
-  const tell = (...grants: { resource: string; actions: string[] }[]) =>
+  const cordonAs = (...grants: { resource: string; actions: string[] }[]) =>
     commit(world.services, setCordoned, { ...world.session, grants }, { id: BigInt(id), cordoned: true });
-  await expect(tell()).rejects.toMatchObject({ code: "NOT_FOUND" });
-  await expect(tell({ resource: "worker", actions: ["read"] })).rejects.toMatchObject({ code: "FORBIDDEN" });
-  await tell({ resource: "worker", actions: ["cordon"] });
+  await expect(cordonAs()).rejects.toMatchObject({ code: "NOT_FOUND" });
+  await expect(cordonAs({ resource: "worker", actions: ["read"] })).rejects.toMatchObject({ code: "FORBIDDEN" });
+  await cordonAs({ resource: "worker", actions: ["cordon"] });
 });

@@ -22,25 +22,25 @@ const graph: JsonObject = {
     { name: "second", action: "core.echo" },
   ],
 };
-const make = (ref: string, definition: JsonObject = graph, session: Session = world.session) =>
+const create = (ref: string, definition: JsonObject = graph, session: Session = world.session) =>
   commit(world.services, createWorkflowDefinition, session, { ref, definition });
 const change = (ref: string, patch: object) =>
   commit(world.services, updateWorkflowDefinition, world.session, { ref, patch });
-const look = (ref: string) =>
+const findRow = (ref: string) =>
   world.one<{ row: Record<string, unknown> }>(
     sql`select to_jsonb(w) as row from attune.workflow_definition w where ref = ${ref}`,
   );
 
 describe("a workflow", () => {
-  test("is stored as it is given", async () => {
-    await make("default.flow");
-    expect((await look("default.flow")).row).toMatchObject({
+  test("is stored unchanged", async () => {
+    await create("default.flow");
+    expect((await findRow("default.flow")).row).toMatchObject({
       definition: graph,
       version: "1.0.0",
       pack_ref: "default",
     });
-    await expect(make("default.flow")).rejects.toMatchObject({ code: "CONFLICT" });
-    await expect(make("nowhere.flow")).rejects.toMatchObject({ code: "NOT_FOUND", kind: "pack" });
+    await expect(create("default.flow")).rejects.toMatchObject({ code: "CONFLICT" });
+    await expect(create("nowhere.flow")).rejects.toMatchObject({ code: "NOT_FOUND", kind: "pack" });
   });
 
   test.each<[string, JsonObject, string[]]>([
@@ -49,7 +49,7 @@ describe("a workflow", () => {
     ["tasks that are none", { tasks: ["core.noop"] }, ["definition.tasks.0"]],
     ["a task without anything", { tasks: [{}] }, ["definition.tasks.0.name", "definition.tasks.0.action"]],
     [
-      "a name twice and an unknown action",
+      "a duplicate name and an unknown action",
       {
         tasks: [
           { name: "a", action: "core.noop" },
@@ -59,13 +59,13 @@ describe("a workflow", () => {
       ["definition.tasks.1.name", "definition.tasks.1.action"],
     ],
   ])("with %s is refused at its place", async (_what, definition, paths) => {
-    await expect(make("default.faulty", definition)).rejects.toMatchObject({
+    await expect(create("default.faulty", definition)).rejects.toMatchObject({
       code: "BAD_USER_INPUT",
       issues: paths.map((path) => expect.objectContaining({ path })),
     });
   });
 
-  test("holds nothing that its author may not run or does not hold", async () => {
+  test("contains only actions that its author may execute and grants that the author holds", async () => {
     const author: Session = {
       ...world.session,
       grants: [
@@ -73,27 +73,27 @@ describe("a workflow", () => {
         { resource: "action", actions: ["execute"], constraints: { refs: ["core.noop"] } },
       ],
     };
-    // An action that one may not know of is not there.
-    await expect(make("default.beyond", graph, author)).rejects.toMatchObject({
+    // An unreadable action is not found.
+    await expect(create("default.beyond", graph, author)).rejects.toMatchObject({
       issues: [{ path: "definition.tasks.1.action" }],
     });
     const reader = { ...author, grants: [...author.grants, { resource: "*", actions: ["read"] }] };
-    await expect(make("default.beyond", graph, reader)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    await expect(create("default.beyond", graph, reader)).rejects.toMatchObject({ code: "FORBIDDEN" });
     const task = { name: "a", action: "core.noop" };
-    await make("default.within", { tasks: [task] }, author);
+    await create("default.within", { tasks: [task] }, author);
     const privileged = { tasks: [{ ...task, permission_set_refs: ["core.admin"] }] };
     const hidden = { code: "NOT_FOUND", kind: "permission_set", ref: "core.admin" };
-    await expect(make("default.beyond", privileged, author)).rejects.toMatchObject(hidden);
-    await expect(make("default.beyond", privileged, reader)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    await expect(create("default.beyond", privileged, author)).rejects.toMatchObject(hidden);
+    await expect(create("default.beyond", privileged, reader)).rejects.toMatchObject({ code: "FORBIDDEN" });
   });
 
-  test("changes in the fields that are given, and is deleted", async () => {
-    await make("default.changing");
-    const { row } = await look("default.changing");
+  test("changes only in the fields given, and is deleted", async () => {
+    await create("default.changing");
+    const { row } = await findRow("default.changing");
     await change("default.changing", {});
-    expect((await look("default.changing")).row).toEqual(row);
+    expect((await findRow("default.changing")).row).toEqual(row);
     await change("default.changing", { version: "1.1.0", tags: ["x"] });
-    expect((await look("default.changing")).row).toMatchObject({ version: "1.1.0", tags: ["x"], definition: graph });
+    expect((await findRow("default.changing")).row).toMatchObject({ version: "1.1.0", tags: ["x"], definition: graph });
     await expect(change("default.changing", { definition: { tasks: [] }, version: "1" })).rejects.toMatchObject({
       issues: [{ path: "version" }],
     });

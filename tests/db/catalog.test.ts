@@ -36,7 +36,7 @@ describe("the catalog", () => {
     expect(all?.count).toBeGreaterThan(30);
   });
 
-  test("every table has an identity id as its key, and when it was created", async () => {
+  test("every table has an identity id as its key, and its creation time", async () => {
     const lacking = await select<{ name: string }>(
       sql`select t.name from (${ownTables}) t where not exists (
           select from pg_constraint c join pg_attribute a on a.attrelid = c.conrelid and c.conkey = array[a.attnum]
@@ -47,8 +47,8 @@ describe("the catalog", () => {
     expect(lacking).toEqual([]);
   });
 
-  test("every function finds its tables whatever the caller's search path is", async () => {
-    // One names what it uses with the schema: a search path would cost half as much again in every writing transaction.
+  test("every function finds its tables with any search path of the caller", async () => {
+    // One qualifies its names with the schema: a search path would cost half as much again in every writing transaction.
     const loose = await select<{ name: string }>(
       sql`select p.oid::regprocedure::text as name from pg_proc p where p.pronamespace = 'attune'::regnamespace
         and p.prosqlbody is null and p.proname <> 'notification_enter'
@@ -57,7 +57,7 @@ describe("the catalog", () => {
     expect(loose).toEqual([]);
   });
 
-  test("what the code says of tables is what the database has", async () => {
+  test("the tables in the code match those in the database", async () => {
     const stored = await select<{ column: string; type: string; required: boolean }>(
       sql`select t.name || '.' || a.attname as column, a.attnotnull as required,
           replace(format_type(a.atttypid, a.atttypmod), 'attune.', '') as type
@@ -75,7 +75,7 @@ describe("the catalog", () => {
     expect(coded.sort(byName)).toEqual(stored.sort(byName));
   });
 
-  test("what deleting does", async () => {
+  test("the documented effects of deleting are those of the database", async () => {
     const { foreignKeys: keys } = await readCatalog(services.db);
     const found = keys.map(({ parent, table, column, rule }) => `| \`${parent}\` | \`${table}.${column}\` | ${rule} |`);
     const documented = readFileSync(join(import.meta.dirname, "../../docs/deletes.md"), "utf8");
@@ -83,7 +83,7 @@ describe("the catalog", () => {
   });
 });
 
-test("a pack goes with its own runtimes and actions, but not from under another pack's action", async () => {
+test("deleting a pack deletes its runtimes and actions, unless another pack's action uses them", async () => {
   await services.db.execute(
     sql`with p as (insert into attune.pack (ref, label, version) values ('gone', 'g', '1.0.0'), ('kept', 'k', '1.0.0') returning id, ref),
       r as (insert into attune.runtime (ref, pack, runtime_type, name, distributions)
@@ -109,7 +109,7 @@ describe("revisions", () => {
     );
   });
 
-  test("a rule's revision counts what changes its behaviour, and its trigger's set of rules hears of it", async () => {
+  test("a rule's revision counts changes of its behaviour, and so does the revision of its trigger's rules", async () => {
     const change = async (set: string) => {
       const read = sql`select r.revision, t.rules_revision::int as set from attune.rule r join attune.trigger t on t.id = r.trigger where r.ref = 'sample.r'`;
       const [before] = await select<{ revision: number; set: number }>(read);

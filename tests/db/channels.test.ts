@@ -7,23 +7,23 @@ import { readCatalog } from "./model/catalog.ts";
 import { createRows, type Rows, tableOf, undone } from "./model/rows.ts";
 
 let services: TestServices;
-let make: Rows;
+let creator: Rows;
 beforeAll(async () => {
   services = await createServices();
-  make = await createRows(services, await readCatalog(services.db));
+  creator = await createRows(services, await readCatalog(services.db));
 });
 afterAll(() => services[Symbol.asyncDispose]());
 
 type Operation = "insert" | "update" | "delete";
 
-/** A change that triggers write to the log, and how many of their functions do. */
+/** A change that triggers log, and how many of their functions do. */
 interface Kind {
   table: string;
   operation: Operation;
   writers: number;
 }
 
-/** Every kind of change that is written, as the database's own catalog has its triggers. */
+/** Every kind of change that is logged, by the triggers in the database's catalog. */
 const readKinds = () =>
   rows<Kind>(
     services.db,
@@ -34,7 +34,7 @@ const readKinds = () =>
       where p.prosrc ~* 'insert into (attune\\.)?notification\\y' group by 1, 2 order by 1, 2`,
   );
 
-/** What an update must change for the table's triggers to write; the others write at any update. */
+/** What an update must change for the table's triggers to log it; other tables log any update. */
 const changes: Readonly<Record<string, string>> = {
   enforcement: "status = 'disabled'",
   execution: "status = 'scheduling'",
@@ -45,14 +45,14 @@ const changes: Readonly<Record<string, string>> = {
   worker: "cordoned = not cordoned",
 };
 
-/** The entries that the change writes, made to a row that has all values, or only those that it must have. */
+/** Returns the entries that the change of a full or a minimal row logs. */
 const provoke = (of: "minimal" | "full", { table, operation }: Kind): Promise<LogEntry[]> =>
   undone(services, async (db) => {
-    // An inquiry's entry says who started the execution that asked.
-    const asker = table === "inquiry" && of === "full" ? { execution: await make.insert(db, "execution") } : {};
+    // An inquiry's entry names the executor of the execution that created it.
+    const owner = table === "inquiry" && of === "full" ? { execution: await creator.insert(db, "execution") } : {};
     const none = table === "worker" && of === "minimal" ? { status: null } : {}; // it has a default
     const before = operation === "insert" ? await newest(db) : null;
-    const id = await make.insert(db, table, { of, with: { ...asker, ...none } });
+    const id = await creator.insert(db, table, { of, with: { ...owner, ...none } });
     const from = before ?? (await newest(db));
     const row = sql`where id = ${id}::bigint`;
     if (operation === "update") {
@@ -74,7 +74,7 @@ async function newest(db: Db): Promise<string> {
 const isChannel = (name: string): name is Channel => name in channels;
 
 describe("the notification log", () => {
-  test("holds what the contract of its channels says, whatever is changed", async () => {
+  test("contains what its channels' contract specifies, for every kind of change", async () => {
     const kinds = await readKinds();
     expect(kinds.length).toBeGreaterThan(30);
     const activities = new Set<string>();
@@ -100,7 +100,7 @@ describe("the notification log", () => {
     expect([...activities].sort()).toEqual(
       contracts.flatMap(([name, contract]) => contract.activities.map((activity) => `${name} ${activity}`)).sort(),
     );
-    // The contract is not wider either: each field has had a value, and null where it says so.
+    // The contract is no wider than that: each field had a value, and null where it allows null.
     for (const [name, { content, pack }] of contracts) {
       if (pack) expect(seen.value).toContain(`${name} the pack`);
       for (const [field, schema] of Object.entries(content?.shape ?? {})) {
@@ -110,7 +110,7 @@ describe("the notification log", () => {
     }
   });
 
-  test("gives grants to compare what the row has: its ref, its pack, its owner", async () => {
+  test("gives grants the row's own ref, pack and owner to compare", async () => {
     const columns: Readonly<Record<string, readonly [ref: string, pack: string, owner: string]>> = {
       execution: ["action_ref", "split_part(action_ref, '.', 1)", "executor"],
       event: ["trigger_ref", "split_part(trigger_ref, '.', 1)", "null"],
@@ -131,7 +131,7 @@ describe("the notification log", () => {
       if (!content) continue;
       const [ref, pack, owner] = columns[channel] ?? ["", "", ""];
       const { row, grounds } = await undone(services, async (db) => {
-        const id = await make.insert(db, channel, { of: "full" });
+        const id = await creator.insert(db, channel, { of: "full" });
         const [row] = await rows<{ ref: string | null; pack: string | null; owner: string | null }>(
           db,
           sql.raw(
@@ -150,7 +150,7 @@ describe("the notification log", () => {
     }
   });
 
-  test("lets nobody read an entry without content, or of a channel that a later version writes", () => {
+  test("shows no entry without content, or of a channel of a later version", () => {
     const entry = { entityType: "x", activity: "created", packRef: "core" } as const;
     expect(groundsOf({ ...entry, channel: "access", content: null })).toBeNull();
     expect(groundsOf({ ...entry, channel: "later", content: { ref: "core.x" } } as unknown as LogEntry)).toBeNull();

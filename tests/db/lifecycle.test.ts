@@ -15,7 +15,7 @@ import { databaseUrl } from "../support/template.ts";
 
 const holder = join(import.meta.dirname, "../support/hold-database.ts");
 
-/** A process over the database; `opened` resolves with whether it could open it. */
+/** Starts a process that opens the database; `opened` resolves to whether it could. */
 function hold(where: string, work = "") {
   const child = spawn(process.execPath, ["--import", "./src/imports.js", holder, where, work], {
     stdio: ["pipe", "pipe", "pipe"],
@@ -30,7 +30,7 @@ async function release({ child, exited }: { child: ChildProcess; exited: Promise
   return await exited;
 }
 
-/** The embedded database takes ten times as long: there a fortieth of the updates may take a fortieth of the room. */
+/** The embedded database takes ten times as long: there, a fortieth of the updates may take a fortieth of the space. */
 const updates = onPostgres() ? 100_000 : 2_500;
 
 describe(`a row that changes ${updates} times`, () => {
@@ -64,14 +64,14 @@ describe(`a row that changes ${updates} times`, () => {
     let minutes = 0;
     const clock = vi.spyOn(Date, "now").mockImplementation(() => realNow() + minutes * 60_000);
     for (let round = 0; round < 10; round += 1) {
-      // Each update is a transaction of its own, as in life.
+      // Each update is its own transaction, as in production.
       await services.db.execute(
         sql.raw(`do $$ begin
           set synchronous_commit = off;
           for n in 1..${updates / 10} loop update attune.${table} set ${change}; commit; end loop;
         end $$`),
       );
-      // What comes between them every few minutes: the sweep's vacuum, on PostgreSQL its own.
+      // Between them runs, every few minutes, the sweep's vacuum, or PostgreSQL's own.
       minutes += 4;
       await vacuum();
       if (onPostgres()) await services.db.execute(sql.raw(`vacuum attune.${table}`));
@@ -81,9 +81,9 @@ describe(`a row that changes ${updates} times`, () => {
   });
 });
 
-// PostgreSQL has no data directory of ours.
+// With PostgreSQL, Attune has no data directory.
 describe.runIf(!onPostgres())("the embedded database's directory", () => {
-  test("is its owner's alone, ignored by git, and held by one process at a time, until kill -9", async () => {
+  test("is private to its owner, ignored by git, and locked by one process at a time, until kill -9", async () => {
     const { dataDir } = await cloneDatabase();
     const first = hold(dataDir);
     expect(await first.opened).toBe(true);
@@ -107,7 +107,7 @@ describe.runIf(!onPostgres())("the embedded database's directory", () => {
 
 // Several processes migrate one database: the embedded one belongs to one process.
 describe.runIf(onPostgres())("a fresh PostgreSQL database", () => {
-  test("is migrated by three processes at once, and once", async () => {
+  test("is migrated once by three concurrent processes", async () => {
     const serverUrl = inject("serverUrl") ?? "";
     const admin = postgres(serverUrl, { max: 1, onnotice: () => {} });
     const name = `${inject("templates").nothing}_${randomUUID().slice(0, 8)}`;
@@ -123,7 +123,7 @@ describe.runIf(onPostgres())("a fresh PostgreSQL database", () => {
     expect(applied).toHaveLength(known.length);
   });
 
-  test("ends a statement that takes too long; migrating takes as long as it does", async () => {
+  test("cancels a statement that takes too long; migrations have no time limit", async () => {
     const name = `${inject("templates").nothing}_${randomUUID().slice(0, 8)}`;
     const admin = postgres(inject("serverUrl") ?? "", { max: 1, onnotice: () => {} });
     await admin`create database ${admin(name)}`;

@@ -18,11 +18,11 @@ import { request, startInProcess } from "../support/server.ts";
 import { databaseUrl } from "../support/template.ts";
 import { until } from "../support/until.ts";
 
-/** The last migration of the release from which the others start. */
+/** The last migration of the release that the tests start from. */
 const released = "20261121165458_ended_tokens";
 const log = createLog({ level: "error", format: "json" });
 
-/** An empty database of the test's own. */
+/** Creates an empty database for this test. */
 async function emptyDatabase(): Promise<Location> {
   const serverUrl = inject("serverUrl");
   const dataDir = join(inject("scratch"), `released-${randomUUID().slice(0, 8)}`);
@@ -36,7 +36,7 @@ async function emptyDatabase(): Promise<Location> {
 
 const open = (location: Location) => openDatabase({ ...location, maxConnections: 4, fsync: false });
 
-/** The migrations up to the release's last, applied as that release did. */
+/** Applies the migrations up to the release's last, as that release did. */
 async function migrateAsReleased({ db, kind }: Database, scratch: string): Promise<void> {
   const migrationsFolder = join(scratch, "drizzle");
   mkdirSync(migrationsFolder, { recursive: true });
@@ -48,7 +48,7 @@ async function migrateAsReleased({ db, kind }: Database, scratch: string): Promi
   else await migratePostgres(db as unknown as PostgresJsDatabase, settings);
 }
 
-/** Runs several statements that take no parameters. */
+/** Runs several statements without parameters. */
 async function runScript(database: Database, text: string): Promise<void> {
   if (database.pglite) {
     await database.pglite.exec(text);
@@ -61,7 +61,7 @@ async function runScript(database: Database, text: string): Promise<void> {
 
 type Contents = Map<string, Map<string, Record<string, unknown>>>;
 
-/** Every row of every table, by table and id. */
+/** Reads every row of every table, by table and id. */
 async function readAll({ db }: Database): Promise<Contents> {
   const all = <T extends object>(query: SQL) => rows<T>(db, query);
   const tables = await all<{ name: string }>(
@@ -86,7 +86,7 @@ beforeAll(async () => {
   await migrateAsReleased(database, location.dataDir);
   const jobs = await startJobs(database, log);
   const script = readFileSync("tests/db/released.sql", "utf8");
-  await runScript(database, script.replace("/released/", `${process.cwd()}/`)); // where the pack was loaded from
+  await runScript(database, script.replace("/released/", `${process.cwd()}/`)); // the directory that the pack was loaded from
   const idOf = async (query: SQL) => (await rows<{ id: string }>(database.db, query)).map(({ id }) => ({ id }));
   for (const queue of [eventQueue, runtimeQueue("core.action.builtin")]) await jobs.open(queue);
   await jobs.add(
@@ -106,9 +106,9 @@ beforeAll(async () => {
   await database[Symbol.asyncDispose]();
 }, 60_000);
 
-/** What later migrations take away on purpose. */
+/** What later migrations remove intentionally. */
 const dropped = { tables: ["notification_epoch"], columns: ["changed", "xid"] };
-/** What they may change: a row that gets another column's value is a newer version. */
+/** What they may change: a migration that updates a row also updates its version. */
 const versions = ["updated"];
 
 test("the release's database has rows of every kind", () => {
@@ -152,11 +152,11 @@ interface Message {
   toStatus: string;
 }
 
-test("what was under way ends, the release's token is good, its cursors have expired, and its log can be read", async () => {
+test("unfinished executions end, the release's token is valid, its cursors have expired, and its log is readable", async () => {
   await using started = await startInProcess(location);
   const server = { url: started.url, token: `att_api_${"r".repeat(43)}` };
-  const look = () => request<Overview>(server, overview);
-  const { viewer, inquiries } = await look();
+  const query = () => request<Overview>(server, overview);
+  const { viewer, inquiries } = await query();
   expect(viewer.identity.login).toBe("admin");
   const stream = `subscription ($after: Cursor) { executionStatus(after: $after) { cursor executionId toStatus } }`;
   const old = overSocket<Message>(server, { query: stream, variables: { after: "1795251234.829.15" } });
@@ -175,12 +175,12 @@ test("what was under way ends, the release's token is good, its cursors have exp
   const waiting = ["REQUESTED", "SCHEDULING", "SCHEDULED", "RUNNING", "CANCELING"];
   const ended = await until(
     async () => {
-      const now = await look();
-      const underWay = now.executions.nodes.filter(({ status }) => waiting.includes(status));
+      const now = await query();
+      const unfinished = now.executions.nodes.filter(({ status }) => waiting.includes(status));
       const evaluated = now.events.nodes.every(({ evaluatedAt }) => evaluatedAt !== null);
-      return underWay.length === 0 && evaluated ? now : null;
+      return unfinished.length === 0 && evaluated ? now : null;
     },
-    "everything under way to end",
+    "every unfinished execution to end",
     30_000,
   );
   const statuses = Object.fromEntries(ended.executions.nodes.map(({ traceTag, status }) => [traceTag, status]));
@@ -207,8 +207,8 @@ test("what was under way ends, the release's token is good, its cursors have exp
       ["default.count", ["COMPLETED"]],
     ]);
   }
-  // The timer, too, has fired: once.
-  await until(async () => (await look()).events.nodes.length === 4, "the timer's event");
+  // The timer has fired too, once.
+  await until(async () => (await query()).events.nodes.length === 4, "the timer's event");
 
   const key = await request<{ revealKey: { revealed: { value: string } } }>(
     server,

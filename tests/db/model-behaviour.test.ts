@@ -14,17 +14,17 @@ import { having, reachedBy, referring } from "./model/violations.ts";
 
 let services: TestServices;
 let catalog: Catalog;
-let make: Rows;
+let creator: Rows;
 let refused: Refused;
 beforeAll(async () => {
   services = await createServices();
   catalog = await readCatalog(services.db);
-  make = await createRows(services, catalog);
+  creator = await createRows(services, catalog);
   refused = createRefused(services);
 });
 afterAll(() => services[Symbol.asyncDispose]());
 
-/** What is stored, as JSON; null when it is gone. */
+/** Returns the stored row as JSON, or null if it was deleted. */
 async function stored(db: Db, table: string, id: string): Promise<Row | null> {
   const [found] = await rows<{ row: Row }>(
     db,
@@ -37,19 +37,19 @@ const remove = (db: Db, table: string, id: string) =>
   db.execute(sql`delete from ${tableOf(table)} where id = ${id}::bigint`);
 
 describe("deleting", () => {
-  /** A full row that refers, by that reference alone, to a row of its own. */
+  /** Creates a row, and a full row that refers to it by that reference only. */
   async function family(db: Db, { table, column, parent }: ForeignKey): Promise<{ child: string; target: string }> {
-    const target = await make.insert(db, parent, { of: "minimal" });
-    const child = await make.insert(db, table, { with: { ...referring[`${table}.${column}`], [column]: target } });
+    const target = await creator.insert(db, parent, { of: "minimal" });
+    const child = await creator.insert(db, table, { with: { ...referring[`${table}.${column}`], [column]: target } });
     return { child, target };
   }
 
-  /** What changes with a row whenever it changes. */
+  /** Columns that change with every update. */
   const versions = ["updated", "revision"];
   const without = (row: Row | null, names: string[]) =>
     Object.fromEntries(Object.entries(row ?? {}).filter(([name]) => !names.includes(name)));
 
-  test("does to what refers what the catalog says: it goes, it forgets, or it is in the way", async () => {
+  test("affects referring rows as the catalog specifies: deletes them, clears the reference, or is refused", async () => {
     const counts = { cascade: 0, "set null": 0, restrict: 0 };
     for (const key of catalog.foreignKeys) {
       const { name, table, column, parent, rule } = key;
@@ -76,11 +76,11 @@ describe("deleting", () => {
     expect(Math.min(...Object.values(counts))).toBeGreaterThan(1);
   });
 
-  test("a rule and its event leaves the enforcement, which tells of both", async () => {
+  test("a rule and its event keeps the enforcement, which records both", async () => {
     await undone(services, async (db) => {
-      const id = await make.insert(db, "enforcement");
+      const id = await creator.insert(db, "enforcement");
       const before = await stored(db, "enforcement", id);
-      const execution = await make.insert(db, "execution", { with: { enforcement: id } });
+      const execution = await creator.insert(db, "execution", { with: { enforcement: id } });
       for (const table of ["rule", "event"]) await remove(db, table, String(before?.[table]));
       expect(await stored(db, "enforcement", id)).toMatchObject({
         rule: null,
@@ -99,18 +99,18 @@ describe("deleting", () => {
 });
 
 describe("`updated`", () => {
-  test("grows strictly with every update, also twice in one transaction, whatever the update says", async () => {
+  test("increases strictly with every update, even twice in one transaction or if the update sets it", async () => {
     const versioned = catalog.columns.filter(({ name }) => name === "updated");
     expect(versioned.length).toBeGreaterThan(15);
     for (const { table } of versioned) {
       const seen = await undone(services, async (db) => {
-        const id = await make.insert(db, table);
-        const told = [(await stored(db, table, id))?.["updated"]];
+        const id = await creator.insert(db, table);
+        const versions = [(await stored(db, table, id))?.["updated"]];
         for (const change of ["created = created", "updated = 'epoch'", "updated = default"]) {
           await db.execute(sql`update ${tableOf(table)} set ${sql.raw(change)} where id = ${id}::bigint`);
-          told.push((await stored(db, table, id))?.["updated"]);
+          versions.push((await stored(db, table, id))?.["updated"]);
         }
-        return told.map((at) => Date.parse(String(at)));
+        return versions.map((at) => Date.parse(String(at)));
       });
       const steps = seen.slice(1).map((at, index) => at - (seen[index] ?? Number.NaN));
       expect(Math.min(...steps), `${table}: ${seen}`).toBeGreaterThan(0);
@@ -119,7 +119,7 @@ describe("`updated`", () => {
 });
 
 describe("values", () => {
-  test("of every enumeration are those of the code, each stored and read back in every column", async () => {
+  test("of every enumeration are those in the code, and each is stored and read back in every column", async () => {
     const coded = new Map<string, readonly string[]>();
     let count = 0;
     for (const table of Object.values(tables)) {
@@ -142,19 +142,19 @@ describe("values", () => {
       const place = `${table}.${column}=${value}`;
       const way = [...(reachedBy[place] ?? []), value];
       const at = (step: string) => ({ [column]: step, ...having[`${table}.${column}=${step}`] });
-      const id = await make.insert(db, table, { with: at(way[0] ?? value) });
+      const id = await creator.insert(db, table, { with: at(way[0] ?? value) });
       for (const step of way.slice(1)) await change(db, table, { id, to: at(step) });
       return (await stored(db, table, id))?.[column];
     });
   }
 
-  test("that are null, {}, [] and the JSON null are four different ones in every JSON column", async () => {
+  test("null, {}, [] and the JSON null are distinct in every JSON column", async () => {
     const columns = catalog.columns.filter(({ type }) => type === "jsonb");
     expect(columns.length).toBeGreaterThan(40);
     for (const { table, name, required } of columns) {
       for (const json of ["{}", "[]", "null", '{"a": null}', '""', "0", "false"]) {
         const text = await undone(services, async (db) => {
-          const id = await make.insert(db, table, { sql: { [name]: `'${json}'::jsonb` } });
+          const id = await creator.insert(db, table, { sql: { [name]: `'${json}'::jsonb` } });
           const column = sql.raw(`"${name}"`);
           const read = sql`select ${column}::text as text, ${column} is null as none from ${tableOf(table)} where id = ${id}::bigint`;
           return (await rows<{ text: string | null; none: boolean }>(db, read))[0];
@@ -163,7 +163,7 @@ describe("values", () => {
       }
       if (required) continue;
       const nothing = await undone(services, async (db) =>
-        stored(db, table, await make.insert(db, table, { with: { [name]: null } })),
+        stored(db, table, await creator.insert(db, table, { with: { [name]: null } })),
       );
       expect(nothing?.[name], `${table}.${name}`).toBeNull();
     }
@@ -175,9 +175,9 @@ describe("values", () => {
     for (const table of [...optional].filter((name) => !samples[name]?.before)) {
       await undone(services, async (db) => {
         const uniques = catalog.uniques.filter((unique) => unique.table === table);
-        for (const { name } of uniques) await dropUnique(db, table, name); // both refer to the same rows
-        const some = await make.insert(db, table);
-        const none = await make.insert(db, table, { of: "minimal" });
+        for (const { name } of uniques) await dropUnique(db, table, name); // both rows refer to the same rows
+        const some = await creator.insert(db, table);
+        const none = await creator.insert(db, table, { of: "minimal" });
         const [full, minimal] = [await stored(db, table, some), await stored(db, table, none)];
         const names = Object.keys(full ?? {}).filter((name) => minimal?.[name] === null && full?.[name] !== null);
         for (const name of names) {
@@ -200,11 +200,11 @@ describe("values", () => {
     expect(count).toBeGreaterThan(100);
   });
 
-  test("that a list of the API is ordered by are never null: its pages would lose them", () => {
+  test("by which a list of the API is ordered are never null, or its pages would lose rows", () => {
     const orders = Object.values(schema.getTypeMap()).filter((type) => type.name.endsWith("OrderField"));
     expect(orders.length).toBeGreaterThan(8);
     for (const type of orders) {
-      if (!isEnumType(type)) throw new Error(`${type.name} is no enumeration`);
+      if (!isEnumType(type)) throw new Error(`${type.name} is not an enumeration`);
       const typename = type.name.slice(0, -"OrderField".length);
       const table = Object.values(tables).find((each) => getTableConfig(each).name === tableNameOf(typename));
       for (const { value } of type.getValues()) {
@@ -215,28 +215,28 @@ describe("values", () => {
   });
 });
 
-/** The table of a type of the API. */
+/** Returns the name of the table of an API type. */
 const tableNameOf = (typename: string) =>
   typename === "ApiToken" ? "token" : typename.replaceAll(/(?<!^)[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
 
 describe("rules of single tables", () => {
   const attempt = (table: string, row: Row) =>
-    undone(services, async (db) => stored(db, table, await make.insert(db, table, { with: row })));
+    undone(services, async (db) => stored(db, table, await creator.insert(db, table, { with: row })));
 
-  test("a runtime's ref names what it is for", async () => {
+  test("a runtime's ref contains its type", async () => {
     for (const ref of ["sample.action.shell", "sample.sensor.python", "a-b.action.c_d"]) {
       expect(await attempt("runtime", { ref })).toMatchObject({ ref });
     }
   });
 
-  test("workers may have the same name, and any port there is", async () => {
+  test("workers may share a name and have any valid port", async () => {
     await undone(services, async (db) => {
-      for (const port of [1, 65_535, null]) await make.insert(db, "worker", { with: { name: "twin", port } });
+      for (const port of [1, 65_535, null]) await creator.insert(db, "worker", { with: { name: "twin", port } });
       expect(await rows(db, sql`select from attune.worker where name = 'twin'`)).toHaveLength(3);
     });
   });
 
-  test("a key has the owner that its type asks for, and no other; its ref tells of it", async () => {
+  test("a key has exactly the owner that its type requires, and its ref contains it", async () => {
     const owners = ["identity", "pack", "action", "sensor"];
     for (const type of ["system", ...owners]) {
       for (let set = 0; set < 2 ** owners.length; set += 1) {
@@ -245,7 +245,7 @@ describe("rules of single tables", () => {
         const row = { owner_type: type, name: "secret", ...Object.fromEntries(columns) };
         const right = given.join() === (type === "system" ? "" : type);
         if (!right) {
-          await refused.invalid("key_owner_check", "ownerType", (db) => make.insert(db, "key", { with: row }));
+          await refused.invalid("key_owner_check", "ownerType", (db) => creator.insert(db, "key", { with: row }));
           continue;
         }
         const key = await attempt("key", row);

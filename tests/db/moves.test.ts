@@ -18,10 +18,10 @@ let services: TestServices;
 let worker: string;
 beforeAll(async () => {
   services = await createServices();
-  const [made] = await select<{ id: string }>(
+  const [row] = await select<{ id: string }>(
     sql`insert into attune.worker (name, worker_type) values ('w', 'local') returning id::text`,
   );
-  worker = made?.id ?? "";
+  worker = row?.id ?? "";
 });
 afterAll(() => services[Symbol.asyncDispose]());
 
@@ -40,7 +40,7 @@ function insert(status: ExecutionStatus): Promise<string> {
   });
 }
 
-/** Whether the database lets the execution move there; every refusal must be the one that says why. */
+/** Whether the database allows the move; any refusal must be a conflict. */
 async function attempt(id: string, to: ExecutionStatus): Promise<boolean> {
   try {
     await write(services, (tx) =>
@@ -63,14 +63,14 @@ const timeline = (id: string) =>
       where execution = ${id}::bigint order by id`,
   );
 
-/** Every way from an insert to a status: the shortest one. */
+/** The shortest path from an insert to each status. */
 function shortestPaths(): Map<ExecutionStatus, ExecutionStatus[]> {
   const paths = new Map<ExecutionStatus, ExecutionStatus[]>([["requested", ["requested"]]]);
   for (const [status, path] of paths) for (const to of moves[status]) if (!paths.has(to)) paths.set(to, [...path, to]);
   return paths;
 }
 
-async function bringTo(status: ExecutionStatus): Promise<string> {
+async function createAt(status: ExecutionStatus): Promise<string> {
   const [first = "requested", ...rest] = shortestPaths().get(status) ?? [];
   const id = await insert(first);
   for (const step of rest) expect(await attempt(id, step)).toBe(true);
@@ -78,7 +78,7 @@ async function bringTo(status: ExecutionStatus): Promise<string> {
 }
 
 describe("the status moves", () => {
-  test("the table in the database is the table in the code", async () => {
+  test("the moves in the database are the moves in the code", async () => {
     const stored = await select<{ move: string }>(
       sql`select coalesce(from_status::text, '-') || '>' || to_status as move from attune.execution_move`,
     );
@@ -99,14 +99,14 @@ describe("the status moves", () => {
     expect(sets?.inProgress.sort()).toEqual([...inProgress].sort());
   });
 
-  test("of all pairs the database allows exactly those of the table", async () => {
+  test("the database allows exactly the pairs in the table", async () => {
     const allowed: string[] = [];
     for (const from of statuses) {
-      let id = await bringTo(from);
+      let id = await createAt(from);
       for (const to of statuses) {
         if (to === from || !(await attempt(id, to))) continue;
         allowed.push(`${from}>${to}`);
-        id = await bringTo(from);
+        id = await createAt(from);
       }
     }
     expect(allowed).toEqual(
@@ -114,7 +114,7 @@ describe("the status moves", () => {
     );
   });
 
-  test("no random path leaves a terminal status; the timeline is the path that was allowed", async () => {
+  test("no random path leaves a terminal status, and the timeline is the allowed path", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.constantFrom(...unstarted),
@@ -154,14 +154,16 @@ describe("an insert", () => {
     const id = await insert(status);
     const steps = await timeline(id);
     expect(steps.map(({ from, to }) => `${from ?? "-"}>${to}`)).toEqual(path[status]);
-    // Why it is where it is belongs to the last step alone.
+    // Only the last step has the reason.
     expect(steps.map(({ reason }) => reason)).toEqual(steps.map(({ to }) => (to === status ? "because" : null)));
-    const told = await select<{ activity: string; step: string }>(
+    const notifications = await select<{ activity: string; step: string }>(
       sql`select n.activity, coalesce(n.content ->> 'fromStatus', '-') || '>' || (n.content ->> 'toStatus') as step
         from attune.notification n where n.channel = 'execution' and n.entity = ${id}::bigint order by n.id`,
     );
-    expect(told.map(({ step }) => step)).toEqual(path[status]);
-    expect(told.map(({ activity }) => activity)).toEqual(told.map((_, index) => (index === 0 ? "created" : "status")));
+    expect(notifications.map(({ step }) => step)).toEqual(path[status]);
+    expect(notifications.map(({ activity }) => activity)).toEqual(
+      notifications.map((_, index) => (index === 0 ? "created" : "status")),
+    );
   });
 
   test.each(statuses.filter((status) => !new Set<string>(firstStatuses).has(status)).map((status) => [status]))(
@@ -171,7 +173,7 @@ describe("an insert", () => {
     },
   );
 
-  test("of many rows in one statement records each one's own path", async () => {
+  test("of many rows in one statement records the path of each", async () => {
     const inserted = await select<{ id: string }>(
       sql`insert into attune.execution (action_ref, on_worker_loss, trace_tag, status)
         select 'core.noop', 'abandon', 't', (array['requested', 'scheduled'])[1 + n % 2]::attune.execution_status
@@ -194,8 +196,8 @@ const clearable = {
   pack_release: "pack_release",
 } as const;
 
-/** An ended execution whose every foreign key points to a target of its own. */
-async function ended(): Promise<string> {
+/** Creates an ended execution whose foreign keys each point to a separate row. */
+async function createEnded(): Promise<string> {
   const [row] = await select<{ id: string }>(
     sql`with p as (insert into attune.pack (ref, label, version) values ('p' || gen_random_uuid(), 'p', '1.0.0') returning id),
       pr as (insert into attune.pack_release (pack, version, digest, manifest, path, size)
@@ -216,7 +218,7 @@ async function ended(): Promise<string> {
   return row?.id ?? "";
 }
 
-const whole = async (id: string) => {
+const readRow = async (id: string) => {
   const [row] = await select<{ row: Record<string, unknown> }>(
     sql`select to_jsonb(e) as row from attune.execution e where id = ${id}::bigint`,
   );
@@ -224,9 +226,9 @@ const whole = async (id: string) => {
 };
 
 describe("an ended execution", () => {
-  test("refuses a change of each of its columns, alone", async () => {
-    const id = await ended();
-    const before = await whole(id);
+  test("refuses a change of any single column", async () => {
+    const id = await createEnded();
+    const before = await readRow(id);
     const columns = await select<{ name: string; type: string }>(
       sql`select a.attname as name, format_type(a.atttypid, null) as type from pg_attribute a
         where a.attrelid = 'attune.execution'::regclass and a.attnum > 0 and not a.attisdropped and a.attname <> 'id'`,
@@ -249,35 +251,35 @@ describe("an ended execution", () => {
       );
       await expect(change, name).rejects.toMatchObject({ code: "CONFLICT" });
     }
-    expect(await whole(id)).toEqual(before);
+    expect(await readRow(id)).toEqual(before);
   });
 
-  test("may be updated with nothing changed, and stays as it was", async () => {
-    const id = await ended();
-    const before = await whole(id);
+  test("accepts an update without changes, and stays the same", async () => {
+    const id = await createEnded();
+    const before = await readRow(id);
     expect(await attempt(id, "failed")).toBe(true);
-    expect(await whole(id)).toEqual(before);
+    expect(await readRow(id)).toEqual(before);
   });
 
   test.each(Object.entries(clearable))("keeps all but %s when its %s is deleted", async (column, table) => {
-    const id = await ended();
-    const before = await whole(id);
+    const id = await createEnded();
+    const before = await readRow(id);
     expect(before[column]).toBeTypeOf("number");
     const seen = sql`select (select count(*) from attune.execution_transition)::int as steps,
-      (select count(*) from attune.notification where channel = 'execution')::int as told`;
-    const [notes] = await select(seen);
+      (select count(*) from attune.notification where channel = 'execution')::int as notifications`;
+    const [counted] = await select(seen);
     await write(services, (tx) =>
       tx.db.execute(sql`delete from attune.${sql.raw(table)} where id = ${String(before[column])}::bigint`),
     );
-    expect(await whole(id)).toEqual({ ...before, [column]: null });
-    // The target may be an execution with a timeline of its own, which goes with it.
-    const gone = table === "execution" ? 3 : 0;
-    const [after] = await select<{ steps: number; told: number }>(seen);
-    expect(after).toEqual({ ...notes, steps: Number((notes as { steps: number }).steps) - gone });
+    expect(await readRow(id)).toEqual({ ...before, [column]: null });
+    // The target may be an execution, whose timeline is deleted with it.
+    const deletedSteps = table === "execution" ? 3 : 0;
+    const [after] = await select<{ steps: number; notifications: number }>(seen);
+    expect(after).toEqual({ ...counted, steps: Number((counted as { steps: number }).steps) - deletedSteps });
   });
 
   test("can be deleted with its timeline and its log", async () => {
-    const id = await ended();
+    const id = await createEnded();
     await select(
       sql`insert into attune.execution_log (execution, seq, stream, at, text) values (${id}::bigint, 1, 'stdout', now(), 'x')`,
     );

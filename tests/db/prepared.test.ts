@@ -10,7 +10,7 @@ beforeAll(async () => {
 afterAll(() => services[Symbol.asyncDispose]());
 
 describe("a statement", () => {
-  test("takes and gives every kind of value, again and again", async () => {
+  test("accepts and returns every kind of value, repeatedly", async () => {
     const bytes = Buffer.from([0, 1, 92, 255]);
     const object = { text: "ä'\"\\", list: [1, null, true], none: null };
     for (let round = 0; round < 7; round += 1) {
@@ -28,7 +28,7 @@ describe("a statement", () => {
     }
   });
 
-  test("that fails fails alone: outside of a transaction, and the transaction within one", async () => {
+  test("that fails affects nothing else outside a transaction, and fails the transaction within one", async () => {
     const { db } = services;
     const divide = (by: number) => rows<{ quotient: number }>(db, sql`select 6 / ${by}::int as quotient`);
     for (let round = 0; round < 3; round += 1) {
@@ -46,14 +46,14 @@ describe("a statement", () => {
     expect(await divide(2)).toEqual([{ quotient: 3 }]);
   });
 
-  test("waits for a transaction that others have open, and sees none of it", async () => {
+  test("waits for an open transaction of another caller, and sees no uncommitted rows", async () => {
     const { db } = services;
     const steps: string[] = [];
     const opened = Promise.withResolvers<void>();
     const transaction = db.transaction(async (tx) => {
       await tx.execute(sql`insert into attune.pack (ref, label, version) values ('half_done', 'x', '1.0.0')`);
       opened.resolve();
-      await new Promise((resolve) => setTimeout(resolve, 50)); // the others' chance to get in between
+      await new Promise((resolve) => setTimeout(resolve, 50)); // lets other statements interleave
       await tx.execute(sql`delete from attune.pack where ref = 'half_done'`);
       steps.push("committed");
     });
@@ -65,7 +65,7 @@ describe("a statement", () => {
     if (!onPostgres()) expect(steps).toEqual(["committed", "read"]); // one connection
   });
 
-  test("whose table was altered fails once at most, and is right from then on", async () => {
+  test("whose table was altered fails at most once, and is correct afterwards", async () => {
     const { db } = services;
     await db.execute(sql`create table altered (a int)`);
     const read = () => rows(db, sql`select * from altered`);
@@ -76,8 +76,8 @@ describe("a statement", () => {
     expect(await read()).toEqual([{ a: 1, b: "new" }]);
   });
 
-  // What PostgreSQL prepares is its driver's business.
-  test.skipIf(onPostgres())("is prepared once, and those used last stay so", async () => {
+  // On PostgreSQL the driver prepares statements.
+  test.skipIf(onPostgres())("is prepared once, and the most recently used stay prepared", async () => {
     const { db } = services;
     const kept = async (like: string) =>
       (

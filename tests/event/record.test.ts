@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => world[Symbol.asyncDispose]());
 
-describe("an event that is refused", () => {
+describe("an event is refused", () => {
   const outSchema = { title: { type: "string", required: true }, level: { type: "integer" } };
   const create = (trigger: string, payload: Json) =>
     commit(world.services, createEvent, world.session, { trigger, payload, traceTag: null });
@@ -51,7 +51,7 @@ describe("an event that is refused", () => {
     expect((await look.event(String(id))).payload).toEqual(escaped);
   });
 
-  test("by a disabled trigger, or by none", async () => {
+  test("by a disabled or unknown trigger", async () => {
     const trigger = await world.trigger({ enabled: false });
     await expect(create(trigger, {})).rejects.toMatchObject({ code: "CONFLICT" });
     await expect(create("default.nowhere", {})).rejects.toMatchObject({ code: "NOT_FOUND", kind: "trigger" });

@@ -18,7 +18,7 @@ const mib = 1024 * 1024;
 const marker = "[output truncated: the limit of 10 MiB was reached]\n";
 const directory = mkdtempSync(join(tmpdir(), "attune-hostile-"));
 
-/** Actions that get their parameters by stdin, and what they make of it. */
+/** Actions that receive their parameters by stdin, with their scripts. */
 const scripts = {
   deaf: "exit 3",
   closing: "exec <&-; sleep 0.2; exit 3",
@@ -46,8 +46,8 @@ afterAll(async () => {
   rmSync(directory, { recursive: true });
 });
 
-/** The next core.noop, from its request to its end, in milliseconds. */
-async function next(): Promise<number> {
+/** Runs core.noop and returns the time from its request to its end, in milliseconds. */
+async function runNoop(): Promise<number> {
   const from = performance.now();
   const row = await world.ended(await world.execute("core.noop"));
   expect(row.status).toBe("completed");
@@ -55,7 +55,7 @@ async function next(): Promise<number> {
 }
 
 let count = 0;
-/** A duration for `sleep` that nobody else uses: how its processes are found again. */
+/** A unique duration for `sleep`, by which its processes are found. */
 function uniqueSeconds(): string {
   count += 1;
   return `9${process.pid}.${count}`;
@@ -65,21 +65,21 @@ function uniqueSeconds(): string {
 async function survive(id: string) {
   let slowest = 0;
   do {
-    slowest = Math.max(slowest, await next());
-    await new Promise((resolve) => setTimeout(resolve, 50)); // not to be hostile ourselves
+    slowest = Math.max(slowest, await runNoop());
+    await new Promise((resolve) => setTimeout(resolve, 50)); // keeps this test from loading the server itself
   } while (!isTerminal((await world.execution(id)).status));
-  slowest = Math.max(slowest, await next());
+  slowest = Math.max(slowest, await runNoop());
   expect(slowest).toBeLessThan(1000);
   return await world.execution(id);
 }
 
 describe("a hostile action", () => {
-  test.each(Object.keys(scripts))("that is %s to its input ends in its own way", async (name) => {
+  test.each(Object.keys(scripts))("that is %s to its input ends with its own exit code", async (name) => {
     const id = await world.execute(`hostile.${name}`, { padding: "x".repeat(900_000) });
     expect(await survive(id)).toMatchObject({ status: "failed", result: { exit_code: 3 } });
   });
 
-  test("that leaves grandchildren behind has ended when its own process has; they are gone", async () => {
+  test("that leaves grandchildren running ends with its own process, and they are killed", async () => {
     const seconds = uniqueSeconds();
     const command = `(trap '' TERM; sleep ${seconds}) & sleep ${seconds} & (sleep ${seconds} >/dev/null 2>&1 &) ; echo $!`;
     const id = await world.execute("core.shell", { command });
@@ -89,7 +89,7 @@ describe("a hostile action", () => {
   });
 });
 
-// Together, for each takes the whole grace of SIGTERM.
+// Concurrent, because each takes the whole grace period of SIGTERM.
 describe.concurrent("a hostile action that ignores SIGTERM", () => {
   test("is killed after its time-out, with its children", async () => {
     const seconds = uniqueSeconds();
@@ -114,11 +114,11 @@ describe.concurrent("a hostile action that ignores SIGTERM", () => {
 
 const flood = `yes 0123456789abcde | head -c ${50 * mib}; echo end >&2`;
 
-test("an action that floods its output costs no time; its log holds 10 MiB and the marker", async () => {
+test("an action that floods its output delays no other; its log contains 10 MiB and the marker", async () => {
   const id = await world.execute("core.shell", { command: flood });
   const row = await survive(id);
   expect(row.status).toBe("completed");
-  // Too long for a row: it became an artifact, which the result points to.
+  // Too long for a row: it became an artifact, which the result names.
   expect(row.result).toMatchObject({ exit_code: 0, artifact: "core.shell/result", size: 10 * mib - 1 });
   const { kept, last } = await world.one<{ kept: number; last: string }>(
     sql`select (sum(octet_length(text)) - ${marker.length}::int)::int as kept,
@@ -127,7 +127,7 @@ test("an action that floods its output costs no time; its log holds 10 MiB and t
       from attune.execution_log where execution = ${id}::bigint and stream = 'stdout'`,
   );
   expect({ kept, last }).toEqual({ kept: 10 * mib, last: marker });
-  // What it said on the other stream is whole: each has its own limit.
+  // The other stream is complete: each has its own limit.
   expect(await world.log(id, "stderr")).toBe("end\n");
 });
 
@@ -141,7 +141,7 @@ test("an action that floods its output costs the server less than 64 MiB", async
         ... on ExecuteActionPayload { execution { id } } ... on Error { message } } }`,
       { input: { action, parameters } },
     );
-    // What asking costs the server is not to be measured: nothing is asked before the action says that it is done.
+    // The cost of polling must not be measured: poll only after the action has written its file.
     await until(() => existsSync(file) || action === "core.noop", `the file of ${action}`);
     rmSync(file, { force: true });
     await until(async () => {
@@ -153,7 +153,7 @@ test("an action that floods its output costs the server less than 64 MiB", async
       return execution.status === "COMPLETED";
     }, `the end of ${action}`);
   };
-  // What a server has after its first minute: compiled code and a heap that ordinary work has filled once.
+  // Warms up: compiled code and a heap that ordinary work has filled once.
   for (let n = 0; n < 50; n += 1) await run("core.noop");
   for (let n = 0; n < 3; n += 1) await run("core.shell", { command: `yes ordinary | head -c ${2 * mib}; : > ${file}` });
   const before = residentBytes(server.child.pid);

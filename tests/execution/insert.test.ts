@@ -16,7 +16,7 @@ let request: ExecutionRequest;
 beforeAll(async () => {
   world = await createWorld();
   const action = await findAction(world.services.db, "core.noop");
-  if (!action) throw new Error("there is no action core.noop");
+  if (!action) throw new Error("the action core.noop is missing");
   request = {
     action,
     config: {},
@@ -43,7 +43,7 @@ const insert = (admissions: Admission[]) =>
     ),
   );
 
-/** What subscribers see of the execution, in their order. */
+/** The statuses that subscribers receive, in order. */
 async function notified(id: string): Promise<string[]> {
   const steps = await world.all<{ step: string }>(
     sql`select coalesce(content ->> 'fromStatus', '-') || '>' || (content ->> 'toStatus') as step from attune.notification
@@ -55,7 +55,7 @@ async function notified(id: string): Promise<string[]> {
 const jobsOf = (id: string) => world.all(sql`select from attune_jobs.job where data ->> 'entity' = ${id}`);
 
 describe("requested executions", () => {
-  test("are admitted, and pass requested and scheduling before they are scheduled, each with one job", async () => {
+  test("are admitted, and pass through requested and scheduling before they are scheduled, each with one job", async () => {
     const priorities = [3, 1, 2];
     const ids = await write(world.services, (tx) =>
       requestExecutions(
@@ -83,7 +83,7 @@ describe("requested executions", () => {
     }
   });
 
-  test("take as many statements for a hundred as for one", async () => {
+  test("need as many statements for a hundred as for one", async () => {
     const { statements } = world.services;
     const count = async (size: number) => {
       statements.length = 0;
@@ -98,13 +98,13 @@ describe("requested executions", () => {
     );
   });
 
-  test("of none are none", async () => {
+  test("of an empty list are none", async () => {
     expect(await write(world.services, (tx) => requestExecutions(tx, []))).toEqual([]);
     expect(admit([])).toEqual([]);
   });
 });
 
-describe("an execution that admission holds back", () => {
+describe("an execution that admission delays", () => {
   test.each([
     ["scheduling", "slot", 2],
     ["requested", "time", 1],
@@ -123,7 +123,7 @@ describe("an execution that admission holds back", () => {
     expect(await notified(held)).toEqual(path.slice(0, steps));
   });
 
-  test("is not queued, neither at once nor by the sweep; once it passes, it is taken and completes", async () => {
+  test("is not queued, neither at once nor by the sweep; once admitted, it is claimed and completes", async () => {
     const [id = ""] = await insert([{ status: "scheduling", waitsFor: "slot" }]);
     await world.all(sql`update attune.execution set created = now() - interval '1 hour' where id = ${id}::bigint`);
     expect(await sweep(world.services)).toMatchObject({ lost: 0, timedOut: 0, unschedulable: 0 });

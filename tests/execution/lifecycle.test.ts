@@ -19,7 +19,7 @@ beforeAll(async () => {
   world = await createWorld();
 });
 afterAll(() => world[Symbol.asyncDispose]());
-// What a test leaves waiting must not be claimed in the next.
+// Executions that a test leaves waiting must not be claimed in the next.
 afterEach(() =>
   world.all(
     sql`with gone as (delete from attune_jobs.job) delete from attune.execution where not attune.is_terminal(status)`,
@@ -29,7 +29,7 @@ afterEach(() =>
 const cancel = (id: string, reason: string | null = null) =>
   commit(world.services, cancelExecution, world.session, { id: BigInt(id), reason });
 
-/** A worker that exists as a row only: tests do its part by hand. */
+/** Creates a worker that exists only as a row: tests act for it. */
 async function register(name: string): Promise<{ id: string; name: string }> {
   return await world.one(
     sql`insert into attune.worker (name, worker_type, status, last_heartbeat) values (${name}, 'local', 'active', now())
@@ -45,7 +45,7 @@ const finish = (outcome: Partial<Outcome> & { id: string; attempt: number }) =>
     finishExecutions(tx, [{ status: "completed", result: { exit_code: 0 }, error: null, reason: null, ...outcome }]),
   );
 
-/** An execution that the worker runs, as far as the row says. */
+/** Creates an execution that the worker runs according to its row. */
 async function start(worker: { id: string; name: string }): Promise<string> {
   const id = await world.execute("core.noop");
   const { claims } = await claim(worker, 1);
@@ -70,7 +70,7 @@ describe("with a worker", () => {
   });
   afterAll(() => worker.stop());
 
-  test("an action by hand completes through five transitions, with its result and its times", async () => {
+  test("an action executed by hand completes through five transitions, with its result and its times", async () => {
     const id = await world.execute("core.echo", { message: "hello" });
     const row = await world.ended(id);
     expect(row).toMatchObject({
@@ -90,7 +90,7 @@ describe("with a worker", () => {
     expect(await world.all(sql`select from attune_jobs.job where data ->> 'entity' = ${id}`)).toEqual([]);
   });
 
-  test("a failing action fails with its exit code; what it said is in the log", async () => {
+  test("a failing action fails with its exit code; its output is in the log", async () => {
     const id = await world.execute("core.fail", { message: "out of paper", exit_code: 7 });
     expect(await world.ended(id)).toMatchObject({
       status: "failed",
@@ -102,7 +102,7 @@ describe("with a worker", () => {
     expect(await world.timeline(id)).toEqual([...running, "running>failed"]);
   });
 
-  test("one that runs too long ends as timeout, and its process is gone", async () => {
+  test("an action that runs too long ends as timeout, and its process is killed", async () => {
     const id = await world.execute("core.shell", { command: "exec sleep 7001.25" }, 1);
     expect(await world.ended(id)).toMatchObject({
       status: "timeout",
@@ -112,7 +112,7 @@ describe("with a worker", () => {
     expect(await world.log(id, "system")).toContain("SIGTERM");
   });
 
-  test("cancelled while it runs, it goes through canceling to cancelled, and its process is gone", async () => {
+  test("an action cancelled while it runs passes through canceling to cancelled, and its process is killed", async () => {
     const id = await world.execute("core.shell", { command: "echo up; exec sleep 7002.25" });
     await until(async () => (await world.log(id, "stdout")) === "up\n", "the process");
     await until(() => processesWith("7002.25").length === 1, "its sleep");
@@ -125,7 +125,7 @@ describe("with a worker", () => {
     await expect(cancel(id)).rejects.toMatchObject({ code: "CONFLICT" });
   });
 
-  test("parameters that do not fit, an action that is unknown or disabled: refused, nothing is stored", async () => {
+  test("invalid parameters and an unknown or disabled action are refused, and nothing is stored", async () => {
     const count = () => world.one(sql`select count(*)::int from attune.execution`);
     const before = await count();
     const run = (action: string, parameters = {}, timeoutSeconds: number | null = null) =>
@@ -141,7 +141,7 @@ describe("with a worker", () => {
 });
 
 describe("cancelling", () => {
-  test("what waits is cancelled at once; a worker that comes later does not run it", async () => {
+  test("a waiting execution is cancelled at once, and no later worker runs it", async () => {
     const id = await world.execute("core.noop");
     await cancel(id);
     expect(await world.execution(id)).toMatchObject({ status: "cancelled", reason: "cancelled by admin" });
@@ -151,37 +151,37 @@ describe("cancelling", () => {
     expect(await world.timeline(id)).toHaveLength(4);
   });
 
-  test("reaches everything below: what waits is cancelled, what runs is asked to stop, what has ended stays", async () => {
+  test("reaches all descendants: waiting ones are cancelled, running ones are asked to stop, ended ones stay", async () => {
     const parent = await start(await register("w"));
-    const child = (status: string, below: string) =>
+    const child = (status: string, parentId: string) =>
       world.one<{ id: string }>(
         sql`insert into attune.execution (action_ref, on_worker_loss, trace_tag, status, parent, root, depth, finished_at)
-          values ('core.noop', 'abandon', 't', ${status}, ${below}::bigint, ${parent}::bigint, 1,
+          values ('core.noop', 'abandon', 't', ${status}, ${parentId}::bigint, ${parent}::bigint, 1,
             case when ${status} = 'failed' then now() end) returning id::text`,
       );
     const waiting = (await child("requested", parent)).id;
     const done = (await child("failed", waiting)).id;
-    const deep = (await child("scheduled", done)).id;
+    const descendant = (await child("scheduled", done)).id;
     await cancel(parent);
-    const statuses = await Promise.all([parent, waiting, done, deep].map((id) => world.execution(id)));
+    const statuses = await Promise.all([parent, waiting, done, descendant].map((id) => world.execution(id)));
     expect(statuses.map(({ status }) => status)).toEqual(["canceling", "cancelled", "failed", "cancelled"]);
     await finish({ id: parent, attempt: 1 });
     expect((await world.execution(parent)).status).toBe("cancelled");
   });
 
-  test("an execution that is not there is not found", async () => {
+  test("a missing execution is not found", async () => {
     await expect(cancel("987654321")).rejects.toMatchObject({ code: "NOT_FOUND", kind: "execution" });
   });
 });
 
 describe("claiming", () => {
-  test("by two workers at once, 25 rounds: each execution is claimed once", async () => {
+  test("by two workers concurrently, 25 rounds: each execution is claimed once", async () => {
     const workers = [await register("one"), await register("two")] as const;
     const winners = new Set<string>();
     for (let round = 0; round < 25; round += 1) {
       const ids = await Promise.all([1, 2, 3].map(() => world.execute("core.noop")));
       const taken = await Promise.all(workers.map((worker) => claim(worker, 2)));
-      // Together they may have left one: both looked at the same rows and skipped each other's.
+      // Together they may have left one: both read the same rows and skipped each other's.
       const rest = await claim(workers[0], 3);
       const claims = [...taken, rest].flatMap((each) => each.claims);
       expect(claims.map(({ id }) => id).sort()).toEqual(ids.sort());
@@ -191,7 +191,7 @@ describe("claiming", () => {
     expect([...winners].sort()).toEqual(workers.map(({ id }) => id).sort());
   });
 
-  test("an execution whose job comes twice is claimed once", async () => {
+  test("an execution with a duplicate job is claimed once", async () => {
     const worker = await register("w");
     const id = await start(worker);
     await write(world.services, (tx) => tx.jobs.add(tx.db, "execution/core.action.builtin", [{ id }]));
@@ -201,7 +201,7 @@ describe("claiming", () => {
 });
 
 describe("a result", () => {
-  test("of an attempt that was lost changes nothing; the timeline notes it", async () => {
+  test("of a lost attempt changes nothing, and the timeline records it", async () => {
     const id = await start(await register("lost"));
     await lose(id);
     const second = await claim(await register("second"), 1);
@@ -217,7 +217,7 @@ describe("a result", () => {
     expect(await world.execution(id)).toMatchObject({ status: "completed", result: { data: "fresh" } });
   });
 
-  test("that comes twice, or after the end, is applied once", async () => {
+  test("that is reported twice, or after the end, is applied once", async () => {
     const id = await start(await register("w"));
     expect(await finish({ id, attempt: 1 })).toEqual([true]);
     expect(await finish({ id, attempt: 1, status: "failed" })).toEqual([false]);
@@ -225,7 +225,7 @@ describe("a result", () => {
     expect((await world.timeline(id)).slice(-2)).toEqual(["running>completed", "completed>completed"]);
   });
 
-  test("of a batch is applied where it may be, and only there", async () => {
+  test("of a batch is applied only to executions that accept it", async () => {
     const worker = await register("w");
     const ids = [await start(worker), await start(worker), await start(worker)];
     const common = { result: null, error: null, reason: null };
@@ -245,7 +245,7 @@ describe("a result", () => {
 });
 
 describe("an execution whose worker is lost", () => {
-  test("goes back to the queue where its action allows it", async () => {
+  test("returns to the queue if its action allows it", async () => {
     const id = await start(await register("w"));
     expect(await lose(id)).toBe(1);
     expect(await world.execution(id)).toMatchObject({ status: "scheduled", worker: null, attempt: 1 });
@@ -254,7 +254,7 @@ describe("an execution whose worker is lost", () => {
     expect((await claim(await register("next"), 1)).claims).toMatchObject([{ id, attempt: 2 }]);
   });
 
-  test("is abandoned where it does not, and says why", async () => {
+  test("is abandoned if it does not, with the reason", async () => {
     const id = await start(await register("w"));
     await world.all(sql`update attune.execution set on_worker_loss = 'abandon' where id = ${id}::bigint`);
     await lose(id);
@@ -276,7 +276,7 @@ describe("an execution whose worker is lost", () => {
     expect(await world.execution(id)).toMatchObject({ status: "abandoned", attempt: 5 });
   });
 
-  test("is cancelled when that was asked for", async () => {
+  test("is cancelled if that was requested", async () => {
     const id = await start(await register("w"));
     await cancel(id);
     await lose(id);

@@ -12,7 +12,7 @@ import { commit } from "../support/commit.ts";
 import { createServices } from "../support/database.ts";
 import { releasedDatabase } from "../support/released.ts";
 
-/** Stores executions as the version before `waits_for` left them; each has its kind as its trace tag. */
+/** Stores executions as the version before `waits_for` stored them; each has its kind as its trace tag. */
 async function fill(database: Database): Promise<void> {
   const run = (text: string) => database.db.execute(sql.raw(text));
   await run(
@@ -27,7 +27,7 @@ async function fill(database: Database): Promise<void> {
     from attune.action a, unnest('{parked,expiring,busy,requeued,abandoned,canceling,scheduled}'::text[]) tag`);
   await run(`update attune.execution e set status = 'running', attempt = 1, started_at = now(), deadline = now() + interval '1 hour',
       worker = w.id, worker_name = w.name from attune.worker w where e.trace_tag <> 'scheduled'`);
-  // What asks leaves its worker; the worker of the others was deleted.
+  // Executions with an inquiry release their worker; the worker of the others was deleted.
   await run(`update attune.execution set worker = null, worker_name = null where trace_tag in ('parked', 'expiring')`);
   await run(`update attune.execution set worker = null where trace_tag in ('requeued', 'abandoned', 'canceling')`);
   await run(`update attune.execution set status = 'canceling' where trace_tag = 'canceling'`);
@@ -36,7 +36,7 @@ async function fill(database: Database): Promise<void> {
     from attune.execution where trace_tag in ('parked', 'expiring', 'busy')`);
 }
 
-test("what waited for an answer before there was a column for it goes on waiting, and ends with the answer", async () => {
+test("an execution that waited for an inquiry before the column existed continues to wait, and ends with the response", async () => {
   const { database, location } = await releasedDatabase("20261121165458_ended_tokens");
   await fill(database);
   await migrate(database, async () => {});

@@ -33,7 +33,7 @@ test("a result is written by the execution's id, though its statement was first 
       );
       return counts ?? { sequentially: Number.NaN, byIndex: Number.NaN };
     };
-    // Often enough for the database to settle on a plan for whatever parameters come.
+    // Often enough for the database to choose a generic plan.
     for (let round = 0; round < 10; round += 1) {
       const [only] = await add(1);
       expect(await finish(only?.id ?? "")).toEqual([true]);

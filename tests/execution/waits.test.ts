@@ -14,7 +14,7 @@ import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 let world: World;
-/** A worker that exists as a row only: tests do its part by hand. */
+/** A worker that exists only as a row: tests act for it. */
 let worker: { id: string; name: string };
 beforeAll(async () => {
   world = await createWorld();
@@ -24,7 +24,7 @@ beforeAll(async () => {
   );
 });
 afterAll(() => world[Symbol.asyncDispose]());
-// What a test leaves must not be claimed in the next.
+// Executions that a test leaves must not be claimed in the next.
 afterEach(() =>
   world.all(
     sql`with gone as (delete from attune_jobs.job), alive as (update attune.worker set last_heartbeat = now())
@@ -32,7 +32,7 @@ afterEach(() =>
   ),
 );
 
-/** A running execution of the worker, as far as the row says. */
+/** Creates an execution that the worker runs according to its row. */
 async function running(): Promise<string> {
   const id = await world.execute("core.noop");
   const from = { runtimeRef: "core.action.builtin", limit: 1 };
@@ -52,7 +52,7 @@ async function parked(): Promise<string> {
 
 const end = (id: string, waitsFor: WaitsFor, status: Outcome["status"]) =>
   write(world.services, (tx) =>
-    endParked(tx, waitsFor, [{ id, status, data: null, error: null, reason: "it is over" }]),
+    endParked(tx, waitsFor, [{ id, status, data: null, error: null, reason: "the wait is over" }]),
   );
 
 const report = (id: string) =>
@@ -60,7 +60,7 @@ const report = (id: string) =>
     finishExecutions(tx, [{ id, attempt: 1, status: "completed", result: {}, error: null, reason: null }]),
   );
 
-/** Changes the row by hand, as every verb's statement would: what it violates is thrown as a refusal. */
+/** Updates the row as a verb would: a violated constraint is thrown as a refusal. */
 const change = (id: string, set: string) =>
   write(world.services, (tx) =>
     tx.db.execute(sql`update attune.execution set ${sql.raw(set)} where id = ${id}::bigint`),
@@ -69,7 +69,7 @@ const change = (id: string, set: string) =>
 const refusing = (path: string) => ({ code: "BAD_USER_INPUT", issues: [{ path }] });
 
 describe("an execution in progress", () => {
-  test("has a worker, or waits for something: never neither, never both", async () => {
+  test("either has a worker or waits for something, never neither or both", async () => {
     const id = await running();
     await expect(change(id, "worker = null")).rejects.toMatchObject(refusing("worker"));
     await expect(change(id, "waits_for = 'inquiry'")).rejects.toMatchObject(refusing("waitsFor"));
@@ -80,7 +80,7 @@ describe("an execution in progress", () => {
     expect(await world.execution(id)).toMatchObject({ status: "canceling", worker: null, waitsFor: "time" });
   });
 
-  test("keeps its worker from being deleted; an ended one lets it go", async () => {
+  test("prevents its worker from being deleted until it has ended", async () => {
     const other = await world.one<{ id: string; name: string }>(
       sql`insert into attune.worker (name, worker_type) values ('other', 'local') returning id::text, name`,
     );
@@ -95,7 +95,7 @@ describe("an execution in progress", () => {
   });
 });
 
-test("a worker that is deleted while it claims, twenty times: it is gone and runs nothing, or stays and runs", async () => {
+test("a worker deleted while it claims, twenty times, is either deleted and runs nothing, or kept and runs", async () => {
   for (let round = 0; round < 20; round += 1) {
     const silent = await world.one<{ id: string; name: string }>(
       sql`insert into attune.worker (name, worker_type) values ('silent', 'local') returning id::text, name`,
@@ -116,7 +116,7 @@ test("a worker that is deleted while it claims, twenty times: it is gone and run
   }
 });
 
-test("an execution that has ended, or that a worker may take, waits for nothing else", async () => {
+test("an execution that has ended or can be claimed waits for nothing else", async () => {
   const id = await parked();
   const ended = "status = 'failed', finished_at = now()";
   await expect(change(id, ended)).rejects.toMatchObject(refusing("waitsFor"));
@@ -125,7 +125,7 @@ test("an execution that has ended, or that a worker may take, waits for nothing 
 });
 
 describe("a parked execution", () => {
-  test("has no worker, waits, and is parked once, by the attempt that runs", async () => {
+  test("has no worker, waits, and is parked once, by its running attempt", async () => {
     const id = await running();
     expect(await parkIt(id, 2)).toBe(false);
     expect(await world.execution(id)).toMatchObject({ worker: worker.id, waitsFor: null });
@@ -140,14 +140,14 @@ describe("a parked execution", () => {
     expect((await world.timeline(id)).at(-1)).toBe("scheduled>running");
   });
 
-  test("is out of its worker's hands: a report changes nothing", async () => {
+  test("no longer belongs to its worker: a report changes nothing", async () => {
     const id = await parked();
     expect(await report(id)).toEqual([false]);
     expect(await world.execution(id)).toMatchObject({ status: "running", waitsFor: "tasks" });
     expect((await world.timeline(id)).at(-1)).toBe("running>running");
   });
 
-  test("is left alone by the sweep, though its worker is gone", async () => {
+  test("is not touched by the sweep, although its worker is lost", async () => {
     const id = await parked();
     await world.all(sql`update attune.worker set last_heartbeat = now() - interval '1 hour'`);
     const lost = await running();
@@ -156,18 +156,18 @@ describe("a parked execution", () => {
     expect(await world.execution(id)).toMatchObject({ status: "running", waitsFor: "tasks", attempt: 1 });
   });
 
-  test.each(reportable.map((status) => [status]))("ends as %s with what it waited for", async (status) => {
+  test.each(reportable.map((status) => [status]))("ends as %s when its wait ends", async (status) => {
     const id = await parked();
     const other = await running();
     expect(await end(id, "inquiry", status)).toEqual([]);
     expect(await end(other, "tasks", status)).toEqual([]);
     expect(await end(id, "tasks", status)).toEqual([id]);
-    expect(await world.execution(id)).toMatchObject({ status, waitsFor: null, reason: "it is over" });
+    expect(await world.execution(id)).toMatchObject({ status, waitsFor: null, reason: "the wait is over" });
     expect(await world.execution(other)).toMatchObject({ status: "running", worker: worker.id });
     expect(await end(id, "tasks", status)).toEqual([]);
   });
 
-  test("is ended by the sweep when nothing else has, half a minute after its deadline", async () => {
+  test("is ended by the sweep half a minute after its deadline, unless it has ended before", async () => {
     const id = await parked();
     await change(id, "deadline = now() - interval '29 seconds'");
     expect(await sweep(world.services)).toMatchObject({ timedOut: 0 });
@@ -181,14 +181,14 @@ describe("cancelling", () => {
   const cancel = (id: string) =>
     commit(world.services, cancelExecution, world.session, { id: BigInt(id), reason: "enough" });
 
-  test("ends a parked execution at once, and asks its running parts to stop", async () => {
+  test("ends a parked execution at once, and asks its running children to stop", async () => {
     const id = await parked();
-    const part = await running();
-    await change(part, `parent = ${id}, root = ${id}, depth = 1`);
+    const child = await running();
+    await change(child, `parent = ${id}, root = ${id}, depth = 1`);
     await cancel(id);
     expect(await world.execution(id)).toMatchObject({ status: "cancelled", waitsFor: null, reason: "enough" });
     expect((await world.timeline(id)).slice(-2)).toEqual(["running>canceling", "canceling>cancelled"]);
-    expect(await world.execution(part)).toMatchObject({ status: "canceling", worker: worker.id });
+    expect(await world.execution(child)).toMatchObject({ status: "canceling", worker: worker.id });
     await expect(cancel(id)).rejects.toMatchObject({ code: "CONFLICT" });
   });
 
@@ -207,7 +207,7 @@ describe("cancelling", () => {
   });
 });
 
-test("the API says what executions wait for, and lists them by it", async () => {
+test("the API shows what executions wait for, and filters by it", async () => {
   await using api = await createApi(world.services);
   const [waiting, busy] = [await parked(), await running()].map((id) => globalId("Execution", id));
   const { data } = await api.ask(
@@ -216,8 +216,8 @@ test("the API says what executions wait for, and lists them by it", async () => 
       waiting: execution(id: $waiting) { status waitsFor worker { id } }
       busy: execution(id: $busy) { status waitsFor worker { name } }
       forTasks: executions(first: 5, where: {waitsFor: {eq: TASKS}}) { nodes { id } }
-      forAnswers: executions(first: 5, where: {waitsFor: {in: [INQUIRY]}}) { nodes { id } }
-      atWork: executions(first: 5, where: {status: {eq: RUNNING}, waitsFor: {isNull: true}}) { nodes { id } }
+      forInquiry: executions(first: 5, where: {waitsFor: {in: [INQUIRY]}}) { nodes { id } }
+      withWorker: executions(first: 5, where: {status: {eq: RUNNING}, waitsFor: {isNull: true}}) { nodes { id } }
     }`,
     { waiting, busy },
   );
@@ -225,7 +225,7 @@ test("the API says what executions wait for, and lists them by it", async () => 
     waiting: { status: "RUNNING", waitsFor: "TASKS", worker: null },
     busy: { status: "RUNNING", waitsFor: null, worker: { name: "w" } },
     forTasks: { nodes: [{ id: waiting }] },
-    forAnswers: { nodes: [] },
-    atWork: { nodes: [{ id: busy }] },
+    forInquiry: { nodes: [] },
+    withWorker: { nodes: [{ id: busy }] },
   });
 });

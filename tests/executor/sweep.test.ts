@@ -9,7 +9,7 @@ import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 const nothing = { lost: 0, timedOut: 0, events: 0, executions: 0, unschedulable: 0 };
-/** Above the highest id that Linux gives to a process. */
+/** Above the highest process id of Linux. */
 const noSuchPid = 4_194_305;
 
 let world: World;
@@ -23,7 +23,7 @@ afterEach(async () => {
   }
 });
 
-/** Changes executions as if it had been so all along: no trigger stamps or forbids it. */
+/** Updates executions without triggers, which would set times or refuse the change. */
 async function rewrite(set: string): Promise<void> {
   await write(world.services, async (tx) => {
     await tx.db.execute(sql`set local session_replication_role = replica`);
@@ -39,7 +39,7 @@ async function register(process: ProcessIdentity | null, beat = "0 seconds"): Pr
   );
 }
 
-/** An execution of core.noop that the worker runs, as far as the rows say. */
+/** Creates an execution of core.noop that the worker runs according to its row. */
 async function running(worker: { id: string; name: string }): Promise<string> {
   const id = await world.execute("core.noop");
   await write(world.services, (tx) => claimExecutions(tx, worker, { runtimeRef: "core.action.builtin", limit: 1 }));
@@ -51,14 +51,14 @@ const statusOf = async (worker: { id: string }) =>
   (await world.one<{ status: string }>(sql`select status from attune.worker where id = ${worker.id}::bigint`)).status;
 
 describe("the sweep", () => {
-  test("finds nothing to do where all is well", async () => {
+  test("finds nothing to do in a consistent state", async () => {
     await running(await register(thisProcess()));
     await world.execute("core.noop");
     await world.event(await world.trigger());
     expect(await sweep(world.services)).toEqual(nothing);
   });
 
-  test("takes executions from workers that are gone or silent, and leaves those of the living", async () => {
+  test("takes executions from dead or silent workers, and leaves those of live workers", async () => {
     const self = thisProcess();
     const killed = await register({ ...self, pid: noSuchPid });
     const reborn = await register({ ...self, started: "1" });
@@ -75,13 +75,13 @@ describe("the sweep", () => {
     expect(await sweep(world.services)).toEqual(nothing);
   });
 
-  test("makes the jobs again when all were deleted: everything finishes, once", async () => {
+  test("recreates deleted jobs: everything finishes, once", async () => {
     const trigger = await world.trigger();
     await world.rule(trigger);
     const events = [await world.event(trigger), await world.event(trigger)];
     const byHand = [await world.execute("core.noop"), await world.execute("core.echo", { message: "x" })];
     await world.all(sql`delete from attune_jobs.job`);
-    // What is younger than ten seconds may be about to get its job: it is left alone.
+    // An entity younger than ten seconds may be about to get its job and is skipped.
     expect(await sweep(world.services)).toEqual(nothing);
     await world.all(sql`update attune.event set created = created - interval '11 seconds'`);
     await rewrite("updated = updated - interval '11 seconds'");
@@ -97,7 +97,7 @@ describe("the sweep", () => {
     for (const part of parts) await part.stop();
   });
 
-  test("ends what passed its deadline half a minute ago and its worker did not end", async () => {
+  test("ends executions half a minute past their deadline that their worker did not end", async () => {
     const worker = await register(thisProcess());
     const [late, cancelled, due] = [await running(worker), await running(worker), await running(worker)];
     await world.all(sql`update attune.execution set status = 'canceling' where id = ${cancelled}::bigint`);
@@ -109,7 +109,7 @@ describe("the sweep", () => {
     expect(await world.execution(due)).toMatchObject({ status: "running" });
   });
 
-  test("fails what no worker can take for five minutes, naming what is missing", async () => {
+  test("fails executions that no worker could claim for five minutes, and names the missing runtime", async () => {
     await register(thisProcess());
     const [python, takeable] = [await pythonExecution(), await world.execute("core.noop")];
     await rewrite("scheduled_at = now() - interval '4 minutes 50 seconds'");
@@ -126,7 +126,7 @@ describe("the sweep", () => {
     expect((await world.execution(takeable)).status).toBe("scheduled");
   });
 
-  test("fails what waits for an action that is gone", async () => {
+  test("fails executions that wait for a deleted action", async () => {
     await register(thisProcess());
     const id = await pythonExecution();
     await world.all(sql`delete from attune.action where ref = 'default.python'`);
@@ -135,7 +135,7 @@ describe("the sweep", () => {
     expect((await world.execution(id)).reason).toBe("its action is gone: no runtime to run it in");
   });
 
-  test("by several executors at once puts each thing right once", async () => {
+  test("by several executors concurrently repairs each row once", async () => {
     const worker = await register({ ...thisProcess(), pid: noSuchPid });
     const ids = [await running(worker), await running(worker)];
     const reports = await Promise.all([1, 2, 3].map(() => sweep(world.services)));
@@ -154,7 +154,7 @@ async function pythonExecution(): Promise<string> {
   return await world.execute("default.python");
 }
 
-test("notifications older than seven days go, and one row says up to where", async () => {
+test("notifications older than seven days are removed, and one row records the last removed id", async () => {
   await world.rule(await world.trigger());
   await world.all(sql`update attune.notification set created = now() - interval '8 days' where id <= 3`);
   const [last] = await world.all(sql`select max(id)::text as id from attune.notification where id <= 3`);

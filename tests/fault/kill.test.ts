@@ -8,7 +8,7 @@ import { request, serverEnvironment, spawnServer, startInProcess, startProcess }
 import { until } from "../support/until.ts";
 import { createWorld } from "../support/world.ts";
 
-/** Every place in the flow between two arrows where a process can die. */
+/** Every point in the flow between two steps where a process can die. */
 const faultPoints = [
   "event.before_commit",
   "enforcement.before_commit",
@@ -34,17 +34,17 @@ interface StoredEvent {
 let location: Location;
 const accepted = new Set<string>();
 
-/** Posts events until told to stop or the server is gone; what the server accepted must never be lost. */
+/** Posts events, up to the count, while the server runs; accepted events must never be lost. */
 async function post(server: { url: string; token: string }, count: number): Promise<void> {
   await Promise.all(
     Array.from({ length: count }, async () => {
-      const answer = await request<{ createEvent: { event: { id: string } } }>(server, createEvent).catch(() => null);
-      if (answer) accepted.add(answer.createEvent.event.id);
+      const response = await request<{ createEvent: { event: { id: string } } }>(server, createEvent).catch(() => null);
+      if (response) accepted.add(response.createEvent.event.id);
     }),
   );
 }
 
-/** After a clean start: every accepted event is there, evaluated, with one enforcement and one ended execution for each rule. */
+/** Asserts after a clean start that every accepted event exists and is evaluated, with one enforcement and one ended execution for each rule. */
 async function expectEverythingComplete(): Promise<void> {
   await using server = await startInProcess(location);
   const started = Date.now();
@@ -91,11 +91,11 @@ beforeAll(async () => {
 });
 
 describe("kill -9", () => {
-  test("at each arrow of the flow, one after the other: nothing is lost, nothing happens twice", async () => {
+  test("at each step of the flow in turn: nothing is lost, nothing happens twice", async () => {
     for (const point of faultPoints) {
       const { child, output } = spawnServer(serverEnvironment(location, { ATTUNE__TEST__FAULT: point }));
       const exited = once(child, "exit");
-      // What an earlier death left over may trigger this one before the server has said where it listens.
+      // Work left by an earlier death may trigger this one before the server has printed its address.
       const url = await until(
         () => /listens on (\S+)\n.*#(\S+)\n/.exec(output())?.slice(1) ?? (child.signalCode ? [] : null),
         `the server with the fault ${point}`,
@@ -115,7 +115,7 @@ describe("kill -9", () => {
       const before = accepted.size;
       const posting = post(server, 8);
       await until(() => accepted.size > before, "an accepted event");
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 200)); // the moment is the point
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 200)); // the time of the kill must be random
       await server.kill();
       await posting;
     }

@@ -14,7 +14,7 @@ import { until } from "../support/until.ts";
 const open = (url: string) => openDatabase({ url, dataDir: "", maxConnections: 4 });
 
 describe.runIf(onPostgres() && hasServerPrograms())("a standby", () => {
-  test("is refused; once promoted it has another log, and streams that were open end", async () => {
+  test("is refused; once promoted it has a new log, and open streams end", async () => {
     await using servers = createServers();
     const primary = await servers.create();
     await primary.start();
@@ -22,7 +22,7 @@ describe.runIf(onPostgres() && hasServerPrograms())("a standby", () => {
     await migrate(setup, async () => {});
     await setup[Symbol.asyncDispose]();
     const standby = await servers.createStandby(primary);
-    // Both addresses, as a client that follows a failover has them.
+    // Both addresses, as in a client that follows a failover.
     const addresses = `127.0.0.1:${primary.port},127.0.0.1:${standby.port}`;
     const database = await open(`postgres://postgres@${addresses}/postgres?target_session_attrs=read-write`);
     const log = createLog({ level: "fatal", format: "json" });
@@ -38,8 +38,8 @@ describe.runIf(onPostgres() && hasServerPrograms())("a standby", () => {
 
     await standby.start();
     const reader = postgres(standby.url, { max: 1, onnotice: () => {} });
-    const replayed = async () => (await reader`select from attune.pack where ref = 'kept'`).length === 1;
-    await until(replayed, "the standby to have the change");
+    const isReplayed = async () => (await reader`select from attune.pack where ref = 'kept'`).length === 1;
+    await until(isReplayed, "the standby to replicate the change");
     await expect(reader`select * from attune.notification_settled(0)`).rejects.toThrow(/cannot be read on a standby/);
     await expect(open(standby.url)).rejects.toThrow(/is a standby: attune needs the primary server/);
     await standby.crash();

@@ -9,12 +9,12 @@ import { createServices } from "../support/database.ts";
 import { request, type ServerProcess, serverEnvironment, spawnServer, startProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
-/** Two values that must be seen nowhere: one that every encoding changes, one that URLs take as it is. */
+/** Two values that must appear nowhere: one that every encoding changes, one that URLs leave unchanged. */
 const canary = 'Ünseen/+& "canary" \\ with<tags> 7Yk2Qw9Z';
 const simple = "plainCanary0x5eA7vB3";
 const pack = join(mkdtempSync(join(tmpdir(), "attune-canary-")), "canary");
 
-/** Writes its password in every way, and says it in an event, an inquiry, an artifact and a ref by its own token. */
+/** Writes its password in every encoding, and sends it in an event, an inquiry, an artifact and a ref with its own token. */
 const leak = `import { readFileSync } from "node:fs";
 const { password, how } = JSON.parse(readFileSync(0, "utf8"));
 const bytes = Buffer.from(password);
@@ -22,20 +22,20 @@ process.stderr.write(password + "\\n" + bytes.toString("base64url") + "\\n");
 if (how === "broken") {
   process.stdout.write(password);
 } else {
-  const answered = "{ __typename ... on Error { message } }";
-  const query = "mutation ($payload: JSON, $text: String!) { createEvent(input: {trigger: \\"default.leaked\\", payload: $payload}) " + answered
-    + " createInquiry(input: {prompt: $text, assignedTo: \\"admin\\"}) " + answered
-    + " createArtifact(input: {ref: \\"leaked\\", type: PROGRESS, name: $text, description: $text}) " + answered
-    + " deleteRule(input: {ref: $text}) " + answered + " }";
+  const selection = "{ __typename ... on Error { message } }";
+  const query = "mutation ($payload: JSON, $text: String!) { createEvent(input: {trigger: \\"default.leaked\\", payload: $payload}) " + selection
+    + " createInquiry(input: {prompt: $text, assignedTo: \\"admin\\"}) " + selection
+    + " createArtifact(input: {ref: \\"leaked\\", type: PROGRESS, name: $text, description: $text}) " + selection
+    + " deleteRule(input: {ref: $text}) " + selection + " }";
   const payload = { raw: password, [password]: 1, hex: bytes.toString("hex"), list: ["x" + password + "y"] };
   const token = readFileSync(process.env.ATTUNE_TOKEN_FILE, "utf8");
-  const answer = await fetch(process.env.ATTUNE_API_URL + "/graphql", {
+  const response = await fetch(process.env.ATTUNE_API_URL + "/graphql", {
     method: "POST",
     headers: { "content-type": "application/json", authorization: "Bearer " + token },
     body: JSON.stringify({ query, variables: { payload, text: "I was given " + password } }),
   });
   process.stdout.write(JSON.stringify({
-    sent: await answer.json(), raw: password, json: JSON.stringify({ password }), url: encodeURIComponent(password),
+    sent: await response.json(), raw: password, json: JSON.stringify({ password }), url: encodeURIComponent(password),
     base64: [0, 1, 2].map((shift) => Buffer.concat([Buffer.alloc(shift, 120), bytes, Buffer.from("end")]).toString("base64")),
     hex: [bytes.toString("hex"), bytes.toString("hex").toUpperCase()], [password]: "as a key",
   }));
@@ -49,9 +49,9 @@ let server: ServerProcess;
 const seen: Stream<unknown>[] = [];
 
 async function must(document: string, variables: Record<string, unknown> = {}): Promise<Record<string, unknown>> {
-  const [answer] = Object.values(await request<Record<string, Record<string, unknown>>>(server, document, variables));
-  if (!answer || "message" in answer) throw new Error(JSON.stringify(answer));
-  return answer;
+  const [response] = Object.values(await request<Record<string, Record<string, unknown>>>(server, document, variables));
+  if (!response || "message" in response) throw new Error(JSON.stringify(response));
+  return response;
 }
 
 const error = "... on Error { code message }";
@@ -97,9 +97,9 @@ interface Everything {
   events: { nodes: { triggerRef: string; payload: Record<string, unknown> }[] };
 }
 
-const whatWasSaid = `{ inquiries { nodes { prompt } } artifacts(where: {ref: {eq: "leaked"}}) { nodes { name description } }
+const sentTexts = `{ inquiries { nodes { prompt } } artifacts(where: {ref: {eq: "leaked"}}) { nodes { name description } }
   auditEvents(where: {eventType: {eq: "deleteRule"}}) { nodes { outcome resourceRef } } }`;
-interface Said {
+interface SentTexts {
   inquiries: { nodes: { prompt: string }[] };
   artifacts: { nodes: { name: string; description: string }[] };
   auditEvents: { nodes: { outcome: string; resourceRef: string }[] };
@@ -122,7 +122,7 @@ permission_set_refs: [core.editor]\nparameters:\n  password: {type: string, secr
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-/** The canaries that the text holds, in whatever form. */
+/** Returns the canaries that the text contains, in any encoding. */
 function found(text: string): string[] {
   const dense = text.replaceAll(/\s|\\n/g, "");
   return [canary, simple].flatMap((value) => {
@@ -142,8 +142,8 @@ function found(text: string): string[] {
   });
 }
 
-test("a secret that an action was given, and writes in every way, is found nowhere", async () => {
-  const answers: unknown[] = [];
+test("a secret that an action receives and writes in every encoding appears nowhere", async () => {
+  const responses: unknown[] = [];
   for (const what of [
     `notificationCreated { channel activity content }`,
     `executionsChanged { execution { parameters result error reason logs(first: 50) { nodes { text } } } }`,
@@ -152,16 +152,16 @@ test("a secret that an action was given, and writes in every way, is found nowhe
   ]) {
     seen.push(overSocket(server, { query: `subscription { ${what} }` }));
   }
-  answers.push(await setKey("canary", canary), await setKey("simple", simple));
+  responses.push(await setKey("canary", canary), await setKey("simple", simple));
   await must(`mutation { createTrigger(input: {ref: "default.start"}) { __typename ${error} } }`);
   await must(`mutation { createTrigger(input: {ref: "default.leaked"}) { __typename ${error} } }`);
   await createRule("default.shell", "core.shell", { command, args: ['{{ key("system.canary") }}'] });
   await createRule("default.echo", "core.echo", { message: 'Bearer {{ key("system.canary") }}' });
   await createRule("default.ask", "core.http_request", { url: 'http://127.0.0.1:1/{{ key("system.simple") }}' });
-  answers.push(
+  responses.push(
     await must(`mutation { createEvent(input: {trigger: "default.start", payload: {}}) { __typename ${error} } }`),
   );
-  answers.push(await execute("every way"), await execute("broken"));
+  responses.push(await execute("every way"), await execute("broken"));
 
   const all = await until(
     async () => {
@@ -173,15 +173,15 @@ test("a secret that an action was given, and writes in every way, is found nowhe
     "every execution to end",
     20_000,
   );
-  if (!all) throw new Error("never: `until` answers only what is true");
+  if (!all) throw new Error("never: `until` returns only truthy values");
   for (const { id } of all.executions.nodes) {
     const log = overSocket(server, { query: `subscription { executionLog(id: "${id}") { text } }` });
     await log.ended;
     seen.push(log);
   }
-  answers.push(all);
+  responses.push(all);
 
-  // It ran with the secret, and what it wrote of it is marked.
+  // It ran with the secret, and its output is masked.
   const ends = all.executions.nodes.map(
     ({ actionRef, status, error: fault }) => `${actionRef} ${status} ${fault?.code ?? ""}`,
   );
@@ -206,10 +206,10 @@ test("a secret that an action was given, and writes in every way, is found nowhe
     hex: "[secret:password]",
     list: ["x[secret:password]y"],
   });
-  const said = await request<Said>(server, whatWasSaid);
-  answers.push(said);
+  const sent = await request<SentTexts>(server, sentTexts);
+  responses.push(sent);
   const text = "I was given [secret:password]";
-  expect(said).toEqual({
+  expect(sent).toEqual({
     inquiries: { nodes: [{ prompt: text }] },
     artifacts: { nodes: [{ name: text, description: text }] },
     auditEvents: { nodes: [{ outcome: "FAILURE", resourceRef: text }] },
@@ -219,18 +219,18 @@ test("a secret that an action was given, and writes in every way, is found nowhe
   );
   expect(leaked?.parameters).toEqual({ password: "[secret:password]", how: "every way" });
   expect(leaked?.result?.["data"]).toMatchObject({ raw: "[secret:password]", "[secret:password]": "as a key" });
-  const asked = all.executions.nodes.find(({ actionRef }) => actionRef === "core.http_request");
-  expect(asked?.error?.message).toContain("http://127.0.0.1:1/[secret:system.simple]");
+  const requested = all.executions.nodes.find(({ actionRef }) => actionRef === "core.http_request");
+  expect(requested?.error?.message).toContain("http://127.0.0.1:1/[secret:system.simple]");
 
-  expect(found(JSON.stringify(answers))).toEqual([]);
+  expect(found(JSON.stringify(responses))).toEqual([]);
   await until(
     () => seen[2]?.seen.length === 2 && seen[0] !== undefined && seen[0].seen.length > 10,
-    "what subscribers were told",
+    "the messages of subscribers",
   );
   for (const stream of seen) expect(found(JSON.stringify(stream.seen))).toEqual([]);
-  expect(found(JSON.stringify([{ canary }]))).not.toEqual([]); // the search finds what it looks for
+  expect(found(JSON.stringify([{ canary }]))).not.toEqual([]); // the search finds the canary
 
-  // It can be revealed by whoever may, and only then.
+  // A user with the grant can reveal it.
   const revealed = await must(
     `mutation { revealKey(input: {ref: "system.canary"}) { __typename ... on RevealKeyPayload { revealed { value key { ref } } } ${error} } }`,
   );
@@ -238,7 +238,7 @@ test("a secret that an action was given, and writes in every way, is found nowhe
   expect(found(JSON.stringify(await request(server, everything)))).toEqual([]);
 });
 
-test("nor in what the server wrote, nor in a dump of its database; and another key cannot read it", async () => {
+test("nor in the server's output or a dump of its database, and another key cannot decrypt it", async () => {
   for (const stream of seen) stream.drop();
   await server[Symbol.asyncDispose]();
   expect(server.output().length).toBeGreaterThan(10_000);

@@ -16,7 +16,7 @@ interface IssuePayload {
   issue: { title: string };
 }
 
-// The package's types describe a namespace; what it exports is the list.
+// The package's types describe a namespace, but it exports the list.
 const examples = Reflect.get(webhooks, "default") as unknown as { name: string; examples: IssuePayload[] }[];
 const issues = examples.find(({ name }) => name === "issues")?.examples ?? [];
 const wanted = issues.filter(({ action }) => action === "opened" || action === "reopened");
@@ -59,7 +59,7 @@ async function post(payload: unknown, headers: Record<string, string> = {}) {
   return { status: response.status, ...((await response.json()) as { event?: string; error?: string }) };
 }
 
-/** Posts 20 events that match and as many that do not, all at once; answers the ids of those that match. */
+/** Posts 20 matching and 20 other events concurrently; returns the ids of the matching ones. */
 async function postTwenty(round: string): Promise<Map<string, string>> {
   const titles = new Map<string, string>();
   await Promise.all(
@@ -82,7 +82,7 @@ const changesAfter = `query ($after: Cursor) {
   executionStatusMessages(where: {rule: {eq: "default.issues"}}, after: $after, first: 100) { cursor } }`;
 const unfinished = `{ executions(where: {rule: {eq: "default.issues"}, status: {notIn: [COMPLETED]}}) { totalCount { count } } }`;
 
-/** Behind everything so far, when everything has ended: one execution is made, and its end waited for. */
+/** Creates one execution, waits until all have ended, and returns the newest cursor. */
 async function lastCursor(): Promise<string> {
   const { event } = await post(wanted[0]);
   await until(() => existsSync(join(directory, event ?? "")), "the action's file");
@@ -115,8 +115,8 @@ beforeAll(async () => {
   await request(server, createTrigger);
   const enabled = await request<{ enableWebhook: { path: string } }>(server, enableWebhook, { secret });
   hook = enabled.enableWebhook.path;
-  const made = await request<{ createRule: { rule: { ref: string } } }>(server, createRule, { params });
-  expect(made.createRule.rule.ref).toBe("default.issues");
+  const created = await request<{ createRule: { rule: { ref: string } } }>(server, createRule, { params });
+  expect(created.createRule.rule.ref).toBe("default.issues");
 });
 
 afterAll(async () => {
@@ -128,9 +128,9 @@ describe("GitHub's webhooks, end to end", () => {
     ["graphql-ws", overSocket],
     ["server-sent events", overEvents],
   ])(
-    "20 executions at once over %s: every transition once, in order, though the connection drops",
+    "20 concurrent executions over %s: every transition once, in order, although the connection drops",
     async (name, subscribe) => {
-      // From a cursor: neither protocol says when a subscription stands, and nothing may be missed.
+      // From a cursor: neither protocol reports when a subscription is established, and no message may be missed.
       const first = subscribe<Change>(server, { query: statuses, variables: { after: await lastCursor() } });
       const posted = postTwenty(name);
       await until(() => first.seen.length >= 30, "thirty messages");
@@ -147,14 +147,14 @@ describe("GitHub's webhooks, end to end", () => {
     },
   );
 
-  test("a wrong or missing HMAC gets 401 and makes no event", async () => {
+  test("a wrong or missing HMAC gets 401 and creates no event", async () => {
     const before = await request<{ events: { totalCount: { count: number } } }>(server, eventCount);
     expect(await post(wanted[0], { "x-hub-signature-256": `sha256=${"0".repeat(64)}` })).toMatchObject({ status: 401 });
     expect(await post(wanted[0], { "x-hub-signature-256": "" })).toMatchObject({ status: 401 });
     expect(await request(server, eventCount)).toEqual(before);
   });
 
-  test("a repeated delivery id gets the first event, also when both come at once", async () => {
+  test("a repeated delivery id gets the first event, even when both arrive concurrently", async () => {
     const twice = await Promise.all([1, 2].map(() => post(wanted[0], { "x-github-delivery": "same" })));
     expect(twice.map(({ status }) => status).sort()).toEqual([200, 202]);
     expect(twice[0]?.event).toBe(twice[1]?.event);

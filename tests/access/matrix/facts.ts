@@ -2,7 +2,7 @@ import { type SQL, sql } from "drizzle-orm";
 import { type Db, rows } from "../../../src/db/client.ts";
 import type { Facts } from "./roles.ts";
 
-/** What a type's rows say to grants: SQL over `t`, a row of its table. What is missing is null, or never. */
+/** How the facts of a type's rows are read: SQL over `t`, a row of its table. A missing expression is null, or false. */
 interface Spec {
   table: string;
   resource: string;
@@ -11,7 +11,7 @@ interface Spec {
   owner?: string;
   always?: string;
   from?: string;
-  /** What of the list is compared, where it grows while it is read. */
+  /** The part of the list that is compared, where it grows while it is read. */
   where?: string;
 }
 
@@ -25,7 +25,7 @@ const dotted = (table: string, column = "t.ref"): Spec => ({
 const artifactOwner =
   "case when a.scope = 'identity' then (select i.id from attune.identity i where i.login = a.owner) end";
 
-/** Every type with an id of its own. `{me}` is the identity that asks, `{roles}` are its roles. */
+/** Every type with an id. `{me}` is the calling identity, `{roles}` are its roles. */
 export const specs: Readonly<Record<string, Spec>> = {
   Pack: { table: "pack", resource: "pack", ref: "t.ref", pack: "t.ref" },
   Runtime: dotted("runtime"),
@@ -80,7 +80,7 @@ export const specs: Readonly<Record<string, Spec>> = {
   },
 };
 
-/** The facts of every row of the type. */
+/** Returns the facts of every row of the type. */
 export async function factsOf(db: Db, typename: string, me: string, roles: readonly string[]): Promise<Facts[]> {
   const spec = specs[typename];
   if (!spec) throw new Error(`${typename} has no facts: add it to tests/access/matrix/facts.ts`);
@@ -93,40 +93,40 @@ export async function factsOf(db: Db, typename: string, me: string, roles: reado
   );
 }
 
-/** An entry of the notification log: what it says of its entity, and of which resource. */
+/** The facts of an entry of the notification log, and its channel. */
 export interface Notice extends Facts {
   channel: string;
 }
 
-const told = (table: string, column: string, of = "entity") =>
+const ofEntity = (table: string, column: string, of = "entity") =>
   `(select x.${column} from attune.${table} x where x.id = n.${of})`;
-const asker =
+const askingExecution =
   "(select x.action_ref from attune.inquiry q join attune.execution x on x.id = q.execution where q.id = n.entity)";
 
-/** By channel. An entry says less than its entity: nothing of whose a rule, a key, a token or an artifact is. */
+/** By channel. An entry has fewer facts than its entity: no owner of a rule, a key, a token or an artifact. */
 const notices: Readonly<Record<string, Omit<Spec, "table" | "resource">>> = {
   execution: {
-    ref: told("execution", "action_ref"),
-    pack: first(told("execution", "action_ref")),
-    owner: told("execution", "executor"),
+    ref: ofEntity("execution", "action_ref"),
+    pack: first(ofEntity("execution", "action_ref")),
+    owner: ofEntity("execution", "executor"),
   },
-  event: { ref: told("event", "trigger_ref"), pack: first(told("event", "trigger_ref")) },
-  enforcement: { ref: told("enforcement", "rule_ref"), pack: first(told("enforcement", "rule_ref")) },
+  event: { ref: ofEntity("event", "trigger_ref"), pack: first(ofEntity("event", "trigger_ref")) },
+  enforcement: { ref: ofEntity("enforcement", "rule_ref"), pack: first(ofEntity("enforcement", "rule_ref")) },
   inquiry: {
-    ref: asker,
-    pack: first(asker),
-    owner: told("inquiry", "assigned_to"),
-    always: `${told("inquiry", "assigned_to")} = {me} or ${told("inquiry", "assigned_role")} in ({roles})`,
+    ref: askingExecution,
+    pack: first(askingExecution),
+    owner: ofEntity("inquiry", "assigned_to"),
+    always: `${ofEntity("inquiry", "assigned_to")} = {me} or ${ofEntity("inquiry", "assigned_role")} in ({roles})`,
   },
-  worker: { ref: told("worker", "name") },
-  rule: { ref: told("rule", "ref"), pack: told("rule", "pack_ref") },
-  pack: { ref: told("pack", "ref"), pack: told("pack", "ref") },
-  key: { ref: told("key", "ref") },
-  artifact: { ref: told("artifact", "ref") },
+  worker: { ref: ofEntity("worker", "name") },
+  rule: { ref: ofEntity("rule", "ref"), pack: ofEntity("rule", "pack_ref") },
+  pack: { ref: ofEntity("pack", "ref"), pack: ofEntity("pack", "ref") },
+  key: { ref: ofEntity("key", "ref") },
+  artifact: { ref: ofEntity("artifact", "ref") },
   token: {},
 };
 
-/** Every entry of the log with what it says; those of channels that nobody is told of by a grant are left out. */
+/** Returns every entry of the log with its facts, except those of channels that no grant covers. */
 export async function findNotices(db: Db, me: string, roles: readonly string[]): Promise<Notice[]> {
   const parts = Object.entries(notices).map(
     ([channel, { ref = "null", pack = "null", owner = "null", always = "false" }]) => {

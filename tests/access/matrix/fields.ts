@@ -18,13 +18,13 @@ import {
 } from "graphql";
 import { schema } from "../../../src/graphql/schema.ts";
 
-/** What a root field says of who may use it. */
+/** A root field and who may use it, as it declares. */
 export interface RootField {
   root: "query" | "mutation" | "subscription";
   name: string;
-  /** A permission such as rule:read; null: signed in, and the rest is decided by what is found. */
+  /** A permission such as rule:read; null requires only a session, and the rows found decide the rest. */
   may: string | null;
-  /** Whether it says that nobody needs to be signed in. */
+  /** Whether it declares that it requires no session. */
   isPublic: boolean;
   field: GraphQLField<unknown, unknown>;
 }
@@ -49,7 +49,7 @@ export function rootFields(): RootField[] {
       return {
         root: root as RootField["root"],
         name: field.name,
-        // Of several of which one is enough, what is found decides.
+        // If one of several permissions is enough, the rows found decide.
         may: scopes.may ?? (typeof permission === "string" ? permission : null),
         isPublic: skipTypeScopes && !scopes.may && !scopes.signedIn,
         field,
@@ -61,13 +61,13 @@ export function rootFields(): RootField[] {
 const isNode = (type: unknown): type is GraphQLObjectType =>
   isObjectType(type) && type.getInterfaces().some(({ name }) => name === "Node");
 
-/** Every type that `node(id:)` finds. */
+/** The names of every type that `node(id:)` finds. */
 export const nodeTypes = (): string[] =>
   Object.values(schema.getTypeMap())
     .filter(isNode)
     .map(({ name }) => name);
 
-/** The root fields by which objects of the type are found. */
+/** The root fields that find objects of the type. */
 export function entrances(typename: string): { one?: RootField; byRef?: RootField; list?: RootField } {
   const queries = rootFields().filter(({ root }) => root === "query");
   const of = (name: string, arg: string | null) =>
@@ -83,14 +83,14 @@ export function entrances(typename: string): { one?: RootField; byRef?: RootFiel
 
 const nullable = (type: GraphQLOutputType) => (isNonNullType(type) ? type.ofType : type);
 
-/** An edge from an object to objects with ids: the selection that reads their ids, and where they are in the answer. */
+/** An edge from an object to objects with ids: the selection that reads their ids, and its path in the response. */
 export interface Edge {
   from: string;
   path: string;
   selection: string;
 }
 
-/** Every edge from the type: its fields, and those of the parts that only it leads to. */
+/** Every edge from the type: its own fields, and those of objects without an id inside it. */
 export function edges(typename: string): Edge[] {
   const type = schema.getType(typename);
   if (!isObjectType(type)) throw new Error(`${typename} is no object type`);
@@ -118,7 +118,7 @@ function edgesOf(type: GraphQLObjectType, depth: number): { path: string; select
 
 const isAbstract = (type: unknown): boolean => isAbstractType(type) && (isUnionType(type) || isInterfaceType(type));
 
-/** What is selected of an object to know which one it is. */
+/** The selection that identifies an object. */
 function found(type: unknown): string {
   return isUnionType(type)
     ? `__typename ${type
@@ -128,7 +128,7 @@ function found(type: unknown): string {
     : "__typename id";
 }
 
-/** A document that uses the root field, with values that are right by their types alone. */
+/** A document that uses the root field, with arguments valid for their types. */
 export function documentFor({ root, field }: RootField): string {
   const given = field.args.filter(isRequiredArgument).map((arg) => `${arg.name}: ${literal(arg.type)}`);
   const named = getNamedType(field.type);

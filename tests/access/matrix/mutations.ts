@@ -2,7 +2,7 @@ import { getNamedType, isInputObjectType, isRequiredInputField } from "graphql";
 import type { Row } from "../../db/model/sample.ts";
 import { type RootField, rootFields } from "./fields.ts";
 
-/** A mutation of something that is there already: of which type, and by which field of its input. */
+/** A mutation of an existing row: the row's type, and the input field that names the row. */
 export interface Targeted {
   name: string;
   may: string;
@@ -31,10 +31,10 @@ const typenames: Readonly<Record<string, string>> = {
   worker: "Worker",
 };
 
-/** By what an input says which one is meant, the most telling first. */
+/** The input fields that name the row, the most specific first. */
 const naming = ["permissionSet", "trigger", "action", "ref", "id", "login"];
 
-/** What else an input takes. */
+/** Further fields of an input. */
 export const inputs: Readonly<Record<string, Row>> = {
   addPermissionSetToRole: { role: "some_role" },
   removePermissionSetFromRole: { role: "some_role" },
@@ -46,8 +46,8 @@ export const inputs: Readonly<Record<string, Row>> = {
   executeAction: { parameters: {} },
 };
 
-/** Rows that may be changed: made by people, not by the files of a pack. */
-const byPeople: Readonly<Record<string, Row>> = {
+/** Values of rows that may be changed: created through the API, not from the files of a pack. */
+const byUsers: Readonly<Record<string, Row>> = {
   action: { is_adhoc: true },
   trigger: { is_adhoc: true },
   sensor: { is_adhoc: true },
@@ -62,17 +62,17 @@ const targetsOf: Readonly<Record<string, Row>> = {
   deleteExecution: { status: "failed", finished_at: "2026-02-03T04:05:06.789Z" },
 };
 
-/** What is taken besides the grant for the target: for oneself, whom the input names, or without any constraint. */
-export const alsoTaken: Readonly<Record<string, { ofMyself?: string; wholly?: string }>> = {
+/** Grants required besides the one for the target: for the caller, whom the input names, or without any constraint. */
+export const alsoRequired: Readonly<Record<string, { ofMyself?: string; wholly?: string }>> = {
   assignPermissionSet: { ofMyself: "identity:update" },
   unassignPermissionSet: { ofMyself: "identity:update" },
   assignRole: { wholly: "inquiry:respond" },
 };
 
-/** What a row takes for the mutation of it to be possible. */
-export const targetFor = (mutation: string, table: string): Row => ({ ...byPeople[table], ...targetsOf[mutation] });
+/** The values that a row needs for the mutation to be possible. */
+export const targetFor = (mutation: string, table: string): Row => ({ ...byUsers[table], ...targetsOf[mutation] });
 
-/** What is made, besides its ref: of which type, and what else the input takes. */
+/** The type that each mutation creates, and the fields of its input besides the ref. */
 export const creating: Readonly<Record<string, { typename: string; input: Row }>> = {
   createAction: { typename: "Action", input: { entrypoint: "core.noop", runtime: "core.action.builtin" } },
   createArtifact: { typename: "Artifact", input: { type: "FILE_TEXT" } },
@@ -90,10 +90,10 @@ export const creating: Readonly<Record<string, { typename: string; input: Row }>
   },
 };
 
-/** Mutations that are about nothing that has a ref: their own tests try who may. */
+/** Mutations of rows without a ref: their own tests cover who may use them. */
 const others: ReadonlySet<string> = new Set(["createEvent", "rotateEncryptionKey"]);
 
-/** Those that whoever is signed in may use, for what is one's own: their verbs decide, as tests/access/matrix-verbs.test.ts tries. */
+/** Mutations that every signed-in user may use on their own rows: their verbs check, as tests/access/matrix-verbs.test.ts covers. */
 export const decidedByVerbs: readonly string[] = [
   "cancelInquiry",
   "createApiToken",
@@ -108,11 +108,11 @@ export const decidedByVerbs: readonly string[] = [
   "signOut",
 ];
 
-/** The mutations that take a grant to make something. */
+/** The mutations that require a grant to create a row. */
 export const creations = (): string[] =>
   rootFields().flatMap(({ name, may }) => (may?.endsWith(":create") && !others.has(name) ? [name] : []));
 
-/** The mutations that take a grant, as far as they are about something that is there. */
+/** The mutations that require a grant on an existing row. */
 export function targeted(): Targeted[] {
   return rootFields().flatMap((each) => {
     if (each.root !== "mutation" || !each.may || others.has(each.name)) return [];
@@ -120,12 +120,13 @@ export function targeted(): Targeted[] {
     if (action === "create") return [];
     const by = naming.find((name) => fieldsOf(each).includes(name));
     const typename = typenames[resource];
-    if (!by || !typename) throw new Error(`${each.name}: what is it about? Say it in tests/access/matrix/mutations.ts`);
+    if (!by || !typename)
+      throw new Error(`${each.name}: its target is unknown: add it to tests/access/matrix/mutations.ts`);
     return [{ name: each.name, may: each.may, typename, by }];
   });
 }
 
-/** The fields that its input must have. */
+/** The required fields of its input. */
 function fieldsOf({ field }: RootField): string[] {
   const type = field.args[0] && getNamedType(field.args[0].type);
   if (!isInputObjectType(type)) return [];

@@ -1,23 +1,23 @@
 import type { Grant } from "../../../src/access/grants.ts";
 
-/** What a grant's constraints are held against; what is null, a row of that type cannot say. */
+/** The values that a grant's constraints are compared with; null where rows of the type have none. */
 export interface Facts {
   id: string;
   ref: string | null;
   pack: string | null;
   owner: string | null;
-  /** Readable without a grant, by whoever it is about. */
+  /** Readable without a grant, by the identity that it concerns. */
   always: boolean;
 }
 
-/** Who asks: the identity is the same for all of them, only what it holds differs. */
+/** A caller: all roles have the same identity and differ in their grants. */
 export interface Role {
   name: string;
   identity: string;
   grants: readonly Grant[];
 }
 
-/** Whether the grants of the role allow it: said again here, in the words of the documentation. */
+/** Whether the role's grants allow it: implemented here again, from the documentation. */
 export function allows({ grants, identity }: Role, resource: string, action: string, facts: Facts): boolean {
   const granted = grants.some((grant) => {
     if (![resource, "*"].includes(grant.resource)) return false;
@@ -31,7 +31,7 @@ export function allows({ grants, identity }: Role, resource: string, action: str
   return granted || (action === "read" && facts.always);
 }
 
-/** Whether the role holds any such grant, whatever its constraints. */
+/** Whether the role holds any such grant, with any constraints. */
 export function holdsAny({ grants }: Role, permission: string): boolean {
   const [resource = "", action = ""] = permission.split(":");
   return grants.some(

@@ -6,15 +6,15 @@ import type { Row } from "../../db/model/sample.ts";
 
 type Side = "own" | "others";
 
-/** Whose a row is: what is said of it, so that a grant for the one is none for the other. */
-interface Whose {
+/** The owner of a row: no constrained grant covers the rows of both owners. */
+interface Owner {
   pack: string;
   identity: string;
   login: string;
 }
 
-/** Makes a row of the table: one that is one's own, or another's. `{n}` is a number of the row's own. */
-const rowsOf: Readonly<Record<string, (whose: Whose) => Row>> = {
+/** The values of a row of the table for its owner. `{n}` is replaced by a unique number. */
+const rowsOf: Readonly<Record<string, (owners: Owner) => Row>> = {
   pack: ({ pack }) => ({ ref: pack, source_type: null }),
   runtime: ({ pack }) => ({ ref: `${pack}.action.runtime{n}`, pack_ref: pack }),
   sensor: ({ pack }) => ({ ref: `${pack}.sensor{n}`, pack_ref: pack }),
@@ -44,7 +44,7 @@ const rowsOf: Readonly<Record<string, (whose: Whose) => Row>> = {
   audit_event: ({ identity }) => ({ actor: identity }),
 };
 
-/** What makes a row one that is read without a grant, by everybody or by who has a role. */
+/** Values that make a row readable without a grant, for all or for holders of a role. */
 const readableByAll: Readonly<Record<string, Row>> = {
   artifact: { visibility: "public" },
   inquiry: { assigned_to: null, assigned_role: "on_call" },
@@ -52,22 +52,22 @@ const readableByAll: Readonly<Record<string, Row>> = {
 
 export interface Seeds {
   me: string;
-  /** The ids of the rows made, by table. */
+  /** The ids of the rows, by table. */
   own: ReadonlyMap<string, string>;
   others: ReadonlyMap<string, string>;
-  /** One more row of the table, on its own. */
+  /** Creates one more row of the table and returns its id. */
   another(table: string, side: Side, instead?: Row): Promise<string>;
 }
 
-/** Stores rows of every table: one's own refer to one's own and, in a second one, to others'; and others' to one's own. */
+/** Stores rows of every table: the caller's refer to the caller's or, in a second row, to others'; others' refer to the caller's. */
 export async function sow(services: Services): Promise<Seeds> {
-  const make: Rows = await createRows(services, await readCatalog(services.db));
+  const creator: Rows = await createRows(services, await readCatalog(services.db));
   const catalog = await readCatalog(services.db);
   const ids = { own: new Map<string, string>(), others: new Map<string, string>() };
-  const whose = await write(services, async ({ db }) => {
+  const owners = await write(services, async ({ db }) => {
     const [me, someone] = [
-      await make.insert(db, "identity", { with: { login: "me", frozen: false } }),
-      await make.insert(db, "identity", { with: { login: "somebody", frozen: false } }),
+      await creator.insert(db, "identity", { with: { login: "me", frozen: false } }),
+      await creator.insert(db, "identity", { with: { login: "somebody", frozen: false } }),
     ];
     ids.own.set("identity", me);
     ids.others.set("identity", someone);
@@ -76,33 +76,33 @@ export async function sow(services: Services): Promise<Seeds> {
       others: { pack: "beta", identity: someone, login: "somebody" },
     };
   });
-  /** The row, with references to that side's rows where there are any. */
+  /** The row's values, with references to the rows of the side `to` where they exist. */
   const row = (table: string, side: Side, to: Side): Row => {
     const references = catalog.foreignKeys
       .filter((key) => key.table === table && ids[to].has(key.parent))
       .map((key) => [key.column, ids[to].get(key.parent)]);
-    return { ...Object.fromEntries(references), ...rowsOf[table]?.(whose[side]) };
+    return { ...Object.fromEntries(references), ...rowsOf[table]?.(owners[side]) };
   };
   await write(services, async ({ db }) => {
     for (const table of Object.keys(rowsOf)) {
-      const owned = await make.insert(db, table, { with: row(table, "own", "own") });
+      const owned = await creator.insert(db, table, { with: row(table, "own", "own") });
       ids.own.set(table, owned);
-      // Of a rule and an event there is one enforcement at most.
+      // A rule and an event have at most one enforcement.
       const alone: Row = table === "enforcement" ? { event: null } : {};
-      ids.others.set(table, await make.insert(db, table, { with: { ...row(table, "others", "own"), ...alone } }));
+      ids.others.set(table, await creator.insert(db, table, { with: { ...row(table, "others", "own"), ...alone } }));
     }
     for (const table of Object.keys(rowsOf)) {
       if (table === "pack") continue;
-      await make.insert(db, table, { with: { ...row(table, "own", "others"), ...readableByAll[table] } });
+      await creator.insert(db, table, { with: { ...row(table, "own", "others"), ...readableByAll[table] } });
     }
-    await make.insert(db, "enforcement", { with: { ...row("enforcement", "others", "own"), rule: null } });
+    await creator.insert(db, "enforcement", { with: { ...row("enforcement", "others", "own"), rule: null } });
   });
   return {
-    me: whose.own.identity,
+    me: owners.own.identity,
     ...ids,
     another: (table, side, instead = {}) =>
       write(services, ({ db }) =>
-        make.insert(db, table, { of: "minimal", with: { ...row(table, side, side), ...instead } }),
+        creator.insert(db, table, { of: "minimal", with: { ...row(table, side, side), ...instead } }),
       ),
   };
 }

@@ -13,17 +13,17 @@ export interface Failure {
   extensions: { code: string };
 }
 
-/** What was answered; an object is read as the document that asked for it. */
+/** A response of the API; its data has the shape that the document selects. */
 export interface Answer {
-  // biome-ignore lint/suspicious/noExplicitAny: answers are read like the documents that ask for them
+  // biome-ignore lint/suspicious/noExplicitAny: the document determines the shape of the data
   data: any;
   errors?: Failure[];
 }
 
-/** The API, asked by whoever a role is; null is nobody. */
+/** The API, called with a role; null is an anonymous caller. */
 export interface Server extends AsyncDisposable {
   ask(role: Role | null, query: string, variables?: object): Promise<Answer>;
-  /** The messages of a subscription, as they come. */
+  /** Collects the messages of a subscription as they arrive. */
   follow(role: Role | null, query: string): Promise<Follower>;
 }
 
@@ -32,10 +32,10 @@ export interface Follower {
   stop(): void;
 }
 
-/** The roles of the identity that asks. */
+/** The roles of the calling identity. */
 export const roles: readonly string[] = ["on_call"];
 
-/** The API over that engine; roles are told apart by their names. */
+/** Creates the API over that engine; roles are identified by their names. */
 export async function createServer(services: TestServices): Promise<Server> {
   const log = createLog({ level: "error", format: "json" });
   const feed = await createFeed(services);

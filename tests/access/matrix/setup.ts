@@ -8,16 +8,16 @@ import { allows, type Facts, type Role, rolesOf } from "./roles.ts";
 import { type Seeds, sow } from "./seeds.ts";
 import { type Answer, createServer, roles as myRoles, type Server } from "./server.ts";
 
-/** A database with rows that are one's own and others', the API over it, and who asks it. */
+/** A database with rows of the caller and of others, the API over it, and the roles that call it. */
 export interface Matrix extends AsyncDisposable {
   world: World;
   server: Server;
   seeds: Seeds;
-  /** The sets of the core pack, and what else one may hold; the identity is the same. */
+  /** One role for each set of the core pack and for each constraint, all with the same identity. */
   roles: Role[];
-  /** Who may do everything. */
+  /** A role with every grant. */
   admin: Role;
-  /** Of every row of every type, what it says to grants. */
+  /** The facts of every row, by type and id. */
   facts: ReadonlyMap<string, ReadonlyMap<string, Facts>>;
   /** Whether the role may read the object. */
   reads(role: Role, typename: string, id: string): boolean;
@@ -54,7 +54,7 @@ export async function createMatrix(): Promise<Matrix> {
     reads: (role, typename, id) => {
       const fact = facts.get(typename)?.get(id);
       const resource = specs[typename]?.resource;
-      if (!fact || !resource) throw new Error(`${typename} ${id} is not known here`);
+      if (!fact || !resource) throw new Error(`${typename} ${id} has no facts`);
       return allows(role, resource, "read", fact);
     },
     [Symbol.asyncDispose]: async () => {
@@ -66,7 +66,7 @@ export async function createMatrix(): Promise<Matrix> {
 
 export const globalId = (typename: string, id: string) => btoa(`${typename}:${id}`);
 
-/** The type and the number of an id. */
+/** Returns the type and the number in a global id. */
 export function localId(id: string): [typename: string, id: string] {
   const [typename = "", number = ""] = atob(id).split(":");
   return [typename, number];

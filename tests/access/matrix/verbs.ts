@@ -8,27 +8,27 @@ import { globalId, type Matrix } from "./setup.ts";
 
 export type Side = "own" | "others";
 
-/** One way to use a mutation that leaves it to its verb who may. */
+/** One use of a mutation whose verb checks the grants. */
 export interface Verb {
   name: string;
-  /** What it is used on. */
+  /** The kind of row that it is used on. */
   on: string;
   /** The table that it changes. */
   table: string;
-  /** Makes what it is about, and gives its input and what that says to grants. */
+  /** Creates the row, and returns the mutation's input and the row's facts. */
   prepare(matrix: Matrix, side: Side): Promise<{ input: Row; facts: Facts }>;
-  /** Whether the role may, in the words of the documentation. */
+  /** Whether the role may use it, according to the documentation. */
   may(role: Role, facts: Facts): boolean;
-  /** Whether it may know of what the input names, be it what is changed or what is to own it. */
-  knows(role: Role, facts: Facts, matrix: Matrix): boolean;
+  /** Whether the role may read the row that the input names: the row to change or its owner. */
+  canRead(role: Role, facts: Facts, matrix: Matrix): boolean;
 }
 
 const logins: Readonly<Record<Side, string>> = { own: "me", others: "somebody" };
 const packs: Readonly<Record<Side, string>> = { own: "alpha", others: "beta" };
-let made = 0;
+let created = 0;
 const next = (kind: string) => {
-  made += 1;
-  return `${kind}${made}`;
+  created += 1;
+  return `${kind}${created}`;
 };
 
 const identityOf = (matrix: Matrix, side: Side) =>
@@ -40,7 +40,7 @@ function identityFacts(matrix: Matrix, side: Side): Facts {
   return facts;
 }
 
-/** Runs a mutation as who may do everything, and answers its payload's only field. */
+/** Runs a mutation with every grant, and returns its payload's only field. */
 async function must(matrix: Matrix, name: string, field: string, input: Row): Promise<{ id: string; ref: string }> {
   const type = `${name.charAt(0).toUpperCase()}${name.slice(1)}`;
   const { data, errors } = await matrix.server.ask(
@@ -48,9 +48,9 @@ async function must(matrix: Matrix, name: string, field: string, input: Row): Pr
     `mutation($input: ${type}Input!) { ${name}(input: $input) { ... on ${type}Payload { ${field} { id ref } } ... on Error { message } } }`,
     { input },
   );
-  const answered = data?.[name]?.[field];
-  if (!answered) throw new Error(JSON.stringify(errors ?? data));
-  return answered;
+  const entity = data?.[name]?.[field];
+  if (!entity) throw new Error(JSON.stringify(errors ?? data));
+  return entity;
 }
 
 async function factsOfRow(matrix: Matrix, typename: string, id: string): Promise<Facts> {
@@ -60,8 +60,8 @@ async function factsOfRow(matrix: Matrix, typename: string, id: string): Promise
   return facts;
 }
 
-/** What is in nobody's table yet: it has the ref and the owner that it will have. */
-const unmade = (facts: Partial<Facts>): Facts => ({
+/** The facts of a row that does not exist yet: the ref and the owner that it will have. */
+const futureFacts = (facts: Partial<Facts>): Facts => ({
   id: "",
   ref: null,
   pack: null,
@@ -75,15 +75,15 @@ const keyOwners: Readonly<Record<string, (side: Side) => Row>> = {
   "of a pack": (side) => ({ pack: packs[side] }),
 };
 
-/** Whether the role may read what owns the row, or is to own it. */
-function knowsOwner(role: Role, { owner, pack }: Facts, matrix: Matrix): boolean {
+/** Whether the role may read the owner, or the future owner, of the row. */
+function canReadOwner(role: Role, { owner, pack }: Facts, matrix: Matrix): boolean {
   const [typename, resource] = pack === null ? ["Identity", "identity"] : ["Pack", "pack"];
   const all = [...(matrix.facts.get(typename)?.values() ?? [])];
   const facts = all.find((each) => (pack === null ? each.id === owner : each.ref === pack));
   return facts !== undefined && allows(role, resource, "read", facts);
 }
 
-async function makeKey(matrix: Matrix, owner: Row): Promise<{ name: string; facts: Facts }> {
+async function createKey(matrix: Matrix, owner: Row): Promise<{ name: string; facts: Facts }> {
   const name = next("key");
   const { id } = await must(matrix, "setKey", "key", { owner, name, value: "v", encrypted: true });
   return { name, facts: await factsOfRow(matrix, "Key", atob(id).split(":")[1] ?? "") };
@@ -93,12 +93,12 @@ const mayWithKey = (action: string) => (role: Role, facts: Facts) =>
   facts.owner === role.identity || allows(role, "key", action, facts);
 
 const keyVerbs = Object.entries(keyOwners).flatMap(([on, ownerOf]): Verb[] => {
-  const ofStored = (action: string): Pick<Verb, "may" | "knows"> => ({
+  const ofStored = (action: string): Pick<Verb, "may" | "canRead"> => ({
     may: mayWithKey(action),
-    knows: mayWithKey("read"),
+    canRead: mayWithKey("read"),
   });
   const prepare: Verb["prepare"] = async (matrix, side) => {
-    const { facts } = await makeKey(matrix, ownerOf(side));
+    const { facts } = await createKey(matrix, ownerOf(side));
     return { input: { ref: facts.ref }, facts };
   };
   return [
@@ -107,25 +107,25 @@ const keyVerbs = Object.entries(keyOwners).flatMap(([on, ownerOf]): Verb[] => {
       on: `a new key ${on}`,
       table: "key",
       prepare: async (matrix, side) => {
-        const like = await makeKey(matrix, ownerOf(side));
+        const like = await createKey(matrix, ownerOf(side));
         const name = next("key");
         const facts = { ...like.facts, id: "", ref: (like.facts.ref ?? "").replace(like.name, name) };
         return { input: { owner: ownerOf(side), name, value: "w", encrypted: true }, facts };
       },
       may: mayWithKey("create"),
-      knows: knowsOwner,
+      canRead: canReadOwner,
     },
     {
       name: "setKey",
       on: `a key ${on}`,
       table: "key",
       prepare: async (matrix, side) => {
-        const { name, facts } = await makeKey(matrix, ownerOf(side));
+        const { name, facts } = await createKey(matrix, ownerOf(side));
         return { input: { owner: ownerOf(side), name, value: "w", encrypted: true }, facts };
       },
       may: mayWithKey("update"),
-      // One that it may not know of is like one that is to be created.
-      knows: (role, facts, matrix) => mayWithKey("read")(role, facts) || knowsOwner(role, facts, matrix),
+      // An unreadable key is treated like one to be created.
+      canRead: (role, facts, matrix) => mayWithKey("read")(role, facts) || canReadOwner(role, facts, matrix),
     },
     { name: "deleteKey", on: `a key ${on}`, table: "key", prepare, ...ofStored("delete") },
     { name: "revealKey", on: `a key ${on}`, table: "audit_event", prepare, ...ofStored("reveal") },
@@ -148,10 +148,10 @@ const inquiryVerbs: Verb[] = [
     table: "inquiry",
     prepare: async (matrix, side) => ({
       input: { prompt: "?", assignedTo: logins[side] },
-      facts: unmade({ owner: identityOf(matrix, side) }),
+      facts: futureFacts({ owner: identityOf(matrix, side) }),
     }),
     may: mayWithInquiry("create"),
-    knows: knowsOwner,
+    canRead: canReadOwner,
   },
   ...[
     { on: "a question to an identity", prepare: inquiry(() => ({})) },
@@ -162,9 +162,9 @@ const inquiryVerbs: Verb[] = [
       on,
       table: "inquiry",
       prepare,
-      // Whom it was assigned to is also who may always read it.
+      // The identity that it was assigned to may always read it.
       may: (role, facts) => facts.always || mayWithInquiry("respond")(role, facts),
-      knows: mayWithInquiry("read"),
+      canRead: mayWithInquiry("read"),
     },
     {
       name: "cancelInquiry",
@@ -172,15 +172,15 @@ const inquiryVerbs: Verb[] = [
       table: "inquiry",
       prepare,
       may: mayWithInquiry("cancel"),
-      knows: mayWithInquiry("read"),
+      canRead: mayWithInquiry("read"),
     },
   ]),
 ];
 
-/** What belongs to an identity: one's own, or with a grant for that identity. */
+/** Rows that belong to an identity: the caller's own, or with a grant for that identity. */
 const mayForIdentity = (role: Role, facts: Facts) =>
   facts.id === role.identity || allows(role, "identity", "update", facts);
-const knowsIdentity = (role: Role, facts: Facts) => allows(role, "identity", "read", facts);
+const canReadIdentity = (role: Role, facts: Facts) => allows(role, "identity", "read", facts);
 
 const identityVerbs: Verb[] = [
   {
@@ -192,7 +192,7 @@ const identityVerbs: Verb[] = [
       facts: identityFacts(matrix, side),
     }),
     may: mayForIdentity,
-    knows: knowsIdentity,
+    canRead: canReadIdentity,
   },
   {
     name: "revokeApiToken",
@@ -203,15 +203,15 @@ const identityVerbs: Verb[] = [
       facts: identityFacts(matrix, side),
     }),
     may: mayForIdentity,
-    // What a token says to grants is whose it is, and nothing else.
-    knows: (role, { id }) => id === role.identity || allows(role, "token", "read", unmade({ owner: id })),
+    // The only fact of a token is its owner.
+    canRead: (role, { id }) => id === role.identity || allows(role, "token", "read", futureFacts({ owner: id })),
   },
   {
     name: "setPassword",
     on: "an identity",
     table: "identity",
     prepare: async (matrix, side) => {
-      // Whoever has none yet sets the first one without proving anything.
+      // An identity without a password sets the first one without the current one.
       await matrix.world.services.db.execute(
         sql`update attune.identity set password_hash = null where login = ${logins[side]}`,
       );
@@ -221,7 +221,7 @@ const identityVerbs: Verb[] = [
       };
     },
     may: mayForIdentity,
-    knows: knowsIdentity,
+    canRead: canReadIdentity,
   },
 ];
 
@@ -229,8 +229,8 @@ const content = { contentType: "application/zip", size: "3", sha256: createHash(
 const place = (side: Side) => ({ ref: next("upload"), type: "OTHER", scope: "IDENTITY", owner: logins[side] });
 
 /** Without any grant of the kind, the mutation is refused before anything is looked up. */
-const knowsOwnerOfUpload: Verb["knows"] = (role, facts, matrix) =>
-  !["artifact:create", "artifact:update"].some((may) => holdsAny(role, may)) || knowsOwner(role, facts, matrix);
+const canReadOwnerOfUpload: Verb["canRead"] = (role, facts, matrix) =>
+  !["artifact:create", "artifact:update"].some((may) => holdsAny(role, may)) || canReadOwner(role, facts, matrix);
 
 const artifactVerbs: Verb[] = [
   {
@@ -239,10 +239,10 @@ const artifactVerbs: Verb[] = [
     table: "artifact",
     prepare: async (matrix, side) => {
       const input = { ...place(side), ...content };
-      return { input, facts: unmade({ ref: input.ref, owner: identityOf(matrix, side) }) };
+      return { input, facts: futureFacts({ ref: input.ref, owner: identityOf(matrix, side) }) };
     },
     may: (role, facts) => allows(role, "artifact", "create", facts),
-    knows: knowsOwnerOfUpload,
+    canRead: canReadOwnerOfUpload,
   },
   {
     name: "createArtifactUpload",
@@ -251,12 +251,15 @@ const artifactVerbs: Verb[] = [
     prepare: async (matrix, side) => {
       const where = place(side);
       await must(matrix, "createArtifact", "artifact", where);
-      return { input: { ...where, ...content }, facts: unmade({ ref: where.ref, owner: identityOf(matrix, side) }) };
+      return {
+        input: { ...where, ...content },
+        facts: futureFacts({ ref: where.ref, owner: identityOf(matrix, side) }),
+      };
     },
     may: (role, facts) => allows(role, "artifact", "update", facts),
-    knows: knowsOwnerOfUpload,
+    canRead: canReadOwnerOfUpload,
   },
 ];
 
-/** Every one of them, but for what is about nothing: `signOut` ends the session that asks. */
+/** Every such mutation except `signOut`, which ends the calling session. */
 export const verbs: readonly Verb[] = [...keyVerbs, ...inquiryVerbs, ...identityVerbs, ...artifactVerbs];

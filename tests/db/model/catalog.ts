@@ -24,7 +24,7 @@ export interface Constraint {
   columns: string[];
 }
 
-/** What the database itself says of its tables. */
+/** The tables and constraints in the database's system catalog. */
 export interface Catalog {
   columns: Column[];
   foreignKeys: ForeignKey[];
@@ -32,7 +32,7 @@ export interface Catalog {
   uniques: Constraint[];
   primaryKeys: Constraint[];
   checks: Constraint[];
-  /** Constraints that trigger functions keep: the names that they raise. */
+  /** Constraints that trigger functions enforce, by the names that they raise. */
   guards: string[];
   /** Enum types with their values. */
   enums: { name: string; values: string[] }[];

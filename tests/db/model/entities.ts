@@ -1,6 +1,6 @@
-import { at, made, object, pair, type Sample, sha256, versioned } from "./sample.ts";
+import { at, object, pair, type Sample, sha256, timestamped, versioned } from "./sample.ts";
 
-/** What people and packs make. */
+/** Rows that users and packs create. */
 export const entities: Readonly<Record<string, Sample>> = {
   action: pair(
     { ref: "sample.action{n}", label: "Action", entrypoint: "run.sh" },
@@ -26,13 +26,13 @@ export const entities: Readonly<Record<string, Sample>> = {
     { login: "someone{n}" },
     { ...versioned, display_name: "Someone", password_hash: "argon2id", attributes: object, frozen: true },
   ),
-  identity_role: pair({ role: "on_call{n}" }, made),
+  identity_role: pair({ role: "on_call{n}" }, timestamped),
   key: pair(
     { owner_type: "system", name: "key{n}", encrypted: false, value: "plain" },
     {
       ...versioned,
-      ref: "made of the others",
-      owner: "made of the others",
+      ref: "computed from the others",
+      owner: "computed from the others",
       owner_type: "pack",
       owner_identity: null,
       owner_action: null,
@@ -63,14 +63,14 @@ export const entities: Readonly<Record<string, Sample>> = {
   ),
   pack_release: pair(
     { version: "1.0.0", digest: "digest{n}", manifest: {}, path: "/packs", size: 1 },
-    { ...made, manifest: object },
+    { ...timestamped, manifest: object },
   ),
-  permission_assignment: pair({}, made),
+  permission_assignment: pair({}, timestamped),
   permission_set: pair(
     { ref: "sample.set{n}" },
     { ...versioned, pack_ref: "sample", label: "Set", description: "d", grants: [object] },
   ),
-  permission_set_role: pair({ role: "on_call{n}" }, made),
+  permission_set_role: pair({ role: "on_call{n}" }, timestamped),
   policy: pair(
     { ref: "sample.policy{n}", name: "Policy", rate_max: 10, rate_window_seconds: 60 },
     {
@@ -125,7 +125,7 @@ export const entities: Readonly<Record<string, Sample>> = {
   token: pair(
     { kind: "api", token_hash: "hash{n}" },
     {
-      ...made,
+      ...timestamped,
       label: "laptop",
       prefix: "att_api_0123",
       permission_set_refs: ["core.viewer"],

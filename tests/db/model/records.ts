@@ -1,6 +1,6 @@
-import { at, made, object, pair, type Sample, sha256, versioned } from "./sample.ts";
+import { at, object, pair, type Sample, sha256, timestamped, versioned } from "./sample.ts";
 
-/** What is written as things happen. */
+/** Rows that record events. */
 export const records: Readonly<Record<string, Sample>> = {
   artifact: pair(
     { ref: "report{n}", type: "file_text" },
@@ -20,12 +20,12 @@ export const records: Readonly<Record<string, Sample>> = {
   ),
   artifact_version: pair(
     { version: "{n}", size: 1, sha256, content: "\\x00ff" },
-    { ...made, content_type: "text/plain", storage_key: null },
+    { ...timestamped, content_type: "text/plain", storage_key: null },
   ),
   audit_event: pair(
     { category: "mutation", event_type: "createRule", outcome: "success" },
     {
-      ...made,
+      ...timestamped,
       actor_login: "someone",
       actor_kind: "api",
       ip: "192.0.2.7",
@@ -51,7 +51,7 @@ export const records: Readonly<Record<string, Sample>> = {
   event: pair(
     { trigger_ref: "sample.trigger", trace_tag: "trace{n}" },
     {
-      ...made,
+      ...timestamped,
       config: object,
       payload: object,
       source_ref: "sample.sensor",
@@ -96,16 +96,16 @@ export const records: Readonly<Record<string, Sample>> = {
       worker_selector: { gpu: "yes" },
     },
   ),
-  execution_log: pair({ seq: "{n}", stream: "stdout", at, text: "line\n" }, made),
-  execution_move: pair({ to_status: "running" }, { ...made, from_status: "completed", to_status: "requested" }),
-  execution_secret: pair({ path: "password{n}", source: "system.password", encrypted: "v1:…" }, made),
+  execution_log: pair({ seq: "{n}", stream: "stdout", at, text: "line\n" }, timestamped),
+  execution_move: pair({ to_status: "running" }, { ...timestamped, from_status: "completed", to_status: "requested" }),
+  execution_secret: pair({ path: "password{n}", source: "system.password", encrypted: "v1:…" }, timestamped),
   execution_transition: pair(
     { to_status: "requested", at, attempt: 0 },
-    { ...made, from_status: "requested", to_status: "scheduling", worker: 1, reason: "because" },
+    { ...timestamped, from_status: "requested", to_status: "scheduling", worker: 1, reason: "because" },
   ),
   idempotency_key: pair(
     { key: "key{n}", operation: "createRule", input_hash: sha256, entity_type: "rule", entity: 1 },
-    made,
+    timestamped,
   ),
   inquiry: pair(
     { prompt: "Go on?" },
@@ -122,18 +122,18 @@ export const records: Readonly<Record<string, Sample>> = {
   ),
   notification: pair(
     { channel: "rule", entity_type: "rule", entity: 1, activity: "updated" },
-    { ...made, state: "queued", content: object, pack_ref: "sample" },
+    { ...timestamped, state: "queued", content: object, pack_ref: "sample" },
   ),
   notification_retention: pair(
     { pruned_id: 4 },
-    { ...made, singleton: 1 },
+    { ...timestamped, singleton: 1 },
     "delete from attune.notification_retention",
   ),
-  rule_evaluation: pair({ rule_revision: 1, matched: true, detail: [] }, { ...made, detail: [object] }),
+  rule_evaluation: pair({ rule_revision: 1, matched: true, detail: [] }, { ...timestamped, detail: [object] }),
   webhook_delivery: pair(
     { status_code: 200, duration_ms: 1, size: 2 },
     {
-      ...made,
+      ...timestamped,
       event: 1,
       source_ip: "2001:db8::7",
       headers: object,

@@ -7,17 +7,17 @@ import { undone } from "./rows.ts";
 export const camel = (name: string) => name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 export const words = (table: string) => table.replaceAll("_", " ");
 
-/** What no sentence for people may hold: it comes from the database. */
+/** Text of the database, which no message for users may contain. */
 const driverText =
   /violates|constraint|relation|null value|duplicate|Key \(|_check|_f?key\b|_idx|attune\.|insert |update /i;
 
-/** How violations of the model are tried. */
+/** Runs work that violates a constraint and checks how it is refused. */
 export interface Refused {
-  /** The refusal of work that violates exactly that constraint (`table.column`, where it is that null is not allowed). */
+  /** Returns the refusal of work that violates exactly that constraint (`table.column` for a null that is not allowed). */
   refusal(name: string, work: (db: Db) => Promise<unknown>): Promise<Refusal>;
-  /** The same where it is the input's fault: what would be right at the path. */
+  /** The same for invalid input: returns the message at the path. */
   invalid(name: string, path: string, work: (db: Db) => Promise<unknown>): Promise<string>;
-  /** The same where something is in the way: the sentence, which names the entity. */
+  /** The same for a conflict: returns the message, which names the entity. */
   conflict(name: string, entity: string, work: (db: Db) => Promise<unknown>): Promise<string>;
 }
 

@@ -7,26 +7,26 @@ import { entities } from "./entities.ts";
 import { records } from "./records.ts";
 import type { Row, Sample } from "./sample.ts";
 
-/** Every table's. */
+/** The samples of every table. */
 export const samples: Readonly<Record<string, Sample>> = { ...entities, ...records };
 
-/** How a row is made: of which sample, with what instead, and which columns are SQL. */
-export interface Making {
+/** How a row is created: from which sample, with which values instead, and which columns from SQL. */
+export interface RowOptions {
   of?: "minimal" | "full";
   with?: Row;
   sql?: Readonly<Record<string, string>>;
 }
 
-/** Makes rows of every table; what they refer to is there already, one row of each table, unless they say otherwise. */
+/** Creates rows of every table; by default they refer to one existing row of each table. */
 export interface Rows {
-  insert(db: Db, table: string, making?: Making): Promise<string>;
-  /** What would be inserted. */
-  values(table: string, making?: Making): Row;
+  insert(db: Db, table: string, options?: RowOptions): Promise<string>;
+  /** Returns the values that would be inserted. */
+  values(table: string, options?: RowOptions): Row;
 }
 
 export const tableOf = (table: string) => sql.raw(`attune.${table}`);
 
-/** Stores the rows that others refer to. */
+/** Stores the rows that others refer to, and returns the creator of rows. */
 export async function createRows(services: Services, catalog: Catalog): Promise<Rows> {
   const parents = new Map<string, string>();
   let count = 0;
@@ -34,7 +34,7 @@ export async function createRows(services: Services, catalog: Catalog): Promise<
   const filled = (text: string, n: number) =>
     text.replace("{n}", String(n)).replace(/^\{(\w+) id\}$/, (_, table: string) => parents.get(table) ?? "");
 
-  function values(table: string, { of = "full", with: other = {} }: Making = {}): Row {
+  function values(table: string, { of = "full", with: other = {} }: RowOptions = {}): Row {
     count += 1;
     const sample = samples[table];
     if (!sample) throw new Error(`the table ${table} has no sample row: add it to tests/db/model`);
@@ -50,20 +50,20 @@ export async function createRows(services: Services, catalog: Catalog): Promise<
     return row;
   }
 
-  async function insert(db: Db, table: string, making: Making = {}): Promise<string> {
+  async function insert(db: Db, table: string, options: RowOptions = {}): Promise<string> {
     const before = samples[table]?.before;
     if (before) await db.execute(sql.raw(before));
-    const row = values(table, making);
-    const names = [...new Set([...Object.keys(row), ...Object.keys(making.sql ?? {})])];
+    const row = values(table, options);
+    const names = [...new Set([...Object.keys(row), ...Object.keys(options.sql ?? {})])];
     const list = (texts: string[]) => sql.raw(texts.join(", "));
-    const [made] = await rows<{ id: string }>(
+    const [inserted] = await rows<{ id: string }>(
       db,
-      sql`insert into ${tableOf(table)} as made (${list(names.map((name) => `"${name}"`))})
-        select ${list(names.map((name) => making.sql?.[name] ?? `given."${name}"`))}
-        from jsonb_populate_record(null::${tableOf(table)}, ${JSON.stringify(row)}::text::jsonb) given returning made.id::text`,
+      sql`insert into ${tableOf(table)} as inserted (${list(names.map((name) => `"${name}"`))})
+        select ${list(names.map((name) => options.sql?.[name] ?? `given."${name}"`))}
+        from jsonb_populate_record(null::${tableOf(table)}, ${JSON.stringify(row)}::text::jsonb) given returning inserted.id::text`,
     );
-    if (!made) throw new Error(`nothing was inserted into ${table}`);
-    return made.id;
+    if (!inserted) throw new Error(`nothing was inserted into ${table}`);
+    return inserted.id;
   }
 
   async function ensure(db: Db, table: string): Promise<void> {
@@ -84,7 +84,7 @@ function referencesOf(catalog: Catalog, table: string, all: boolean) {
   return catalog.foreignKeys.filter((key) => key.table === table && (all || required(key.column)));
 }
 
-/** Changes a row to those values. */
+/** Updates a row with these values. */
 export async function change(db: Db, table: string, { id, to }: { id: string; to: Row }): Promise<void> {
   const names = sql.raw(Object.keys(to).join(", "));
   await db.execute(
@@ -94,7 +94,7 @@ export async function change(db: Db, table: string, { id, to }: { id: string; to
   );
 }
 
-/** Drops a unique constraint or index, for a transaction that is undone. */
+/** Drops a unique constraint or index, in a transaction that is rolled back. */
 export async function dropUnique(db: Db, table: string, name: string): Promise<void> {
   await db.execute(sql.raw(`alter table attune.${table} drop constraint if exists ${name}`));
   await db.execute(sql.raw(`drop index if exists attune.${name}`));
@@ -102,7 +102,7 @@ export async function dropUnique(db: Db, table: string, name: string): Promise<v
 
 class Undone extends Error {}
 
-/** What the work answers, of which nothing stays. What it violates is thrown as every verb throws it. */
+/** Returns the work's result and rolls its changes back. A violated constraint is thrown as verbs throw it. */
 export async function undone<T>(services: Services, work: (db: Db) => Promise<T>): Promise<T> {
   const result: T[] = [];
   try {
@@ -113,5 +113,5 @@ export async function undone<T>(services: Services, work: (db: Db) => Promise<T>
   } catch (error) {
     if (!(error instanceof Undone)) throw error;
   }
-  return result[0] as T; // the work has answered, or its error was thrown
+  return result[0] as T; // the work has returned, or its error was thrown
 }

@@ -6,7 +6,7 @@ const notPositive = (column: string) => [{ [column]: 0 }, { [column]: -1 }];
 const noOwner = { owner_pack: null };
 const noWorker = { worker: null };
 
-/** For each check: what, put into a full row, violates it and nothing else. */
+/** For each check, the values that violate only that check in a full row. */
 export const violating: Readonly<Record<string, readonly Row[]>> = {
   action_on_worker_loss_check: [{ on_worker_loss: "retry" }],
   action_output_format_check: [{ output_format: "xml" }],
@@ -70,12 +70,12 @@ export const violating: Readonly<Record<string, readonly Row[]>> = {
   ],
 };
 
-/** Where an insert is refused for something else first: what the row is changed to, once it is there. */
+/** For checks that an insert cannot violate first: the values to update an inserted row with. */
 export const violatingChange: Readonly<Record<string, Row>> = {
   execution_worker_check: { status: "running" },
 };
 
-/** What comes before a constraint, so that nobody can violate it: the constraint that is violated instead. */
+/** For constraints that cannot be violated because another is checked first: that other constraint. */
 export const instead: Readonly<Record<string, string>> = {
   "key.owner_type": "key_owner_check",
   key_owner_identity_identity_id_fkey: "key_owner_check",
@@ -84,33 +84,33 @@ export const instead: Readonly<Record<string, string>> = {
   key_owner_sensor_sensor_id_fkey: "key_owner_check",
 };
 
-/** Columns that a trigger fills in, whatever is given: null is not refused. */
+/** Columns that a trigger always sets, so that null is not refused. */
 export const filledIn: ReadonlySet<string> = new Set(["key.ref", "key.owner"]);
 
-/** Where a field is required because a column is made of it: the column that the refusal is found by. */
+/** For fields that are required because a column is computed from them: the column that the refusal names. */
 export const foundBy: Readonly<Record<string, string>> = { "key.name": "key.ref" };
 
-/** Unique constraints that say the same as another, which the database looks at first. */
+/** Unique constraints equivalent to another, which the database checks first. */
 export const shadowed: Readonly<Record<string, string>> = { key_owner_name_key: "key_ref_key" };
 
-/** Unique columns that the database makes of others: those. */
+/** For unique columns that the database computes: the columns that they are computed from. */
 export const composed: Readonly<Record<string, readonly string[]>> = { key_ref_key: ["name"] };
 
-/** What else a reference's full row takes for the reference to be there. */
+/** Further values that a full row needs to have the reference. */
 export const referring: Readonly<Record<string, Row>> = {
   "key.owner_identity": { owner_type: "identity", ...noOwner },
   "key.owner_action": { owner_type: "action", ...noOwner },
   "key.owner_sensor": { owner_type: "sensor", ...noOwner },
 };
 
-const unanswered = { responded_at: null };
+const withoutResponse = { responded_at: null };
 const ended = { finished_at: "2026-02-03T04:05:06.789Z" };
 
-/** What else a full row takes to have that value in the column: `table.column=value`. */
+/** Further values that a full row needs to have a value in a column: `table.column=value`. */
 export const having: Readonly<Record<string, Row>> = {
-  "inquiry.status=pending": unanswered,
-  "inquiry.status=timeout": unanswered,
-  "inquiry.status=cancelled": unanswered,
+  "inquiry.status=pending": withoutResponse,
+  "inquiry.status=timeout": withoutResponse,
+  "inquiry.status=cancelled": withoutResponse,
   "key.owner_type=system": noOwner,
   "key.owner_type=identity": { ...noOwner, owner_identity: "{identity id}" },
   "key.owner_type=action": { ...noOwner, owner_action: "{action id}" },
@@ -127,7 +127,7 @@ export const having: Readonly<Record<string, Row>> = {
   "execution.status=abandoned": ended,
 };
 
-/** Values that no row is made with: those that it has before, in turn. */
+/** Values that no row is inserted with: the values that it has before, in order. */
 export const reachedBy: Readonly<Record<string, readonly string[]>> = {
   "execution.status=running": ["scheduled"],
   "execution.status=canceling": ["scheduled", "running"],
@@ -136,7 +136,7 @@ export const reachedBy: Readonly<Record<string, readonly string[]>> = {
   "execution.status=abandoned": ["scheduled", "running"],
 };
 
-/** For each constraint that triggers keep: the sample that is there, and what is then tried with it. */
+/** For each constraint that triggers enforce: the row to insert, and statements that violate it. */
 export const guarded: Readonly<Record<string, { table: string; row: Row; tries: readonly string[] }>> = {
   audit_event_append_only: {
     table: "audit_event",
