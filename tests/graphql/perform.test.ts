@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => world[Symbol.asyncDispose]());
 
-/** Performs a call whose work is two verbs in one transaction. */
+/** Performs a mutation that runs two verbs in one transaction. */
 async function both(requestId: string, { rule, idempotencyKey }: { rule: string; idempotencyKey: string }) {
   const { services, session } = world;
   const verbs = async (tx: Tx) => {
@@ -58,7 +58,7 @@ describe("two verbs in one transaction", () => {
   });
 });
 
-test("every mutation is performed in one place, and says which permission it needs", () => {
+test("every mutation is performed in one place and names the permission that it needs", () => {
   const fields = Object.values(schema.getMutationType()?.getFields() ?? {});
   expect(fields.length).toBeGreaterThan(70);
   expect(fields.filter(({ extensions }) => !("may" in extensions)).map(({ name }) => name)).toEqual(["signIn"]);
