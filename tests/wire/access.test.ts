@@ -36,14 +36,14 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-// biome-ignore lint/suspicious/noExplicitAny: answers are read like the documents that ask for them
+// biome-ignore lint/suspicious/noExplicitAny: responses have the shape of their documents
 const admin = (query: string, variables: object = {}) => request<any>(server, query, { ...variables });
 
 const grantsOn = (ref: string) => [{ resource: "rule", actions: ["read"], constraints: { refs: [ref] } }];
 
-/** Makes an identity with a password and a set of its own, and a token of it. */
+/** Creates an identity with a password, a permission set and an API token. */
 async function person(login: string, { grants = grantsOn("default.a"), expiresAt = null as string | null } = {}) {
-  const made = await admin(
+  const created = await admin(
     `mutation ($set: CreatePermissionSetInput!, $identity: CreateIdentityInput!) {
       createPermissionSet(input: $set) { ... on Error { message } ... on CreatePermissionSetPayload { permissionSet { ref } } }
       createIdentity(input: $identity) { ... on Error { message } ... on CreateIdentityPayload { identity { login } } } }`,
@@ -52,7 +52,7 @@ async function person(login: string, { grants = grantsOn("default.a"), expiresAt
       identity: { login, password, permissionSets: [`default.of_${login}`], attributes: { team: "ops" } },
     },
   );
-  expect(made.createIdentity.identity).toEqual({ login });
+  expect(created.createIdentity.identity).toEqual({ login });
   const { createApiToken } = await admin(makeToken, { input: { login, label: "test", expiresAt } });
   return { url: server.url, token: createApiToken.value as string, id: createApiToken.apiToken.id as string };
 }
@@ -82,7 +82,7 @@ describe("signing in with a password", () => {
     await person("ada");
   });
 
-  test("sets a cookie for our own pages, which signing out takes away", async () => {
+  test("sets a cookie for the server's pages, which signing out removes", async () => {
     const origin = server.url;
     const { answer, cookie } = await post(signIn, { login: "ada", password }, { origin });
     expect(answer.data?.["signIn"]).toEqual({
@@ -108,7 +108,7 @@ describe("signing in with a password", () => {
     await until(async () => codeOf(await post(viewer, {}, sent)) === "UNAUTHENTICATED", "the end of the session", 1000);
   });
 
-  test("marks the cookie as secure where the page came over https", async () => {
+  test("marks the cookie as secure when the page was loaded over https", async () => {
     const { cookie } = await post(
       signIn,
       { login: "ada", password },
@@ -117,7 +117,7 @@ describe("signing in with a password", () => {
     expect(cookie).toMatch(/; Max-Age=2592000; Secure$/);
   });
 
-  test("is refused to pages of others, to forms, on sockets and by links", async () => {
+  test("is refused from other pages, from forms, on sockets and by links", async () => {
     const elsewhere = await post(signIn, { login: "ada", password }, { origin: "https://elsewhere.example" });
     expect(elsewhere.answer.data?.["signIn"]).toMatchObject({ code: "FORBIDDEN" });
     expect(elsewhere.cookie).toBeNull();
@@ -138,7 +138,7 @@ describe("signing in with a password", () => {
     expect([followed.status, followed.headers.get("set-cookie")]).toEqual([405, null]);
   });
 
-  test("says the same of a wrong password and an unknown login, and lets a login wait after ten", async () => {
+  test("refuses a wrong password and an unknown login alike, and delays a login after ten attempts", async () => {
     const guess = async (login: string) => {
       const { answer, cookie } = await post(signIn, { login, password: "a wrong password" });
       expect(cookie).toBeNull();
@@ -156,7 +156,7 @@ describe("signing in with a password", () => {
     });
   });
 
-  test("is the only mutation that takes no session", async () => {
+  test("is the only mutation that requires no session", async () => {
     const { __schema } = await admin(
       "{ __schema { mutationType { fields { name args { name type { ofType { inputFields { type { kind } } } } } } } } }",
     );
@@ -164,7 +164,7 @@ describe("signing in with a password", () => {
       type: { ofType: { inputFields: { type: { kind: string } }[] } };
     }
     const fields: { name: string; args: Input[] }[] = __schema.mutationType.fields;
-    // Those whose input may be empty; what would be required is looked at before anything else.
+    // Mutations whose input may be empty; required fields are checked before anything else.
     const callable = fields.filter(({ args }) =>
       args.every(({ type }) => type.ofType.inputFields.every(({ type: { kind } }) => kind !== "NON_NULL")),
     );
@@ -182,19 +182,19 @@ describe("an API token", () => {
   test("is shown once, replayed without its value, narrowed, listed and revoked", async () => {
     const holder = await person("bob");
     const input = { label: "ci", permissionSetRefs: ["default.of_bob"], login: "bob", idempotencyKey: "once" };
-    const { createApiToken: made } = await admin(makeToken, { input });
-    expect(made).toEqual({
+    const { createApiToken: created } = await admin(makeToken, { input });
+    expect(created).toEqual({
       value: expect.stringMatching(/^att_api_/),
       apiToken: {
         id: expect.any(String),
         label: "ci",
-        prefix: made.value.slice(0, 12),
+        prefix: created.value.slice(0, 12),
         permissionSetRefs: ["default.of_bob"],
         identity: { login: "bob" },
       },
     });
     const { createApiToken: again } = await admin(makeToken, { input });
-    expect(again).toEqual({ ...made, value: null });
+    expect(again).toEqual({ ...created, value: null });
     const own =
       "{ viewer { apiTokens { totalCount { count } nodes { label revokedAt } } } apiTokens { totalCount { count } } }";
     const listed = await request(holder, own);
@@ -213,13 +213,13 @@ describe("an API token", () => {
     const revoke = `mutation ($id: ID!) { revokeApiToken(input: {id: $id}) {
       ... on RevokeApiTokenPayload { apiToken { revokedAt revokedBy { login } } } ... on Error { code } } }`;
     const stranger = await person("stranger");
-    expect(await request(stranger, revoke, { id: made.apiToken.id })).toEqual({
+    expect(await request(stranger, revoke, { id: created.apiToken.id })).toEqual({
       revokeApiToken: { code: "NOT_FOUND" },
     });
-    expect(await request(holder, revoke, { id: made.apiToken.id })).toEqual({
+    expect(await request(holder, revoke, { id: created.apiToken.id })).toEqual({
       revokeApiToken: { apiToken: { revokedAt: expect.any(String), revokedBy: { login: "bob" } } },
     });
-    const dead = { ...holder, token: made.value };
+    const dead = { ...holder, token: created.value };
     await until(
       () =>
         request(dead, viewer).then(
@@ -231,7 +231,7 @@ describe("an API token", () => {
     );
   });
 
-  test("of a session or an execution is no API token", async () => {
+  test("is neither a session's token nor an execution's", async () => {
     const { cookie } = await post(signIn, { login: "bob", password });
     expect(cookie).toContain("att_session_");
     const ids = Array.from({ length: 40 }, (_, index) => btoa(`ApiToken:${index + 1}`));
@@ -242,7 +242,7 @@ describe("an API token", () => {
   });
 });
 
-describe("what is taken away is gone within a second", () => {
+describe("revocations take effect within a second", () => {
   const revoke = (id: string) =>
     admin(`mutation ($id: ID!) { revokeApiToken(input: {id: $id}) { __typename } }`, { id });
   const freeze = (login: string) =>
@@ -277,7 +277,7 @@ describe("what is taken away is gone within a second", () => {
     await expect(request(who, viewer)).rejects.toThrow("UNAUTHENTICATED");
   });
 
-  test("a socket that is open, in use or not, is closed with 4403", async () => {
+  test("an open socket, in use or not, is closed with 4403", async () => {
     const who = await person("closed");
     const closed: Promise<number>[] = [];
     for (const query of [viewer, changes]) {
@@ -305,7 +305,7 @@ describe("what is taken away is gone within a second", () => {
       await until(async () => {
         await touch("default.a");
         return answered;
-      }, "the socket's first answer");
+      }, "the socket's first response");
       closed.push(promise);
     }
     const started = performance.now();
@@ -314,7 +314,7 @@ describe("what is taken away is gone within a second", () => {
     expect(performance.now() - started).toBeLessThan(1000);
   });
 
-  test("a token that ends by itself", async () => {
+  test("a token that expires", async () => {
     const who = await person("passing", { expiresAt: new Date(Date.now() + 2000).toISOString() });
     const stream = overSocket<Change>(who, { query: changes });
     await stream.ended;
@@ -324,7 +324,7 @@ describe("what is taken away is gone within a second", () => {
     await expect(request(who, viewer)).rejects.toThrow("UNAUTHENTICATED");
   });
 
-  test("what a changed permission set allows, in streams that stay open", async () => {
+  test("a changed permission set, in streams that stay open", async () => {
     const who = await person("limited");
     const streams = [overSocket<Change>(who, { query: changes }), overEvents<Change>(who, { query: changes })];
     const last = (ref: string) => streams.every(({ seen }) => seen.at(-1)?.content.ref === ref);
@@ -357,7 +357,7 @@ describe("what is taken away is gone within a second", () => {
   });
 });
 
-test("attributes are shown to who may change them", async () => {
+test("attributes are shown to sessions that may change them", async () => {
   const who = await person("shown", { grants: [{ resource: "identity", actions: ["read"] } as never] });
   const query = `{ identityByLogin(login: "shown") { attributes frozen roles assignments { nodes { permissionSet { ref } } } } }`;
   const rest = { frozen: false, roles: [] };
@@ -373,6 +373,6 @@ test("attributes are shown to who may change them", async () => {
   });
 });
 
-test("nobody's password or token was printed", () => {
+test("no password or token was printed", () => {
   expect(server.output()).not.toMatch(/correct horse|att_api_|att_session_/);
 });

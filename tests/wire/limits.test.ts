@@ -32,7 +32,7 @@ async function post(body: string, headers: Record<string, string> = {}): Promise
 
 const ask = (query: string, variables?: object) => post(JSON.stringify({ query, variables }));
 
-test("a result tells what it cost and the id of its request", async () => {
+test("a result has its cost and its request's id", async () => {
   const response = await fetch(`${server.url}/graphql`, {
     method: "POST",
     headers: { "content-type": "application/json", authorization: `Bearer ${server.token}` },
@@ -45,7 +45,7 @@ test("a result tells what it cost and the id of its request", async () => {
   expect(extensions).toEqual({ cost: { cost: 13, depth: 3, breadth: 7, limit: 25_000 } });
 });
 
-describe("an operation that asks for too much is refused whole", () => {
+describe("an operation beyond a limit is refused as a whole", () => {
   test("over HTTP", async () => {
     const { status, answer } = await ask(`{ ${"__typename ".repeat(500)} }`);
     expect(status).toBe(200);
@@ -66,7 +66,7 @@ describe("an operation that asks for too much is refused whole", () => {
     });
   });
 
-  test("over a WebSocket, before and behind the parser", async () => {
+  test("over a WebSocket, before and after parsing", async () => {
     for (const [query, limit] of [
       [`subscription { notificationCreated { ${"cursor ".repeat(500)} } }`, "breadth"],
       [`subscription { notificationCreated { ${"cursor ".repeat(6000)} } }`, "tokens"],
@@ -81,7 +81,7 @@ describe("an operation that asks for too much is refused whole", () => {
   });
 });
 
-test("one socket has at most a hundred operations", async () => {
+test("one socket has at most 100 operations", async () => {
   const client = createClient({
     url: `${server.url.replace("http", "ws")}/graphql`,
     webSocketImpl: WebSocket,
@@ -99,7 +99,7 @@ test("one socket has at most a hundred operations", async () => {
   for (const errors of refused) {
     expect(errors).toMatchObject([{ extensions: { code: "RATE_LIMITED", max: 100, requestId: expect.any(String) } }]);
   }
-  // One that ends makes place for another.
+  // The end of one admits another.
   ends[0]?.();
   const answered = await until(async () => {
     try {
@@ -108,13 +108,13 @@ test("one socket has at most a hundred operations", async () => {
     } catch {
       return null; // not yet
     }
-  }, "an answer");
+  }, "a response");
   expect(answered).toEqual({ __typename: "Query" });
   await client.dispose();
 });
 
-describe("what cannot be read is refused with what is wrong", () => {
-  test("a page above a hundred", async () => {
+describe("an invalid request is refused with its fault", () => {
+  test("a page above 100", async () => {
     const { answer } = await ask("{ packs(first: 101) { nodes { ref } } viewer { identity { login } } }");
     expect(answer.errors).toMatchObject([
       {
@@ -123,18 +123,18 @@ describe("what cannot be read is refused with what is wrong", () => {
         extensions: { code: "BAD_USER_INPUT", issues: [{ path: "first" }], requestId: expect.any(String) },
       },
     ]);
-    // One field's refusal leaves the others alone.
+    // One field's refusal does not affect the others.
     expect(answer.data).toEqual({ packs: null, viewer: { identity: { login: "admin" } } });
   });
 
   test.each([
-    ["no JSON", '{"query": ', 400, "JSON"],
-    ["nothing", "", 400, "JSON"],
+    ["invalid JSON", '{"query": ', 400, "JSON"],
+    ["an empty body", "", 400, "JSON"],
     ["a list of operations", '[{"query": "{ __typename }"}]', 400, "Batching"],
-    ["no object", '"{ __typename }"', 400, "object"],
+    ["a body that is not an object", '"{ __typename }"', 400, "object"],
     ["no query", "{}", 200, "query"],
-    ["a query that is no text", '{"query": 5}', 400, "query"],
-    ["variables that are no object", '{"query": "{ __typename }", "variables": []}', 400, "variables"],
+    ["a query that is not a string", '{"query": 5}', 400, "query"],
+    ["variables that are not an object", '{"query": "{ __typename }", "variables": []}', 400, "variables"],
     ["a syntax error", '{"query": "{ viewer {"}', 200, "Syntax Error"],
     ["an unknown field", '{"query": "{ viewr { __typename } }"}', 200, 'Did you mean "viewer"'],
     [
@@ -209,7 +209,7 @@ describe("what cannot be read is refused with what is wrong", () => {
   });
 });
 
-test("afterwards the server answers, and wrote down no failure of its own", async () => {
+test("the server still responds, and has logged no internal failure", async () => {
   expect(await request(server, "{ viewer { identity { login } } }")).toEqual({
     viewer: { identity: { login: "admin" } },
   });
