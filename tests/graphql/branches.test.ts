@@ -38,19 +38,25 @@ afterAll(async () => {
   await services[Symbol.asyncDispose]();
 });
 
-const who = (constraints: Constraints[]): Session => ({
+const sessionWith = (constraints: Constraints[]): Session => ({
   ...openSession("1"),
   grants: constraints.map((each) => ({ resource: "execution", actions: ["read"], constraints: each })),
 });
 const readers: [string, Session][] = [
   ["everything", openSession("1")],
-  ["two packs", who([{ pack_refs: ["pack1", "pack2", "pack1"] }])],
-  ["two actions, one of them twice", who([{ refs: ["pack1.a1", "pack2.a2"] }, { refs: ["pack1.a1"] }])],
-  ["its own and a pack", who([{ owner: "self" }, { pack_refs: ["pack0"] }])],
-  ["its own in one pack, and another pack", who([{ owner: "self", pack_refs: ["pack1"] }, { pack_refs: ["pack2"] }])],
-  ["a pack without one action, and another", who([{ pack_refs: ["pack1", "pack3"], except_refs: ["pack1.a1"] }])],
-  ["all but one action", who([{ except_refs: ["pack1.a1"] }])],
-  ["packs that do not exist", who([{ pack_refs: ["nowhere", "elsewhere"] }])],
+  ["two packs", sessionWith([{ pack_refs: ["pack1", "pack2", "pack1"] }])],
+  ["two actions, one of them twice", sessionWith([{ refs: ["pack1.a1", "pack2.a2"] }, { refs: ["pack1.a1"] }])],
+  ["its own and a pack", sessionWith([{ owner: "self" }, { pack_refs: ["pack0"] }])],
+  [
+    "its own in one pack, and another pack",
+    sessionWith([{ owner: "self", pack_refs: ["pack1"] }, { pack_refs: ["pack2"] }]),
+  ],
+  [
+    "a pack without one action, and another",
+    sessionWith([{ pack_refs: ["pack1", "pack3"], except_refs: ["pack1.a1"] }]),
+  ],
+  ["all but one action", sessionWith([{ except_refs: ["pack1.a1"] }])],
+  ["packs that do not exist", sessionWith([{ pack_refs: ["nowhere", "elsewhere"] }])],
 ];
 const filters: [string, object, (row: Row) => boolean][] = [
   ["everything", {}, () => true],

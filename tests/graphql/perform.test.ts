@@ -50,10 +50,10 @@ describe("two verbs in one transaction", () => {
 
   test("commit together with one entry and the idempotency key, whose replay creates nothing", async () => {
     const given = { rule: "default.both", idempotencyKey: "both" };
-    const made = await both("made", given);
+    const created = await both("created", given);
     expect(await stored("default.both", "both")).toEqual({ triggers: 1, rules: 1, keys: 1 });
-    expect(await audit("made")).toEqual([{ outcome: "success", category: "mutation" }]);
-    expect(await both("replayed", given)).toEqual({ id: made.id });
+    expect(await audit("created")).toEqual([{ outcome: "success", category: "mutation" }]);
+    expect(await both("replayed", given)).toEqual({ id: created.id });
     expect(await stored("default.both", "both")).toEqual({ triggers: 1, rules: 1, keys: 1 });
   });
 });

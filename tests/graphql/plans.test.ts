@@ -36,15 +36,15 @@ const unindexed: Readonly<Record<string, string>> = {
   "inquiries.respondedAt": "the same",
   "artifacts.name": "a text to search in; `ref` has an index",
   "artifacts.updated": "a range in another order than the list's",
-  "artifacts.execution": "asks for versions; an execution lists those that it left",
-  "auditEvents.ip": "rarely asked, and an index more for each entry",
+  "artifacts.execution": "filters by versions; an execution lists its artifacts",
+  "auditEvents.ip": "rarely used; an index would cost a write for each entry",
   "auditEvents.actorKind": "one of four",
   "notifications.channel":
     "the log is written seven times for each event, and kept for a week: an index of its order is enough",
   "notifications.entityType": "the same",
   "notifications.activity": "the same",
   "notifications.pack": "the same",
-  "Execution.descendants": "walks the tree below one execution, and sorts what it finds",
+  "Execution.descendants": "walks the tree below one execution, and sorts the result",
 };
 /** Operators without an index. */
 const unindexedOperators: Readonly<Record<string, string>> = {

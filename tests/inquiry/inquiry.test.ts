@@ -40,7 +40,7 @@ const inquiry = (id: bigint | string) =>
   );
 
 /** Executes core.inquire and waits for the inquiry. */
-async function ask(parameters: JsonObject, timeoutSeconds?: number): Promise<{ execution: string; id: bigint }> {
+async function inquire(parameters: JsonObject, timeoutSeconds?: number): Promise<{ execution: string; id: bigint }> {
   const execution = await world.execute("core.inquire", { prompt: "Go on?", ...parameters }, timeoutSeconds);
   const found = await until(
     async () =>
@@ -61,7 +61,7 @@ const pass = (id: bigint, seconds: number) =>
 
 describe("core.inquire", () => {
   test("waits without a worker, and completes with the response", async () => {
-    const { execution, id } = await ask({ response_schema: approve });
+    const { execution, id } = await inquire({ response_schema: approve });
     expect(await world.execution(execution)).toMatchObject({
       status: "running",
       waitsFor: "inquiry",
@@ -88,7 +88,7 @@ describe("core.inquire", () => {
   });
 
   test("holds no slot: while three wait, a worker with one slot runs other executions", async () => {
-    const waiting = [await ask({}), await ask({}), await ask({})];
+    const waiting = [await inquire({}), await inquire({}), await inquire({})];
     expect((await world.ended(await world.execute("core.noop"))).status).toBe("completed");
     expect((await world.ended(await world.execute("core.echo", { message: "x" }))).status).toBe("completed");
     for (const { execution, id } of waiting) {
@@ -122,7 +122,7 @@ describe("core.inquire", () => {
   });
 
   test("is not lost while it waits, neither by the sweep nor by the end of its worker", async () => {
-    const { execution, id } = await ask({});
+    const { execution, id } = await inquire({});
     await worker.stop();
     expect(await sweep(world.services)).toMatchObject({ lost: 0, timedOut: 0 });
     worker = await world.startWorker(1);
@@ -132,7 +132,7 @@ describe("core.inquire", () => {
   });
 
   test("creates one inquiry, even if its worker retries after an unacknowledged commit", async () => {
-    const { execution, id } = await ask({});
+    const { execution, id } = await inquire({});
     const again = { id: execution, attempt: 1, config: { prompt: "Go on?" } };
     expect(await write(world.services, (tx) => askAndPark(tx, again))).toBe(false);
     expect(await world.all(sql`select id from attune.inquiry where execution = ${execution}::bigint`)).toHaveLength(1);
@@ -142,7 +142,7 @@ describe("core.inquire", () => {
   });
 
   test("is retried when its inquiry was deleted", async () => {
-    const { execution, id } = await ask({});
+    const { execution, id } = await inquire({});
     await world.all(sql`delete from attune.inquiry where id = ${String(id)}::bigint`);
     expect(await sweep(world.services)).toMatchObject({ lost: 1 });
     const again = await until(
@@ -155,7 +155,7 @@ describe("core.inquire", () => {
   });
 
   test("keeps its execution's own deadline", async () => {
-    const { execution, id } = await ask({}, 60);
+    const { execution, id } = await inquire({}, 60);
     expect((await expireInquiries(world.services)).nextMs).toBeLessThanOrEqual(60_000);
     await world.all(
       sql`update attune.execution set deadline = now() - interval '1 second' where id = ${execution}::bigint`,
@@ -168,7 +168,7 @@ describe("core.inquire", () => {
 
 describe("expiry", () => {
   test("uses the default, and records that it expired", async () => {
-    const { execution, id } = await ask({
+    const { execution, id } = await inquire({
       response_schema: approve,
       timeout_seconds: 60,
       default_response: { approved: false },
@@ -195,7 +195,7 @@ describe("expiry", () => {
   });
 
   test("without a default times the execution out", async () => {
-    const { execution, id } = await ask({ timeout_seconds: 60 });
+    const { execution, id } = await inquire({ timeout_seconds: 60 });
     await pass(id, 61);
     await expireInquiries(world.services);
     expect(await inquiry(id)).toMatchObject({ status: "timeout", response: null });
@@ -212,9 +212,9 @@ describe("expiry", () => {
     await until(async () => (await inquiry(id)).status === "timeout", "the expiry", 5000);
     await executor.stop();
     const several = [
-      await ask({ timeout_seconds: 60 }),
-      await ask({ timeout_seconds: 60 }),
-      await ask({ timeout_seconds: 60 }),
+      await inquire({ timeout_seconds: 60 }),
+      await inquire({ timeout_seconds: 60 }),
+      await inquire({ timeout_seconds: 60 }),
     ];
     for (const each of several) await pass(each.id, 61);
     const passes = await Promise.all([1, 2, 3].map(() => expireInquiries(world.services)));
@@ -271,7 +271,7 @@ describe("responding", () => {
 
   test("twice concurrently has one winner, in each of twenty rounds", async () => {
     for (let round = 0; round < 20; round += 1) {
-      const { execution, id } = await ask({});
+      const { execution, id } = await inquire({});
       const responses = await Promise.allSettled([1, 2].map((response) => respond(world.session, id, response)));
       const won = responses.findIndex(({ status }) => status === "fulfilled");
       expect(responses.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
@@ -287,7 +287,7 @@ describe("responding", () => {
 
   test("concurrently with the expiry: exactly one of them ends the inquiry", async () => {
     for (let round = 0; round < 5; round += 1) {
-      const { execution, id } = await ask({ timeout_seconds: 60 });
+      const { execution, id } = await inquire({ timeout_seconds: 60 });
       const [response] = await Promise.allSettled([
         respond(world.session, id, 1),
         pass(id, 61).then(() => expireInquiries(world.services)),
@@ -302,7 +302,7 @@ describe("responding", () => {
 
 describe("cancelling", () => {
   test("an inquiry cancels the execution that waits for it", async () => {
-    const { execution, id } = await ask({});
+    const { execution, id } = await inquire({});
     const other = await person(world, { grants: [{ resource: "inquiry", actions: ["read", "respond"] }] });
     await expect(commit(world.services, cancelInquiry, await other.session(), { id })).rejects.toThrow(ForbiddenError);
     await commit(world.services, cancelInquiry, world.session, { id });
@@ -317,7 +317,7 @@ describe("cancelling", () => {
   });
 
   test("an execution cancels its inquiry, and ends at once", async () => {
-    const { execution, id } = await ask({});
+    const { execution, id } = await inquire({});
     await commit(world.services, cancelExecution, world.session, { id: BigInt(execution), reason: "no need" });
     expect(await world.execution(execution)).toMatchObject({ status: "cancelled", reason: "no need" });
     expect((await inquiry(id)).status).toBe("cancelled");
@@ -327,12 +327,12 @@ describe("cancelling", () => {
 
 describe("an inquiry created by hand", () => {
   test("requires a grant and valid input", async () => {
-    const nobody = await person(world);
-    await expect(commit(world.services, createInquiry, await nobody.session(), { prompt: "?" })).rejects.toThrow(
+    const other = await person(world);
+    await expect(commit(world.services, createInquiry, await other.session(), { prompt: "?" })).rejects.toThrow(
       ForbiddenError,
     );
-    const asker = await person(world, { grants: [{ resource: "inquiry", actions: ["create"] }] });
-    const { id } = await commit(world.services, createInquiry, await asker.session(), { prompt: "?" });
+    const creator = await person(world, { grants: [{ resource: "inquiry", actions: ["create"] }] });
+    const { id } = await commit(world.services, createInquiry, await creator.session(), { prompt: "?" });
     expect(await inquiry(id)).toMatchObject({ status: "pending", execution: null });
     for (const [fields, path] of [
       [{ prompt: " " }, "prompt"],

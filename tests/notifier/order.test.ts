@@ -98,7 +98,7 @@ describe("a writing transaction", () => {
     },
   );
 
-  test("that makes no entry locks no number and gets no transaction id", async () => {
+  test("that changes no execution locks no number and gets no transaction id", async () => {
     await session.run("begin");
     await session.run("update attune.execution set reason = reason where false");
     await session.run(
@@ -111,7 +111,7 @@ describe("a writing transaction", () => {
 });
 
 describe("the log's numbers", () => {
-  test("come from a sequence without a cache that never cycles", async () => {
+  test("come from a sequence that hands them out one at a time and never cycles", async () => {
     const [sequence] = await session.run(
       `select seqcache::int as cache, seqcycle as cycle, seqincrement::int as step from pg_sequence
         where seqrelid = pg_get_serial_sequence('attune.notification', 'id')::regclass`,
@@ -223,7 +223,7 @@ describe.runIf(onPostgres())("concurrent transactions on PostgreSQL", () => {
     await feed[Symbol.asyncDispose]();
   });
 
-  test("a number that is locked late lowers the settled position, but never below delivered entries", async () => {
+  test("a number that is locked late lowers the settled position, but not the feed's", async () => {
     await using own = await createServices();
     const feed = await createFeed(own);
     await using live = follow(feed);

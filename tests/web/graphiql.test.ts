@@ -26,16 +26,16 @@ describe.skipIf(missing)("GraphiQL in Chromium", () => {
   let page: Page;
   /** Every address that the page requested, sockets included. */
   const requested: string[] = [];
-  const complaints: string[] = [];
+  const pageErrors: string[] = [];
 
   beforeAll(async () => {
     [server, browser] = await Promise.all([startInProcess(), chromium.launch({ executablePath, args: switches })]);
     page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
     page.on("request", (sent) => requested.push(sent.url()));
     page.on("websocket", (socket) => requested.push(socket.url()));
-    page.on("pageerror", (error) => complaints.push(String(error)));
+    page.on("pageerror", (error) => pageErrors.push(String(error)));
     page.on("console", (message) => {
-      if (message.type() === "error") complaints.push(message.text());
+      if (message.type() === "error") pageErrors.push(message.text());
     });
   }, 60_000);
 
@@ -92,6 +92,6 @@ describe.skipIf(missing)("GraphiQL in Chromium", () => {
     const { host } = new URL(server.url);
     expect(requested.filter((url) => !/^(data|blob):/.test(url) && new URL(url).host !== host)).toEqual([]);
     expect(requested).toContain(`${server.url.replace("http", "ws")}/graphql`);
-    expect(complaints).toEqual([]);
+    expect(pageErrors).toEqual([]);
   });
 });

@@ -116,7 +116,7 @@ afterAll(async () => {
 async function poll<T extends { cursor: string }>(
   field: string,
   fields: string,
-  { where = {}, after = null, type, at = server }: { where?: Where; after?: string | null; type: string; at?: Asked },
+  { where = {}, after = null, type, at = server }: { where?: Where; after?: string | null; type: string; at?: Caller },
 ): Promise<T[]> {
   const query = `query ($where: ${type}, $after: Cursor) { ${field}(where: $where, after: $after, first: 100) { cursor ${fields} } }`;
   const all: T[] = [];

@@ -275,7 +275,7 @@ describe("a page on another site", () => {
     expect(await codeOf(await post({ origin: server.url }))).toBeUndefined();
   });
 
-  test("cannot send requests that need no preflight", async () => {
+  test("cannot use requests that need no preflight", async () => {
     const form = new URLSearchParams({ query: viewer });
     const response = await fetch(`${server.url}/graphql`, {
       method: "POST",

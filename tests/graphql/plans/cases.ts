@@ -77,7 +77,7 @@ export function filtersOf({ where }: List): { name: string; operators: string[] 
   });
 }
 
-/** Filters whose names differ from the column's name, with or without `Ref` or `Id`. */
+/** Filters whose column has another name than the filter, also with `Ref` or `Id` appended. */
 const renamed: Readonly<Record<string, string>> = { cause: "causeExecutionId", at: "created" };
 /** Types of ids that the filter's name does not show. */
 const typenames: Readonly<Record<string, string>> = {

@@ -42,9 +42,7 @@ const oldest = 20;
 const group = (size: number, [old, common, rest]: readonly [string, string, (number: string) => string]) =>
   `case when n <= ${oldest} then ${old} when n <= ${Math.floor(size / 3)} then ${common} else ${rest(`(n / ${size / 40})`)} end`;
 
-/**
- * The values increase in the order of the rows: building the indexes of sorted rows takes seconds less.
- */
+/** The values increase in the order of the rows: building the indexes of sorted rows takes seconds less. */
 const values = { ids: ["1", "2"], texts: ["a_old", "b_common"] } as const;
 
 /** The values that tests search for: of the oldest rows, and of a third of all. */
