@@ -9,7 +9,7 @@ import { createFeed, type Feed } from "../../src/notifier/feed.ts";
 import { createServices, type TestServices, withoutFeed } from "../support/database.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: responses have the shape of their documents
-type Answer = { data: any; errors?: { message: string; extensions: { code: string } }[] };
+type Result = { data: any; errors?: { message: string; extensions: { code: string } }[] };
 
 let services: TestServices;
 let feed: Feed;
@@ -17,15 +17,15 @@ let sessions: Sessions;
 let yoga: ReturnType<typeof createGraphQL>;
 let session: Session = openSession("1");
 
-async function ask(query: string, variables: object = {}): Promise<Answer & { statements: string[] }> {
+async function ask(query: string, variables: object = {}): Promise<Result & { statements: string[] }> {
   services.statements.length = 0;
   const response = await yoga.fetch("http://localhost/graphql", {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ query, variables }),
   });
-  const answer = (await response.json()) as Answer;
-  return { ...answer, statements: withoutFeed(services.statements) };
+  const result = (await response.json()) as Result;
+  return { ...result, statements: withoutFeed(services.statements) };
 }
 
 /** Runs a document as a session that may read these resources only in the pack `open`. */

@@ -83,8 +83,8 @@ describe.each(creating)("$mutation with an idempotency key", (kind) => {
 
   test("and another input is a conflict and creates nothing", async () => {
     const before = await count(kind);
-    const answer = await create(kind, { ...kind.input("other"), idempotencyKey: `${kind.mutation}-1` });
-    expect(answer).toMatchObject({ typename: "ConflictError", code: "CONFLICT" });
+    const result = await create(kind, { ...kind.input("other"), idempotencyKey: `${kind.mutation}-1` });
+    expect(result).toMatchObject({ typename: "ConflictError", code: "CONFLICT" });
     expect(await count(kind)).toBe(before);
   });
 
@@ -92,8 +92,8 @@ describe.each(creating)("$mutation with an idempotency key", (kind) => {
     const before = await count(kind);
     const [other = kind] = creating.filter(({ mutation }) => mutation !== kind.mutation);
     await create(other, { ...other.input(`for_${kind.field}`), idempotencyKey: `other-${kind.mutation}` });
-    const answer = await create(kind, { ...kind.input("other"), idempotencyKey: `other-${kind.mutation}` });
-    expect(answer).toMatchObject({ typename: "ConflictError" });
+    const result = await create(kind, { ...kind.input("other"), idempotencyKey: `other-${kind.mutation}` });
+    expect(result).toMatchObject({ typename: "ConflictError" });
     expect(await count(kind)).toBe(before);
   });
 });
@@ -152,8 +152,8 @@ test("a replay does not recreate a deleted entity", async () => {
 });
 
 test.each(["", "with space", "x".repeat(201), "ü"])("the key %j is refused", async (idempotencyKey) => {
-  const answer = await create(events, { ...events.input("x"), idempotencyKey });
-  expect(answer).toMatchObject({ typename: "InvalidInputError", message: expect.stringMatching(/^idempotencyKey: /) });
+  const result = await create(events, { ...events.input("x"), idempotencyKey });
+  expect(result).toMatchObject({ typename: "InvalidInputError", message: expect.stringMatching(/^idempotencyKey: /) });
 });
 
 test("every input of a creation takes a key", () => {

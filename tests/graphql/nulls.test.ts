@@ -156,14 +156,14 @@ describe.each(inputs("Update").map(({ typename, type }) => [typename, fieldsOf(t
       if (typename === "Event") await mutate("updateEvent", { ...by, config: { any: 1 } });
       const before = await rowOf(typename, id);
       if (canBeEmpty(typename, field)) expect(before[snake(field)], "must be filled before").not.toBeNull();
-      const answer = await mutate(`update${typename}`, { ...by, ...patch });
+      const result = await mutate(`update${typename}`, { ...by, ...patch });
       const after = await rowOf(typename, id);
       if (canBeEmpty(typename, field)) {
-        expect(answer, JSON.stringify(answer)).toMatchObject({ __typename: `Update${typename}Payload` });
+        expect(result, JSON.stringify(result)).toMatchObject({ __typename: `Update${typename}Payload` });
         expect(after[snake(field)]).toBeNull();
       } else {
         const message = "must not be null: leave it out to keep what is stored";
-        expect(answer).toMatchObject({ __typename: "InvalidInputError", issues: [{ path: field, message }] });
+        expect(result).toMatchObject({ __typename: "InvalidInputError", issues: [{ path: field, message }] });
         expect(after).toEqual(before);
       }
     });

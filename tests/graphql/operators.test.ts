@@ -118,11 +118,11 @@ async function found(column: PgColumn, conditions: readonly Filter[]): Promise<n
   const asked: SQL[] = conditions.map(
     ({ operator, value }) => sql`(${operators[operator].sql(column, value)}) is true`,
   );
-  const answers = await rows<{ number: number; holds: boolean[] }>(
+  const matches = await rows<{ number: number; holds: boolean[] }>(
     services.db,
     sql`select ${compared.number} as number, array[${sql.join(asked, sql`, `)}] as holds from ${compared} order by 1`,
   );
-  return conditions.map((_, index) => answers.flatMap(({ number, holds }) => (holds[index] ? [number] : [])));
+  return conditions.map((_, index) => matches.flatMap(({ number, holds }) => (holds[index] ? [number] : [])));
 }
 
 describe("every operator finds the same rows in the database as in memory", () => {

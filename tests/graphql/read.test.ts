@@ -21,18 +21,18 @@ let yoga: ReturnType<typeof createGraphQL>;
 let signedIn = true;
 
 // biome-ignore lint/suspicious/noExplicitAny: responses have the shape of their documents
-type Answer = { data: any; errors?: { message: string; path?: string[]; extensions: { code: string } }[] };
+type Result = { data: any; errors?: { message: string; path?: string[]; extensions: { code: string } }[] };
 
 /** Runs a document and returns the response with the statements that it caused, except the feed's. */
-async function ask(query: string, variables: object = {}): Promise<Answer & { statements: string[] }> {
+async function ask(query: string, variables: object = {}): Promise<Result & { statements: string[] }> {
   services.statements.length = 0;
   const response = await yoga.fetch("http://localhost/graphql", {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ query, variables }),
   });
-  const answer = (await response.json()) as Answer;
-  return { ...answer, statements: withoutFeed(services.statements) };
+  const result = (await response.json()) as Result;
+  return { ...result, statements: withoutFeed(services.statements) };
 }
 
 /** Inserts 30 rows of everything, created a second apart. */
@@ -166,7 +166,7 @@ describe("pages", () => {
     const seen: string[] = [];
     let after: string | null = null;
     do {
-      const { data, errors }: Answer = await ask(
+      const { data, errors }: Result = await ask(
         `query($after: String) { rules(first: 4, after: $after, orderBy: {field: LABEL, direction: DESC}) { pageInfo { hasNextPage endCursor } nodes { ref } } }`,
         { after },
       );

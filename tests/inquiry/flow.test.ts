@@ -54,11 +54,11 @@ beforeAll(async () => {
 afterAll(() => server[Symbol.asyncDispose]());
 
 async function run(action: string, parameters: object): Promise<string> {
-  const answer = await request<{ executeAction: { execution: { id: string } } }>(server, execute, {
+  const result = await request<{ executeAction: { execution: { id: string } } }>(server, execute, {
     action,
     parameters,
   });
-  return answer.executeAction.execution.id;
+  return result.executeAction.execution.id;
 }
 
 /** Waits for the execution's inquiry and returns it. */

@@ -276,9 +276,9 @@ describe("a running server", () => {
       }
     }
     const client = createClient({ url: `ws://127.0.0.1:${port}/graphql`, webSocketImpl: Browser, retryAttempts: 0 });
-    const answer = new Promise((next, error) => {
+    const result = new Promise((next, error) => {
       client.subscribe({ query: viewer }, { next, error, complete() {} });
     });
-    return answer.finally(() => client.dispose());
+    return result.finally(() => client.dispose());
   }
 });

@@ -6,7 +6,7 @@ import { createFeed } from "../../src/notifier/feed.ts";
 import { createKeyring } from "../../src/secrecy/keyring.ts";
 import type { TestServices } from "./database.ts";
 
-export interface Answer {
+export interface Result {
   // biome-ignore lint/suspicious/noExplicitAny: responses have the shape of their documents
   data?: any;
   errors?: { message: string; path?: (string | number)[]; extensions: Record<string, unknown> }[];
@@ -16,7 +16,7 @@ export interface Answer {
 /** The API in this process. */
 export interface Api extends AsyncDisposable {
   /** Runs a document as that session; null: anonymously. */
-  ask(session: Session | null, query: string, variables?: object): Promise<Answer & { requestId: string | null }>;
+  ask(session: Session | null, query: string, variables?: object): Promise<Result & { requestId: string | null }>;
   /** Sends a body unchanged. */
   send(session: Session | null, body: string, headers?: Record<string, string>): Promise<Response>;
 }
@@ -49,7 +49,7 @@ export async function createApi(services: TestServices, options: Partial<GraphQL
     send,
     ask: async (session, query, variables = {}) => {
       const response = await send(session, JSON.stringify({ query, variables }));
-      return { ...((await response.json()) as Answer), requestId: response.headers.get("x-request-id") };
+      return { ...((await response.json()) as Result), requestId: response.headers.get("x-request-id") };
     },
     [Symbol.asyncDispose]: async () => {
       await sessions[Symbol.asyncDispose]();

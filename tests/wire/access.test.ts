@@ -57,7 +57,7 @@ async function person(login: string, { grants = grantsOn("default.a"), expiresAt
   return { url: server.url, token: createApiToken.value as string, id: createApiToken.apiToken.id as string };
 }
 
-interface Answer {
+interface Result {
   data?: { [field: string]: Record<string, unknown> | null } | null;
   errors?: { extensions: { code: string } }[];
 }
@@ -68,10 +68,10 @@ async function post(query: string, variables: object, headers: Record<string, st
     headers: { "content-type": "application/json", ...headers },
     body: JSON.stringify({ query, variables }),
   });
-  return { answer: (await response.json()) as Answer, cookie: response.headers.get("set-cookie") };
+  return { result: (await response.json()) as Result, cookie: response.headers.get("set-cookie") };
 }
 
-const codeOf = ({ answer }: { answer: Answer }) => answer.errors?.[0]?.extensions.code;
+const codeOf = ({ result }: { result: Result }) => result.errors?.[0]?.extensions.code;
 const touch = (ref: string) =>
   admin(`mutation ($ref: String!) { updateRule(input: {ref: $ref, label: "${Math.random()}"}) { __typename } }`, {
     ref,
@@ -84,8 +84,8 @@ describe("signing in with a password", () => {
 
   test("sets a cookie for the server's pages, which signing out removes", async () => {
     const origin = server.url;
-    const { answer, cookie } = await post(signIn, { login: "ada", password }, { origin });
-    expect(answer.data?.["signIn"]).toEqual({
+    const { result, cookie } = await post(signIn, { login: "ada", password }, { origin });
+    expect(result.data?.["signIn"]).toEqual({
       __typename: "SignInPayload",
       expiresAt: expect.any(String),
       identity: { login: "ada", attributes: null },
@@ -95,7 +95,7 @@ describe("signing in with a password", () => {
     );
     const sent = { cookie: cookie?.split(";", 1)[0] ?? "", origin };
     const me = await post(viewer, {}, sent);
-    expect(me.answer.data?.["viewer"]).toEqual({
+    expect(me.result.data?.["viewer"]).toEqual({
       identity: { login: "ada" },
       roles: [],
       permissions: grantsOn("default.a"),
@@ -103,7 +103,7 @@ describe("signing in with a password", () => {
     expect(me.cookie).toBeNull();
     expect(codeOf(await post(viewer, {}, { ...sent, origin: "https://elsewhere.example" }))).toBe("UNAUTHENTICATED");
     const out = await post("mutation { signOut(input: {}) { ... on SignOutPayload { ended } } }", {}, sent);
-    expect(out.answer.data).toEqual({ signOut: { ended: 1 } });
+    expect(out.result.data).toEqual({ signOut: { ended: 1 } });
     expect(out.cookie).toBe("attune_session=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
     await until(async () => codeOf(await post(viewer, {}, sent)) === "UNAUTHENTICATED", "the end of the session", 1000);
   });
@@ -119,17 +119,17 @@ describe("signing in with a password", () => {
 
   test("is refused from other pages, from forms, on sockets and by links", async () => {
     const elsewhere = await post(signIn, { login: "ada", password }, { origin: "https://elsewhere.example" });
-    expect(elsewhere.answer.data?.["signIn"]).toMatchObject({ code: "FORBIDDEN" });
+    expect(elsewhere.result.data?.["signIn"]).toMatchObject({ code: "FORBIDDEN" });
     expect(elsewhere.cookie).toBeNull();
     const body = new URLSearchParams({ query: signIn, variables: JSON.stringify({ login: "ada", password }) });
     const form = await fetch(`${server.url}/graphql`, { method: "POST", body });
     expect(form.headers.get("set-cookie")).toBeNull();
     expect(JSON.stringify(await form.json())).not.toContain("SignInPayload");
     const client = createClient({ url: `${server.url.replace("http", "ws")}/graphql`, webSocketImpl: WebSocket });
-    const answer = await new Promise((next, error) =>
+    const result = await new Promise((next, error) =>
       client.subscribe({ query: signIn, variables: { login: "ada", password } }, { next, error, complete() {} }),
     );
-    expect(answer).toMatchObject({ data: { signIn: { code: "FORBIDDEN" } } });
+    expect(result).toMatchObject({ data: { signIn: { code: "FORBIDDEN" } } });
     await client.dispose();
     const link = new URL("/graphql", server.url);
     link.searchParams.set("query", signIn);
@@ -140,9 +140,9 @@ describe("signing in with a password", () => {
 
   test("refuses a wrong password and an unknown login alike, and delays a login after ten attempts", async () => {
     const guess = async (login: string) => {
-      const { answer, cookie } = await post(signIn, { login, password: "a wrong password" });
+      const { result, cookie } = await post(signIn, { login, password: "a wrong password" });
       expect(cookie).toBeNull();
-      return answer.data?.["signIn"];
+      return result.data?.["signIn"];
     };
     const wrong = { __typename: "UnauthenticatedError", code: "UNAUTHENTICATED", message: expect.any(String) };
     expect(await guess("ada")).toEqual(wrong);
@@ -169,8 +169,8 @@ describe("signing in with a password", () => {
       args.every(({ type }) => type.ofType.inputFields.every(({ type: { kind } }) => kind !== "NON_NULL")),
     );
     for (const { name, args } of callable) {
-      const { answer } = await post(`mutation { ${name}${args.length > 0 ? "(input: {})" : ""} { __typename } }`, {});
-      expect([name, answer.errors?.[0]?.extensions.code]).toEqual([name, "UNAUTHENTICATED"]);
+      const { result } = await post(`mutation { ${name}${args.length > 0 ? "(input: {})" : ""} { __typename } }`, {});
+      expect([name, result.errors?.[0]?.extensions.code]).toEqual([name, "UNAUTHENTICATED"]);
     }
     expect(callable.map(({ name }) => name)).toContain("signOut");
     const refused = await post(`mutation { deleteIdentity(input: {login: "ada"}) { __typename } }`, {});

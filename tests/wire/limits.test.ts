@@ -15,19 +15,19 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-interface Answer {
+interface Result {
   data?: unknown;
   errors?: { message: string; extensions: Record<string, unknown> }[];
   extensions?: Record<string, unknown>;
 }
 
-async function post(body: string, headers: Record<string, string> = {}): Promise<{ status: number; answer: Answer }> {
+async function post(body: string, headers: Record<string, string> = {}): Promise<{ status: number; result: Result }> {
   const response = await fetch(`${server.url}/graphql`, {
     method: "POST",
     headers: { "content-type": "application/json", authorization: `Bearer ${server.token}`, ...headers },
     body,
   });
-  return { status: response.status, answer: (await response.json()) as Answer };
+  return { status: response.status, result: (await response.json()) as Result };
 }
 
 const ask = (query: string, variables?: object) => post(JSON.stringify({ query, variables }));
@@ -39,7 +39,7 @@ test("a result has its cost and its request's id", async () => {
     body: JSON.stringify({ query: "{ packs(first: 3) { nodes { ref label } } viewer { identity { login } } }" }),
   });
   expect(response.headers.get("x-request-id")).toMatch(/^[\da-f-]{36}$/);
-  const { errors, extensions } = (await response.json()) as Answer;
+  const { errors, extensions } = (await response.json()) as Result;
   expect(errors).toBeUndefined();
   // packs: 1 and three times (nodes, ref, label); viewer, identity, login.
   expect(extensions).toEqual({ cost: { cost: 13, depth: 3, breadth: 7, limit: 25_000 } });
@@ -47,9 +47,9 @@ test("a result has its cost and its request's id", async () => {
 
 describe("an operation beyond a limit is refused as a whole", () => {
   test("over HTTP", async () => {
-    const { status, answer } = await ask(`{ ${"__typename ".repeat(500)} }`);
+    const { status, result } = await ask(`{ ${"__typename ".repeat(500)} }`);
     expect(status).toBe(200);
-    expect(answer).toEqual({
+    expect(result).toEqual({
       errors: [
         {
           message: "The operation asks for too much: 500 fields, at most 400. Ask for less at a time.",
@@ -73,7 +73,7 @@ describe("an operation beyond a limit is refused as a whole", () => {
     ] as const) {
       const stream = overSocket(server, { query });
       await stream.ended;
-      const [error, ...more] = stream.error() as Answer["errors"] & object;
+      const [error, ...more] = stream.error() as Result["errors"] & object;
       expect(more).toEqual([]);
       expect(error?.extensions).toMatchObject({ code: "QUERY_TOO_COMPLEX", limit, requestId: expect.any(String) });
       expect(error?.extensions).not.toHaveProperty("http");
@@ -101,7 +101,7 @@ test("one socket has at most 100 operations", async () => {
   }
   // The end of one admits another.
   ends[0]?.();
-  const answered = await until(async () => {
+  const admitted = await until(async () => {
     try {
       const { value } = await client.iterate({ query: "{ __typename }" }).next();
       return value?.data;
@@ -109,14 +109,14 @@ test("one socket has at most 100 operations", async () => {
       return null; // not yet
     }
   }, "a response");
-  expect(answered).toEqual({ __typename: "Query" });
+  expect(admitted).toEqual({ __typename: "Query" });
   await client.dispose();
 });
 
 describe("an invalid request is refused with its fault", () => {
   test("a page above 100", async () => {
-    const { answer } = await ask("{ packs(first: 101) { nodes { ref } } viewer { identity { login } } }");
-    expect(answer.errors).toMatchObject([
+    const { result } = await ask("{ packs(first: 101) { nodes { ref } } viewer { identity { login } } }");
+    expect(result.errors).toMatchObject([
       {
         message: expect.stringContaining("from 0 to 100, not 101"),
         path: ["packs"],
@@ -124,7 +124,7 @@ describe("an invalid request is refused with its fault", () => {
       },
     ]);
     // One field's refusal does not affect the others.
-    expect(answer.data).toEqual({ packs: null, viewer: { identity: { login: "admin" } } });
+    expect(result.data).toEqual({ packs: null, viewer: { identity: { login: "admin" } } });
   });
 
   test.each([
@@ -144,9 +144,9 @@ describe("an invalid request is refused with its fault", () => {
       '"x"',
     ],
   ])("%s", async (_name, body, expected, words) => {
-    const { status, answer } = await post(body);
+    const { status, result } = await post(body);
     expect(status).toBe(expected);
-    expect(answer).toMatchObject({
+    expect(result).toMatchObject({
       errors: [
         {
           message: expect.stringContaining(words),
@@ -154,15 +154,15 @@ describe("an invalid request is refused with its fault", () => {
         },
       ],
     });
-    expect(Object.keys(answer)).toEqual(["errors"]);
-    expect(Object.keys(answer.errors?.[0]?.extensions ?? {}).sort()).toEqual(["code", "requestId"]);
-    expect(JSON.stringify(answer)).not.toMatch(/SyntaxError|Unexpected|position|stack/);
+    expect(Object.keys(result)).toEqual(["errors"]);
+    expect(Object.keys(result.errors?.[0]?.extensions ?? {}).sort()).toEqual(["code", "requestId"]);
+    expect(JSON.stringify(result)).not.toMatch(/SyntaxError|Unexpected|position|stack/);
   });
 
   test("a body above two MiB", async () => {
-    const { status, answer } = await ask("{ __typename }", { filler: "x".repeat(2 * 1024 * 1024) });
+    const { status, result } = await ask("{ __typename }", { filler: "x".repeat(2 * 1024 * 1024) });
     expect(status).toBe(413);
-    expect(answer.errors).toMatchObject([
+    expect(result.errors).toMatchObject([
       { message: expect.stringContaining("too large"), extensions: { code: "BAD_USER_INPUT" } },
     ]);
   });
@@ -198,8 +198,8 @@ describe("an invalid request is refused with its fault", () => {
       `mutation { createEvent(input: {trigger: "core.\\u0000", payload: {}}) { __typename ... on Error { message } } }`,
       `mutation { executeAction(input: {action: "core.echo", parameters: {message: "\\u0000"}}) { __typename ... on Error { message } } }`,
     ]) {
-      const { status, answer } = await ask(query);
-      const codes = answer.errors?.map(({ extensions }) => extensions["code"]) ?? [];
+      const { status, result } = await ask(query);
+      const codes = result.errors?.map(({ extensions }) => extensions["code"]) ?? [];
       expect({ query, status, masked: codes.includes("INTERNAL_SERVER_ERROR") }).toEqual({
         query,
         status: 200,

@@ -170,13 +170,13 @@ function someStatuses(): Record<string, unknown> | undefined {
 }
 
 async function run(action: string, parameters: object = {}): Promise<string> {
-  const answer = await request<{ executeAction: { execution: { id: string } } }>(
+  const result = await request<{ executeAction: { execution: { id: string } } }>(
     server,
     `mutation ($action: String!, $parameters: JSONObject) { executeAction(input: {action: $action, parameters: $parameters}) {
       ... on ExecuteActionPayload { execution { id } } ... on Error { message } } }`,
     { action, parameters },
   );
-  return answer.executeAction.execution.id;
+  return result.executeAction.execution.id;
 }
 
 const ended = (id: string) =>
@@ -306,13 +306,13 @@ describe.each(transports)("over %s", (name, subscribe) => {
       variables: { after },
     });
     const send = async (trigger: string) => {
-      const answer = await request<{ createEvent: { event: { id: string } } }>(
+      const result = await request<{ createEvent: { event: { id: string } } }>(
         server,
         `mutation ($trigger: String!, $tag: String) { createEvent(input: {trigger: $trigger, payload: {n: 1}, traceTag: $tag}) {
           ... on CreateEventPayload { event { id } } ... on Error { message } } }`,
         { trigger, tag: `${name} ${trigger}` },
       );
-      return answer.createEvent.event.id;
+      return result.createEvent.event.id;
     };
     const sent = [await send("default.open"), await send("default.shut"), await send("default.open")];
     await until(() => events.seen.length >= 3, "three events");

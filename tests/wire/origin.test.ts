@@ -27,14 +27,14 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-interface Answer {
+interface Received {
   status: number;
   headers: IncomingHttpHeaders;
   body: string;
 }
 
 /** Sends exactly these headers, which no script in a browser can. */
-async function ask(method: string, path: string, headers: Record<string, string>, body?: string): Promise<Answer> {
+async function ask(method: string, path: string, headers: Record<string, string>, body?: string): Promise<Received> {
   const request = send(`http://127.0.0.1:${port}${path}`, {
     method,
     headers: { ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
@@ -46,8 +46,8 @@ async function ask(method: string, path: string, headers: Record<string, string>
 
 const who = JSON.stringify({ query: "{ viewer { identity { login } } }" });
 const signedIn = { viewer: { identity: { login: "admin" } } };
-const data = ({ body }: Answer) => JSON.parse(body).data as unknown;
-const codes = ({ body }: Answer) =>
+const data = ({ body }: Received) => JSON.parse(body).data as unknown;
+const codes = ({ body }: Received) =>
   (JSON.parse(body).errors ?? []).map((error: { extensions: { code: string } }) => error.extensions.code);
 
 const ownOrigin = () => `http://127.0.0.1:${port}`;
@@ -117,8 +117,8 @@ async function upgrade(headers: Record<string, string>): Promise<string> {
   const opened = once(socket, "open").then(() => "open");
   opened.catch(() => {});
   const refused = once(socket, "unexpected-response").then(async ([, response]) => {
-    const answer = response as IncomingMessage;
-    return `${answer.statusCode} ${(await text(answer)).trim()}`;
+    const refusal = response as IncomingMessage;
+    return `${refusal.statusCode} ${(await text(refusal)).trim()}`;
   });
   refused.catch(() => {});
   const result = await Promise.race([opened, refused]);
@@ -201,12 +201,12 @@ describe("the host", () => {
         ["POST", "/graphql", who],
         ["POST", "/webhooks/x", "{}"],
       ] as const) {
-        const { status, body: answer } = await ask(method, path, { host }, body);
-        expect({ host, path, status, answer }).toEqual({
+        const { status, body: content } = await ask(method, path, { host }, body);
+        expect({ host, path, status, content }).toEqual({
           host,
           path,
           status: 421,
-          answer: `${JSON.stringify({ error: sentence })}\n`,
+          content: `${JSON.stringify({ error: sentence })}\n`,
         });
       }
       expect(await upgrade({ host })).toBe(`421 ${sentence}`);
@@ -252,11 +252,11 @@ describe("other origins", () => {
 
   test("that are not listed get no CORS headers", async () => {
     for (const origin of [...strangers(), ownOrigin()]) {
-      for (const answer of [
+      for (const response of [
         await ask("OPTIONS", "/graphql", { origin, ...preflight }),
         await ask("POST", "/graphql", { cookie, origin }, who),
       ]) {
-        expect(Object.keys(answer.headers).filter((name) => name.startsWith("access-control"))).toEqual([]);
+        expect(Object.keys(response.headers).filter((name) => name.startsWith("access-control"))).toEqual([]);
       }
     }
   });

@@ -48,11 +48,11 @@ afterAll(async () => {
 });
 
 async function run(action: string, parameters: object = {}): Promise<string> {
-  const answer = await request<{ executeAction: { execution: { id: string } } }>(server, execute, {
+  const result = await request<{ executeAction: { execution: { id: string } } }>(server, execute, {
     action,
     parameters,
   });
-  return answer.executeAction.execution.id;
+  return result.executeAction.execution.id;
 }
 
 /** Returns the cursor after all messages so far. */
@@ -60,10 +60,10 @@ async function lastCursor(): Promise<string> {
   const id = await run("core.noop");
   const last = `query ($id: ID!) { executionStatusMessages(where: {id: {eq: $id}}, first: 100) { cursor toStatus } }`;
   const found = await until(async () => {
-    const answer = await request<{ executionStatusMessages: { cursor: string; toStatus: string }[] }>(server, last, {
+    const result = await request<{ executionStatusMessages: { cursor: string; toStatus: string }[] }>(server, last, {
       id,
     });
-    return answer.executionStatusMessages.find(({ toStatus }) => toStatus === "COMPLETED");
+    return result.executionStatusMessages.find(({ toStatus }) => toStatus === "COMPLETED");
   }, "the end of core.noop");
   return found.cursor;
 }
@@ -128,10 +128,10 @@ describe.each(transports)("over %s", (_name, subscribe) => {
     for (let after: string | null = null; ; after = polled.at(-1)?.cursor ?? null) {
       const query = `query ($id: ID!, $after: Cursor) {
         executionLogMessages(id: $id, after: $after, first: 2) { cursor seq stream text } }`;
-      const answer: { executionLogMessages: Output[] } = await request(server, query, { id, after });
-      expect(answer.executionLogMessages.length).toBeLessThanOrEqual(2);
-      if (answer.executionLogMessages.length === 0) break;
-      polled.push(...answer.executionLogMessages);
+      const result: { executionLogMessages: Output[] } = await request(server, query, { id, after });
+      expect(result.executionLogMessages.length).toBeLessThanOrEqual(2);
+      if (result.executionLogMessages.length === 0) break;
+      polled.push(...result.executionLogMessages);
     }
     expect(polled.length).toBeGreaterThan(2);
     expect(polled).toEqual(stream.seen);
