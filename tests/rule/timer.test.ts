@@ -165,9 +165,9 @@ describe("an interval timer", () => {
 
   test.each<[string, JsonObject, string]>([
     ["of zero", { unit: "seconds", interval: 0 }, "triggerParams.interval"],
-    ["of no whole number", { unit: "seconds", interval: 1.5 }, "triggerParams.interval"],
+    ["that is not an integer", { unit: "seconds", interval: 1.5 }, "triggerParams.interval"],
     ["in an unknown unit", { unit: "fortnights", interval: 1 }, "triggerParams.unit"],
-    ["that is not given", {}, "triggerParams.unit"],
+    ["that is missing", {}, "triggerParams.unit"],
     ["of more than ten years", { unit: "days", interval: 4000 }, "triggerParams.interval"],
   ])("with an interval %s is refused, naming the path", async (_name, triggerParams, path) => {
     const { services, session } = world;
