@@ -3,7 +3,7 @@ import { dirname, join, normalize } from "node:path";
 import { describe, expect, test } from "vitest";
 import { moves } from "../src/execution/states.ts";
 
-/** Who may import whom: a part imports parts of a lower rank only, never one beside it. ARCHITECTURE.md says why. */
+/** A part imports parts of a lower rank only, never of its own. ARCHITECTURE.md explains why. */
 const ranks: Readonly<Record<string, number>> = {
   "errors.ts": 0,
   "log.ts": 0,
@@ -65,11 +65,11 @@ describe("the structure of src", () => {
     expect(wrong).toEqual([]);
   });
 
-  test("the vocabulary of statuses imports nothing but what the database says of them", () => {
+  test("the vocabulary of statuses imports only the tables' types", () => {
     expect(imports(vocabulary)).toEqual(["src/db/schema.ts", "src/db/tables/execution.ts"]);
   });
 
-  test("src/graphql holds folders and schema.ts; the kit knows no subject, and no subject the transport", () => {
+  test("src/graphql holds folders and schema.ts; the kit imports no subject, and no subject imports the transport", () => {
     const api = files.filter((file) => partOf(file) === "graphql");
     const placeOf = (file: string) => file.split("/")[2] ?? "";
     const rankOf = (file: string) => ranksOfApi[placeOf(file)] ?? rankOfSubject;
@@ -110,7 +110,7 @@ describe("the structure of src", () => {
     expect(files.filter((file) => /(^|\/)index\.ts$/.test(file))).toEqual([]);
   });
 
-  test("only config.ts and main.ts see the process's environment", () => {
+  test("only main.ts reads the process's environment", () => {
     const readers = files.filter((file) => readFileSync(file, "utf8").includes("process.env"));
     expect(readers.sort()).toEqual(["src/main.ts"]);
   });
@@ -119,7 +119,7 @@ describe("the structure of src", () => {
 describe("execution statuses", () => {
   const status = `["'](?:${Object.keys(moves).join("|")})["']`;
   const compared = "\\s*(?:[!=]=+|=|<>)\\s*";
-  /** A list or a union; one value compared with several statuses, unless a comma or `where` begins something else; a switch. */
+  /** A list or a union; one value compared with several statuses, with no comma or `where` between; a switch. */
   const patterns = [
     `${status}\\s*[,|]\\s*${status}`,
     `([\\w.]+)${compared}(${status})(?:(?!\\bwhere\\b)[^;,{}]){0,200}?(?<![\\w.])\\1${compared}(?!\\2)${status}`,
@@ -146,7 +146,7 @@ describe("execution statuses", () => {
     expect(listsIn(code)).toEqual([]);
   });
 
-  test("are listed in states.ts alone", () => {
+  test("are listed only in states.ts", () => {
     const allowed = [vocabulary, "src/db/schema.ts"]; // the other holds the enum itself
     const found = files
       .filter((file) => !allowed.includes(file))

@@ -21,7 +21,7 @@ const documents = [
 const read = (file: string) => readFileSync(file, "utf8");
 const readme = read("README.md");
 
-/** A fenced block: what stands behind its language, and its text. */
+/** A fenced block: the text after its language, and its content. */
 interface Block {
   info: string;
   text: string;
@@ -52,7 +52,7 @@ function rowsOf(text: string, head: string): string[][] {
 
 const unquoted = (cell: string) => cell.replaceAll("`", "");
 
-/** What differs from one server, run and machine to the next. Pings come when the machine is slow. */
+/** Masks what differs between servers, runs and machines. Pings appear when the machine is slow. */
 function masked(text: string): string {
   return text
     .replace(/^:\n\n/gm, "")
@@ -68,9 +68,9 @@ function masked(text: string): string {
 /** A terminal: a shell that ends at the first command that fails. */
 interface Terminal {
   child: ChildProcess;
-  /** Runs a block to its end and answers what it printed. */
+  /** Runs a block to its end and returns its output. */
   run(block: string): Promise<string>;
-  /** Begins a block that goes on until the terminal is closed. */
+  /** Starts a block that runs until the terminal is closed. */
   begin(block: string): void;
   output(): string;
 }
@@ -129,7 +129,7 @@ describe("the README's tour", () => {
     expect(masked(server.output())).toBe(masked(greeting?.text ?? ""));
   });
 
-  test("prints what the README says", async () => {
+  test("prints what the README shows", async () => {
     const tour = blocksOf(readme).filter(({ info }) => /^(tour|output)\b/.test(info));
     const [setup = { info: "", text: "" }] = tour;
     const [first, second] = [openTerminal(server.location.dataDir), openTerminal(server.location.dataDir)];
@@ -140,7 +140,7 @@ describe("the README's tour", () => {
     for (const { info, text } of tour) {
       switch (info) {
         case "tour":
-          // A block without an output in the README must print nothing that its reader should have seen.
+          // A block without an output in the README must print nothing.
           expect(printed).toBe("");
           printed = await first.run(text);
           break;
@@ -171,7 +171,7 @@ describe("the README's tour", () => {
     expect(compared).toHaveLength(6);
   });
 
-  test("leads to operations of GraphiQL that all run", async () => {
+  test("leads to GraphiQL's operations, which all run", async () => {
     expect(examples).toHaveLength(5);
     expect(readme).toContain("five operations");
     for (const { name, query, variables } of examples) {
@@ -186,7 +186,7 @@ describe("the README's tour", () => {
     expect(others).toEqual([]);
     const stream = overEvents(server, { query: live?.query ?? "" });
     const start = examples.find(({ name }) => name === "ExecuteAction");
-    // Whoever subscribes sees what comes next: run it again until the stream is open.
+    // A subscription delivers only later changes: run it again until the stream is open.
     await until(async () => {
       await request(server, start?.query ?? "", { ...start?.variables });
       return stream.seen.length > 0 || stream.error() !== null;
@@ -242,7 +242,7 @@ describe("the documents", () => {
     expect([...linked, ...quoted].filter((path) => !existsSync(path))).toEqual([]);
   });
 
-  test("ARCHITECTURE.md draws the statuses as the code moves them", () => {
+  test("ARCHITECTURE.md draws the status transitions of the code", () => {
     const drawn = [...read("ARCHITECTURE.md").matchAll(/^ +(\S+) --> (\S+)$/gm)].map(([, from, to]) => `${from} ${to}`);
     const statuses = Object.keys(moves) as (keyof typeof moves)[];
     const coded = [
@@ -253,7 +253,7 @@ describe("the documents", () => {
     expect(drawn.sort()).toEqual(coded.sort());
   });
 
-  test("ARCHITECTURE.md ranks the parts of src as the structure's test does", () => {
+  test("ARCHITECTURE.md ranks the parts of src as the architecture test does", () => {
     const listed = rowsOf(read("ARCHITECTURE.md"), "| rank | parts | what they are |").flatMap(
       ([rank = "", parts = ""]) => [...parts.matchAll(/`([^`]+)`/g)].map(([, part]) => `${part} ${rank}`),
     );

@@ -14,7 +14,7 @@ import { schema } from "../src/graphql/schema.ts";
 
 const breaking = new Set<string>(Object.values(BreakingChangeType));
 
-/** What breaks clients of the released schema in the present one, but for what was deprecated in the released one. */
+/** Returns the changes that break clients of the released schema, except removals of what it deprecated. */
 function breakingChanges(released: GraphQLSchema, present: GraphQLSchema): string[] {
   const deprecated = deprecatedIn(released);
   return findSchemaChanges(released, present)
@@ -23,7 +23,7 @@ function breakingChanges(released: GraphQLSchema, present: GraphQLSchema): strin
     .filter((description) => !deprecated.some((coordinate) => description.includes(` ${coordinate} was removed`)));
 }
 
-/** The coordinates of everything deprecated: fields, arguments, input fields, enum values. */
+/** Returns the coordinates of deprecated fields, arguments, input fields and enum values. */
 function deprecatedIn(released: GraphQLSchema): string[] {
   const marked = (each: { deprecationReason?: string | null | undefined }) =>
     typeof each.deprecationReason === "string";
@@ -47,7 +47,7 @@ function deprecatedIn(released: GraphQLSchema): string[] {
 
 const git = (...args: string[]) => execFileSync("git", args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
 
-/** The newest release's tag that this commit comes after; null when there is none yet. */
+/** Returns the newest release's tag before this commit; null when there is none. */
 function lastRelease(): string | null {
   try {
     return git("describe", "--tags", "--abbrev=0", "--match", "v[0-9]*").trim();
@@ -73,7 +73,7 @@ describe("a change breaks clients", () => {
     }`);
   const present = (text: string) => breakingChanges(released, buildSchema(text));
 
-  test("unless it only adds, or removes what was deprecated in a release", () => {
+  test("unless it only adds, or removes what a release deprecated", () => {
     expect(
       present(`
         enum Status { OPEN CLOSED WAITING }
@@ -82,7 +82,7 @@ describe("a change breaks clients", () => {
     ).toEqual([]);
   });
 
-  test("when a field, an argument, an input field or a value is missing that was not", () => {
+  test("when it removes or restricts a field, an argument, an input field or a value", () => {
     expect(
       present(`
         enum Status { OPEN }

@@ -17,7 +17,7 @@ const printed = `${printSchema(lexicographicSortSchema(schema))}\n`;
 const types = Object.values(schema.getTypeMap()).filter((type) => !isIntrospectionType(type));
 const builtIn = new Set(["String", "Int", "Float", "Boolean", "ID"]);
 
-/** Everything that can be described, by its coordinate. */
+/** Yields the coordinate and description of everything that can have one. */
 function* describable(type: GraphQLNamedType): Generator<[string, string | null | undefined]> {
   yield [type.name, type.description];
   if (isEnumType(type)) {
@@ -54,7 +54,7 @@ describe("the schema", () => {
   test("has no field that shows a secret", () => {
     const secret = /hash|password|webhook_?config|webhook_?key|^token|secret|env_?vars|^value$/i;
     const shown = types.flatMap(fieldsOf).filter(({ field }) => secret.test(field.name));
-    // What is shown once, on purpose; and names that only speak of secrets.
+    // Values that are shown once, on purpose; and names that only mention secrets.
     expect(shown.map(({ type, field }) => `${type.name}.${field.name}`).sort()).toEqual([
       "CreateApiTokenPayload.value",
       "EncryptionRotation.secrets",
@@ -76,7 +76,7 @@ describe("the schema", () => {
       .map(({ type, field }) => `${type.name}.${field.name}`)
       .filter((name) => !/^\w+Connection\.(edges|nodes)$/.test(name))
       .filter((name) => !/^Query\.\w+Messages$/.test(name)); // bounded by `first`, see below
-    // Bounded otherwise: by the depth of a tree, by the ids given, by the input that was refused.
+    // Bounded by the depth of a tree, by the ids given, by the refused input.
     expect(unpaged.sort()).toEqual(["Execution.ancestors", "InvalidInputError.issues", "Query.nodes"]);
   });
 
@@ -96,7 +96,7 @@ describe("the schema", () => {
       expect(argsOf(query ?? { args: [] })).toEqual({ ...argsOf({ args }), first: "Int" });
     }
     const names = subscriptions.map(({ name }) => name).sort();
-    // Nothing else is named like a part of a stream, and no message is outside of one.
+    // Nothing else is named like a part of a stream, and every message belongs to one.
     const polled = Object.keys(queries).filter((name) => name.endsWith("Messages"));
     expect(polled.sort()).toEqual(names.map((name) => `${name}Messages`));
     const messages = names.map((name) => `${upperFirst(name)}Message`).sort();
@@ -110,7 +110,7 @@ describe("the schema", () => {
     ).toEqual(messages);
     const called = types.filter(({ name }) => name.endsWith("Message") && name !== "LiveMessage");
     expect(called.map(({ name }) => name).sort()).toEqual(messages);
-    // What happened to an entity; else what is followed.
+    // Each is named after what happened to an entity, or else after what it follows.
     const entities = types.filter(
       (type) => isObjectType(type) && type.getInterfaces().some(({ name }) => name === "Node"),
     );
@@ -122,20 +122,20 @@ describe("the schema", () => {
     }
   });
 
-  test("lets every root field be null, so that one refusal leaves the others", () => {
+  test("lets every root field be null, so that one refusal does not affect the others", () => {
     const roots = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()];
     const fields = roots.flatMap((root) => (root ? fieldsOf(root) : []));
     expect(fields.length).toBeGreaterThan(40);
     expect(fields.filter(({ field }) => !isNullableType(field.type)).map(({ field }) => field.name)).toEqual([]);
   });
 
-  test("answers every mutation with a result that holds its payload or one of the refusals", () => {
+  test("gives every mutation a result that holds its payload or one of the refusals", () => {
     const mutations = Object.values(schema.getMutationType()?.getFields() ?? {});
     expect(mutations.length).toBeGreaterThan(70);
     for (const { name, type, args } of mutations) {
       const upper = upperFirst(name);
       expect(String(type)).toBe(`${upper}Result`);
-      const bare = name === "rotateEncryptionKey"; // it is about everything
+      const bare = name === "rotateEncryptionKey"; // it concerns all secrets
       const declared = args.map((arg) => `${arg.name}: ${arg.type}`);
       expect([name, ...declared]).toEqual([name, ...(bare ? [] : [`input: ${upper}Input!`])]);
       expect(printed).toMatch(new RegExp(`union ${upper}Result =[^}]*\\b${upper}Payload\\b`));

@@ -7,7 +7,7 @@ import { rows } from "../../src/db/client.ts";
 import { type Api, createApi } from "../support/api.ts";
 import { createServices, type TestServices } from "../support/database.ts";
 
-// Lists that are read value by value give the same pages as any list: each row once, in order, forwards and backwards.
+// Lists that are read value by value have the same pages as other lists: each row once, in order, forward and backward.
 
 interface Row {
   id: string;
@@ -22,7 +22,7 @@ let newestFirst: Row[];
 beforeAll(async () => {
   services = await createServices();
   await services.db.execute(sql`insert into attune.identity (login) values ('one'), ('two'), ('three')`);
-  // Three rows share each moment, so that the id decides; what is made last is not the newest.
+  // Three rows share each time, so that the id decides; the last inserted row is not the newest.
   await services.db.execute(sql`insert into attune.execution (action_ref, executor, on_worker_loss, trace_tag, status, finished_at, created)
     select 'pack' || n % 4 || '.a' || n % 6, 1 + n % 3, 'abandon', 't', status, case when status = 'failed' then now() end,
       timestamptz '2026-01-01' + make_interval(secs => n * 7 % 20)
@@ -38,19 +38,25 @@ afterAll(async () => {
   await services[Symbol.asyncDispose]();
 });
 
-const who = (constraints: Constraints[]): Session => ({
+const sessionWith = (constraints: Constraints[]): Session => ({
   ...openSession("1"),
   grants: constraints.map((each) => ({ resource: "execution", actions: ["read"], constraints: each })),
 });
 const readers: [string, Session][] = [
   ["everything", openSession("1")],
-  ["two packs", who([{ pack_refs: ["pack1", "pack2", "pack1"] }])],
-  ["two actions, one of them twice", who([{ refs: ["pack1.a1", "pack2.a2"] }, { refs: ["pack1.a1"] }])],
-  ["their own and a pack", who([{ owner: "self" }, { pack_refs: ["pack0"] }])],
-  ["their own in one pack, and another pack", who([{ owner: "self", pack_refs: ["pack1"] }, { pack_refs: ["pack2"] }])],
-  ["a pack without one action, and another", who([{ pack_refs: ["pack1", "pack3"], except_refs: ["pack1.a1"] }])],
-  ["all but one action", who([{ except_refs: ["pack1.a1"] }])],
-  ["packs that are not there", who([{ pack_refs: ["nowhere", "elsewhere"] }])],
+  ["two packs", sessionWith([{ pack_refs: ["pack1", "pack2", "pack1"] }])],
+  ["two actions, one of them twice", sessionWith([{ refs: ["pack1.a1", "pack2.a2"] }, { refs: ["pack1.a1"] }])],
+  ["its own and a pack", sessionWith([{ owner: "self" }, { pack_refs: ["pack0"] }])],
+  [
+    "its own in one pack, and another pack",
+    sessionWith([{ owner: "self", pack_refs: ["pack1"] }, { pack_refs: ["pack2"] }]),
+  ],
+  [
+    "a pack without one action, and another",
+    sessionWith([{ pack_refs: ["pack1", "pack3"], except_refs: ["pack1.a1"] }]),
+  ],
+  ["all but one action", sessionWith([{ except_refs: ["pack1.a1"] }])],
+  ["packs that do not exist", sessionWith([{ pack_refs: ["nowhere", "elsewhere"] }])],
 ];
 const filters: [string, object, (row: Row) => boolean][] = [
   ["everything", {}, () => true],
@@ -70,7 +76,7 @@ const filters: [string, object, (row: Row) => boolean][] = [
   ],
 ];
 
-/** All pages of the list, put together. */
+/** Returns all pages of the list, joined. */
 async function walk(session: Session, where: object, { back, direction }: { back: boolean; direction: string }) {
   const [size, cursor, more, end] = back
     ? ["last", "before", "hasPreviousPage", "startCursor"]
@@ -91,7 +97,7 @@ async function walk(session: Session, where: object, { back, direction }: { back
   throw new Error("pages without end");
 }
 
-describe.each(readers)("who may read %s", (_reader, session) => {
+describe.each(readers)("a session that may read %s", (_reader, session) => {
   test.each(filters)("finds %s", async (_filter, where, passes) => {
     const expected = newestFirst.filter(
       (row) =>

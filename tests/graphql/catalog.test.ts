@@ -19,7 +19,7 @@ const refusals =
   "... on Error { __typename code message } ... on InvalidInputError { issues { path message } } ... on NotFoundError { kind ref }";
 const upper = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
 
-/** Runs one mutation and answers its result. */
+/** Runs one mutation and returns its result. */
 async function mutate(name: string, input: object, payload: string, session: Session = world.session) {
   const document = `mutation($input: ${upper(name)}Input!) { result: ${name}(input: $input) {
     ... on ${upper(name)}Payload { ${payload} } ${refusals} } }`;
@@ -33,7 +33,7 @@ async function ask(query: string, session: Session = world.session) {
   return data;
 }
 
-/** Of each kind: how it is made, a change, and the list and switch that it has. */
+/** Each kind's input for creation, a change, its list, and whether it can be enabled and disabled. */
 const kinds = [
   { kind: "Pack", list: "packs", ref: "shaped", create: { label: "S" }, patch: { description: "D" }, switched: false },
   {
@@ -87,21 +87,21 @@ const kinds = [
 ] as const;
 const lower = (name: string) => name.charAt(0).toLowerCase() + name.slice(1);
 
-describe("what people own", () => {
-  test.each(kinds)("$kind is made once, changed, switched, listed and found", async (entity) => {
+describe("entities of the catalog", () => {
+  test.each(kinds)("$kind is created once, updated, enabled and disabled, listed and found", async (entity) => {
     const { kind, list, ref, create, patch } = entity;
     const field = lower(kind);
     const fields = `${field} { id ref description updated }`;
-    const input = { ref, ...create, idempotencyKey: `make ${kind}`.replace(" ", "-") };
-    const made = (await mutate(`create${kind}`, input, fields))[field];
-    expect((await mutate(`create${kind}`, input, fields))[field]).toEqual(made);
+    const input = { ref, ...create, idempotencyKey: `create ${kind}`.replace(" ", "-") };
+    const created = (await mutate(`create${kind}`, input, fields))[field];
+    expect((await mutate(`create${kind}`, input, fields))[field]).toEqual(created);
     expect(await mutate(`create${kind}`, { ref, ...create }, fields)).toMatchObject({ __typename: "ConflictError" });
 
     const unchanged = await mutate(`update${kind}`, { ref }, fields);
-    expect(unchanged[field]).toEqual(made);
-    const changed = (await mutate(`update${kind}`, { ref, ...patch, expectedUpdated: made.updated }, fields))[field];
-    expect(changed).toMatchObject({ id: made.id, description: "D" });
-    const late = await mutate(`update${kind}`, { ref, ...patch, expectedUpdated: made.updated }, fields);
+    expect(unchanged[field]).toEqual(created);
+    const changed = (await mutate(`update${kind}`, { ref, ...patch, expectedUpdated: created.updated }, fields))[field];
+    expect(changed).toMatchObject({ id: created.id, description: "D" });
+    const late = await mutate(`update${kind}`, { ref, ...patch, expectedUpdated: created.updated }, fields);
     expect(late).toMatchObject({ __typename: "ConflictError", code: "CONFLICT" });
     const missing = await mutate(`update${kind}`, { ref: `${ref}x` }, fields);
     expect(missing).toMatchObject({ __typename: "NotFoundError", ref: `${ref}x` });
@@ -112,18 +112,18 @@ describe("what people own", () => {
       const on = await mutate(`enable${kind}`, { ref }, `${field} { enabled }`);
       expect(on[field]).toEqual({ enabled: true });
     }
-    const found = await ask(`{ one: ${field}(id: "${made.id}") { ref } byRef: ${field}ByRef(ref: "${ref}") { id }
+    const found = await ask(`{ one: ${field}(id: "${created.id}") { ref } byRef: ${field}ByRef(ref: "${ref}") { id }
       many: ${list}(where: {ref: {eq: "${ref}"}, description: {contains: "d"}, text: {contains: "SHAPED"}}, orderBy: {field: UPDATED, direction: DESC}) {
-        totalCount { count } nodes { ref } } node(id: "${made.id}") { __typename } }`);
+        totalCount { count } nodes { ref } } node(id: "${created.id}") { __typename } }`);
     expect(found).toEqual({
       one: { ref },
-      byRef: { id: made.id },
+      byRef: { id: created.id },
       many: { totalCount: { count: 1 }, nodes: [{ ref }] },
       node: { __typename: kind },
     });
   });
 
-  test("reaches what belongs to it, both ways", async () => {
+  test("lead to related entities, both ways", async () => {
     const pack =
       await ask(`{ packByRef(ref: "shaped") { sensors { nodes { ref runtime { ref } triggers { nodes { ref } } } }
       policies { nodes { ref threshold method pack { ref } action { ref } } } workflows { nodes { ref actions { totalCount { count } } } }
@@ -141,7 +141,7 @@ describe("what people own", () => {
     });
   });
 
-  test("tells several faults of an input at once", async () => {
+  test("report every fault of an input at once", async () => {
     const faulty = {
       ref: "shaped.bad",
       ...kinds[2].create,
@@ -167,7 +167,7 @@ describe("what people own", () => {
   });
 });
 
-test("a webhook's path is told only to those who may change its trigger", async () => {
+test("a webhook's path is shown only to sessions that may update its trigger", async () => {
   await mutate("createTrigger", { ref: "default.hook" }, "trigger { ref }");
   const enabled = await mutate("enableWebhook", { trigger: "default.hook" }, "path trigger { webhookPath }");
   expect(enabled).toEqual({
@@ -187,8 +187,8 @@ test("a webhook's path is told only to those who may change its trigger", async 
 test("secret settings are never shown", async () => {
   const confSchema = { token: { type: "string", secret: true }, region: { type: "string" } };
   const config = { token: "hunter22", region: "eu" };
-  const made = await mutate("createPack", { ref: "secretive", confSchema, config }, "pack { config }");
-  expect(made.pack.config).toEqual({ token: "[secret]", region: "eu" });
+  const created = await mutate("createPack", { ref: "secretive", confSchema, config }, "pack { config }");
+  expect(created.pack.config).toEqual({ token: "[secret]", region: "eu" });
   const sensor = { ref: "secretive.eye", runtime: "core.sensor.shell", entrypoint: "eye.sh", paramSchema: confSchema };
   const eye = await mutate("createSensor", { ...sensor, config }, "sensor { config }");
   expect(eye.sensor.config).toEqual({ token: "[secret]", region: "eu" });
@@ -216,14 +216,14 @@ test("workers are found by the age of their heartbeat, cordoned and removed", as
   expect(await mutate("deleteWorker", { id: stale[0].id }, "worker { id }")).toMatchObject({ kind: "worker" });
 });
 
-test("events, enforcements and executions are corrected and deleted by id", async () => {
+test("events, enforcements and executions are updated and deleted by id", async () => {
   await mutate("createTrigger", { ref: "default.past" }, "trigger { ref }");
-  const made = await mutate(
+  const created = await mutate(
     "createEvent",
     { trigger: "default.past", payload: { a: 1 } },
     "event { id source { ref } }",
   );
-  const { id } = made.event;
+  const { id } = created.event;
   const changed = await mutate("updateEvent", { id, payload: { a: 2 } }, "event { payload }");
   expect(changed.event).toEqual({ payload: { a: 2 } });
   expect((await mutate("deleteEvent", { id }, "event { id }")).event).toEqual({ id });

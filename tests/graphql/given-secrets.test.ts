@@ -39,18 +39,18 @@ const run = `mutation ($action: String!, $parameters: JSONObject) { executeActio
 const label = `mutation ($ref: String!, $label: String) { createTrigger(input: {ref: $ref, label: $label, paramSchema: {a: {type: "string", default: $label}}}) {
   ... on CreateTriggerPayload { trigger { label paramSchema } } ... on Error { message } } }`;
 
-test("what an execution says with its token is stored without what it was given; what a person says is stored", async () => {
+test("an execution's secrets are masked in what it stores with its token; a person's input is stored unchanged", async () => {
   const text = `it is ${secret}`;
-  const said = async (session: Session, ref: string) =>
+  const stored = async (session: Session, ref: string) =>
     (await api.ask(session, label, { ref, label: text })).data.createTrigger.trigger;
-  expect(await said(token, "default.by_execution")).toEqual({
+  expect(await stored(token, "default.by_execution")).toEqual({
     label: "it is [secret:password]",
     paramSchema: { a: { type: "string", default: "it is [secret:password]" } },
   });
-  expect(await said(world.session, "default.by_person")).toMatchObject({ label: text });
+  expect(await stored(world.session, "default.by_person")).toMatchObject({ label: text });
 });
 
-test("a field that takes a secret gets it: a key's value, and the parameters of a part", async () => {
+test("fields for secrets receive them unmasked: a key's value, and the parameters of a child", async () => {
   const { data } = await api.ask(
     token,
     `mutation ($value: String!) { setKey(input: {owner: {system: true}, name: "handed", value: $value}) {
@@ -63,10 +63,10 @@ test("a field that takes a secret gets it: a key's value, and the parameters of 
     `mutation { revealKey(input: {ref: "system.handed"}) { ... on RevealKeyPayload { revealed { value } } } }`,
   );
   expect(revealed.data.revealKey.revealed.value).toBe(secret);
-  const part = await api.ask(token, run, { action: "core.echo", parameters: { message: `${secret}!` } });
-  const { id, parameters } = part.data.executeAction.execution;
+  const child = await api.ask(token, run, { action: "core.echo", parameters: { message: `${secret}!` } });
+  const { id, parameters } = child.data.executeAction.execution;
   expect(parameters).toEqual({ message: "[secret:password]!" });
-  // It is shown masked, and given as it is: a secret of its own.
+  // It is shown masked, and stored as a secret of the child.
   expect(
     await world.all(
       sql`select path from attune.execution_secret where execution = ${atob(id).split(":")[1] ?? ""}::bigint`,

@@ -8,8 +8,8 @@ import { createGraphQL } from "../../src/graphql/transport/server.ts";
 import { createFeed, type Feed } from "../../src/notifier/feed.ts";
 import { createServices, type TestServices, withoutFeed } from "../support/database.ts";
 
-// biome-ignore lint/suspicious/noExplicitAny: answers are read like the documents that ask for them
-type Answer = { data: any; errors?: { message: string; extensions: { code: string } }[] };
+// biome-ignore lint/suspicious/noExplicitAny: responses have the shape of their documents
+type Result = { data: any; errors?: { message: string; extensions: { code: string } }[] };
 
 let services: TestServices;
 let feed: Feed;
@@ -17,18 +17,18 @@ let sessions: Sessions;
 let yoga: ReturnType<typeof createGraphQL>;
 let session: Session = openSession("1");
 
-async function ask(query: string, variables: object = {}): Promise<Answer & { statements: string[] }> {
+async function ask(query: string, variables: object = {}): Promise<Result & { statements: string[] }> {
   services.statements.length = 0;
   const response = await yoga.fetch("http://localhost/graphql", {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ query, variables }),
   });
-  const answer = (await response.json()) as Answer;
-  return { ...answer, statements: withoutFeed(services.statements) };
+  const result = (await response.json()) as Result;
+  return { ...result, statements: withoutFeed(services.statements) };
 }
 
-/** What a session is answered that may read these of the pack `open` only. */
+/** Runs a document as a session that may read these resources only in the pack `open`. */
 async function askNarrowed(query: string, variables: object = {}, resources = ["event", "enforcement", "execution"]) {
   const grants: Grant[] = resources.map((resource) => ({
     resource,
@@ -45,7 +45,7 @@ async function askNarrowed(query: string, variables: object = {}, resources = ["
 
 type Kind = "Event" | "Enforcement" | "Execution";
 
-/** A step of a trace, as it was made: what the answers are compared with. */
+/** A step of a trace as inserted, to compare responses with. */
 interface Step {
   id: string;
   kind: Kind;
@@ -55,15 +55,15 @@ interface Step {
   effects: Step[];
 }
 
-let made = 0;
+let inserted = 0;
 const all: Step[] = [];
 
 async function add(kind: Kind, cause: Step | null, options: { tag: string; open?: boolean }): Promise<Step> {
   const open = options.open ?? true;
   const pack = open ? "open" : "shut";
   const causeId = cause === null ? null : String(cause.number);
-  made += 1;
-  const at = sql`timestamptz '2026-01-01' + make_interval(secs => ${made}::int)`;
+  inserted += 1;
+  const at = sql`timestamptz '2026-01-01' + make_interval(secs => ${inserted}::int)`;
   const inserts: Record<Kind, () => SQL> = {
     Event: () => sql`insert into attune.event (trigger_ref, trace_tag, cause_execution, created)
       values (${`${pack}.t`}, ${options.tag}, ${causeId}::bigint, ${at}) returning id::text`,
@@ -84,7 +84,7 @@ async function add(kind: Kind, cause: Step | null, options: { tag: string; open?
   return step;
 }
 
-/** Numbers that look random and are the same in each run. */
+/** Returns a generator of pseudorandom numbers, the same in each run. */
 function createRandom(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {
@@ -99,13 +99,13 @@ const kindsAfter: Record<Kind, Kind[]> = {
   Execution: ["Execution", "Event"],
 };
 
-/** Two trees of 60 steps under one tag, each step with some effects, some of them of the pack that is shut. */
-async function makeTrees(): Promise<void> {
+/** Inserts two trees with 120 steps under one tag, some of them in the pack `shut`. */
+async function insertTrees(): Promise<void> {
   const random = createRandom(7);
   const steps = [await add("Event", null, { tag: "trees" }), await add("Execution", null, { tag: "trees" })];
   while (steps.length < 120) {
     const cause = steps[random(steps.length)] as Step;
-    if (cause.kind === "Enforcement" && cause.effects.length > 0) continue; // one execution for each
+    if (cause.kind === "Enforcement" && cause.effects.length > 0) continue; // one execution per enforcement
     const kinds = kindsAfter[cause.kind];
     steps.push(await add(kinds[random(kinds.length)] as Kind, cause, { tag: "trees", open: random(3) > 0 }));
   }
@@ -115,7 +115,7 @@ const rounds = 33;
 let first: Step;
 let last: Step;
 
-async function makeChain(): Promise<void> {
+async function insertChain(): Promise<void> {
   for (let round = 0; round < rounds; round += 1) {
     const event = await add("Event", last ?? null, { tag: "chain" });
     first ??= event;
@@ -126,8 +126,8 @@ async function makeChain(): Promise<void> {
 beforeAll(async () => {
   services = await createServices();
   await services.db.execute(sql`insert into attune.identity (login) values ('reader')`);
-  await makeTrees();
-  await makeChain();
+  await insertTrees();
+  await insertChain();
   feed = await createFeed(services);
   sessions = createSessions(services.db, services.log);
   yoga = createGraphQL({ services, feed, sessions, authenticate: async () => session });
@@ -143,7 +143,7 @@ const trees = () => all.filter((step) => rootOf(step) !== first);
 const rootOf = (step: Step): Step => (step.cause ? rootOf(step.cause) : step);
 const causesOf = (step: Step): Step[] => (step.cause ? [step.cause, ...causesOf(step.cause)] : []);
 
-/** Level by level, each by kind and number. */
+/** Returns the effects level by level, each level by kind and number. */
 function effectsOf(step: Step, depth: number): Step[] {
   const order = (a: Step, b: Step) => (a.kind === b.kind ? a.number - b.number : a.kind < b.kind ? -1 : 1);
   const levels: Step[][] = [];
@@ -158,30 +158,30 @@ const step = "... on Node { id }";
 const both = "causes(first: 30) { ... on Node { id } } effects(first: 100, maxDepth: $depth) { ... on Node { id } }";
 const everyStep = `query($ids: [ID!]!, $depth: Int) { nodes(ids: $ids) { id ... on Event { ${both} } ... on Enforcement { ${both} } ... on Execution { ${both} } } }`;
 
-interface Told {
+interface Links {
   id: string;
   causes: { id: string }[];
   effects: { id: string }[];
 }
 
 describe("causes and effects", () => {
-  test("are the way back to the first cause and everything that followed, for each step of two trees", async () => {
+  test("are the path to the first cause and everything that followed, for each step of two trees", async () => {
     for (const depth of [20, 2]) {
       for (const part of [0, 1, 2, 3].map((quarter) => trees().slice(30 * quarter, 30 * (quarter + 1)))) {
         const { data, errors, statements } = await ask(everyStep, { ids: idsOf(part), depth });
         expect(errors).toBeUndefined();
-        for (const [index, told] of (data.nodes as Told[]).entries()) {
-          const asked = part[index] as Step;
-          expect(idsOf(told.causes)).toEqual(idsOf(causesOf(asked)));
-          expect(idsOf(told.effects)).toEqual(idsOf(effectsOf(asked, depth)));
+        for (const [index, node] of (data.nodes as Links[]).entries()) {
+          const expected = part[index] as Step;
+          expect(idsOf(node.causes)).toEqual(idsOf(causesOf(expected)));
+          expect(idsOf(node.effects)).toEqual(idsOf(effectsOf(expected, depth)));
         }
-        // Three for the steps themselves; for each of their types a walk back, a walk onward, and three for what they find.
+        // Three for the steps; for each of their types one walk back, one walk onward, and three for the objects found by each.
         expect(statements.length).toBeLessThanOrEqual(3 + 3 * (2 + 6));
       }
     }
   });
 
-  test("of one step are three statements at most for the objects, however many there are", async () => {
+  test("of one step take at most three statements for the objects, whatever their number", async () => {
     const root = trees()[0] as Step;
     const query = `query($id: ID!, $n: Int) { event(id: $id) { effects(first: $n) { ${step} ... on Event { triggerRef trigger { ref } }
       ... on Enforcement { ruleRef } ... on Execution { actionRef action { ref } } } } }`;
@@ -194,25 +194,25 @@ describe("causes and effects", () => {
     expect(some.statements.length).toBeLessThanOrEqual(many.statements.length);
     const levelOf = (id: string) => causesOf(all.find((each) => each.id === id) as Step).indexOf(root);
     const levels = (list: { id: string }[]) => list.map(({ id }) => levelOf(id));
-    expect(levels(some.data.event.effects)).toEqual(levels(many.data.event.effects.slice(0, 12))); // the nearest of all
+    expect(levels(some.data.event.effects)).toEqual(levels(many.data.event.effects.slice(0, 12))); // the nearest
   });
 
-  test("show to whom may read a part that part, and what of it lies behind the rest", async () => {
+  test("show only readable steps, also beyond unreadable ones", async () => {
     const open = trees().filter((each) => each.open && causesOf(each).length > 1);
     const { data } = await askNarrowed(everyStep, { ids: idsOf(open.slice(0, 30)), depth: 20 });
     const readable = (list: Step[]) => idsOf(list.filter((each) => each.open));
-    const told = data.nodes as Told[];
-    expect(told.map(({ causes }) => idsOf(causes))).toEqual(open.slice(0, 30).map((each) => readable(causesOf(each))));
-    expect(told.map(({ effects }) => idsOf(effects))).toEqual(
+    const nodes = data.nodes as Links[];
+    expect(nodes.map(({ causes }) => idsOf(causes))).toEqual(open.slice(0, 30).map((each) => readable(causesOf(each))));
+    expect(nodes.map(({ effects }) => idsOf(effects))).toEqual(
       open.slice(0, 30).map((each) => readable(effectsOf(each, 20))),
     );
     const gaps = open.slice(0, 30).filter((each) => causesOf(each).some((cause) => !cause.open));
-    expect(gaps.length).toBeGreaterThan(5); // else this has shown nothing
+    expect(gaps.length).toBeGreaterThan(5); // otherwise nothing was tested
     const executions = await askNarrowed(everyStep, { ids: idsOf(open.slice(0, 30)), depth: 20 }, ["execution"]);
     expect(JSON.stringify(executions.data)).not.toContain(btoa("Event:").slice(0, 7));
   });
 
-  test("reach from the last execution of a long chain to its first event, and onward as far as is allowed", async () => {
+  test("reach from the last execution of a long chain to its first event, and onward to the maximum depth", async () => {
     const { data } = await ask(
       `query($last: ID!, $first: ID!) { execution(id: $last) { causes { ${step} } near: causes(first: 2) { __typename } }
         event(id: $first) { effects(first: 200) { ${step} } } }`,
@@ -229,7 +229,7 @@ describe("causes and effects", () => {
 describe("trace", () => {
   const query = `query($tag: String!, $n: Int) { trace(tag: $tag, first: $n) { ${step} ... on Event { created triggerRef } ... on Enforcement { created rule { ref } } ... on Execution { created action { ref } } } }`;
 
-  test("is everything of a tag in the order of time, in at most four statements", async () => {
+  test("is everything with a tag in order of time, in at most four statements", async () => {
     const { data, errors, statements } = await ask(query, { tag: "trees", n: 200 });
     expect(errors).toBeUndefined();
     expect(idsOf(data.trace)).toEqual(idsOf(trees()));
@@ -240,7 +240,7 @@ describe("trace", () => {
     expect((await ask(query, { tag: "none" })).data.trace).toEqual([]);
   });
 
-  test("is filled up with what may be read", async () => {
+  test("is filled up with readable steps", async () => {
     const open = trees().filter((each) => each.open);
     const { data } = await askNarrowed(query, { tag: "trees", n: 40 });
     expect(idsOf(data.trace)).toEqual(idsOf(open.slice(0, 40)));
@@ -260,15 +260,15 @@ describe("the hierarchy", () => {
   const newestFirst = (list: Step[]) => idsOf(list.toSorted((a, b) => b.number - a.number));
   const bushy = () => inTree().toSorted((a, b) => below(b, 10).length - below(a, 10).length)[0] as Step;
 
-  test("is told both ways by each execution: descendants, ancestors, path, depth", async () => {
+  test("is readable both ways on each execution: descendants, ancestors, path, depth", async () => {
     const query = `query($n: Int!) { executions(first: $n, where: {traceTag: {eq: "trees"}}, orderBy: {field: CREATED, direction: ASC}) {
       nodes { id depth path ancestors { id depth } descendants(first: 40) { totalCount { count } nodes { id actionRef } } near: descendants(first: 20, maxDepth: 1) { nodes { id } } } } }`;
     const { data, errors, statements } = await ask(query, { n: 100 });
     expect(errors).toBeUndefined();
-    const told = data.executions.nodes;
-    expect(idsOf(told)).toEqual(idsOf(inTree()));
+    const nodes = data.executions.nodes;
+    expect(idsOf(nodes)).toEqual(idsOf(inTree()));
     for (const [index, each] of inTree().entries()) {
-      const { depth, path, ancestors, descendants, near } = told[index];
+      const { depth, path, ancestors, descendants, near } = nodes[index];
       expect(idsOf(ancestors)).toEqual(idsOf(above(each)));
       expect(path).toEqual(idsOf([...above(each), each]));
       expect(depth).toBe(above(each).length);
@@ -320,7 +320,7 @@ describe("the hierarchy", () => {
     expect(data.execution.descendants.edges).toHaveLength(shut.length);
   });
 
-  test("shows to whom may read a part that part, and counts it", async () => {
+  test("shows and counts only readable executions", async () => {
     const query = `query($ids: [ID!]!) { nodes(ids: $ids) { ... on Execution { path ancestors { id } descendants { totalCount { count } nodes { id } } } } }`;
     const open = inTree().filter((each) => each.open);
     const { data, errors } = await askNarrowed(query, { ids: idsOf(open) });
@@ -330,9 +330,9 @@ describe("the hierarchy", () => {
       const { path, ancestors, descendants } = data.nodes[index];
       expect(idsOf(ancestors)).toEqual(idsOf(visible));
       expect(path).toEqual(idsOf([...visible, each]));
-      const parts = below(each, 10).filter((one) => one.open);
-      expect(idsOf(descendants.nodes)).toEqual(newestFirst(parts));
-      expect(descendants.totalCount.count).toBe(parts.length);
+      const visibleBelow = below(each, 10).filter((one) => one.open);
+      expect(idsOf(descendants.nodes)).toEqual(newestFirst(visibleBelow));
+      expect(descendants.totalCount.count).toBe(visibleBelow.length);
     }
   });
 

@@ -21,7 +21,7 @@ afterAll(async () => {
   await world[Symbol.asyncDispose]();
 });
 
-/** Runs the document and answers the errors' extensions with the statements that it caused (the feed's reading aside). */
+/** Runs the document and returns the response with the statements that it caused, except the feed's. */
 async function run(query: string, variables: object = {}) {
   world.services.statements.length = 0;
   const { data, errors, extensions } = await api.ask(world.session, query, variables);
@@ -30,17 +30,17 @@ async function run(query: string, variables: object = {}) {
 }
 
 const nested = (levels: number): string => (levels === 0 ? "{ id }" : `{ parent ${nested(levels - 1)} }`);
-const times = (count: number, make: (index: number) => string) =>
-  Array.from({ length: count }, (_, i) => make(i)).join(" ");
+const times = (count: number, render: (index: number) => string) =>
+  Array.from({ length: count }, (_, i) => render(i)).join(" ");
 const id = btoa("Execution:1");
 const everything = (page: number) =>
   `{ packs(first: ${page}) { nodes { ref actions(first: ${page}) { nodes { ref executions(first: ${page}) { nodes { id } } } } } } }`;
-/** Each fragment spreads the next twice: two to the power of their number, if they were written out. */
+/** Each fragment spreads the next twice: expanded, 2 to the power of their number. */
 const doubling = (count: number) =>
   `{ ...f0 } ${times(count, (n) => `fragment f${n} on Query { ...f${n + 1} ...f${n + 1} }`)} fragment f${count} on Query { a: __typename }`;
 const noop = (index: number) => `m${index}: cancelExecution(input: {id: "${id}"}) { __typename }`;
 
-describe("what asks for too much is refused whole, before any SQL runs:", () => {
+describe("a document beyond a limit is refused as a whole, before any SQL runs:", () => {
   test.each([
     ["levels", `{ execution(id: "${id}") ${nested(20)} }`, "depth", 16],
     ["objects", everything(100), "complexity", 25_000],
@@ -79,7 +79,7 @@ describe("what asks for too much is refused whole, before any SQL runs:", () => 
     expect(statements).toEqual([]);
   });
 
-  test("variables that are nested as deep as a stack", async () => {
+  test("variables that are nested too deep", async () => {
     const deep = JSON.parse(`${"[".repeat(20_000)}${"]".repeat(20_000)}`);
     const document =
       'mutation ($payload: JSON) { createEvent(input: {trigger: "core.x", payload: $payload}) { __typename } }';
@@ -94,7 +94,7 @@ describe("what asks for too much is refused whole, before any SQL runs:", () => 
     });
   });
 
-  test("each at its limit is answered", async () => {
+  test("each document at its limit is executed", async () => {
     for (const query of [
       `{ execution(id: "${id}") ${nested(14)} }`,
       everything(5),
@@ -120,7 +120,7 @@ describe("what asks for too much is refused whole, before any SQL runs:", () => 
 });
 
 describe("the cost", () => {
-  test("stands in the result of a query and of a mutation, and is what the schema says", async () => {
+  test("is in the result of a query and of a mutation, as the schema describes it", async () => {
     const { extensions } = await run("{ actions(first: 2) { nodes { ref pack { ref } } } }");
     // 1 for the list; for each of two: nodes, ref, pack, ref.
     expect(extensions).toEqual({ cost: { cost: 9, depth: 4, breadth: 5, limit: 25_000 } });
@@ -128,7 +128,7 @@ describe("the cost", () => {
     expect(mutation.extensions).toMatchObject({ cost: { cost: 2 } });
   });
 
-  test("is told by the description of each field whose cost depends on its arguments", () => {
+  test("is in the description of each field whose cost depends on its arguments", () => {
     const priced = Object.values(schema.getTypeMap())
       .filter((type) => isObjectType(type) || isInterfaceType(type))
       .flatMap((type) => Object.values(type.getFields()))
@@ -140,11 +140,11 @@ describe("the cost", () => {
   });
 });
 
-test("an operation that takes too long is given up, with a code", async () => {
+test("an operation that takes too long is aborted, with a code", async () => {
   await using slow = await createApi(world.services, { load: { timeMs: 100, subscriptions: 1 } });
   const begun = Promise.withResolvers<void>();
   const release = Promise.withResolvers<void>();
-  // Holds what the query waits for: the one connection of the embedded database, the table on PostgreSQL.
+  // Blocks the query: the one connection of the embedded database, the table on PostgreSQL.
   const holding = world.services.db.transaction(async (tx) => {
     await tx.execute(sql`lock table attune.pack in access exclusive mode`);
     begun.resolve();
@@ -164,7 +164,7 @@ test("an operation that takes too long is given up, with a code", async () => {
   expect((await slow.ask(world.session, "{ packs { totalCount { count } } }")).errors).toBeUndefined();
 });
 
-test("an identity has so many subscriptions and no more; one that ends makes place", async () => {
+test("an identity has a limited number of subscriptions; the end of one admits another", async () => {
   await using few = await createApi(world.services, { load: { timeMs: 30_000, subscriptions: 2 } });
   const other = await createPerson(world.services, "subscriber");
   const follow = (session = world.session) =>
@@ -202,7 +202,7 @@ describe("without introspection", () => {
     "{ __schema { types { name } } }",
     '{ __type(name: "Query") { name } }',
     "{ ...f } fragment f on Query { s: __schema { queryType { name } } }",
-  ])("%s is refused before anything is read", async (query) => {
+  ])("%s is refused before any SQL runs", async (query) => {
     world.services.statements.length = 0;
     const { data, errors } = await closed.ask(world.session, query);
     expect(data).toBeUndefined();
@@ -220,7 +220,7 @@ describe("without introspection", () => {
       "query ($o: PackOrder) { packs(orderBy: $o) { totalCount { count } } }",
       { o: { field: "REFF", direction: "ASC" } },
     ],
-  ])("%s %j gives no hint of what there is", async (query, variables) => {
+  ])("%s %j gives no hint of the schema", async (query, variables) => {
     const hidden = await closed.ask(world.session, query, variables);
     expect(hidden.errors?.length).toBeGreaterThan(0);
     expect(JSON.stringify(hidden.errors)).not.toContain("Did you mean");
@@ -236,7 +236,7 @@ describe("without introspection", () => {
   });
 });
 
-test("an unexpected failure is told under the id that the log has, and says nothing else", async () => {
+test("an unexpected failure shows only the request's id, which the log has too", async () => {
   const lines: string[] = [];
   const log = pino(
     new Writable({

@@ -25,7 +25,7 @@ afterAll(async () => {
 
 const parameters = { size: { type: "integer" } };
 
-/** Of each entity: what a new one needs, and for each field that can be empty a value. */
+/** The required fields of each entity, and a value for each field that can be empty. */
 const entities: Readonly<Record<string, { needs: Row; filled: Row; instead?: Readonly<Record<string, Row>> }>> = {
   Pack: { needs: {}, filled: { description: "d" } },
   Runtime: { needs: {}, filled: { description: "d", installation: { a: 1 } } },
@@ -58,17 +58,17 @@ const entities: Readonly<Record<string, { needs: Row; filled: Row; instead?: Rea
   Event: { needs: { trigger: "default.seen" }, filled: { payload: { size: 1 } } },
 };
 
-/** Fields that go together: null in the one takes null in the other. */
+/** Fields that must be null together. */
 const together: Readonly<Record<string, string>> = {
   method: "threshold",
   threshold: "method",
   rateMax: "rateWindowSeconds",
   rateWindowSeconds: "rateMax",
 };
-/** Columns that become null when what they refer to is deleted, but must be given; and a field that is no column. */
+/** Columns that only become null when the referenced row is deleted; and a field that is not a column. */
 const neverEmpty: ReadonlySet<string> = new Set(["Action.runtime", "Rule.action", "Rule.trigger", "Artifact.url"]);
-/** How a row is told which one it is, and what the database or the clock makes of it. */
-const ownOf = ["id", "created", "updated", "changed", "trace_tag"];
+/** Columns that identify a row or that the database sets. */
+const ownColumns = ["id", "created", "updated", "changed", "trace_tag"];
 
 const inputs = (verb: "Create" | "Update") =>
   Object.values(schema.getTypeMap()).flatMap((type) => {
@@ -92,13 +92,13 @@ let count = 0;
 function nameFor(typename: string): { by: string; name: Row } {
   count += 1;
   const refs: Readonly<Record<string, string>> = {
-    Pack: `made-${count}`,
-    Runtime: `mine.action.made_${count}`,
-    Identity: `made-${count}`,
-    Artifact: `made-${count}`,
+    Pack: `created-${count}`,
+    Runtime: `mine.action.created_${count}`,
+    Identity: `created-${count}`,
+    Artifact: `created-${count}`,
   };
   if (typename === "Event") return { by: "id", name: {} };
-  const ref = refs[typename] ?? `default.made_${count}`;
+  const ref = refs[typename] ?? `default.created_${count}`;
   if (typename === "Identity") return { by: "login", name: { login: ref } };
   return { by: typename === "Artifact" ? "id" : "ref", name: { ref } };
 }
@@ -108,26 +108,26 @@ async function mutate(name: string, input: Row): Promise<{ __typename: string; i
   const field = lowerFirst(name.replace(/^(create|update)/, ""));
   const { data, errors } = await api.ask(
     world.session,
-    `mutation($input: ${type}Input!) { ${name}(input: $input) { __typename ... on ${type}Payload { made: ${field} { id } }
+    `mutation($input: ${type}Input!) { ${name}(input: $input) { __typename ... on ${type}Payload { created: ${field} { id } }
       ... on Error { message } ... on InvalidInputError { issues { path message } } } }`,
     { input },
   );
   expect(errors).toBeUndefined();
-  return { ...data[name], id: data[name].made?.id };
+  return { ...data[name], id: data[name].created?.id };
 }
 
-/** A new row: its number, how an update names it, and how it was named. */
-interface Made {
+/** A new row: its id in the database, the input that identifies it in an update, and its name. */
+interface Created {
   id: string;
   by: Row;
   name: Row;
 }
 
-async function make(typename: string, fields: Row): Promise<Made> {
+async function create(typename: string, fields: Row): Promise<Created> {
   const { by, name } = nameFor(typename);
-  const made = await mutate(`create${typename}`, { ...name, ...entities[typename]?.needs, ...fields });
-  expect(made, JSON.stringify(made)).toMatchObject({ __typename: `Create${typename}Payload` });
-  return { id: atob(made.id ?? "").split(":")[1] ?? "", by: by === "id" ? { id: made.id } : name, name };
+  const created = await mutate(`create${typename}`, { ...name, ...entities[typename]?.needs, ...fields });
+  expect(created, JSON.stringify(created)).toMatchObject({ __typename: `Create${typename}Payload` });
+  return { id: atob(created.id ?? "").split(":")[1] ?? "", by: by === "id" ? { id: created.id } : name, name };
 }
 
 const rowOf = async (typename: string, id: string) =>
@@ -137,7 +137,7 @@ const rowOf = async (typename: string, id: string) =>
     )
   ).row;
 
-test("every entity that has an update is tried", () => {
+test("covers every entity that has an update", () => {
   expect(
     inputs("Update")
       .map(({ typename }) => typename)
@@ -148,22 +148,22 @@ test("every entity that has an update is tried", () => {
 describe.each(inputs("Update").map(({ typename, type }) => [typename, fieldsOf(type)] as const))(
   "null in an update of %s",
   (typename, fields) => {
-    test.each(fields)("in %s empties what can be empty, and is refused otherwise", async (field) => {
+    test.each(fields)("in %s clears the field if it can be empty, and is refused otherwise", async (field) => {
       const { filled = {}, instead = {} } = entities[typename] ?? {};
-      const { id, by } = await make(typename, instead[field] ?? filled);
+      const { id, by } = await create(typename, instead[field] ?? filled);
       const patch = { [field]: null, ...(together[field] ? { [together[field]]: null } : {}) };
-      // Nobody gives an event its trigger's parameters but a timer.
+      // Otherwise only a timer sets an event's config.
       if (typename === "Event") await mutate("updateEvent", { ...by, config: { any: 1 } });
       const before = await rowOf(typename, id);
       if (canBeEmpty(typename, field)) expect(before[snake(field)], "must be filled before").not.toBeNull();
-      const answer = await mutate(`update${typename}`, { ...by, ...patch });
+      const result = await mutate(`update${typename}`, { ...by, ...patch });
       const after = await rowOf(typename, id);
       if (canBeEmpty(typename, field)) {
-        expect(answer, JSON.stringify(answer)).toMatchObject({ __typename: `Update${typename}Payload` });
+        expect(result, JSON.stringify(result)).toMatchObject({ __typename: `Update${typename}Payload` });
         expect(after[snake(field)]).toBeNull();
       } else {
         const message = "must not be null: leave it out to keep what is stored";
-        expect(answer).toMatchObject({ __typename: "InvalidInputError", issues: [{ path: field, message }] });
+        expect(result).toMatchObject({ __typename: "InvalidInputError", issues: [{ path: field, message }] });
         expect(after).toEqual(before);
       }
     });
@@ -180,17 +180,17 @@ test.each(inputs("Create").map(({ typename, type }) => [typename, type] as const
         .map((name) => [name, null]),
     );
     expect(Object.keys(nulls).length).toBeGreaterThan(1);
-    expect(await shapeOf(typename, await make(typename, nulls))).toEqual(
-      await shapeOf(typename, await make(typename, {})),
+    expect(await shapeOf(typename, await create(typename, nulls))).toEqual(
+      await shapeOf(typename, await create(typename, {})),
     );
   },
 );
 
-/** What is stored, without what is the row's own. */
-async function shapeOf(typename: string, { id, name: { ref, login } }: Made): Promise<string> {
-  const columns = Object.entries(await rowOf(typename, id)).filter(([column]) => !ownOf.includes(column));
+/** Returns the stored row without its own columns and name. */
+async function shapeOf(typename: string, { id, name: { ref, login } }: Created): Promise<string> {
+  const columns = Object.entries(await rowOf(typename, id)).filter(([column]) => !ownColumns.includes(column));
   const name = String(ref ?? login ?? "unnamed");
-  // A runtime is called by the last part of its ref.
+  // A runtime's name is the last part of its ref.
   return JSON.stringify(columns)
     .replaceAll(name, "NAME")
     .replaceAll(`"${name.split(".").at(-1)}"`, '"NAME"');

@@ -29,11 +29,11 @@ beforeAll(async () => {
 });
 afterAll(() => services[Symbol.asyncDispose]());
 
-// Few letters, so that texts often contain one another: both cases, some whose case is special, what patterns take for more than itself.
+// Few letters, so that texts often contain one another: both cases, letters with special case rules, wildcards of patterns.
 const letters = [..."aAbBäÄßẞσΣςİiıжЖ%_\\'\"* \n😀"];
 const largest = 2n ** 63n - 1n;
 
-/** The inputs of the API by the kind of value that they compare, with the values that are tried. */
+/** The API's filter inputs by the kind of value that they compare, with the tried values. */
 const kinds: readonly [
   column: Exclude<keyof typeof compared.$inferSelect, "number">,
   input: string,
@@ -64,7 +64,7 @@ interface Sample {
   conditions: Filter[];
 }
 
-/** A part of a stored text, in whatever case: what a filter by text is likely to find. */
+/** Generates a part of a stored text in any case, which a filter by text is likely to find. */
 const partOf = (text: string): Arbitrary<string> =>
   fc
     .tuple(fc.nat(text.length), fc.nat(text.length), fc.constantFrom("asIs", "toUpperCase", "toLowerCase"))
@@ -93,7 +93,7 @@ function filters(
   });
 }
 
-/** Rows, and filters that are likely to find some of them. */
+/** Generates rows, and filters that are likely to find some of them. */
 const samples = (input: string, values: Arbitrary<Comparable>): Arbitrary<Sample> =>
   fc.array(fc.option(values, { freq: 4 }), { minLength: 1, maxLength: 12 }).chain((stored) =>
     fc.record({
@@ -102,7 +102,7 @@ const samples = (input: string, values: Arbitrary<Comparable>): Arbitrary<Sample
     }),
   );
 
-/** What is tried in any case: letters whose case is special, and what patterns take for more than itself. */
+/** Always tried: letters with special case rules, and wildcards of patterns. */
 const special: Sample = {
   stored: ["aΣ", "ΑΣ", "İ", "İx", "ẞ", "ÄÖ", "100%", "a_b", "axb", "a\\b", "", null],
   conditions: ["contains", "startsWith", "eq"].flatMap((operator) =>
@@ -113,19 +113,19 @@ const special: Sample = {
   ),
 };
 
-/** For each filter the numbers of the rows that the database finds. */
+/** Returns for each filter the numbers of the rows that the database finds. */
 async function found(column: PgColumn, conditions: readonly Filter[]): Promise<number[][]> {
   const asked: SQL[] = conditions.map(
     ({ operator, value }) => sql`(${filterOperators[operator].sql(column, value)}) is true`,
   );
-  const answers = await rows<{ number: number; holds: boolean[] }>(
+  const matches = await rows<{ number: number; holds: boolean[] }>(
     services.db,
     sql`select ${compared.number} as number, array[${sql.join(asked, sql`, `)}] as holds from ${compared} order by 1`,
   );
-  return conditions.map((_, index) => answers.flatMap(({ number, holds }) => (holds[index] ? [number] : [])));
+  return conditions.map((_, index) => matches.flatMap(({ number, holds }) => (holds[index] ? [number] : [])));
 }
 
-describe("every operator finds the same rows in the database as values in memory", () => {
+describe("every operator finds the same rows in the database as in memory", () => {
   test.each(kinds)("%s by %s", async (name, input, values) => {
     const tried = new Set<string>();
     await fc.assert(
@@ -144,12 +144,12 @@ describe("every operator finds the same rows in the database as values in memory
       }),
       { numRuns: 60, examples: name === "text" ? [[special]] : [] },
     );
-    // Each operator has found something and passed over something.
+    // Each operator has found some rows and skipped others.
     const both = operatorsOf(input).flatMap((operator) => [`${operator} finds`, `${operator} passes over`]);
     expect([...tried].sort()).toEqual(both.sort());
   });
 
-  test("every operator that the API offers is tried", () => {
+  test("covers every operator of the API", () => {
     const offered = Object.keys(schema.getTypeMap())
       .filter((name) => name.endsWith("Filter"))
       .map((name) => String(operatorsOf(name)));

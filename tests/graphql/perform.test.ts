@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => world[Symbol.asyncDispose]());
 
-/** Performs a call whose work is two verbs in one transaction. */
+/** Performs a mutation that runs two verbs in one transaction. */
 async function both(requestId: string, { rule, idempotencyKey }: { rule: string; idempotencyKey: string }) {
   const { services, session } = world;
   const verbs = async (tx: Tx) => {
@@ -50,15 +50,15 @@ describe("two verbs in one transaction", () => {
 
   test("commit together with one entry and the idempotency key, whose replay creates nothing", async () => {
     const given = { rule: "default.both", idempotencyKey: "both" };
-    const made = await both("made", given);
+    const created = await both("created", given);
     expect(await stored("default.both", "both")).toEqual({ triggers: 1, rules: 1, keys: 1 });
-    expect(await audit("made")).toEqual([{ outcome: "success", category: "mutation" }]);
-    expect(await both("replayed", given)).toEqual({ id: made.id });
+    expect(await audit("created")).toEqual([{ outcome: "success", category: "mutation" }]);
+    expect(await both("replayed", given)).toEqual({ id: created.id });
     expect(await stored("default.both", "both")).toEqual({ triggers: 1, rules: 1, keys: 1 });
   });
 });
 
-test("every mutation is performed in one place, and says which permission it needs", () => {
+test("every mutation is performed in one place and names the permission that it needs", () => {
   const fields = Object.values(schema.getMutationType()?.getFields() ?? {});
   expect(fields.length).toBeGreaterThan(70);
   expect(fields.filter(({ extensions }) => !("may" in extensions)).map(({ name }) => name)).toEqual(["signIn"]);

@@ -8,22 +8,22 @@ import { conditionsOf, documentOf, filtersOf, findLists, type List, tableOf } fr
 import { type Cost, explain } from "./plans/explain.ts";
 import { fillTables, samples, sizeOf } from "./plans/rows.ts";
 
-// Every list, in every order and direction, with every filter that has an index: what PostgreSQL reads for a page is bounded by the page,
-// whatever the table holds. The statements are those that the API runs.
+// For every list, order, direction and indexed filter, the rows that PostgreSQL reads for a page are bounded by the page,
+// whatever the table contains. The statements are those that the API runs.
 
 const first = 50;
-/** What a page may read or sort: itself, for each of two values, and once more by its ids; a page has one more row than it shows. */
+/** Rows that a page may read or sort: the page and one more row, for each of two values, each read again by id. */
 const enough = 4 * (first + 1);
-/** What a total may read. */
+/** Rows that a total may read. */
 const counted = 10_001;
 
-/** Lists of what people make: they are small, so that an index gives their orders, and filters are applied to all of them. */
+/** Lists of what users create: small tables, where an index gives the order and filters are applied to all rows. */
 const catalogs: ReadonlySet<string> = new Set([
   ...["Pack", "Runtime", "Trigger", "Sensor", "Action", "Rule", "Policy", "WorkflowDefinition", "Worker", "Key"],
   ...["Identity", "PermissionSet", "PermissionAssignment", "ApiToken"],
 ]);
 
-/** Filters of records that no index serves, and lists that are read otherwise. PostgreSQL ends a statement after a minute. */
+/** Filters of records without an index, and lists that are read otherwise. PostgreSQL ends a statement after a minute. */
 const unindexed: Readonly<Record<string, string>> = {
   "executions.priority": "nearly all have the same",
   "executions.attempt": "nearly all have the same",
@@ -36,17 +36,17 @@ const unindexed: Readonly<Record<string, string>> = {
   "inquiries.respondedAt": "the same",
   "artifacts.name": "a text to search in; `ref` has an index",
   "artifacts.updated": "a range in another order than the list's",
-  "artifacts.execution": "asks for versions; an execution lists those that it left",
-  "auditEvents.ip": "rarely asked, and an index more for each entry",
+  "artifacts.execution": "filters by versions; an execution lists its artifacts",
+  "auditEvents.ip": "rarely used; an index would cost a write for each entry",
   "auditEvents.actorKind": "one of four",
   "notifications.channel":
     "the log is written seven times for each event, and kept for a week: an index of its order is enough",
   "notifications.entityType": "the same",
   "notifications.activity": "the same",
   "notifications.pack": "the same",
-  "Execution.descendants": "walks the tree below one execution, and sorts what it finds",
+  "Execution.descendants": "walks the tree below one execution, and sorts the result",
 };
-/** Operators that no index serves. */
+/** Operators without an index. */
 const unindexedOperators: Readonly<Record<string, string>> = {
   contains: "a text anywhere in another, in any case",
   startsWith: "in any case",
@@ -75,21 +75,21 @@ const orders = (list: List) =>
   list.order.getValues().flatMap(({ name: field }) => ["ASC", "DESC"].map((direction) => ({ field, direction })));
 const byAge = { field: "CREATED", direction: "DESC" };
 
-/** What each of the statements costs that the API runs for this. */
+/** Returns the cost of each statement that the API runs for the document. */
 async function costsOf(list: List, variables: object, { session = everyone, selection = "nodes { __typename }" } = {}) {
   services.queries.length = 0;
   const { errors } = await api.ask(session, documentOf(list, selection), { first, ...variables });
   expect(errors, `${list.name} ${JSON.stringify(variables)}`).toBeUndefined();
   const costs: Cost[] = [];
   for (const { text, params } of services.queries.splice(0)) {
-    // The sessions and the feed have statements of their own.
+    // Without the statements of the sessions and the feed.
     if (text.includes(`"attune"."${tableOf(list.typename).name}"`))
       costs.push(await explain(services.db, text, params));
   }
   return costs;
 }
 
-/** What went beyond the bounds, in words. */
+/** Describes what exceeded the bounds. */
 async function beyond(list: List, variables: object, session: Session = everyone): Promise<string[]> {
   const costs = await costsOf(list, variables, { session });
   return costs
@@ -97,7 +97,7 @@ async function beyond(list: List, variables: object, session: Session = everyone
     .map((cost) => `${list.name} ${JSON.stringify(variables)}: ${JSON.stringify(cost)}`);
 }
 
-/** The cursor of a row in the middle of the table, in the order of its creation. */
+/** Returns the cursor of a row in the middle of the table, in order of creation. */
 function middle({ typename }: List): string {
   const id = samples.commonRow(sizeOf(tableOf(typename).name));
   const created = new Date(Date.UTC(2026, 0, 1) + Math.floor(id / 3) * 1000);
@@ -140,7 +140,7 @@ describe("a page of records", () => {
     ["a pack, and their own in another", [{ pack_refs: [old] }, { owner: "self", pack_refs: [common] }]],
     ["all but one", [{ except_refs: ["core.shell"] }]],
   ];
-  test.each(grants)("for those who may read %s", async (_name, constraints) => {
+  test.each(grants)("for sessions that may read %s", async (_name, constraints) => {
     const session: Session = {
       ...openSession(String(samples.ids[0])),
       roles: [old, common],
@@ -158,10 +158,10 @@ describe("a page of records", () => {
   });
 });
 
-describe("a page of what belongs to an object", () => {
+describe("a page of an object's related rows", () => {
   const related = lists.filter(({ parent, name }) => parent !== null && !unindexed[name]);
   const ofRecords = related.filter(isRecord).map((list) => [list.name, list] as const);
-  test.each(ofRecords)("%s, of few and of many", async (_name, list) => {
+  test.each(ofRecords)("%s, with few and with many rows", async (_name, list) => {
     const wrong: string[] = [];
     for (const id of samples.ids.map((number) => btoa(`${list.parent}:${number}`))) {
       for (const orderBy of orders(list)) {
@@ -225,10 +225,10 @@ describe("a total", () => {
     expect(await total(list, {})).toEqual({ count: 10_000, precision: "AT_LEAST" });
   });
 
-  test("is exact up to 10,000, also of what belongs to an object", async () => {
+  test("is exact up to 10,000, also of related rows", async () => {
     const executions = find("executions");
     const created = (below: number) => ({ lt: new Date(Date.UTC(2026, 0, 1) + below * 1000).toISOString() });
-    const where = (rows: number) => ({ where: { created: created((rows + 1) / 3) } }); // three a second, the first alone without a third
+    const where = (rows: number) => ({ where: { created: created((rows + 1) / 3) } }); // three rows per second, the first second has two
     expect(await total(executions, where(9_998))).toEqual({ count: 9_998, precision: "EXACT" });
     expect(await total(executions, where(10_001))).toEqual({ count: 10_000, precision: "AT_LEAST" });
     const [few, many] = samples.ids.map((number) => btoa(`Action:${number}`));
@@ -239,8 +239,8 @@ describe("a total", () => {
   });
 });
 
-describe("what has no index", () => {
-  test("is listed, by filter and by operator", () => {
+describe("filters without an index", () => {
+  test("are listed, by filter and by operator", () => {
     const names = [
       ...records.flatMap((list) => filtersOf(list).map(({ name }) => `${list.name}.${name}`)),
       ...lists.map(({ name }) => name),

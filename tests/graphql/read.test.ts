@@ -20,22 +20,22 @@ let sessions: Sessions;
 let yoga: ReturnType<typeof createGraphQL>;
 let signedIn = true;
 
-// biome-ignore lint/suspicious/noExplicitAny: answers are read like the documents that ask for them
-type Answer = { data: any; errors?: { message: string; path?: string[]; extensions: { code: string } }[] };
+// biome-ignore lint/suspicious/noExplicitAny: responses have the shape of their documents
+type Result = { data: any; errors?: { message: string; path?: string[]; extensions: { code: string } }[] };
 
-/** Runs a document; `statements` are those that it caused (the feed's own reading aside). */
-async function ask(query: string, variables: object = {}): Promise<Answer & { statements: string[] }> {
+/** Runs a document and returns the response with the statements that it caused, except the feed's. */
+async function ask(query: string, variables: object = {}): Promise<Result & { statements: string[] }> {
   services.statements.length = 0;
   const response = await yoga.fetch("http://localhost/graphql", {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ query, variables }),
   });
-  const answer = (await response.json()) as Answer;
-  return { ...answer, statements: withoutFeed(services.statements) };
+  const result = (await response.json()) as Result;
+  return { ...result, statements: withoutFeed(services.statements) };
 }
 
-/** 30 of everything, each belonging to the next kind's of the same number, with times a second apart. */
+/** Inserts 30 rows of everything, created a second apart. */
 async function seed(): Promise<void> {
   const inserts = [
     `insert into attune.identity (login) values ('reader')`,
@@ -114,12 +114,12 @@ describe("statements", () => {
     expect(large.statements.length).toBeLessThanOrEqual(3);
   });
 
-  test("read only the columns that were asked for", async () => {
+  test("read only the selected columns", async () => {
     const { statements } = await ask("{ triggers { nodes { ref } } viewer { identity { login } } }");
     expect(statements.join()).not.toMatch(/webhook_key|webhook_config|password_hash|param_schema/);
   });
 
-  test("count only when the total is selected, and what the filter leaves", async () => {
+  test("count the filtered rows, and only when the total is selected", async () => {
     const where = `where: {ref: {in: ["pack01.a01", "pack01.a02", "pack01.a03"]}}`;
     const without = await ask(`{ actions(first: 2, ${where}) { nodes { ref } } }`);
     expect(without.statements.filter((text) => text.includes("count("))).toHaveLength(0);
@@ -132,7 +132,7 @@ describe("statements", () => {
 });
 
 describe("pages", () => {
-  test("forward over 30 rows while newer ones come: each of the 30 once", async () => {
+  test("forward over 30 rows while newer ones are inserted: each of the 30 once", async () => {
     const seen: string[] = [];
     let after: string | null = null;
     for (let round = 0; round < 10; round += 1) {
@@ -162,11 +162,11 @@ describe("pages", () => {
     expect(before.data.actions.nodes).toEqual([{ ref: "pack01.a25" }, { ref: "pack01.a26" }]);
   });
 
-  test("in an order of equals: none twice, none left out", async () => {
+  test("in an order of equal values: each row once", async () => {
     const seen: string[] = [];
     let after: string | null = null;
     do {
-      const { data, errors }: Answer = await ask(
+      const { data, errors }: Result = await ask(
         `query($after: String) { rules(first: 4, after: $after, orderBy: {field: LABEL, direction: DESC}) { pageInfo { hasNextPage endCursor } nodes { ref } } }`,
         { after },
       );
@@ -223,7 +223,7 @@ describe("where", () => {
     expect(await count(`{root: {eq: "${globalId("Execution", 1)}"}}`)).toBe(29);
   });
 
-  test("of a log, by number: what is new since the last look", async () => {
+  test("of a log, by number: only newer lines", async () => {
     const { data } = await ask(
       `{ execution(id: "${globalId("Execution", 1)}") { logs(where: {seq: {gt: "28"}}) { totalCount { count } nodes { seq text } } } }`,
     );
@@ -238,7 +238,7 @@ describe("where", () => {
 });
 
 describe("relations", () => {
-  test("lead from an execution to what caused it, and back", async () => {
+  test("lead from an execution to its causes, and back", async () => {
     const { data } = await ask(`{ execution(id: "${globalId("Execution", 1)}") {
       enforcement { event { traceTag trigger { ref rules(first: 1) { nodes { ref } } events(last: 1) { nodes { traceTag } } }
         enforcements(last: 1) { nodes { ruleRef executions(last: 1) { nodes { id parent { id } children { totalCount { count } } } } } } } } } }`);
@@ -259,7 +259,7 @@ describe("relations", () => {
     ]);
   });
 
-  test("lead from a notification to what changed", async () => {
+  test("lead from a notification to the changed entity", async () => {
     const { data } = await ask(
       `{ notifications(last: 1, where: {channel: {eq: "execution"}}) { nodes { channel activity entity { __typename id } } } }`,
     );
@@ -268,7 +268,7 @@ describe("relations", () => {
     ]);
   });
 
-  test("by ref, by id, as a node, and null where nothing is", async () => {
+  test("by ref, by id and as a node; a missing object is null", async () => {
     const { data, errors } = await ask(`{
       packByRef(ref: "pack07") { id label } gone: packByRef(ref: "nowhere") { id }
       pack(id: "${globalId("Pack", 7)}") { ref } missing: pack(id: "${globalId("Pack", 999)}") { ref }
@@ -302,21 +302,21 @@ describe("refusals", () => {
     ],
     ["a page of -1", `{ packs(last: -1) { nodes { id } } }`, "BAD_USER_INPUT"],
     ["first with last", `{ packs(first: 1, last: 1) { nodes { id } } }`, "BAD_USER_INPUT"],
-    ["no cursor", `{ packs(after: "nonsense") { nodes { id } } }`, "BAD_USER_INPUT"],
+    ["an invalid cursor", `{ packs(after: "nonsense") { nodes { id } } }`, "BAD_USER_INPUT"],
     [
       "the cursor of another order",
       `{ events(after: "${btoa('DC:T:["S:x","I:1"]')}") { nodes { id } } }`,
       "BAD_USER_INPUT",
     ],
     [
-      "a cursor beyond any id",
+      "a cursor with an id out of range",
       `{ packs(before: "${btoa('DC:T:["S:x","I:99999999999999999999"]')}") { nodes { id } } }`,
       "BAD_USER_INPUT",
     ],
-    ["no id", `{ node(id: "nonsense") { id } }`, "BAD_USER_INPUT"],
-    ["an id of no type", `{ node(id: "${globalId("Nothing", 1)}") { id } }`, "BAD_USER_INPUT"],
-    ["an id of what is no node", `{ node(id: "${globalId("Query", 1)}") { id } }`, "BAD_USER_INPUT"],
-    ["an id beyond any", `{ node(id: "${btoa("Pack:99999999999999999999")}") { id } }`, "BAD_USER_INPUT"],
+    ["an invalid id", `{ node(id: "nonsense") { id } }`, "BAD_USER_INPUT"],
+    ["an id of an unknown type", `{ node(id: "${globalId("Nothing", 1)}") { id } }`, "BAD_USER_INPUT"],
+    ["an id of a type that is not a node", `{ node(id: "${globalId("Query", 1)}") { id } }`, "BAD_USER_INPUT"],
+    ["an id out of range", `{ node(id: "${btoa("Pack:99999999999999999999")}") { id } }`, "BAD_USER_INPUT"],
     ["an id of another type", `{ pack(id: "${globalId("Rule", 1)}") { id } }`, "BAD_USER_INPUT"],
     ["101 ids", `{ nodes(ids: [${many}]) { id } }`, "BAD_USER_INPUT"],
     [
@@ -327,8 +327,8 @@ describe("refusals", () => {
     ["a filter by 101 refs", `{ packs(where: {ref: {in: [${many}]}}) { totalCount { count } } }`, "BAD_USER_INPUT"],
     ["a filter by null", `{ packs(where: {ref: {eq: null}}) { totalCount { count } } }`, "BAD_USER_INPUT"],
     ["a filter nested too deep", `{ packs(where: ${nested(6)}) { totalCount { count } } }`, "BAD_USER_INPUT"],
-    ["no point in time", `{ packs(where: {created: {gt: "yesterday"}}) { totalCount { count } } }`, "BAD_USER_INPUT"],
-    ["no cursor of a stream", `{ executionStatusMessages(after: "nonsense") { cursor } }`, "BAD_USER_INPUT"],
+    ["an invalid time", `{ packs(where: {created: {gt: "yesterday"}}) { totalCount { count } } }`, "BAD_USER_INPUT"],
+    ["an invalid cursor of a stream", `{ executionStatusMessages(after: "nonsense") { cursor } }`, "BAD_USER_INPUT"],
     ["a cursor of another log", `{ executionStatusMessages(after: "0123456789ab.1") { cursor } }`, "CURSOR_EXPIRED"],
     [
       "a full page of full pages",
@@ -336,17 +336,17 @@ describe("refusals", () => {
       "QUERY_TOO_COMPLEX",
     ],
     [
-      "a chain too long",
+      "a chain that is too long",
       `{ executions(first: 1) { nodes ${"{ parent ".repeat(17)} { id } ${"}".repeat(17)} } }`,
       "QUERY_TOO_COMPLEX",
     ],
     [
-      "fields without end",
+      "too many fields",
       `{ ${Array.from({ length: 201 }, (_, n) => `a${n}: viewer { identity { login } }`).join(" ")} }`,
       "QUERY_TOO_COMPLEX",
     ],
     ["an unknown field", `{ packs { nothing } }`, "BAD_USER_INPUT"],
-    ["no document", `{ packs { `, "BAD_USER_INPUT"],
+    ["an incomplete document", `{ packs { `, "BAD_USER_INPUT"],
   ];
   test.each(cases)("%s", async (_name, document, code) => {
     const { errors, statements } = await ask(document);
@@ -364,7 +364,7 @@ describe("refusals", () => {
     });
   });
 
-  test("an unexpected failure tells its request's id and nothing else", async () => {
+  test("an unexpected failure shows only the request's id", async () => {
     await services.db.execute(sql`alter table attune.worker rename to worker_elsewhere`);
     const { data, errors } = await ask(`{ workers { nodes { id } } packs(first: 1) { nodes { ref } } }`);
     await services.db.execute(sql`alter table attune.worker_elsewhere rename to worker`);
@@ -374,7 +374,7 @@ describe("refusals", () => {
     expect(JSON.stringify(errors)).not.toMatch(/worker_elsewhere|relation|select/);
   });
 
-  test("everything but signing in is closed to the nameless", async () => {
+  test("anonymous callers can only sign in", async () => {
     const roots = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()];
     const fields = roots.flatMap((root) => Object.values(root?.getFields() ?? {}).map((field) => ({ root, field })));
     signedIn = false;

@@ -34,7 +34,7 @@ afterAll(async () => {
   await world[Symbol.asyncDispose]();
 });
 
-/** Everything the session sees of the inquiry, by any way there is. */
+/** Reads the inquiry in every way and returns what the session sees. */
 async function seen(session: Session, id: bigint) {
   const { data, errors } = await api.ask(session, everywhere, { id: globalId(id) });
   expect(errors).toBeUndefined();
@@ -43,13 +43,13 @@ async function seen(session: Session, id: bigint) {
     node: data.node !== null,
     list: data.inquiries.totalCount.count,
     mine: data.viewer.myInquiries.totalCount.count,
-    told: data.inquiryChangedMessages.filter((change: { inquiryId: string }) => change.inquiryId === globalId(id))
+    changes: data.inquiryChangedMessages.filter((change: { inquiryId: string }) => change.inquiryId === globalId(id))
       .length,
   };
 }
 
-describe("who sees an inquiry", () => {
-  test("the assignee, by identity or role, and who may read any; nobody else, by no way", async () => {
+describe("an inquiry is visible", () => {
+  test("to its assignee, by identity or role, and to readers of all inquiries, but to no other session in any way", async () => {
     const [lead, helper, other] = [
       await person(world),
       await person(world, { roles: ["on-call"] }),
@@ -63,18 +63,18 @@ describe("who sees an inquiry", () => {
       commit(world.services, createInquiry, world.session, { prompt, ...to });
     const { id } = await ask("Who?", { assignedTo: lead.login, assignedRole: "on-call" });
     await ask("Else?", { assignedRole: "other-role" });
-    const nothing = { one: null, node: false, list: 0, mine: 0, told: 0 };
-    const asked = {
+    const nothing = { one: null, node: false, list: 0, mine: 0, changes: 0 };
+    const assigned = {
       one: { prompt: "Who?", viewerCan: { respond: true, cancel: false } },
       node: true,
       list: 1,
       mine: 1,
-      told: 1,
+      changes: 1,
     };
     // An open transaction in another database of the cluster holds the log back for a while.
-    await until(async () => (await seen(await lead.session(), id)).told > 0, "the log to have come so far");
-    expect(await seen(await lead.session(), id)).toEqual(asked);
-    expect(await seen(await helper.session(), id)).toEqual(asked);
+    await until(async () => (await seen(await lead.session(), id)).changes > 0, "the log to include the inquiry");
+    expect(await seen(await lead.session(), id)).toEqual(assigned);
+    expect(await seen(await helper.session(), id)).toEqual(assigned);
     expect(await seen(await other.session(), id)).toEqual(nothing);
     expect(await seen(await own.session(), id)).toEqual(nothing);
     expect(await seen(await reader.session(), id)).toEqual({
@@ -82,14 +82,14 @@ describe("who sees an inquiry", () => {
       node: true,
       list: 2,
       mine: 0,
-      told: 1,
+      changes: 1,
     });
     expect((await api.ask(null, everywhere, { id: globalId(id) })).errors?.[0]?.extensions["code"]).toBe(
       "UNAUTHENTICATED",
     );
   });
 
-  test("and who acts on it is refused with no more than that", async () => {
+  test("and refusals of actions on it reveal no more", async () => {
     const [lead, other] = [await person(world), await person(world)];
     const { id } = await commit(world.services, createInquiry, world.session, { prompt: "?", assignedTo: lead.login });
     const act = async (session: Session, mutation: string) =>
@@ -102,7 +102,7 @@ describe("who sees an inquiry", () => {
   });
 });
 
-test("createInquiry takes a grant, and makes one inquiry for one idempotency key", async () => {
+test("createInquiry requires a grant, and creates one inquiry per idempotency key", async () => {
   const [asker, other] = [
     await person(world, { grants: [{ resource: "inquiry", actions: ["create"] }] }),
     await person(world),

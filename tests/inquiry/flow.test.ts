@@ -10,7 +10,7 @@ const environment = { ATTUNE__PACKS__DIRS: fileURLToPath(new URL("pack", import.
 const execute = `mutation ($action: String!, $parameters: JSONObject) {
   executeAction(input: {action: $action, parameters: $parameters}) {
     ... on ExecuteActionPayload { execution { id } } ... on Error { message } } }`;
-const asked = `query ($id: ID!) { execution(id: $id) { status inquiries(first: 5) { totalCount { count } nodes {
+const inquiriesQuery = `query ($id: ID!) { execution(id: $id) { status inquiries(first: 5) { totalCount { count } nodes {
   id prompt status responseSchema timeoutAt assignedRole assignedTo { login } viewerCan { respond cancel } } } } }`;
 const outcome = "query ($id: ID!) { execution(id: $id) { status waitsFor result workerName worker { id } } }";
 const respond = `mutation ($id: ID!, $response: JSON) { respondToInquiry(input: {id: $id, response: $response}) { __typename
@@ -31,7 +31,7 @@ interface Question {
   viewerCan: { respond: boolean; cancel: boolean };
 }
 
-interface Asked {
+interface ExecutionInquiries {
   execution: { inquiries: { totalCount: { count: number }; nodes: Question[] } };
 }
 
@@ -42,7 +42,7 @@ interface Step {
 }
 
 let first: ServerProcess;
-/** The first one, until it is killed. */
+/** `first` until it is killed, then its successor. */
 let server: RunningServer;
 let location: Location;
 
@@ -54,17 +54,17 @@ beforeAll(async () => {
 afterAll(() => server[Symbol.asyncDispose]());
 
 async function run(action: string, parameters: object): Promise<string> {
-  const answer = await request<{ executeAction: { execution: { id: string } } }>(server, execute, {
+  const result = await request<{ executeAction: { execution: { id: string } } }>(server, execute, {
     action,
     parameters,
   });
-  return answer.executeAction.execution.id;
+  return result.executeAction.execution.id;
 }
 
-/** The execution's question, once it stands. */
+/** Waits for the execution's inquiry and returns it. */
 const questionOf = (id: string) =>
   until(async () => {
-    const { execution } = await request<Asked>(server, asked, { id });
+    const { execution } = await request<ExecutionInquiries>(server, inquiriesQuery, { id });
     return execution.inquiries.nodes[0];
   }, "the question");
 
@@ -76,13 +76,13 @@ const ended = (id: string) =>
     return ["SCHEDULED", "RUNNING"].includes(execution.status) ? null : execution;
   }, "the end of the execution");
 
-async function answer(id: string, response: unknown) {
+async function respondTo(id: string, response: unknown) {
   return (await request<{ respondToInquiry: Record<string, unknown> }>(server, respond, { id, response }))
     .respondToInquiry;
 }
 
 describe("an inquiry", () => {
-  test("is asked by core.inquire, seen by whom it is for, answered over the API, and followed live and by polling", async () => {
+  test("is created by core.inquire, shown to its assignee, responded to over the API, and followed live and by polling", async () => {
     await ended(await run("core.noop", {}));
     const { executionStatusMessages } = await request<{ executionStatusMessages: Step[] }>(server, cursors);
     const after = executionStatusMessages.at(-1)?.cursor;
@@ -111,11 +111,11 @@ describe("an inquiry", () => {
     expect(await request(server, outcome, { id })).toMatchObject({
       execution: { status: "RUNNING", waitsFor: "INQUIRY", worker: null, workerName: null },
     });
-    expect(await answer(question.id, { approved: 1 })).toMatchObject({
+    expect(await respondTo(question.id, { approved: 1 })).toMatchObject({
       __typename: "InvalidInputError",
       issues: [{ path: "response.approved" }],
     });
-    expect(await answer(question.id, { approved: true })).toEqual({
+    expect(await respondTo(question.id, { approved: true })).toEqual({
       __typename: "RespondToInquiryPayload",
       inquiry: {
         status: "RESPONDED",
@@ -124,7 +124,7 @@ describe("an inquiry", () => {
         viewerCan: { respond: false, cancel: false },
       },
     });
-    expect(await answer(question.id, { approved: true })).toMatchObject({ __typename: "ConflictError" });
+    expect(await respondTo(question.id, { approved: true })).toMatchObject({ __typename: "ConflictError" });
     expect(await ended(id)).toMatchObject({
       status: "COMPLETED",
       result: { data: { response: { approved: true }, responded_by: "admin" } },
@@ -147,7 +147,7 @@ describe("an inquiry", () => {
       { fromStatus: "PENDING", toStatus: "RESPONDED", inquiryId: question.id },
     ]);
     for (const stream of live) {
-      await until(() => stream.seen.length >= 2, "the live answer");
+      await until(() => stream.seen.length >= 2, "the live response");
       expect(stream.seen).toEqual(inquiryChangedMessages);
       stream.drop();
     }
@@ -155,10 +155,10 @@ describe("an inquiry", () => {
     expect(rest).toEqual({ inquiryChangedMessages: inquiryChangedMessages.slice(1) });
   });
 
-  test("is asked by an action with its own token, which cannot answer it, and reads the answer", async () => {
+  test("is created by an action with its token, which cannot respond to it but reads the response", async () => {
     const id = await run("asker.ask", { role: "on-call" });
     const question = await questionOf(id);
-    expect(await answer(question.id, "you may")).toMatchObject({ __typename: "RespondToInquiryPayload" });
+    expect(await respondTo(question.id, "you may")).toMatchObject({ __typename: "RespondToInquiryPayload" });
     expect(await ended(id)).toMatchObject({
       status: "COMPLETED",
       result: {
@@ -173,7 +173,7 @@ describe("an inquiry", () => {
     });
   });
 
-  test("is cancelled, and with it the execution that waits", async () => {
+  test("is cancelled together with the execution that waits for it", async () => {
     const id = await run("core.inquire", { prompt: "Still?" });
     const question = await questionOf(id);
     expect(await request(server, cancel, { id: question.id })).toMatchObject({
@@ -182,7 +182,7 @@ describe("an inquiry", () => {
     expect((await ended(id)).status).toBe("CANCELLED");
   });
 
-  test("survives kill -9 of the server, and is answered after the restart; its time goes on", async () => {
+  test("survives kill -9 of the server, and takes a response after the restart; its deadline is kept", async () => {
     const waiting = await run("core.inquire", { prompt: "After all?" });
     const timed = await run("core.inquire", { prompt: "In time?", timeout_seconds: 2, default_response: "no" });
     const question = await questionOf(waiting);
@@ -197,11 +197,11 @@ describe("an inquiry", () => {
     expect(await request(server, outcome, { id: waiting })).toMatchObject({
       execution: { status: "RUNNING", waitsFor: "INQUIRY" },
     });
-    await answer(question.id, 42);
+    await respondTo(question.id, 42);
     expect(await ended(waiting)).toMatchObject({ status: "COMPLETED", result: { data: { response: 42 } } });
   });
 
-  test("is asked once, though the server is killed while it asks", async () => {
+  test("is created once, even if the server is killed during the creation", async () => {
     await server[Symbol.asyncDispose]();
     await using dying = await startProcess(location, { ...environment, ATTUNE__TEST__FAULT: "inquiry.before_commit" });
     const { executeAction } = await request<{ executeAction: { execution: { id: string } } }>(dying, execute, {
@@ -212,9 +212,9 @@ describe("an inquiry", () => {
     expect(dying.child.signalCode).toBe("SIGKILL");
     server = await startInProcess(location, environment);
     const question = await questionOf(executeAction.execution.id);
-    const all = await request<Asked>(server, asked, { id: executeAction.execution.id });
+    const all = await request<ExecutionInquiries>(server, inquiriesQuery, { id: executeAction.execution.id });
     expect(all.execution.inquiries.totalCount.count).toBe(1);
-    await answer(question.id, 1);
+    await respondTo(question.id, 1);
     expect((await ended(executeAction.execution.id)).status).toBe("COMPLETED");
   });
 });

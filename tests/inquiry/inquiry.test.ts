@@ -39,8 +39,8 @@ const inquiry = (id: bigint | string) =>
       responded_by::text as "respondedBy" from attune.inquiry where id = ${String(id)}::bigint`,
   );
 
-/** Asks by core.inquire and waits until the question stands and nobody runs the execution any more. */
-async function ask(parameters: JsonObject, timeoutSeconds?: number): Promise<{ execution: string; id: bigint }> {
+/** Executes core.inquire and waits for the inquiry. */
+async function inquire(parameters: JsonObject, timeoutSeconds?: number): Promise<{ execution: string; id: bigint }> {
   const execution = await world.execute("core.inquire", { prompt: "Go on?", ...parameters }, timeoutSeconds);
   const found = await until(
     async () =>
@@ -53,15 +53,15 @@ async function ask(parameters: JsonObject, timeoutSeconds?: number): Promise<{ e
 const respond = async (session: World["session"], id: bigint, response: Json) =>
   await commit(world.services, respondToInquiry, session, { id, response });
 
-/** Makes it as if that long had passed. */
+/** Moves the inquiry's deadline into the past by this much. */
 const pass = (id: bigint, seconds: number) =>
   world.all(
     sql`update attune.inquiry set timeout_at = timeout_at - make_interval(secs => ${seconds}::int) where id = ${String(id)}::bigint`,
   );
 
 describe("core.inquire", () => {
-  test("waits without a worker, and completes with the answer", async () => {
-    const { execution, id } = await ask({ response_schema: approve });
+  test("waits without a worker, and completes with the response", async () => {
+    const { execution, id } = await inquire({ response_schema: approve });
     expect(await world.execution(execution)).toMatchObject({
       status: "running",
       waitsFor: "inquiry",
@@ -87,8 +87,8 @@ describe("core.inquire", () => {
     expect(await inquiry(id)).toMatchObject({ status: "responded", respondedBy: String(world.session.identityId) });
   });
 
-  test("holds no slot: three wait beside a worker of one slot, which goes on working", async () => {
-    const waiting = [await ask({}), await ask({}), await ask({})];
+  test("holds no slot: while three wait, a worker with one slot runs other executions", async () => {
+    const waiting = [await inquire({}), await inquire({}), await inquire({})];
     expect((await world.ended(await world.execute("core.noop"))).status).toBe("completed");
     expect((await world.ended(await world.execute("core.echo", { message: "x" }))).status).toBe("completed");
     for (const { execution, id } of waiting) {
@@ -101,7 +101,7 @@ describe("core.inquire", () => {
     }
   });
 
-  test("fails with what is wrong with the question, and asks nothing", async () => {
+  test("fails with the fault of its parameters, and creates no inquiry", async () => {
     const wrong: [JsonObject, string][] = [
       [{ response_schema: { a: { type: "strin" } } }, "response_schema.a.type"],
       [{ response_schema: { a: { type: "string", secret: true } } }, "response_schema.a.secret"],
@@ -121,8 +121,8 @@ describe("core.inquire", () => {
     }
   });
 
-  test("is not lost while it waits: neither the sweep nor the end of its worker takes it", async () => {
-    const { execution, id } = await ask({});
+  test("is not lost while it waits, neither by the sweep nor by the end of its worker", async () => {
+    const { execution, id } = await inquire({});
     await worker.stop();
     expect(await sweep(world.services)).toMatchObject({ lost: 0, timedOut: 0 });
     worker = await world.startWorker(1);
@@ -131,8 +131,8 @@ describe("core.inquire", () => {
     expect((await world.execution(execution)).status).toBe("completed");
   });
 
-  test("is asked once, though its worker tries again because the first commit was not acknowledged", async () => {
-    const { execution, id } = await ask({});
+  test("creates one inquiry, even if its worker retries after an unacknowledged commit", async () => {
+    const { execution, id } = await inquire({});
     const again = { id: execution, attempt: 1, config: { prompt: "Go on?" } };
     expect(await write(world.services, (tx) => askAndPark(tx, again))).toBe(false);
     expect(await world.all(sql`select id from attune.inquiry where execution = ${execution}::bigint`)).toHaveLength(1);
@@ -141,21 +141,21 @@ describe("core.inquire", () => {
     expect((await world.execution(execution)).status).toBe("completed");
   });
 
-  test("is asked anew when its question is gone", async () => {
-    const { execution, id } = await ask({});
+  test("is retried when its inquiry was deleted", async () => {
+    const { execution, id } = await inquire({});
     await world.all(sql`delete from attune.inquiry where id = ${String(id)}::bigint`);
     expect(await sweep(world.services)).toMatchObject({ lost: 1 });
     const again = await until(
       async () =>
         (await world.all<Row>(sql`select id::text from attune.inquiry where execution = ${execution}::bigint`))[0],
-      "the question, once more",
+      "the new inquiry",
     );
     await respond(world.session, BigInt(again.id), 1);
     expect(await world.execution(execution)).toMatchObject({ status: "completed", attempt: 2 });
   });
 
   test("keeps its execution's own deadline", async () => {
-    const { execution, id } = await ask({}, 60);
+    const { execution, id } = await inquire({}, 60);
     expect((await expireInquiries(world.services)).nextMs).toBeLessThanOrEqual(60_000);
     await world.all(
       sql`update attune.execution set deadline = now() - interval '1 second' where id = ${execution}::bigint`,
@@ -167,15 +167,15 @@ describe("core.inquire", () => {
 });
 
 describe("expiry", () => {
-  test("takes the default, and says so", async () => {
-    const { execution, id } = await ask({
+  test("uses the default, and records that it expired", async () => {
+    const { execution, id } = await inquire({
       response_schema: approve,
       timeout_seconds: 60,
       default_response: { approved: false },
     });
     expect(await expireInquiries(world.services)).toMatchObject({ ended: 0 });
     await pass(id, 61);
-    // Time is up, even before anybody has said so.
+    // The deadline applies even before the expiry is recorded.
     await expect(respond(world.session, id, { approved: true })).rejects.toThrow("has expired");
     expect(await expireInquiries(world.services)).toMatchObject({ ended: 1 });
     expect(await inquiry(id)).toMatchObject({
@@ -194,8 +194,8 @@ describe("expiry", () => {
     expect(await expireInquiries(world.services)).toMatchObject({ ended: 0 });
   });
 
-  test("without a default is a time-out of the execution", async () => {
-    const { execution, id } = await ask({ timeout_seconds: 60 });
+  test("without a default times the execution out", async () => {
+    const { execution, id } = await inquire({ timeout_seconds: 60 });
     await pass(id, 61);
     await expireInquiries(world.services);
     expect(await inquiry(id)).toMatchObject({ status: "timeout", response: null });
@@ -206,15 +206,15 @@ describe("expiry", () => {
     });
   });
 
-  test("comes by itself when it is due, and once though several look at the same time", async () => {
+  test("happens when it is due, and once even if several processes expire inquiries concurrently", async () => {
     const executor = world.startExecutor();
     const { id } = await commit(world.services, createInquiry, world.session, { prompt: "Now?", timeoutSeconds: 1 });
     await until(async () => (await inquiry(id)).status === "timeout", "the expiry", 5000);
     await executor.stop();
     const several = [
-      await ask({ timeout_seconds: 60 }),
-      await ask({ timeout_seconds: 60 }),
-      await ask({ timeout_seconds: 60 }),
+      await inquire({ timeout_seconds: 60 }),
+      await inquire({ timeout_seconds: 60 }),
+      await inquire({ timeout_seconds: 60 }),
     ];
     for (const each of several) await pass(each.id, 61);
     const passes = await Promise.all([1, 2, 3].map(() => expireInquiries(world.services)));
@@ -225,8 +225,8 @@ describe("expiry", () => {
   });
 });
 
-describe("answering", () => {
-  test("is for the assignee, by identity or role, and for who may answer any", async () => {
+describe("responding", () => {
+  test("is allowed to the assignee, by identity or role, and to identities with the grant", async () => {
     const [lead, helper, other] = [
       await person(world),
       await person(world, { roles: ["on-call"] }),
@@ -234,27 +234,27 @@ describe("answering", () => {
     ];
     const any = await person(world, { grants: [{ resource: "inquiry", actions: ["respond"] }] });
     const reader = await person(world, { grants: [{ resource: "inquiry", actions: ["read"] }] });
-    const make = () =>
+    const create = () =>
       commit(world.services, createInquiry, world.session, {
         prompt: "Who?",
         assignedTo: lead.login,
         assignedRole: "on-call",
       });
     for (const { session } of [lead, helper, any]) {
-      const { id } = await make();
+      const { id } = await create();
       await expect(respond(await other.session(), id, 1)).rejects.toThrow(NotFoundError);
       await expect(respond(await reader.session(), id, 1)).rejects.toThrow(ForbiddenError);
       await respond(await session(), id, 1);
       expect((await inquiry(id)).status).toBe("responded");
       await expect(respond(await session(), id, 2)).rejects.toThrow("answered already");
     }
-    const { id } = await make();
+    const { id } = await create();
     await world.all(sql`delete from attune.identity_role where identity = ${helper.id}::bigint`);
     await expect(respond(await helper.session(), id, 1)).rejects.toThrow(NotFoundError);
     expect((await inquiry(id)).status).toBe("pending");
   });
 
-  test("takes only what keeps the schema, each fault at its path", async () => {
+  test("accepts only valid responses, and reports each fault at its path", async () => {
     const { id } = await commit(world.services, createInquiry, world.session, { prompt: "?", responseSchema: approve });
     for (const [response, path] of [
       [{}, "response.approved"],
@@ -269,13 +269,13 @@ describe("answering", () => {
     expect((await inquiry(id)).status).toBe("pending");
   });
 
-  test("of two at once, one wins: twenty times", async () => {
+  test("twice concurrently has one winner, in each of twenty rounds", async () => {
     for (let round = 0; round < 20; round += 1) {
-      const { execution, id } = await ask({});
-      const answers = await Promise.allSettled([1, 2].map((answer) => respond(world.session, id, answer)));
-      const won = answers.findIndex(({ status }) => status === "fulfilled");
-      expect(answers.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
-      const lost = answers[1 - won];
+      const { execution, id } = await inquire({});
+      const responses = await Promise.allSettled([1, 2].map((response) => respond(world.session, id, response)));
+      const won = responses.findIndex(({ status }) => status === "fulfilled");
+      expect(responses.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+      const lost = responses[1 - won];
       expect(lost?.status === "rejected" && lost.reason).toBeInstanceOf(ConflictError);
       expect((await inquiry(id)).response).toBe(won + 1);
       expect(await world.execution(execution)).toMatchObject({
@@ -285,24 +285,24 @@ describe("answering", () => {
     }
   });
 
-  test("and expiry at once: exactly one of them ends it", async () => {
+  test("concurrently with the expiry: exactly one of them ends the inquiry", async () => {
     for (let round = 0; round < 5; round += 1) {
-      const { execution, id } = await ask({ timeout_seconds: 60 });
-      const [answer] = await Promise.allSettled([
+      const { execution, id } = await inquire({ timeout_seconds: 60 });
+      const [response] = await Promise.allSettled([
         respond(world.session, id, 1),
         pass(id, 61).then(() => expireInquiries(world.services)),
       ]);
       await expireInquiries(world.services);
-      const answered = answer.status === "fulfilled";
-      expect((await inquiry(id)).status).toBe(answered ? "responded" : "timeout");
-      expect((await world.execution(execution)).status).toBe(answered ? "completed" : "timeout");
+      const responded = response.status === "fulfilled";
+      expect((await inquiry(id)).status).toBe(responded ? "responded" : "timeout");
+      expect((await world.execution(execution)).status).toBe(responded ? "completed" : "timeout");
     }
   });
 });
 
 describe("cancelling", () => {
-  test("the inquiry cancels the execution that waits for it", async () => {
-    const { execution, id } = await ask({});
+  test("an inquiry cancels the execution that waits for it", async () => {
+    const { execution, id } = await inquire({});
     const other = await person(world, { grants: [{ resource: "inquiry", actions: ["read", "respond"] }] });
     await expect(commit(world.services, cancelInquiry, await other.session(), { id })).rejects.toThrow(ForbiddenError);
     await commit(world.services, cancelInquiry, world.session, { id });
@@ -316,8 +316,8 @@ describe("cancelling", () => {
     await expect(respond(world.session, id, 1)).rejects.toThrow("was cancelled");
   });
 
-  test("the execution cancels its inquiry, and it ends at once", async () => {
-    const { execution, id } = await ask({});
+  test("an execution cancels its inquiry, and ends at once", async () => {
+    const { execution, id } = await inquire({});
     await commit(world.services, cancelExecution, world.session, { id: BigInt(execution), reason: "no need" });
     expect(await world.execution(execution)).toMatchObject({ status: "cancelled", reason: "no need" });
     expect((await inquiry(id)).status).toBe("cancelled");
@@ -325,14 +325,14 @@ describe("cancelling", () => {
   });
 });
 
-describe("asking by hand", () => {
-  test("takes a grant, and a question that can be answered", async () => {
-    const nobody = await person(world);
-    await expect(commit(world.services, createInquiry, await nobody.session(), { prompt: "?" })).rejects.toThrow(
+describe("an inquiry created by hand", () => {
+  test("requires a grant and valid input", async () => {
+    const other = await person(world);
+    await expect(commit(world.services, createInquiry, await other.session(), { prompt: "?" })).rejects.toThrow(
       ForbiddenError,
     );
-    const asker = await person(world, { grants: [{ resource: "inquiry", actions: ["create"] }] });
-    const { id } = await commit(world.services, createInquiry, await asker.session(), { prompt: "?" });
+    const creator = await person(world, { grants: [{ resource: "inquiry", actions: ["create"] }] });
+    const { id } = await commit(world.services, createInquiry, await creator.session(), { prompt: "?" });
     expect(await inquiry(id)).toMatchObject({ status: "pending", execution: null });
     for (const [fields, path] of [
       [{ prompt: " " }, "prompt"],

@@ -5,16 +5,16 @@ import type { Session } from "../../src/access/session.ts";
 import { findSession, hashOf } from "../../src/access/sessions.ts";
 import type { World } from "../support/world.ts";
 
-/** Somebody with an API token. */
+/** An identity with an API token. */
 export interface Person {
   login: string;
   id: string;
   token: string;
-  /** As it is now. */
+  /** Returns the current session. */
   session(): Promise<Session>;
 }
 
-/** Makes a permission set; answers its ref. */
+/** Creates a permission set and returns its ref. */
 export async function permissionSet(world: World, grants: Grant[]): Promise<string> {
   const ref = `default.set-${randomUUID().slice(0, 8)}`;
   await world.all(
@@ -23,7 +23,7 @@ export async function permissionSet(world: World, grants: Grant[]): Promise<stri
   return ref;
 }
 
-/** Makes an identity with these roles and grants. */
+/** Creates an identity with these roles and grants. */
 export async function person(
   world: World,
   { roles = [], grants = [] }: { roles?: string[]; grants?: Grant[] } = {},
@@ -46,7 +46,7 @@ export async function person(
   return { login, id, token, session: () => sessionOf(world, token) };
 }
 
-/** The session of a credential; fails when there is none. */
+/** Returns the session of a credential; throws when it is not valid. */
 export async function sessionOf(world: World, token: string): Promise<Session> {
   const session = await findSession(world.services.db, token);
   if (!session) throw new Error("the token is not valid");

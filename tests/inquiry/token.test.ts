@@ -50,7 +50,7 @@ afterAll(async () => {
   rmSync(copies, { recursive: true });
 });
 
-/** An action made by hand that is given these sets. */
+/** Creates an action by hand with these permission sets; returns its ref. */
 async function action(sets: string[], onWorkerLoss = "requeue"): Promise<string> {
   const { ref } = await world.one<{ ref: string }>(
     sql`insert into attune.action (ref, pack, pack_ref, label, entrypoint, is_adhoc, runtime, on_worker_loss, permission_set_refs)
@@ -79,7 +79,7 @@ interface Begun {
   token: string | null;
 }
 
-/** Claims the execution as a worker does and makes its token. */
+/** Claims the execution as a worker does and creates its token. */
 async function begin(id: string): Promise<Begun> {
   const claims = await write(
     world.services,
@@ -96,7 +96,7 @@ const finish = ({ id, attempt }: Begun) =>
   write(world.services, (tx) =>
     finishExecutions(tx, [{ id, attempt, status: "completed", result: null, error: null, reason: null }]),
   );
-const look = (id: string) =>
+const executionOf = (id: string) =>
   world.one<{
     parent: string | null;
     root: string | null;
@@ -113,7 +113,7 @@ const statusOf = async (inquiry: bigint) =>
     .status;
 
 describe("the token of an execution", () => {
-  test("is a private file while the action runs, and nothing afterwards", async () => {
+  test("is in a private file while the action runs, and is revoked afterwards", async () => {
     const worker = await world.startWorker();
     const copy = join(copies, "token");
     const id = await world.execute("asker.hold", { copy });
@@ -135,7 +135,7 @@ describe("the token of an execution", () => {
     await worker.stop();
   });
 
-  test("gives what its sets give, as far as whoever asked for the execution holds it, from moment to moment", async () => {
+  test("has the grants of its sets, limited at any time to those of the identity that requested the execution", async () => {
     const events = { resource: "event", actions: ["create"], constraints: { refs: ["asker.tick"] } };
     const keys = { resource: "key", actions: ["read"] };
     const ref = await action([await permissionSet(world, [events, keys])]);
@@ -168,7 +168,7 @@ describe("the token of an execution", () => {
       payload: {},
       traceTag: null,
     });
-    // What is taken away is gone at once, for what runs and for what starts.
+    // A revoked grant is gone at once.
     await world.all(sql`delete from attune.permission_assignment where identity = ${someone.id}::bigint`);
     expect((await sessionOfRun(run)).grants).toEqual([]);
     await expect(
@@ -182,7 +182,7 @@ describe("the token of an execution", () => {
     expect(await isOver(run)).toBe(true);
   });
 
-  test("is revoked with the attempt, however that ends", async () => {
+  test("is revoked with the attempt, however the attempt ends", async () => {
     const ref = await action([await permissionSet(world, [everything])]);
     const ended = await begin(await start(world.session, ref));
     expect(await isOver(ended)).toBe(false);
@@ -190,18 +190,18 @@ describe("the token of an execution", () => {
     expect(await isOver(ended)).toBe(true);
     const lost = await begin(await start(world.session, ref));
     await write(world.services, (tx) => loseExecutions(tx, sql`e.id = ${lost.id}::bigint`, "gone"));
-    expect([(await look(lost.id)).status, await isOver(lost)]).toEqual(["scheduled", true]);
+    expect([(await executionOf(lost.id)).status, await isOver(lost)]).toEqual(["scheduled", true]);
     const again = await begin(lost.id);
     expect([await isOver(again), await isOver(lost)]).toEqual([false, true]);
-    // The attempt before gets no other.
+    // The previous attempt gets no new token.
     expect(await write(world.services, (tx) => createExecutionToken(tx, lost))).toBeNull();
     await commit(world.services, cancelExecution, world.session, { id: BigInt(again.id), reason: null });
-    expect([(await look(again.id)).status, await isOver(again)]).toEqual(["canceling", false]);
+    expect([(await executionOf(again.id)).status, await isOver(again)]).toEqual(["canceling", false]);
     await finish(again);
-    expect([(await look(again.id)).status, await isOver(again)]).toEqual(["cancelled", true]);
+    expect([(await executionOf(again.id)).status, await isOver(again)]).toEqual(["cancelled", true]);
   });
 
-  test("is the rule's owner's, or, where the rule is a pack's own, nobody's; without either there is none", async () => {
+  test("belongs to the rule's owner; a pack's rule has a token without an identity; an ad hoc rule without an owner has none", async () => {
     const ref = await action([await permissionSet(world, [{ resource: "key", actions: ["read"] }])]);
     const owner = await person(world, { grants: [everything] });
     const trigger = await world.trigger();
@@ -222,11 +222,11 @@ describe("the token of an execution", () => {
   });
 });
 
-describe("what an execution does with its token", () => {
+describe("with its token", () => {
   const holding = async () =>
     await begin(await start(world.session, await action([await permissionSet(world, [everything])])));
 
-  test("events are caused by it: one generation more, the same trace; beyond 32 they are a stopped loop", async () => {
+  test("an execution causes events: the next generation, the same trace; beyond generation 32 the loop is stopped", async () => {
     const run = await holding();
     const session = await sessionOfRun(run);
     const emit = async () =>
@@ -239,7 +239,7 @@ describe("what an execution does with its token", () => {
         sql`select cause_execution::text as cause, trace_tag as trace, generation, skipped, evaluated_at is null as waits
           from attune.event where id = ${id}::bigint`,
       );
-    const { traceTag } = await look(run.id);
+    const { traceTag } = await executionOf(run.id);
     expect(await event(await emit())).toEqual({
       cause: run.id,
       trace: traceTag,
@@ -255,33 +255,36 @@ describe("what an execution does with its token", () => {
     });
   });
 
-  test("executions are parts of it, and are cancelled with it", async () => {
+  test("an execution creates children, which are cancelled with it", async () => {
     const run = await holding();
     const session = await sessionOfRun(run);
     const child = await start(session, await action([await permissionSet(world, [everything])]));
-    const { traceTag } = await look(run.id);
-    expect(await look(child)).toMatchObject({ parent: run.id, root: run.id, depth: 1, traceTag, generation: 0 });
+    const { traceTag } = await executionOf(run.id);
+    expect(await executionOf(child)).toMatchObject({ parent: run.id, root: run.id, depth: 1, traceTag, generation: 0 });
     const grandchild = await start(await sessionOfRun(await begin(child)), "core.noop");
-    expect(await look(grandchild)).toMatchObject({ parent: child, root: run.id, depth: 2, traceTag });
+    expect(await executionOf(grandchild)).toMatchObject({ parent: child, root: run.id, depth: 2, traceTag });
     await commit(world.services, cancelExecution, world.session, { id: BigInt(run.id), reason: null });
-    expect([(await look(child)).status, (await look(grandchild)).status]).toEqual(["canceling", "cancelled"]);
+    expect([(await executionOf(child)).status, (await executionOf(grandchild)).status]).toEqual([
+      "canceling",
+      "cancelled",
+    ]);
     await expect(start(session, "core.noop")).rejects.toThrow(ConflictError);
   });
 
-  test("a part that is started while its parent is cancelled is cancelled too, or never made", async () => {
+  test("a child that is created while its parent is cancelled is cancelled too, or refused", async () => {
     for (let round = 0; round < 5; round += 1) {
       const run = await holding();
       const session = await sessionOfRun(run);
-      const [made] = await Promise.allSettled([
+      const [child] = await Promise.allSettled([
         start(session, "core.noop"),
         commit(world.services, cancelExecution, world.session, { id: BigInt(run.id), reason: null }),
       ]);
-      if (made.status === "fulfilled") expect((await look(made.value)).status).toBe("cancelled");
-      else expect(made.reason).toBeInstanceOf(ConflictError);
+      if (child.status === "fulfilled") expect((await executionOf(child.value)).status).toBe("cancelled");
+      else expect(child.reason).toBeInstanceOf(ConflictError);
     }
   });
 
-  test("it asks without a grant, and cannot answer: neither itself nor by another of its tree", async () => {
+  test("an execution creates inquiries without a grant, but neither it nor its descendants can respond", async () => {
     const bare = await begin(await start(world.session, await action([await permissionSet(world, [])])));
     const asked = await commit(world.services, createInquiry, await sessionOfRun(bare), { prompt: "?" });
     expect(
@@ -293,31 +296,31 @@ describe("what an execution does with its token", () => {
     const run = await holding();
     const session = await sessionOfRun(run);
     const { id } = await commit(world.services, createInquiry, session, { prompt: "?", assignedTo: "admin" });
-    const answer = (by: Session) => commit(world.services, respondToInquiry, by, { id, response: true });
-    await expect(answer(session)).rejects.toThrow(ForbiddenError);
+    const respond = (by: Session) => commit(world.services, respondToInquiry, by, { id, response: true });
+    await expect(respond(session)).rejects.toThrow(ForbiddenError);
     const child = await begin(await start(session, await action([await permissionSet(world, [everything])])));
-    await expect(answer(await sessionOfRun(child))).rejects.toThrow(ForbiddenError);
-    // Another execution of the assignee's answers only with a grant of its own sets.
+    await expect(respond(await sessionOfRun(child))).rejects.toThrow(ForbiddenError);
+    // Another execution of the assignee can respond only with a grant of its own sets.
     const stranger = await begin(await start(world.session, await action([await permissionSet(world, [])])));
-    await expect(answer(await sessionOfRun(stranger))).rejects.toThrow(NotFoundError);
+    await expect(respond(await sessionOfRun(stranger))).rejects.toThrow(NotFoundError);
     expect(await statusOf(id)).toBe("pending");
-    await answer(await sessionOfRun(await holding()));
+    await respond(await sessionOfRun(await holding()));
     expect(await statusOf(id)).toBe("responded");
-    // It did not wait as core.inquire does: it goes on.
-    expect((await look(run.id)).status).toBe("running");
+    // It does not wait as core.inquire does: it continues.
+    expect((await executionOf(run.id)).status).toBe("running");
   });
 
-  test("an answer does not end an execution that asked and has its worker still", async () => {
+  test("a response does not end an execution that still has its worker", async () => {
     const run = await holding();
     const { id } = await commit(world.services, createInquiry, await sessionOfRun(run), { prompt: "?" });
     await commit(world.services, respondToInquiry, world.session, { id, response: true });
-    expect((await look(run.id)).status).toBe("running");
+    expect((await executionOf(run.id)).status).toBe("running");
     const other = await commit(world.services, createInquiry, await sessionOfRun(run), { prompt: "?" });
     expect(await write(world.services, (tx) => loseExecutions(tx, sql`e.id = ${run.id}::bigint`, "gone"))).toBe(1);
     expect(await statusOf(other.id)).toBe("cancelled");
   });
 
-  test("what it asked ends with the attempt, and no later", async () => {
+  test("inquiries are cancelled with the attempt", async () => {
     const run = await holding();
     const session = await sessionOfRun(run);
     const ask = () => commit(world.services, createInquiry, session, { prompt: "?" });

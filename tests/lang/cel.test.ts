@@ -12,7 +12,7 @@ function run(source: string, more: Record<string, unknown> = {}) {
   return compileCel(source)({ event, now: new Date("2024-05-01T12:00:00Z"), ...more });
 }
 
-describe("numbers: JSON's are doubles, an expression's are whole", () => {
+describe("numbers: doubles in JSON, integers in expressions", () => {
   test.each([
     ["event.payload.n + 1", 6],
     ["1 + event.payload.n", 6],
@@ -34,13 +34,13 @@ describe("numbers: JSON's are doubles, an expression's are whole", () => {
     expect(run(source)).toBe(value);
   });
 
-  test("whole numbers come back as numbers, at any depth", () => {
+  test("integers are returned as numbers, at any depth", () => {
     expect(run("{'a': [1, 2.5, {'b': size('xy')}]}")).toEqual({ a: [1, 2.5, { b: 2 }] });
     expect(run("[event.payload.n, 'x', null]")).toEqual([5, "x", null]);
     expect(run("uint(3)")).toBe(3);
   });
 
-  test("a number that JSON cannot hold is an error", () => {
+  test("a number that JSON cannot represent is an error", () => {
     expect(() => run("9007199254740993")).toThrow(/9007199254740993 is too large/);
     expect(() => run("event.payload.n / 0")).toThrow(/Infinity is not a JSON number/);
     expect(() => run("[type(1)]")).toThrow(/is a type/);
@@ -83,7 +83,7 @@ describe("values", () => {
   });
 });
 
-describe("refused when it is compiled, with path and position", () => {
+describe("refused on compilation, with path and position", () => {
   test.each([
     ["Unexpected token: EOF (at character 1)", ""],
     ["(at character 7)", "event."],
@@ -138,7 +138,7 @@ describe("prototypes cannot be reached", () => {
     expect(() => compileCel(source)).toThrow(InvalidInputError);
   });
 
-  test("what a computed name finds at a timestamp is empty and leads nowhere", () => {
+  test("a computed name on a timestamp finds nothing", () => {
     const name = "'__pro' + 'to__'";
     expect(run(`now[${name}]`)).toEqual({});
     expect(() => run(`now[${name}].getTime`)).toThrow();
@@ -161,30 +161,30 @@ describe("functions", () => {
     expect(program({ key: () => "2" })).toBe("2!");
   });
 
-  test("take an expression, and may give any JSON", () => {
+  test("take an expression, and may return any JSON", () => {
     expect(run("key(event.payload.s)['x'] + 1", { key: (ref: string) => ({ x: ref.length }) })).toBe(4);
   });
 
-  test("what they throw is the reason", () => {
+  test("give their error as the reason", () => {
     const key = () => {
       throw new Error("the owner may not use key a.b");
     };
     expect(() => run("key('a.b')", { key })).toThrow(/^the owner may not use key a\.b$/);
   });
 
-  test("without a binding, or with a wrong argument, they fail clearly", () => {
+  test("without a binding or with a wrong argument fail with a clear error", () => {
     expect(() => run("key('a')")).toThrow("key() cannot be used here");
     expect(() => run("key(event.payload.n)", { key: () => 1 })).toThrow("key() takes a text");
     expect(() => compileCel("key('a')", "", { variables: ["event"], functions: [] })).toThrow(InvalidInputError);
   });
 });
 
-test("a result of more than a million values is an error, not a full memory", () => {
+test("a result of more than a million values is an error and does not exhaust memory", () => {
   const list = Array.from({ length: 2000 }, (_, i) => i);
   expect(() => compileCel("event.map(x, event)")({ event: list })).toThrow("more than 1000000 values");
 });
 
-test("celVariables names what an expression mentions", () => {
+test("celVariables returns the variables of an expression", () => {
   expect(celVariables("has(event.payload.x) ? [rule.ref].map(x, x + key(pack.config.k)) : []", "", ruleScope)).toEqual(
     new Set(["event", "rule", "pack", "x"]),
   );

@@ -17,7 +17,7 @@ function ask(operator: string, value: Json | undefined, actual: Json | typeof ab
 
 type Row = [operator: string, value: Json | undefined, actual: Json | typeof absent, result: boolean | "error"];
 
-// Each operator: what holds, what does not, absent, null, another type, empty.
+// Each operator: a match, a mismatch, absent, null, another type, empty.
 const rows: Row[] = [
   ["equals", "a", "a", true],
   ["equals", "a", "A", false],
@@ -197,13 +197,13 @@ describe("operators", () => {
     expect(ask(operator, value, actual)).toBe(result);
   });
 
-  test("a regex that would take a backtracking services for ever ends at once", () => {
+  test("a regex with exponential backtracking elsewhere ends at once", () => {
     const started = performance.now();
     expect(ask("regex", "^(a+)+$", `${"a".repeat(50_000)}!`)).toBe(false);
     expect(performance.now() - started).toBeLessThan(2000);
   });
 
-  test("an outcome says what was asked and found", () => {
+  test("an outcome shows the expected and the actual value", () => {
     const decide = compileCriteria("any", [
       { field: "a.b", operator: "gt", value: 1 },
       { field: "/x~1y", operator: "equals", value: null },
@@ -259,7 +259,7 @@ describe("groups", () => {
     expect(matches(condition, conditions)).toBe(result);
   });
 
-  test("every criterion is evaluated, whatever decides", () => {
+  test("every criterion is evaluated, even after the decision", () => {
     expect(
       compileCriteria("all", [no, { any: [yes, fault] }])({ yes: 1 }).criteria.map(({ result }) => result),
     ).toEqual([false, true, false]);
@@ -306,7 +306,7 @@ describe("expressions", () => {
 });
 
 describe("normaliseConditions", () => {
-  test("gives canonical names and fields", () => {
+  test("returns canonical names and fields", () => {
     const written = [
       { field: "event.payload.body.action", operator: "IN", value: ["opened"] },
       {
@@ -347,7 +347,7 @@ describe("normaliseConditions", () => {
     ]);
   });
 
-  test.each([null, undefined, []])("%j is no conditions", (written) => {
+  test.each([null, undefined, []])("%j means no conditions", (written) => {
     expect(normaliseConditions(written, "conditions")).toEqual([]);
   });
 
@@ -397,7 +397,7 @@ describe("normaliseConditions", () => {
     }
   });
 
-  test("names every fault at once", () => {
+  test("reports every fault at once", () => {
     const written = [
       { field: "f", operator: "x1", value: 1 },
       { all: [ok, { field: "", operator: "lt", value: 1 }, 3] },
@@ -442,7 +442,7 @@ describe("laws", () => {
   );
   const payload = fc.dictionary(fc.constantFrom("a", "b", "c"), json);
 
-  test("not is the complement, unless the question was an error", () => {
+  test("not is the complement, unless the criterion had an error", () => {
     fc.assert(
       fc.property(criterion, payload, (one, event) => {
         const plain = compileCriteria("all", [one])(event);
@@ -453,7 +453,7 @@ describe("laws", () => {
     );
   });
 
-  test("all matches when each does, any when one does, and De Morgan holds", () => {
+  test("all matches when each criterion does, any when one does, and De Morgan's laws hold", () => {
     fc.assert(
       fc.property(fc.array(criterion, { minLength: 1, maxLength: 4 }), payload, (list, event) => {
         const singly = list.map((one) => matches("all", [one], event));

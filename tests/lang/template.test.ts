@@ -41,12 +41,12 @@ describe("rendering", () => {
     expect(render(template)).toEqual(result);
   });
 
-  test("walks lists and objects, leaves keys and other values alone", () => {
+  test("renders inside lists and objects, and leaves keys and other values unchanged", () => {
     const value = { "{{ k }}": 1, a: ["{{ event.payload.n }}", 2, null], b: { c: "{{ rule.ref }}" }, d: true };
     expect(render(value)).toEqual({ "{{ k }}": 1, a: [2, 2, null], b: { c: "default.r" }, d: true });
   });
 
-  test("a value without templates is given as it is", () => {
+  test("a value without templates is returned unchanged", () => {
     const value = { a: [1, { b: "text" }] };
     expect(render(value)).toBe(value);
   });
@@ -69,7 +69,7 @@ describe("faults", () => {
     expect(() => render({ m: template })).toThrow(message);
   });
 
-  test("all are listed, each at its path", () => {
+  test("are all listed, each at its path", () => {
     const value = { a: "{{ x }}", b: [1, { c: "{{ 1 + }}" }], d: "{{ rule.ref }}" };
     try {
       render(value);
@@ -83,7 +83,7 @@ describe("faults", () => {
     }
   });
 
-  test("an evaluation's error names the path and the reason", () => {
+  test("of an evaluation name the path and the reason", () => {
     const value = { message: ["x {{ event.payload.missing }}"] };
     expect(() => render(value)).toThrow(TemplateError);
     expect(() => render(value)).toThrow(/^action_params\.message\.0: No such key: missing/);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { createBatch } from "../../src/lib/batch.ts";
 
-/** A batch whose calls end when the test says so. */
+/** Creates a batch whose calls the test ends. */
 function held(options: { size: number; lanes: number }) {
   const calls: { items: number[]; end: (results?: number[]) => void; fail: (error: unknown) => void }[] = [];
   const add = createBatch<number, number>({
@@ -14,10 +14,10 @@ function held(options: { size: number; lanes: number }) {
   return { add, calls, items: () => calls.map((call) => call.items) };
 }
 
-/** Lets what is ready run. */
+/** Lets pending callbacks run. */
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-test("a lone item is handed over at once", async () => {
+test("a single item is handed over at once", async () => {
   const { add, calls, items } = held({ size: 10, lanes: 1 });
   const result = add(1);
   expect(items()).toEqual([[1]]);
@@ -25,7 +25,7 @@ test("a lone item is handed over at once", async () => {
   expect(await result).toBe(10);
 });
 
-test("items that come while a call is in flight go together into the next, in order, up to the size", async () => {
+test("items that arrive while a call is in flight are in the next call, in order, up to its size", async () => {
   const { add, calls, items } = held({ size: 3, lanes: 1 });
   const results = [1, 2, 3, 4, 5].map(add);
   expect(items()).toEqual([[1]]);
@@ -49,7 +49,7 @@ test("as many calls are in flight as there are lanes", async () => {
   expect(await Promise.all(results)).toEqual([10, 20, 30, 40]);
 });
 
-test("a call that fails rejects its own items, and the next goes on", async () => {
+test("a failed call rejects its items, and the next one runs", async () => {
   const { add, calls } = held({ size: 2, lanes: 1 });
   const results = Promise.allSettled([1, 2, 3, 4].map(add));
   calls[0]?.end();

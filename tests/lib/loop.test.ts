@@ -5,19 +5,19 @@ import { until } from "../support/until.ts";
 
 const never = 1_000_000;
 
-/** A loop whose passes end when the test says so. */
-function held(answers: (() => number)[] = []) {
+/** Starts a loop whose passes the test ends. */
+function held(results: (() => number)[] = []) {
   const passes: { end: () => void; signal: AbortSignal }[] = [];
   const failures: unknown[] = [];
   const loop = startLoop({
     pass: (signal) =>
       new Promise((resolve, reject) => {
-        const answer = answers[passes.length] ?? (() => never);
+        const result = results[passes.length] ?? (() => never);
         passes.push({
           signal,
           end: () => {
             try {
-              resolve(answer());
+              resolve(result());
             } catch (error) {
               reject(error);
             }
@@ -41,12 +41,12 @@ test("the first pass runs at once; a wake during a pass runs another, and many w
   await settled();
   expect(passes).toHaveLength(2);
   loop.wake();
-  await until(() => passes.length === 3, "the pass that was asked for while idle");
+  await until(() => passes.length === 3, "the pass after a wake while idle");
   passes[2]?.end();
   await loop[Symbol.asyncDispose]();
 });
 
-test("the next pass comes when the last one said so; 0 means at once", async () => {
+test("a pass returns the delay of the next one; 0 means at once", async () => {
   const { loop, passes } = held([() => 0, () => 50]);
   passes[0]?.end();
   await until(() => passes.length === 2, "the pass at once");
@@ -62,7 +62,7 @@ const fail = () => {
   throw new Error("away");
 };
 
-test("a pass that fails is told, followed after a growing delay, and forgotten by a success", async () => {
+test("a failed pass is reported and retried after a growing delay, which a success resets", async () => {
   const { loop, passes, failures } = held([fail, fail, fail, () => 0, fail]);
   const delays: number[] = [];
   for (let n = 0; n < 5; n += 1) {
@@ -98,7 +98,7 @@ test("a wake ends the delay after a failure", async () => {
   await loop[Symbol.asyncDispose]();
 });
 
-test("stop waits for the pass in flight, tells it, and no other follows", async () => {
+test("stop signals the pass in flight and waits for it, and no other follows", async () => {
   const { loop, passes, failures } = held();
   let stopped = false;
   const stopping = loop[Symbol.asyncDispose]().then(() => {
@@ -123,7 +123,7 @@ test("stop ends the wait between passes", async () => {
   expect(performance.now() - from).toBeLessThan(500);
 });
 
-test("a rest ends early when it is ended, also when that came before the sleep, but not when before the arming", async () => {
+test("ending a rest ends its sleep early, also before the sleep starts, but not before it is armed", async () => {
   const rest = createRest();
   rest.arm();
   const sleeping = rest.sleep(never);
@@ -138,7 +138,7 @@ test("a rest ends early when it is ended, also when that came before the sleep, 
   expect(performance.now() - from).toBeGreaterThanOrEqual(25);
 });
 
-test("a stoppable generator's return ends the wait that it is in", async () => {
+test("a stoppable generator's return ends its current wait", async () => {
   let cleaned = false;
   const numbers = stoppable(async function* (signal) {
     try {

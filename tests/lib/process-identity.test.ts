@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { expect, test } from "vitest";
 import { isAlive, thisHost, thisProcess } from "../../src/lib/process-identity.ts";
 
-test("this process is alive; one of its id that started at another time, and one that is not there, are not", () => {
+test("this process is alive; one with its id but another start time, or one that does not exist, is not", () => {
   const self = thisProcess();
   expect(self).toEqual({ host: thisHost(), pid: process.pid, started: expect.stringMatching(/^\d+$/) });
   expect(isAlive(self)).toBe(true);

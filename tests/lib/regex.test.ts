@@ -14,7 +14,7 @@ test.each([
   expect(compileRegex(pattern).test(text)).toBe(found);
 });
 
-test("case is kept apart in the cache", () => {
+test("the cache distinguishes case sensitivity", () => {
   expect(compileRegex("abc").test("ABC")).toBe(false);
   expect(compileRegex("abc", "", { ignoreCase: true }).test("ABC")).toBe(true);
   expect(compileRegex("abc").test("ABC")).toBe(false);
@@ -33,14 +33,14 @@ test.each([
   expect(() => compileRegex(pattern, "value")).toThrow(message);
 });
 
-test("a pattern that would take a backtracking services for ever ends at once", () => {
+test("a pattern with exponential backtracking elsewhere ends at once", () => {
   const started = performance.now();
   expect(compileRegex("^(a+)+$").test(`${"a".repeat(50_000)}!`)).toBe(false);
   expect(performance.now() - started).toBeLessThan(2000);
 });
 
-describe("a pattern whose program is long", () => {
-  // Of all permitted programs this is among the slowest: each text is new to it.
+describe("a pattern with a long program", () => {
+  // This is among the slowest permitted programs: it has no cached state for any text.
   const worst = compileRegex("a[ab]{990}[yz]|b[ab]{990}[xyz]", "", { ignoreCase: true });
   const noise = (length: number) => {
     let state = 1;
@@ -50,7 +50,7 @@ describe("a pattern whose program is long", () => {
     }).join("");
   };
 
-  /** The processor's time, in milliseconds: what else the machine does is no matter. */
+  /** Returns the processor time in milliseconds, which does not depend on the machine's load. */
   const cost = (work: () => void) => {
     const before = process.cpuUsage();
     work();
@@ -58,19 +58,19 @@ describe("a pattern whose program is long", () => {
     return (user + system) / 1000;
   };
 
-  test("is looked for in a text as long as is allowed, soon", () => {
+  test("searches a text of the maximum length quickly", () => {
     const text = noise(2000);
     expect(cost(() => expect(worst.find(text)).toBe(false))).toBeLessThan(2000);
   });
 
-  test("is not looked for in a longer one", () => {
+  test("refuses a longer text", () => {
     const text = noise(400_000);
     const why = /^this pattern is looked for in at most 20\d\d characters, and the text has 400000$/;
     expect(cost(() => expect(worst.find(text)).toMatch(why))).toBeLessThan(500);
     expect(() => worst.test(text)).toThrow(InvalidInputError);
   });
 
-  test("while one that people write is looked for in a large body", () => {
+  test("differs from a usual pattern, which searches a large body", () => {
     expect(compileRegex("\\w+@\\w+\\.com$").find(`${noise(200_000)} someone@example.com`)).toBe(true);
   });
 });
@@ -80,7 +80,7 @@ test.each([
   ["iregex", "[ab]{900}[yz]"],
   ["matchwildcard", "[ab]".repeat(400)],
 ])(
-  "a criterion with %s and a text that is too long for it is an error: it neither matches nor, negated, does",
+  "a criterion with %s and a text that is too long for it is an error and does not match, even negated",
   (operator, value) => {
     const criterion = { field: "text", operator, value };
     for (const conditions of [[criterion], [{ not: criterion }]]) {

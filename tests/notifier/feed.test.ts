@@ -8,14 +8,14 @@ import { createServices, type TestServices, withoutFeed } from "../support/datab
 import { until } from "../support/until.ts";
 import { everything, first, follow, insertPack, parts } from "./follow.ts";
 
-/** Makes every entry so far too old to be kept, and has retention remove them. */
+/** Ages every entry beyond its retention and runs the retention. */
 async function emptyLog(services: TestServices): Promise<void> {
   await services.db.execute(sql`update attune.notification set created = now() - interval '8 days'`);
   await pruneNotifications(services);
 }
 
 describe("the feed", () => {
-  test("16 concurrent writers, 800 changes, one subscriber: 800, none twice, and again by cursor", async () => {
+  test("delivers 800 changes of 16 concurrent writers once each, live and again by cursor", async () => {
     await using services = await createServices();
     const feed = await createFeed(services);
     const live = follow(feed);
@@ -48,7 +48,7 @@ describe("the feed", () => {
     await feed[Symbol.asyncDispose]();
   });
 
-  test("a follower that the ring has left behind pages from the table without a gap, in the order of numbers", async () => {
+  test("a follower that lags behind the ring reads from the table without a gap, in numeric order", async () => {
     await using services = await createServices();
     const feed = await createFeed(services, 10);
     const start = feed.position();
@@ -58,7 +58,7 @@ describe("the feed", () => {
     await insertPack(services, "pack-150");
     await until(() => late.seen.length >= 151, "the live one");
     expect(new Set(late.seen.map((change) => change.entityId)).size).toBe(151);
-    // As texts, 10 would come before 9 and 100 before 99.
+    // As texts, 10 would precede 9 and 100 would precede 99.
     const ids = late.seen.map((change) => Number(change.id));
     expect(ids).toEqual([...ids].sort((a, b) => a - b));
     expect(Math.min(...ids)).toBeLessThan(10);
@@ -66,12 +66,12 @@ describe("the feed", () => {
     await feed[Symbol.asyncDispose]();
   });
 
-  test("an idle follower costs no statement of its own; a filter by entity gets that entity only", async () => {
+  test("an idle follower runs no statement; a filter by entity delivers only that entity", async () => {
     await using services = await createServices();
     const feed = await createFeed(services);
     const opening = follow(feed, feed.position());
     await insertPack(services, "one");
-    await until(() => opening.seen.length > 0, "the feed to have passed what was made before the others follow it");
+    await until(() => opening.seen.length > 0, "the feed to have passed the earlier changes");
     await opening[Symbol.asyncDispose]();
     const [{ id } = { id: "0" }] = await rows<{ id: string }>(
       services.db,
@@ -90,12 +90,12 @@ describe("the feed", () => {
     await feed[Symbol.asyncDispose]();
   });
 
-  test("what can be read is asked for in one statement, and the entries are read in another, outside of a transaction", async () => {
+  test("one statement reads the settled position, and another the entries, outside of a transaction", async () => {
     await using services = await createServices();
     const feed = await createFeed(services);
     await using live = follow(feed);
     services.statements.length = 0;
-    await insertPack(services, "asked");
+    await insertPack(services, "read");
     await until(() => live.seen.length > 0, "the change");
     const reader = services.statements.filter((text) => !withoutFeed([text]).length);
     expect(reader.length).toBeGreaterThan(1);
@@ -108,7 +108,7 @@ describe("the feed", () => {
 });
 
 describe("a cursor", () => {
-  test("that is none, of another log, in three parts, or of the future is refused", async () => {
+  test("that is invalid, of another log, in three parts, or of the future is refused", async () => {
     await using services = await createServices();
     const feed = await createFeed(services);
     await insertPack(services, "here");
@@ -125,7 +125,7 @@ describe("a cursor", () => {
     await feed[Symbol.asyncDispose]();
   });
 
-  test("before what retention removed is refused with the oldest that can be used, which then works", async () => {
+  test("before what retention removed is refused with the oldest valid one, which then works", async () => {
     await using services = await createServices();
     const feed = await createFeed(services);
     await using live = follow(feed);

@@ -33,7 +33,7 @@ export function follow(feed: Feed, after: string | null = null, filter = everyth
   };
 }
 
-/** What following at that cursor gives first; rejects with what refuses it. */
+/** Returns the first change after the cursor; rejects when the cursor is refused. */
 export async function first(feed: Feed, after: string): Promise<Change | undefined> {
   const next = await feed.follow(everything, after, AbortSignal.timeout(5000)).next();
   return next.value ?? undefined;
@@ -46,7 +46,7 @@ export async function insertPack(services: TestServices, ref: string): Promise<v
   });
 }
 
-/** A cursor in two parts: the log that it belongs to, and the id of an entry. */
+/** Splits a cursor into its log and the id of an entry. */
 export function parts(cursor: string): { log: string; id: number } {
   const [log = "", id = ""] = cursor.split(".");
   return { log, id: Number(id) };

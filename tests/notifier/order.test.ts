@@ -98,7 +98,7 @@ describe("a writing transaction", () => {
     },
   );
 
-  test("that moves no execution locks no number and gets no transaction id", async () => {
+  test("that changes no execution locks no number and gets no transaction id", async () => {
     await session.run("begin");
     await session.run("update attune.execution set reason = reason where false");
     await session.run(
@@ -111,7 +111,7 @@ describe("a writing transaction", () => {
 });
 
 describe("the log's numbers", () => {
-  test("come from a sequence that hands them out one by one and never begins again", async () => {
+  test("come from a sequence that hands them out one at a time and never cycles", async () => {
     const [sequence] = await session.run(
       `select seqcache::int as cache, seqcycle as cycle, seqincrement::int as step from pg_sequence
         where seqrelid = pg_get_serial_sequence('attune.notification', 'id')::regclass`,
@@ -119,7 +119,7 @@ describe("the log's numbers", () => {
     expect(sequence).toEqual({ cache: 1, cycle: false, step: 1 });
   });
 
-  test("are trusted as far as the newest entry that is visible, not as far as the sequence is", async () => {
+  test("are settled up to the newest visible entry, not up to the sequence's last value", async () => {
     const visible = await session.enter();
     await session.run("begin");
     const rolledBack = [await session.enter(), await session.enter()];
@@ -133,7 +133,7 @@ describe("the log's numbers", () => {
 
 // One connection cannot interleave two transactions: these need PostgreSQL.
 describe.runIf(onPostgres())("concurrent transactions on PostgreSQL", () => {
-  test("one row's changes come in order though the later writer's transaction began first", async () => {
+  test("one row's changes arrive in order even if the later writer's transaction began first", async () => {
     await using own = await createServices();
     const feed = await createFeed(own);
     await using live = follow(feed);
@@ -176,7 +176,7 @@ describe.runIf(onPostgres())("concurrent transactions on PostgreSQL", () => {
     await feed[Symbol.asyncDispose]();
   });
 
-  test("a writer hides what was committed after it had begun; its end, which nobody announces, releases it within 200 ms", async () => {
+  test("a writer holds back what was committed after it began; its end, though not announced, releases that within 200 ms", async () => {
     await using own = await createServices();
     const feed = await createFeed(own);
     await using live = follow(feed);
@@ -216,14 +216,14 @@ describe.runIf(onPostgres())("concurrent transactions on PostgreSQL", () => {
       pid: backend?.pid,
       lagMs: expect.toSatisfy((ms: number) => ms > 5000 && ms < 6000),
     });
-    // The next one has held back nothing for so long: it begins to count now.
+    // The next writer has held nothing back so far: its time starts now.
     await slow.run("commit");
     await until(() => feed.lagMs() < 2000, "the other writer's own time");
     await slower.run("commit");
     await feed[Symbol.asyncDispose]();
   });
 
-  test("a number that is locked late takes back what is settled, never what was delivered", async () => {
+  test("a number that is locked late lowers the settled position, but not the feed's", async () => {
     await using own = await createServices();
     const feed = await createFeed(own);
     await using live = follow(feed);
@@ -249,7 +249,7 @@ describe.runIf(onPostgres())("concurrent transactions on PostgreSQL", () => {
     await feed[Symbol.asyncDispose]();
   });
 
-  test("what was asked in an old snapshot is read in a new one: a commit in between is not lost", async () => {
+  test("entries are read in a newer snapshot than the settled position: a commit in between is not lost", async () => {
     await using own = await createServices();
     await using writer = openSession(own);
     await using reader = openSession(own);
@@ -260,14 +260,14 @@ describe.runIf(onPostgres())("concurrent transactions on PostgreSQL", () => {
     await reader.run("begin isolation level repeatable read");
     await reader.run("select count(*) from attune.notification");
     await writer.run("commit");
-    // The trap: in one snapshot the locks are gone and the entry is not there yet.
+    // The trap: in one snapshot the locks are released and the entry is not visible yet.
     const inOneSnapshot = await reader.run<{ id: number }>(visible);
     expect(inOneSnapshot.map(({ id }) => id)).not.toContain(hidden);
-    const [asked] = await reader.run<{ log: string; settled: string }>(
+    const [position] = await reader.run<{ log: string; settled: string }>(
       "select log, settled::text from attune.notification_settled(0)",
     );
-    expect(Number(asked?.settled)).toBeGreaterThan(hidden);
-    const page = { after: { log: asked?.log ?? "", id: 0n }, until: BigInt(asked?.settled ?? 0), limit: 10 };
+    expect(Number(position?.settled)).toBeGreaterThan(hidden);
+    const page = { after: { log: position?.log ?? "", id: 0n }, until: BigInt(position?.settled ?? 0), limit: 10 };
     const { changes } = await readPage(own.db, { ...page, filter: everything });
     expect(changes.map(({ id }) => Number(id))).toContain(hidden);
     await reader.run("commit");

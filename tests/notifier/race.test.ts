@@ -11,13 +11,13 @@ import { until } from "../support/until.ts";
 import { everything, follow } from "./follow.ts";
 import { raceTable, randomTransaction } from "./race.ts";
 
-// A channel that the product does not have.
+// A channel that only this test has.
 const raced = { ...everything, channel: "race" } as unknown as ChangeFilter;
 
 interface Entry {
   id: number;
   row: number;
-  /** Which update of the row it is. */
+  /** The number of the row's update. */
   n: number;
 }
 
@@ -27,7 +27,7 @@ const entryOf = ({ id, entityId, content }: Change): Entry => ({
   n: Number((content as unknown as { n: number }).n),
 });
 
-/** Follows in pieces: leaves every 37 changes, and comes back with the last cursor. */
+/** Follows in pieces: stops after every 37 changes and resumes with the last cursor. */
 function followInPieces(feed: Feed) {
   const stopping = new AbortController();
   const seen: Change[] = [];
@@ -50,7 +50,7 @@ function followInPieces(feed: Feed) {
   };
 }
 
-/** Waits until each follower has as much as the log holds, and compares: every entry once, in order, each row's updates too. */
+/** Waits until each follower has as many entries as the log, and compares: every entry once, in order, as are each row's updates. */
 async function expectAll(services: TestServices, followers: readonly { seen: Change[] }[]): Promise<number> {
   const stored = await rows<Entry>(
     services.db,
@@ -95,7 +95,7 @@ test("random transactions one after another, 100 of them: every committed entry 
 
 const connections = 4;
 
-/** A process of writers, killed after that many commits; null: lives to its end. */
+/** Runs a process of writers, killed after that many commits; null: runs to its end. */
 function startWriters(url: string, transactions: number, killAfter: number | null): Promise<unknown> {
   const script = new URL("writer.ts", import.meta.url).pathname;
   const child: ChildProcess = spawn(process.execPath, [script, url, String(connections), String(transactions)], {
@@ -118,7 +118,7 @@ describe.runIf(onPostgres())("16 concurrent writers on PostgreSQL", () => {
     await using services = await createServices();
     const url = services.location.url ?? "";
     for (const statement of raceTable) await services.db.execute(sql.raw(statement));
-    // The readers' isolation makes no difference.
+    // The readers' isolation level does not matter.
     await using strict = await createServices({
       ...services.location,
       url: `${url}?default_transaction_isolation=serializable`,
@@ -160,7 +160,7 @@ describe.runIf(onPostgres())("16 concurrent writers on PostgreSQL", () => {
     }, "the killed writers' connections to end");
     const stored = await expectAll(services, [live, pieces, third]);
     expect(stored).toBeGreaterThan(1000);
-    // It was open all the time, and is still.
+    // It has been open all the time.
     mayEnd.resolve();
     expect(await foreign).toEqual([{ n: 1 }]);
     await elsewhere.end();

@@ -1,4 +1,4 @@
-/** A table whose every update is an entry in the log that says how often the row has been updated. */
+/** A table whose every update inserts an entry into the log with the number of the row's updates. */
 export const raceTable = [
   "create schema race",
   "create table race.item (id int primary key, n int not null default 0)",
@@ -25,7 +25,7 @@ const update = (ids: readonly number[]) =>
   `update race.item set n = n + 1
     where id in (select id from race.item where id = any ('{${ids.join(",")}}') order by id for update)`;
 
-/** Undone, in one of the ways in which a part of a transaction can be; more may follow within it. */
+/** Returns statements whose updates are rolled back within the transaction. */
 function undone(ids: readonly number[]): string[] {
   if (chance(0.3)) {
     return [`do $$ begin ${update(ids)}; raise exception 'undone'; exception when raise_exception then null; end $$`];
@@ -34,10 +34,10 @@ function undone(ids: readonly number[]): string[] {
   return ["savepoint outer_one", ...inner, "rollback to savepoint outer_one"];
 }
 
-/** Makes one up. Rows are locked in one order, so that no two transactions wait for each other. */
+/** Returns a random transaction. It locks rows in order, so that no two transactions wait for each other. */
 export function randomTransaction(): RandomTransaction {
   const count = chance(0.5) ? 1 : 1 + below(50);
-  // Every second transaction writes to a row that many want.
+  // Every second transaction writes to a contended row.
   const wanted = Array.from({ length: count }, (_, n) => (n === 0 && chance(0.5) ? 1 + below(3) : 1 + below(1000)));
   const ids = [...new Set(wanted)].sort((a, b) => a - b);
   const steps: (string | number)[] = [];

@@ -12,7 +12,7 @@ const pgDump = spawnSync("pg_dump", ["--version"]).status === 0;
 
 const dump = (from: Location) => execFileSync("pg_dump", [from.url ?? ""], { maxBuffer: 64 * 1024 * 1024 });
 
-/** Puts what was dumped in the place of what is there. */
+/** Replaces the database's content with the dump. */
 function restore(dumped: Buffer, to: Location): void {
   const strictly = ["--quiet", "--output=/dev/null", "--set=ON_ERROR_STOP=1"];
   const emptying = "drop schema attune, attune_jobs, attune_migrations cascade;\n";
@@ -30,7 +30,7 @@ async function cursorsOf(services: TestServices, refs: readonly string[]): Promi
   return live.seen.map(({ cursor }) => cursor);
 }
 
-/** The old cursors are refused with one that gives every kept change, and then what comes next. */
+/** Expects that old cursors are refused with one that delivers every kept change, and then the next. */
 async function expectOtherLog(services: TestServices, old: readonly string[]): Promise<void> {
   const feed = await createFeed(services);
   const { log } = parts(feed.position());
@@ -40,7 +40,7 @@ async function expectOtherLog(services: TestServices, old: readonly string[]): P
     await expect(first(feed, cursor)).rejects.toMatchObject({ code: "CURSOR_EXPIRED", oldestCursor: oldest });
   }
   await using resumed = follow(feed, oldest);
-  await until(() => resumed.seen.length > 0, "what was kept");
+  await until(() => resumed.seen.length > 0, "the kept changes");
   const kept = resumed.seen.length;
   await insertPack(services, `after-${randomUUID()}`);
   await until(() => resumed.seen.length > kept, "the change after it");
@@ -58,7 +58,7 @@ describe.runIf(onPostgres() && pgDump)("a dump", () => {
     await expectOtherLog(restored, old);
   });
 
-  test("that is older, restored in place, has another log, and ends the streams that are open", async () => {
+  test("that is older and restored in place has another log, and ends open streams", async () => {
     await using services = await createServices();
     const feed = await createFeed(services);
     const early = follow(feed);
@@ -87,7 +87,7 @@ describe.runIf(onPostgres() && pgDump)("a dump", () => {
   });
 });
 
-describe.runIf(onPostgres())("a database made with another as its template", () => {
+describe.runIf(onPostgres())("a database created from another as its template", () => {
   test("has another log", async () => {
     const location = await cloneDatabase();
     const serverUrl = inject("serverUrl") ?? "";

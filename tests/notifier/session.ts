@@ -1,16 +1,16 @@
 import postgres from "postgres";
 import type { TestServices } from "../support/database.ts";
 
-/** One session of a database, in which transactions are begun and ended by hand. */
+/** One session of a database, in which the test begins and ends transactions. */
 export interface Session extends AsyncDisposable {
   run<T = Record<string, unknown>>(text: string): Promise<T[]>;
-  /** Makes an entry in the log and returns its id. */
+  /** Inserts an entry into the log and returns its id. */
   enter(): Promise<number>;
-  /** The numbers that the writers of this database have locked. */
+  /** Returns the numbers that the writers of this database have locked. */
   locked(): Promise<number[]>;
 }
 
-/** A session of its own; on the embedded database, the only one. */
+/** Opens a new session; on the embedded database, returns the only one. */
 export function openSession(engine: TestServices): Session {
   const { pglite } = engine.database;
   const client = pglite ? null : postgres(engine.location.url ?? "", { max: 1, onnotice: () => {} });

@@ -6,7 +6,7 @@ import { type RandomTransaction, randomTransaction } from "./race.ts";
 const [url = "", connections = "", transactions = ""] = process.argv.slice(2);
 const deadlock = "40P01";
 
-/** Runs the transaction and says whether it has committed. */
+/** Runs the transaction and returns whether it has committed. */
 async function run(sql: Sql, { steps, end }: RandomTransaction): Promise<boolean> {
   await sql.unsafe("begin");
   try {
@@ -17,7 +17,7 @@ async function run(sql: Sql, { steps, end }: RandomTransaction): Promise<boolean
     await sql.unsafe(end);
     return end === "commit";
   } catch (error) {
-    // Locking a row again that a savepoint has given back may deadlock, though all lock their rows in one order.
+    // Relocking a row that a savepoint has released may deadlock, although all lock their rows in one order.
     if (!(error instanceof postgres.PostgresError && error.code === deadlock)) throw error;
     await sql.unsafe("rollback");
     return false;

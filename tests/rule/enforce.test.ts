@@ -10,10 +10,10 @@ import { createEvaluator, type Evaluator, is } from "../support/evaluator.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 let world: World;
-let look: Evaluator;
+let evaluator: Evaluator;
 beforeAll(async () => {
   world = await createWorld();
-  look = createEvaluator(world);
+  evaluator = createEvaluator(world);
   await world.all(
     sql`insert into attune.action (ref, pack, pack_ref, label, entrypoint, is_adhoc, runtime, param_schema)
       select 'default.typed', p.id, 'default', 'Typed', 'default.typed', true, r.id,
@@ -23,10 +23,10 @@ beforeAll(async () => {
   );
 });
 afterAll(() => world[Symbol.asyncDispose]());
-beforeEach(() => look.evaluate());
+beforeEach(() => evaluator.evaluate());
 
 describe("an event", () => {
-  test("makes one enforcement and one scheduled execution with its job for each rule that it matches", async () => {
+  test("creates one enforcement and one scheduled execution with its job for each matching rule", async () => {
     const trigger = await world.trigger();
     const rules = [
       await world.rule(trigger),
@@ -36,9 +36,9 @@ describe("an event", () => {
     await world.rule(trigger, { conditions: is("a", 2) });
     await world.rule(await world.trigger());
     const event = await world.event(trigger, { a: 1 });
-    expect(await look.jobs(eventQueue)).toEqual([{ entity: event }]);
-    await look.evaluate();
-    const found = await look.enforced(event);
+    expect(await evaluator.jobs(eventQueue)).toEqual([{ entity: event }]);
+    await evaluator.evaluate();
+    const found = await evaluator.enforced(event);
     expect(found.map(({ rule }) => rule)).toEqual(rules.sort());
     expect(
       found.every(
@@ -49,8 +49,8 @@ describe("an event", () => {
       message: "1!",
     });
     const queued = [
-      ...(await look.jobs("execution/core.action.builtin")),
-      ...(await look.jobs("execution/core.action.shell")),
+      ...(await evaluator.jobs("execution/core.action.builtin")),
+      ...(await evaluator.jobs("execution/core.action.shell")),
     ];
     for (const { execution } of found) expect(queued.filter(({ entity }) => entity === execution)).toHaveLength(1);
     expect(await world.timeline(found[0]?.execution ?? "")).toEqual([
@@ -58,15 +58,15 @@ describe("an event", () => {
       "requested>scheduling",
       "scheduling>scheduled",
     ]);
-    expect(await look.event(event)).toMatchObject({ evaluated: true, skipped: null, tries: 0 });
-    expect(await look.jobs(eventQueue)).toEqual([]);
+    expect(await evaluator.event(event)).toMatchObject({ evaluated: true, skipped: null, tries: 0 });
+    expect(await evaluator.jobs(eventQueue)).toEqual([]);
   });
 
   test("carries its trace tag and its rule's and trigger's refs into the execution", async () => {
     const trigger = await world.trigger();
     const rule = await world.rule(trigger);
     const event = await world.event(trigger);
-    await look.evaluate();
+    await evaluator.evaluate();
     const row = await world.one(
       sql`select x.trace_tag, x.rule_ref, x.trigger_ref, x.generation, x.executor from attune.execution x
         join attune.enforcement f on f.id = x.enforcement where f.event = ${event}::bigint`,
@@ -80,58 +80,58 @@ describe("an event", () => {
     });
   });
 
-  test("that no rule matches makes nothing", async () => {
+  test("that matches no rule creates nothing", async () => {
     const trigger = await world.trigger();
     await world.rule(trigger, { conditions: is("a", 1) });
     const event = await world.event(trigger, { a: 2 });
-    await look.evaluate();
-    expect(await look.enforced(event)).toEqual([]);
-    expect(await look.event(event)).toMatchObject({ evaluated: true, skipped: null });
+    await evaluator.evaluate();
+    expect(await evaluator.enforced(event)).toEqual([]);
+    expect(await evaluator.event(event)).toMatchObject({ evaluated: true, skipped: null });
   });
 
-  test("is not evaluated again when its job comes twice", async () => {
+  test("is not evaluated again when its job is delivered twice", async () => {
     const trigger = await world.trigger();
     await world.rule(trigger);
     const event = await world.event(trigger);
-    await look.evaluate();
-    const before = await look.enforced(event);
+    await evaluator.evaluate();
+    const before = await evaluator.enforced(event);
     await write(world.services, (tx) => tx.jobs.add(tx.db, eventQueue, [{ id: event }]));
-    await look.evaluate();
-    expect(await look.enforced(event)).toEqual(before);
-    expect(await look.jobs(eventQueue)).toEqual([]);
+    await evaluator.evaluate();
+    expect(await evaluator.enforced(event)).toEqual(before);
+    expect(await evaluator.jobs(eventQueue)).toEqual([]);
   });
 
-  test("bound to one rule (as a timer's) concerns that rule alone", async () => {
+  test("bound to one rule (as a timer's) concerns only that rule", async () => {
     const ref = await world.trigger();
     const mine = await world.rule(ref);
     await world.rule(ref);
     const { id } = await world.one<{ id: string }>(sql`select id::text from attune.rule where ref = ${mine}`);
     const [event = ""] = await emit(ref, { rule: id });
-    await look.evaluate();
-    expect((await look.enforced(event)).map(({ rule }) => rule)).toEqual([mine]);
+    await evaluator.evaluate();
+    expect((await evaluator.enforced(event)).map(({ rule }) => rule)).toEqual([mine]);
   });
 
-  test("of generation 32 is evaluated; of generation 33 it is stored only, and says why", async () => {
+  test("of generation 32 is evaluated; of generation 33 it is only stored, with the reason", async () => {
     const ref = await world.trigger();
     await world.rule(ref);
     const [last = ""] = await emit(ref, { generation: 32 });
     const [beyond = ""] = await emit(ref, { generation: 33 });
-    expect(await look.jobs(eventQueue)).toEqual([{ entity: last }]);
-    await look.evaluate();
-    expect(await look.enforced(last)).toHaveLength(1);
-    expect(await look.enforced(beyond)).toEqual([]);
-    expect(await look.event(beyond)).toMatchObject({
+    expect(await evaluator.jobs(eventQueue)).toEqual([{ entity: last }]);
+    await evaluator.evaluate();
+    expect(await evaluator.enforced(last)).toHaveLength(1);
+    expect(await evaluator.enforced(beyond)).toEqual([]);
+    expect(await evaluator.event(beyond)).toMatchObject({
       evaluated: true,
       skipped: "stopped loop: generation 33 is above 32",
     });
   });
 
-  test("whose trigger is deleted before it is evaluated says so", async () => {
+  test("whose trigger is deleted before its evaluation records that", async () => {
     const ref = await world.trigger();
     const event = await world.event(ref);
     await world.all(sql`delete from attune.trigger where ref = ${ref}`);
-    await look.evaluate();
-    expect(await look.event(event)).toMatchObject({ evaluated: true, skipped: "its trigger is gone" });
+    await evaluator.evaluate();
+    expect(await evaluator.event(event)).toMatchObject({ evaluated: true, skipped: "its trigger is gone" });
   });
 });
 
@@ -144,7 +144,7 @@ async function emit(ref: string, fields: { rule?: string; generation?: number })
   });
 }
 
-describe("what is recorded of an evaluation", () => {
+describe("records of evaluations", () => {
   const criteria = [...is("a", 1), ...is("b", 1)];
   test.each<["none" | "near" | "all", boolean[]]>([
     ["none", [false, false, false]],
@@ -156,7 +156,7 @@ describe("what is recorded of an evaluation", () => {
     const events: string[] = [];
     const payloads: JsonObject[] = [{ a: 1, b: 1 }, { a: 1 }, { c: 1 }];
     for (const payload of payloads) events.push(await world.event(trigger, payload));
-    await look.evaluate();
+    await evaluator.evaluate();
     const recorded = await world.all<{ event: string; matched: boolean; revision: number; detail: JsonObject[] }>(
       sql`select v.event::text, v.matched, v.rule_revision as revision, v.detail from attune.rule_evaluation v
         join attune.event e on e.id = v.event where e.trigger_ref = ${trigger} order by v.event`,
@@ -171,11 +171,11 @@ describe("what is recorded of an evaluation", () => {
     }
   });
 
-  test("a criterion that could not be asked is recorded with why, also as a miss", async () => {
+  test("a criterion that cannot be evaluated is recorded with the reason, also for a mismatch", async () => {
     const trigger = await world.trigger();
     await world.rule(trigger, { conditions: [{ field: "a", operator: "gt", value: 5 }] });
     const event = await world.event(trigger, { a: "text" });
-    await look.evaluate();
+    await evaluator.evaluate();
     const { detail } = await world.one<{ detail: { error: string | null }[] }>(
       sql`select detail from attune.rule_evaluation where event = ${event}::bigint and not matched`,
     );
@@ -186,7 +186,7 @@ describe("what is recorded of an evaluation", () => {
 describe("parameters", () => {
   const payload = { n: 3, half: 0.5, list: [1, "two", null], map: { deep: { yes: true } }, none: null, word: "w" };
 
-  test("keep their JSON types where a value is one whole template, become text where it is mixed, and get defaults", async () => {
+  test("keep their JSON types if the value is one template, become text if it is mixed, and get defaults", async () => {
     const trigger = await world.trigger();
     await world.rule(trigger, {
       action: "default.typed",
@@ -200,8 +200,8 @@ describe("parameters", () => {
       },
     });
     const event = await world.event(trigger, payload);
-    await look.evaluate();
-    const [found] = await look.enforced(event);
+    await evaluator.evaluate();
+    const [found] = await evaluator.enforced(event);
     const config = {
       count: 3,
       ratio: 0.5,
@@ -223,8 +223,8 @@ describe("parameters", () => {
     const broken = await world.rule(trigger, { action: "default.typed", actionParams });
     const sound = await world.rule(trigger);
     const event = await world.event(trigger, payload);
-    await look.evaluate();
-    const found = await look.enforced(event);
+    await evaluator.evaluate();
+    const found = await evaluator.enforced(event);
     expect(found.find(({ rule }) => rule === broken)).toMatchObject({
       status: "processed",
       execution: null,
@@ -235,16 +235,16 @@ describe("parameters", () => {
   });
 });
 
-describe("what was switched off or is gone", () => {
-  test("a disabled action leaves an enforcement that says so; enabled again it runs", async () => {
+describe("disabled and deleted objects", () => {
+  test("a disabled action leads to an enforcement with the reason; enabled again it runs", async () => {
     const trigger = await world.trigger();
     await world.rule(trigger, { action: "default.typed" });
     const enable = (on: boolean) =>
       world.all(sql`update attune.action set enabled = ${on} where ref = 'default.typed'`);
     await enable(false);
     const first = await world.event(trigger);
-    await look.evaluate();
-    expect(await look.enforced(first)).toMatchObject([
+    await evaluator.evaluate();
+    expect(await evaluator.enforced(first)).toMatchObject([
       {
         status: "disabled",
         execution: null,
@@ -253,11 +253,11 @@ describe("what was switched off or is gone", () => {
     ]);
     await enable(true);
     const second = await world.event(trigger);
-    await look.evaluate();
-    expect(await look.enforced(second)).toMatchObject([{ status: "processed", executionStatus: "scheduled" }]);
+    await evaluator.evaluate();
+    expect(await evaluator.enforced(second)).toMatchObject([{ status: "processed", executionStatus: "scheduled" }]);
   });
 
-  test("a deleted action likewise", async () => {
+  test("a deleted action leads to an enforcement with the reason", async () => {
     await world.all(
       sql`insert into attune.action (ref, label, entrypoint, is_adhoc, runtime)
         select 'default.brief', 'b', 'b', true, id from attune.runtime where ref = 'core.action.builtin'`,
@@ -265,12 +265,12 @@ describe("what was switched off or is gone", () => {
     const trigger = await world.trigger();
     await world.rule(trigger, { action: "default.brief" });
     const first = await world.event(trigger);
-    await look.evaluate();
+    await evaluator.evaluate();
     await world.all(sql`delete from attune.action where ref = 'default.brief'`);
     const second = await world.event(trigger);
-    await look.evaluate();
-    expect(await look.enforced(first)).toMatchObject([{ status: "processed", executionStatus: "scheduled" }]);
-    expect(await look.enforced(second)).toMatchObject([
+    await evaluator.evaluate();
+    expect(await evaluator.enforced(first)).toMatchObject([{ status: "processed", executionStatus: "scheduled" }]);
+    expect(await evaluator.enforced(second)).toMatchObject([
       {
         status: "disabled",
         execution: null,
@@ -279,14 +279,14 @@ describe("what was switched off or is gone", () => {
     ]);
   });
 
-  test("a rule is evaluated as it is at that moment: disabled, enabled, changed, deleted", async () => {
+  test("a rule is evaluated in its current state: disabled, enabled, changed, deleted", async () => {
     const trigger = await world.trigger();
     const ref = await world.rule(trigger, { action: "core.echo", actionParams: { message: "one" } });
     const { services, session } = world;
     const messages = async () => {
       const event = await world.event(trigger);
-      await look.evaluate();
-      return (await look.enforced(event)).map(({ config }) => config?.["message"]);
+      await evaluator.evaluate();
+      return (await evaluator.enforced(event)).map(({ config }) => config?.["message"]);
     };
     expect(await messages()).toEqual(["one"]);
     await commit(services, setRuleEnabled, session, { ref, enabled: false });

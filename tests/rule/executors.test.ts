@@ -17,13 +17,13 @@ beforeAll(async () => {
 afterAll(() => world[Symbol.asyncDispose]());
 
 describe("executors", () => {
-  test("two at once, 25 rounds: each event has exactly one enforcement and one execution", async () => {
+  test("two concurrently, 25 rounds: each event has exactly one enforcement and one execution", async () => {
     const trigger = await world.trigger();
     await world.rule(trigger);
     const other = createRuleSets();
     for (let round = 0; round < 25; round += 1) {
       const event = await world.event(trigger, { round });
-      // The job twice over, as after a sweep: nothing but the row decides.
+      // The job is sent twice, as after a sweep: only the row decides.
       await Promise.all([
         enforceEvents(world.services, look.ruleSets, 1),
         enforceEvents(world.services, other, 1),
@@ -39,7 +39,7 @@ describe("executors", () => {
     expect(count).toEqual({ events: 25, enforcements: 25, executions: 25 });
   });
 
-  test("an event sees every rule that was made before it, 200 times", async () => {
+  test("an event is evaluated against every rule created before it, 200 times", async () => {
     // Ten triggers, so that an event's rules stay few and the race stays the same.
     const triggers = await Promise.all(Array.from({ length: 10 }, () => world.trigger()));
     const executor = world.startExecutor();
@@ -59,7 +59,7 @@ describe("executors", () => {
     expect(pairs.map(({ pair }) => pair).sort()).toEqual(expected.sort());
   }, 90_000);
 
-  test("one poisoned event never stops the others, and after five tries its row says why", async () => {
+  test("one poisoned event never stops the others, and after five tries its row has the reason", async () => {
     const trigger = await world.trigger();
     const poison = await world.rule(trigger, { conditions: is("bad", true) });
     await world.rule(trigger, { conditions: is("bad", false) });
@@ -76,7 +76,7 @@ describe("executors", () => {
     }
     for (let tries = 1; tries < 5; tries += 1) {
       expect(await look.event(bad)).toMatchObject({ evaluated: false, tries });
-      // Its next try waits; nothing is taken before its time.
+      // Its next try waits until it is due.
       expect(await enforceEvents(world.services, look.ruleSets, 100)).toBe(0);
       await world.all(
         sql`update attune_jobs.job set start_after = now() - interval '1 second' where name = ${eventQueue}`,

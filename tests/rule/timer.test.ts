@@ -35,7 +35,7 @@ interface Tick {
   fire_count: number;
 }
 
-/** What the timer of the rule emitted, in order. */
+/** Returns the events of the rule's timer, in order. */
 const ticks = async (rule: string) =>
   (
     await world.all<{ payload: Tick }>(
@@ -48,7 +48,7 @@ async function ticked(rule: string, count: number): Promise<Tick[]> {
   return await ticks(rule);
 }
 
-/** Makes the timer due that long ago and tells the loops. */
+/** Makes the timer due that long ago and wakes the loops. */
 async function overdue(rule: string, ago: string): Promise<void> {
   await world.all(
     sql`update attune.timer set next_fire_at = now() - ${ago}::interval where rule = (select id from attune.rule where ref = ${rule})`,
@@ -57,7 +57,7 @@ async function overdue(rule: string, ago: string): Promise<void> {
 }
 
 describe("an interval timer", () => {
-  test("ticks once per interval, anchored to the tick before; each runs the rule's action", async () => {
+  test("ticks once per interval, anchored to the previous tick; each tick runs the rule's action", async () => {
     const parts = [world.startExecutor(), world.startTimers(), await world.startWorker()];
     const rule = await every(1);
     const [first, second, third] = await ticked(rule, 3);
@@ -83,7 +83,7 @@ describe("an interval timer", () => {
     for (const part of parts) await part.stop();
   });
 
-  test("two loops at once tick each tick once", async () => {
+  test("ticks each tick once with two concurrent loops", async () => {
     const rules = await Promise.all(Array.from({ length: 5 }, () => every(1, "hours")));
     const loops = [world.startTimers(), world.startTimers()];
     for (let round = 1; round <= 20; round += 1) {
@@ -99,7 +99,7 @@ describe("an interval timer", () => {
     }
   });
 
-  test("skips what it missed and keeps its rhythm", async () => {
+  test("skips missed ticks and keeps its rhythm", async () => {
     const rule = await every(60);
     await overdue(rule, "10 minutes 30 seconds");
     const { nextFireAt: due } = await timer(rule);
@@ -112,7 +112,7 @@ describe("an interval timer", () => {
     expect(Date.parse(next.nextFireAt ?? "") - Date.parse(due ?? "")).toBe(11 * 60_000);
   });
 
-  test("is silent while its rule is disabled and starts anew when it is enabled", async () => {
+  test("does not tick while its rule is disabled, and starts anew when it is enabled", async () => {
     const { services, session } = world;
     const [rule, clock] = [await every(1), await every(1)];
     const loop = world.startTimers();
@@ -127,7 +127,7 @@ describe("an interval timer", () => {
     await loop.stop();
   });
 
-  test("is silent while its trigger is disabled", async () => {
+  test("does not tick while its trigger is disabled", async () => {
     const rule = await every(1);
     await world.all(sql`update attune.trigger set enabled = false where ref = ${intervalTimer}`);
     const loop = world.startTimers();
@@ -157,7 +157,7 @@ describe("an interval timer", () => {
     expect(await world.all(sql`select from attune.timer`)).toEqual([]);
   });
 
-  test("goes with its rule", async () => {
+  test("is deleted with its rule", async () => {
     await every(1);
     await world.all(sql`delete from attune.rule`);
     expect(await world.all(sql`select from attune.timer`)).toEqual([]);
@@ -165,9 +165,9 @@ describe("an interval timer", () => {
 
   test.each<[string, JsonObject, string]>([
     ["of zero", { unit: "seconds", interval: 0 }, "triggerParams.interval"],
-    ["of no whole number", { unit: "seconds", interval: 1.5 }, "triggerParams.interval"],
+    ["that is not an integer", { unit: "seconds", interval: 1.5 }, "triggerParams.interval"],
     ["in an unknown unit", { unit: "fortnights", interval: 1 }, "triggerParams.unit"],
-    ["that is not given", {}, "triggerParams.unit"],
+    ["that is missing", {}, "triggerParams.unit"],
     ["of more than ten years", { unit: "days", interval: 4000 }, "triggerParams.interval"],
   ])("with an interval %s is refused, naming the path", async (_name, triggerParams, path) => {
     const { services, session } = world;

@@ -28,7 +28,7 @@ const parameters = parameterMap.parse({
 describe("parameters", () => {
   const check = compileParameters(parameters);
 
-  test("defaults are filled in, also inside an object that is given; the input is not touched", () => {
+  test("defaults are filled in, also inside a given object; the input is not modified", () => {
     const values = { message: "hi", options: { name: "x" } };
     expect(check(values, "parameters")).toEqual({ message: "hi", count: 3, options: { name: "x", retries: 1 } });
     expect(values).toEqual({ message: "hi", options: { name: "x" } });
@@ -59,7 +59,7 @@ describe("parameters", () => {
     expect(issues(() => check(values, "parameters"))).toEqual({ [path]: message });
   });
 
-  test("all faults are listed; without a path the name stands alone", () => {
+  test("all faults are listed; without a path each has only its name", () => {
     expect(Object.keys(issues(() => check({ count: 11, level: 1, x: 1 }, ""))).sort()).toEqual([
       "count",
       "level",
@@ -68,18 +68,18 @@ describe("parameters", () => {
     ]);
   });
 
-  test("any takes any JSON, null included", () => {
+  test("the type any accepts any JSON, null included", () => {
     for (const anything of [null, 1, "a", [1], { a: 1 }] satisfies Json[]) {
       expect(check({ message: "a", anything }, "p")).toMatchObject({ anything });
     }
   });
 
-  test("no parameters take none", () => {
+  test("an empty map accepts no parameters", () => {
     expect(compileParameters({})({}, "p")).toEqual({});
     expect(issues(() => compileParameters({})({ a: 1 }, "p"))).toHaveProperty(["p.a"]);
   });
 
-  test("names of Object.prototype are ordinary names", () => {
+  test("names of Object.prototype are allowed as names", () => {
     const odd = compileParameters(
       parameterMap.parse({ constructor: { type: "string", required: true }, toString: { type: "string" } }),
     );
@@ -87,7 +87,7 @@ describe("parameters", () => {
     expect(odd(JSON.parse('{"constructor":"x"}'), "p")).toEqual(JSON.parse('{"constructor":"x"}'));
   });
 
-  test("formats are checked; a hostile pattern ends at once; two patterns are not taken for one", () => {
+  test("formats are checked; a hostile pattern ends at once; two patterns are distinguished", () => {
     const check = compileParameters({
       at: { type: "string", format: "date-time" },
       a: { type: "string", pattern: "^(a+)+$" },
@@ -114,7 +114,7 @@ describe("payloads", () => {
     n: { type: "number", default: 0 },
   });
 
-  test("fields that are not declared are let through, at any depth", () => {
+  test("undeclared fields are accepted, at any depth", () => {
     expect(check({ body: { action: "x", more: 1 }, extra: [] }, "payload")).toEqual({
       body: { action: "x", more: 1 },
       extra: [],
@@ -162,13 +162,13 @@ describe("a parameter map", () => {
     expect(result.error?.issues.map((issue) => issue.path.join("."))).toEqual([path]);
   });
 
-  test("a name of __proto__ is dropped", () => {
+  test("the name __proto__ is dropped", () => {
     const map = parameterMap.parse(JSON.parse('{"__proto__": {"type": "string"}}'));
     expect(Object.keys(map)).toEqual([]);
     expect(Object.getPrototypeOf(map)).toBe(Object.prototype);
   });
 
-  test("nested too deep is refused", () => {
+  test("that is nested too deep is refused", () => {
     let map: Json = { a: { type: "string" } };
     for (let i = 0; i < 12; i++) map = { a: { type: "object", properties: map } };
     expect(parameterMap.safeParse(map).error?.issues[0]?.message).toContain("at most 10 deep");

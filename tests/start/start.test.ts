@@ -25,14 +25,14 @@ const scratch = mkdtempSync(join(tmpdir(), "attune-start-"));
 const viewer = "{ viewer { identity { login } } }";
 const nowhere: Location = { url: null, dataDir: join(scratch, "never-made") };
 
-/** What a start that must fail leaves: its exit code, what it printed, whether any process of its group is alive. */
+/** The result of a start that must fail: its exit code, its output, whether any process of its group is alive. */
 async function failedStart(env: Record<string, string>, program = process.execPath) {
   const child = spawn(program, serve, { env, stdio: ["ignore", "pipe", "pipe"], detached: true });
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
   return { code: child.exitCode, stdout, stderr, alive: isAlive(child) };
 }
 
-/** Whether the process group that the child leads has a member. */
+/** Returns whether the process group that the child leads has a member. */
 function isAlive({ pid }: ChildProcess): boolean {
   try {
     return process.kill(-(pid ?? 0), 0);
@@ -47,7 +47,7 @@ function expectSentence(failed: Awaited<ReturnType<typeof failedStart>>, sentenc
   expect(failed.stderr).toMatch(/^[^\n]+\.\n$/);
 }
 
-/** The first Node on the PATH that is too old; null when there is none. */
+/** Returns the first Node on the PATH that is too old; null when there is none. */
 function olderNode(): string | null {
   const programs = (process.env["PATH"] ?? "").split(delimiter).map((directory) => join(directory, "node"));
   const isOlder = (program: string) =>
@@ -55,13 +55,13 @@ function olderNode(): string | null {
   return programs.find((program) => existsSync(program) && isOlder(program)) ?? null;
 }
 
-/** What is refused by the settings alone: a sentence that names the variable and what would be right. */
+/** Refused settings, with the sentence that names the variable and the allowed values. */
 const wrongSettings: [name: string, extra: Record<string, string>, sentence: RegExp][] = [
   ["an unknown name", { ATTUNE__SERVER__PROT: "1" }, /ATTUNE__SERVER__PROT.*README/],
-  ["a port that is no number", { ATTUNE__SERVER__PORT: "http" }, /ATTUNE__SERVER__PORT is wrong: .*number/],
+  ["a port that is not a number", { ATTUNE__SERVER__PORT: "http" }, /ATTUNE__SERVER__PORT is wrong: .*number/],
   ["a port out of range", { ATTUNE__SERVER__PORT: "65536" }, /ATTUNE__SERVER__PORT is wrong: .*65535/],
   ["an unknown role", { ATTUNE__ROLES: "api,cook" }, /ATTUNE__ROLES is wrong: .*"api".*"executor".*"worker".*"sensor"/],
-  ["a flag that is none", { ATTUNE__DATABASE__FSYNC: "maybe" }, /ATTUNE__DATABASE__FSYNC is wrong: .*"true".*"false"/],
+  ["an invalid flag", { ATTUNE__DATABASE__FSYNC: "maybe" }, /ATTUNE__DATABASE__FSYNC is wrong: .*"true".*"false"/],
   [
     "a short key",
     { ATTUNE__SECURITY__ENCRYPTION_KEY: "4242" },
@@ -77,21 +77,13 @@ const wrongSettings: [name: string, extra: Record<string, string>, sentence: Reg
     { ATTUNE__DATABASE__URL: "mysql://db/x" },
     /DATABASE__URL is wrong: must be a URL such as postgres:/,
   ],
-  [
-    "a database URL that is none",
-    { DATABASE_URL: "postgres://a b:99999999/x" },
-    /DATABASE_URL is wrong: must be a URL/,
-  ],
+  ["an invalid database URL", { DATABASE_URL: "postgres://a b:99999999/x" }, /DATABASE_URL is wrong: must be a URL/],
   [
     "no authentication on an open address",
     { ATTUNE__SECURITY__ENABLE_AUTH: "false", ATTUNE__SERVER__HOST: "0.0.0.0" },
     /ENABLE_AUTH=false is refused on 0\.0\.0\.0: set ATTUNE__SERVER__HOST to 127\.0\.0\.1/,
   ],
-  [
-    "a host that is none",
-    { ATTUNE__SERVER__HOSTS: "https://attune.example.org" },
-    /HOSTS is wrong: must be names such as/,
-  ],
+  ["an invalid host", { ATTUNE__SERVER__HOSTS: "https://attune.example.org" }, /HOSTS is wrong: must be names such as/],
   ["every origin", { ATTUNE__SERVER__CORS_ORIGINS: "*" }, /CORS_ORIGINS is wrong: must be origins such as/],
   [
     "an origin with a path",
@@ -105,11 +97,11 @@ const wrongSettings: [name: string, extra: Record<string, string>, sentence: Reg
   ],
 ];
 
-describe("a start that its user can mend says how", () => {
+describe("a start that its user can fix explains how", () => {
   const older = olderNode();
   if (older === null) console.warn("no Node older than 24 on the PATH: the start by one is not tested");
 
-  // Needs an older Node on the PATH to be started by.
+  // Needs an older Node on the PATH.
   test.skipIf(older === null)("started by an older Node", async () => {
     const failed = await failedStart({ PATH: process.env["PATH"] ?? "" }, older ?? "");
     expectSentence(failed, /^attune needs Node\.js 24 or newer, this is \d+\.\d+\.\d+: .*npm start/);
@@ -146,15 +138,15 @@ describe("a start that its user can mend says how", () => {
     expect(failed.stderr).not.toContain("secret");
   });
 
-  // On PostgreSQL the key is the operator's, named by a setting.
-  test.skipIf(onPostgres())("a damaged key file of its own", async () => {
+  // On PostgreSQL a setting names the operator's key.
+  test.skipIf(onPostgres())("a damaged key file that the server created", async () => {
     const location = await cloneDatabase();
     writeFileSync(join(location.dataDir, "encryption.key"), "4242\n");
     const failed = await failedStart(serverEnvironment(location, { ATTUNE__SECURITY__ENCRYPTION_KEY: "" }));
     expectSentence(failed, /encryption\.key does not hold 64 hexadecimal digits: restore the file/);
   });
 
-  // Embedded, the server makes a key of its own.
+  // Embedded, the server creates a key.
   test.runIf(onPostgres())("PostgreSQL without an encryption key", async () => {
     const env = serverEnvironment(await cloneDatabase(), { ATTUNE__SECURITY__ENCRYPTION_KEY: "" });
     expectSentence(await failedStart(env), /^Secrets need a key: set ATTUNE__SECURITY__ENCRYPTION_KEY/);
@@ -165,14 +157,14 @@ describe("a running server", () => {
   let server: ServerProcess;
 
   beforeAll(async () => {
-    // Embedded, it makes a key of its own.
+    // Embedded, the server creates a key.
     server = await startProcess(await cloneDatabase(), onPostgres() ? {} : { ATTUNE__SECURITY__ENCRYPTION_KEY: "" });
   });
   afterAll(async () => {
     await server[Symbol.asyncDispose]();
   });
 
-  test("answers /healthz and /readyz to anybody", async () => {
+  test("serves /healthz and /readyz without credentials", async () => {
     for (const [path, status] of [
       ["healthz", "ok"],
       ["readyz", "ready"],
@@ -182,25 +174,25 @@ describe("a running server", () => {
     }
   });
 
-  test("has its port taken from a second one", async () => {
+  test("refuses a second server on its port", async () => {
     const location = await cloneDatabase("core");
     const env = serverEnvironment(location, { ATTUNE__SERVER__PORT: new URL(server.url).port });
     expectSentence(await failedStart(env), /^Port \d+ on 127\.0\.0\.1 is taken: .*ATTUNE__SERVER__PORT/);
   });
 
-  // PostgreSQL has no data directory of ours.
-  test.skipIf(onPostgres())("has its directory taken from a second one", async () => {
+  // On PostgreSQL the server has no data directory.
+  test.skipIf(onPostgres())("refuses a second server on its data directory", async () => {
     const failed = await failedStart(serverEnvironment(server.location));
     expectSentence(failed, /^Another attune process is using the data directory .*ATTUNE__DATA_DIR/);
   });
 
-  // PostgreSQL has no data directory of ours.
-  test.skipIf(onPostgres())("keeps its files to its user", () => {
+  // On PostgreSQL the server has no data directory.
+  test.skipIf(onPostgres())("creates files that only its user can access", () => {
     const mode = (name: string) => (statSync(join(server.location.dataDir, name)).mode & 0o777).toString(8);
     expect(["", "credentials.json", "encryption.key"].map(mode)).toEqual(["700", "600", "600"]);
   });
 
-  test("lets one in by the printed link, once", async () => {
+  test("accepts the printed sign-in link once", async () => {
     const printed = /Sign in .*: (http\S+)#/.exec(server.output())?.[1];
     expect(printed).toBe(`${server.url}/sign-in`);
     const first = await signIn(server.signIn);
@@ -220,13 +212,13 @@ describe("a running server", () => {
     return fetch(`${server.url}/sign-in`, { method: "POST", headers, body: JSON.stringify({ token }) });
   }
 
-  test("refuses whoever brings no credential", async () => {
+  test("refuses requests without a credential", async () => {
     await expect(request({ ...server, token: "att_api_guessed" }, viewer)).rejects.toThrow("UNAUTHENTICATED");
     expect(await request(server, viewer)).toEqual({ viewer: { identity: { login: "admin" } } });
   });
 
-  test("ends with 0 within the grace on SIGTERM, and what ran with it", async () => {
-    const marker = `60.${process.pid}${Date.now()}`; // seconds, and the process's mark
+  test("exits with 0 within the grace on SIGTERM and ends its executions", async () => {
+    const marker = `60.${process.pid}${Date.now()}`; // seconds, with digits that identify the process
     await request(
       server,
       `mutation ($command: String!) { executeAction(input: {action: "core.shell", parameters: {command: $command}}) { __typename } }`,
@@ -240,7 +232,7 @@ describe("a running server", () => {
     await until(() => processesWith(marker).length === 0, "the end of the action's process", 1000);
   });
 
-  test("started again, it keeps its credentials; without authentication it says so and lets everybody in", async () => {
+  test("keeps its credentials across restarts; without authentication it warns and admits every request", async () => {
     const kept = () =>
       onPostgres()
         ? null
@@ -270,7 +262,7 @@ describe("a running server", () => {
     }
     const { port } = new URL(url);
     await expect(overSocketOf(port, "https://elsewhere.example", `127.0.0.1:${port}`)).rejects.toThrow("403");
-    // A name of theirs that was made to lead here.
+    // Their name, made to resolve to this machine.
     await expect(overSocketOf(port, "http://elsewhere.example", "elsewhere.example")).rejects.toThrow("421");
     expect(await overSocketOf(port, url, `127.0.0.1:${port}`)).toMatchObject({
       data: { viewer: { identity: { login: "admin" } } },
@@ -284,9 +276,9 @@ describe("a running server", () => {
       }
     }
     const client = createClient({ url: `ws://127.0.0.1:${port}/graphql`, webSocketImpl: Browser, retryAttempts: 0 });
-    const answer = new Promise((next, error) => {
+    const result = new Promise((next, error) => {
       client.subscribe({ query: viewer }, { next, error, complete() {} });
     });
-    return answer.finally(() => client.dispose());
+    return result.finally(() => client.dispose());
   }
 });

@@ -6,8 +6,8 @@ import { createFeed } from "../../src/notifier/feed.ts";
 import { createKeyring } from "../../src/secrecy/keyring.ts";
 import type { TestServices } from "./database.ts";
 
-export interface Answer {
-  // biome-ignore lint/suspicious/noExplicitAny: answers are read like the documents that ask for them
+export interface Result {
+  // biome-ignore lint/suspicious/noExplicitAny: responses have the shape of their documents
   data?: any;
   errors?: { message: string; path?: (string | number)[]; extensions: Record<string, unknown> }[];
   extensions?: Record<string, unknown>;
@@ -15,13 +15,13 @@ export interface Answer {
 
 /** The API in this process. */
 export interface Api extends AsyncDisposable {
-  /** Runs a document as that session; null: as nobody. */
-  ask(session: Session | null, query: string, variables?: object): Promise<Answer & { requestId: string | null }>;
-  /** Sends a body as it is. */
+  /** Runs a document as that session; null: anonymously. */
+  ask(session: Session | null, query: string, variables?: object): Promise<Result & { requestId: string | null }>;
+  /** Sends a body unchanged. */
   send(session: Session | null, body: string, headers?: Record<string, string>): Promise<Response>;
 }
 
-/** The API over an engine, with sessions that the tests make up. */
+/** Creates the API over an engine, with sessions that the tests construct. */
 export async function createApi(services: TestServices, options: Partial<GraphQLOptions> = {}): Promise<Api> {
   const feed = await createFeed(services);
   const sessions = createSessions(services.db, services.log);
@@ -49,7 +49,7 @@ export async function createApi(services: TestServices, options: Partial<GraphQL
     send,
     ask: async (session, query, variables = {}) => {
       const response = await send(session, JSON.stringify({ query, variables }));
-      return { ...((await response.json()) as Answer), requestId: response.headers.get("x-request-id") };
+      return { ...((await response.json()) as Result), requestId: response.headers.get("x-request-id") };
     },
     [Symbol.asyncDispose]: async () => {
       await sessions[Symbol.asyncDispose]();
@@ -59,15 +59,15 @@ export async function createApi(services: TestServices, options: Partial<GraphQL
 }
 
 const names = new WeakMap<Session, string>();
-let made = 0;
+let namedSessions = 0;
 
 function nameOf(session: Session): string {
-  const name = names.get(session) ?? `session ${++made}`;
+  const name = names.get(session) ?? `session ${++namedSessions}`;
   names.set(session, name);
   return name;
 }
 
-/** Makes an identity; the session is its own, with every grant unless told otherwise. */
+/** Creates an identity and returns its session, by default with every grant. */
 export async function createPerson(
   services: TestServices,
   login: string,

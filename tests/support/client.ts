@@ -5,9 +5,9 @@ import WebSocket from "ws";
 /** One message of a subscription's root field. */
 export interface Stream<T> {
   seen: T[];
-  /** What ended the stream, if an error did. */
+  /** The error that ended the stream; null when none did. */
   error(): unknown;
-  /** Ends the connection as a broken network does (WebSocket) or the subscription (SSE). */
+  /** WebSocket: cuts the connection as a broken network does. SSE: ends the subscription. */
   drop(): void;
   ended: Promise<void>;
 }
@@ -29,7 +29,7 @@ interface Result {
   errors?: unknown;
 }
 
-/** Collects what a client's `subscribe` delivers. */
+/** Collects the results of a client's `subscribe`. */
 function collect<T>(
   subscribe: (sink: { next(result: Result): void; error(error: unknown): void; complete(): void }) => void,
   drop: () => void,
@@ -52,7 +52,7 @@ function collect<T>(
   return { seen, error: () => failure, drop, ended };
 }
 
-/** Subscribes over a WebSocket of its own (graphql-transport-ws), with the public client. */
+/** Subscribes over a new WebSocket (graphql-transport-ws), with the public client. */
 export const overSocket: Subscribe = <T>(server: Connection, operation: Operation) => {
   const client = createSocketClient({
     url: `${server.url.replace("http", "ws")}/graphql`,

@@ -10,15 +10,15 @@ import { until } from "./until.ts";
 const env = { PATH: [...globSync("/usr/lib/postgresql/*/bin").sort().reverse(), process.env["PATH"] ?? ""].join(":") };
 const programs = ["initdb", "postgres", "pg_basebackup"];
 
-/** Whether this machine has PostgreSQL's server programs, and a user that may run them. */
+/** Returns whether this machine has PostgreSQL's server programs and a user that may run them. */
 export const hasServerPrograms = () =>
   serverUser() !== null && programs.every((name) => spawnSync(name, ["--version"], { env }).status === 0);
 
-/** PostgreSQL servers of the test's own, in a directory that goes with them. */
+/** PostgreSQL servers of one test, in a directory that is removed with them. */
 export interface Servers extends AsyncDisposable {
-  /** Makes a server; it does not run yet. */
+  /** Creates a server without starting it. */
   create(): Promise<PostgresServer>;
-  /** Makes a standby of a server that runs. */
+  /** Creates a standby of a running server. */
   createStandby(primary: PostgresServer): Promise<PostgresServer>;
 }
 
@@ -31,7 +31,7 @@ export interface PostgresServer {
   crash(): Promise<void>;
 }
 
-/** This process's user; as root, which PostgreSQL refuses, the user `postgres`; null when there is none. */
+/** Returns this process's user; as root, which PostgreSQL refuses, the user `postgres`; null when there is none. */
 function serverUser(): { uid: number; gid: number } | null {
   const [uid = 0, gid = 0] = [process.getuid?.(), process.getgid?.()];
   if (uid !== 0) return { uid, gid };
@@ -49,7 +49,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** A place for servers; needs `hasServerPrograms`. */
+/** Creates a directory for servers. Throws when `hasServerPrograms` is false for lack of a user. */
 export function createServers(): Servers {
   const user = serverUser();
   if (!user) throw new Error("there is no user that may run PostgreSQL");
@@ -58,10 +58,10 @@ export function createServers(): Servers {
   const options = { ...user, env, cwd: directory, stdio: ["ignore", "ignore", "pipe"] as const };
   const servers: PostgresServer[] = [];
 
-  async function add(make: (data: string) => string[]): Promise<PostgresServer> {
+  async function add(commandFor: (data: string) => string[]): Promise<PostgresServer> {
     const port = await freePort();
     const data = join(directory, String(port));
-    const [program = "", ...args] = make(data);
+    const [program = "", ...args] = commandFor(data);
     execFileSync(program, args, { ...options, stdio: ["ignore", "ignore", "pipe"] });
     const server = control(data, port, options);
     servers.push(server);
@@ -93,7 +93,7 @@ function control(data: string, port: number, options: object): PostgresServer {
     start: async () => {
       const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
       child = spawn("postgres", ["-D", data, "-p", String(port), ...args], { ...options, stdio: "ignore" });
-      await until(() => answers(url), "the server to accept connections", 20_000);
+      await until(() => acceptsConnections(url), "the server to accept connections", 20_000);
     },
     crash: async () => {
       if (!child || child.exitCode !== null) return;
@@ -104,7 +104,7 @@ function control(data: string, port: number, options: object): PostgresServer {
   };
 }
 
-async function answers(url: string): Promise<boolean> {
+async function acceptsConnections(url: string): Promise<boolean> {
   const client = postgres(url, { max: 1, connect_timeout: 1, onnotice: () => {} });
   try {
     await client`select 1`;

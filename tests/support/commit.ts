@@ -4,7 +4,7 @@ import type { Session } from "../../src/access/session.ts";
 import type { Services } from "../../src/db/services.ts";
 import { type Tx, write } from "../../src/db/tx.ts";
 
-/** Runs a verb in a transaction of its own, as its mutation does. */
+/** Runs a verb in its own transaction, as its mutation does. */
 export function commit<I, R>(
   services: Services,
   verb: (tx: Tx, session: Session, input: I) => Promise<R>,

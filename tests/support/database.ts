@@ -8,24 +8,24 @@ import { createKeyring } from "../../src/secrecy/keyring.ts";
 import { type OpenServices, openServices } from "../../src/services.ts";
 import { copyDirectory, databaseUrl, type Holding } from "./template.ts";
 
-/** Where a test's own copy of the migrated database is. */
+/** The location of a test's copy of the migrated database. */
 export interface Location {
   url: string | null;
   dataDir: string;
 }
 
-/** Whether this run is on PostgreSQL (else embedded). */
+/** Returns whether this run is on PostgreSQL (else embedded). */
 export const onPostgres = () => inject("serverUrl") !== null;
 
 const cloned = new Set<string>();
 
-/** Removes the directories of the databases that the current test file cloned. */
+/** Removes the directories of the databases that the current test file has cloned. */
 export function removeClones(): void {
   for (const directory of cloned) rmSync(directory, { recursive: true, force: true });
   cloned.clear();
 }
 
-/** A migrated database of the caller's own, removed after the file (PostgreSQL: after the run). */
+/** Creates a migrated database for the caller, removed after the file (PostgreSQL: after the run). */
 export async function cloneDatabase(holding: Holding = "nothing"): Promise<Location> {
   const serverUrl = inject("serverUrl");
   const template = inject("templates")[holding];
@@ -47,15 +47,15 @@ export interface TestServices extends OpenServices {
   location: Location;
   /** The statements run so far. */
   statements: string[];
-  /** The same, each with its parameters. */
+  /** The same statements, each with its parameters. */
   queries: { text: string; params: unknown[] }[];
 }
 
-/** The statements without those by which the feed reads the log. */
+/** Returns the statements except those with which the feed reads the log. */
 export const withoutFeed = (statements: readonly string[]): string[] =>
   statements.filter((text) => !/attune\.notification_settled|order by n\.id limit 1000/.test(text));
 
-/** Services over a clone of their own (or over `at`): no roles running, nothing loaded. */
+/** Opens services over a new clone (or over `at`): no roles running, nothing loaded. */
 export async function createServices(at?: Location): Promise<TestServices> {
   const location = at ?? (await cloneDatabase());
   const statements: string[] = [];

@@ -4,7 +4,7 @@ import type { Json, JsonObject } from "../../src/lib/json.ts";
 import { createRuleSets, type RuleSets } from "../../src/rule/ruleset.ts";
 import type { World } from "./world.ts";
 
-/** What one rule made of an event. */
+/** One rule's enforcement of an event, with its execution. */
 interface Enforced {
   rule: string;
   status: string;
@@ -15,19 +15,19 @@ interface Enforced {
   executionConfig: JsonObject | null;
 }
 
-/** An executor's part done by hand, and looks at what came of it. */
+/** Evaluates events without an executor, and reads the results. */
 export interface Evaluator {
-  /** One cache for all evaluations, as in an executor: what a test changes, the next evaluation must see. */
+  /** One cache for all evaluations, as in an executor: the next evaluation must see what a test changes. */
   ruleSets: RuleSets;
-  /** Evaluates what waits, until nothing does. */
+  /** Evaluates until no event waits. */
   evaluate(): Promise<void>;
-  /** What came of an event, by rule. */
+  /** The enforcements of an event, by rule. */
   enforced(event: string): Promise<Enforced[]>;
   event(id: string): Promise<{ evaluated: boolean; skipped: string | null; tries: number; payload: Json }>;
   jobs(queue: string): Promise<{ entity: string }[]>;
 }
 
-/** Evaluates the world's events when it is told to. */
+/** Creates an evaluator of the world's events. */
 export function createEvaluator(world: World): Evaluator {
   const ruleSets = createRuleSets();
   return {
@@ -53,5 +53,5 @@ export function createEvaluator(world: World): Evaluator {
   };
 }
 
-/** The criterion that a field has a value. */
+/** Returns the criterion that a field equals a value. */
 export const is = (field: string, value: Json) => [{ field, operator: "equals", value }];

@@ -7,17 +7,17 @@ export interface Sent {
   data: string;
 }
 
-/** An event stream as a browser's `EventSource` reads it, each event as it was sent. */
+/** An event stream as a browser's `EventSource` reads it. */
 export interface EventStream {
   status: number;
   seen: Sent[];
   /** Cuts the connection. */
   abort(): void;
-  /** Resolves when the server has ended the stream, or it was cut. */
+  /** Resolves when the server has ended the stream or the connection was cut. */
   ended: Promise<void>;
 }
 
-/** Asks for a subscription with GET, and resolves when the stream stands. */
+/** Subscribes with GET; resolves when the stream is open. */
 export function openEvents(
   server: { url: string; token: string },
   operation: { query: string; variables?: Record<string, unknown> },
@@ -38,14 +38,14 @@ export function openEvents(
         const blocks = `${rest}${text}`.split("\n\n");
         rest = blocks.pop() ?? "";
         seen.push(...blocks.filter((block) => !block.startsWith(":")).map(parse));
-        resolve(stream); // the first of all is a comment: the stream stands
+        resolve(stream); // the first block is a comment: the stream is open
       });
       response.on("close", () => {
         resolve(stream);
         ended.resolve();
       });
     });
-    request.on("error", reject); // after the first event this changes nothing
+    request.on("error", reject); // no effect after the first event
     request.end();
   });
 }

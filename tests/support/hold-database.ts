@@ -4,8 +4,8 @@ import { migrate } from "../../src/db/migrate.ts";
 import { StartError } from "../../src/errors.ts";
 import { createLog } from "../../src/log.ts";
 
-// A process that opens a database (its URL, or else its directory), says so, and holds it until its input ends. With
-// `migrate` it brings the tables up to date first.
+// A process that opens a database (by URL or directory), prints "open", and holds it until its input ends. With
+// `migrate` it first migrates the database.
 const [where = "", work] = process.argv.slice(2);
 const isUrl = where.startsWith("postgres");
 try {

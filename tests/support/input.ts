@@ -7,7 +7,7 @@ import {
   isNonNullType,
 } from "graphql";
 
-/** Where a value stands in an input, and the scalar's name. */
+/** Returns a value for a place in an input: the field's name and description, and the scalar's name. */
 export type Leaf = (place: { name: string; type: string; description: string }) => unknown;
 
 const scalars: Readonly<Record<string, unknown>> = {
@@ -23,10 +23,10 @@ const scalars: Readonly<Record<string, unknown>> = {
   Cursor: "1.1.1",
 };
 
-/** A value of each scalar that can be read. */
+/** Returns a valid value of the scalar. */
 export const anyLeaf: Leaf = ({ type }) => scalars[type] ?? "PT1H";
 
-/** An input that the schema allows: with all its fields, or only those that it must have. */
+/** Returns an input that the schema allows: with all its fields, or only those that are required. */
 export function inputFor(type: GraphQLInputObjectType, options: { full: boolean; leaf: Leaf }, depth = 0): object {
   const fields = Object.values(type.getFields());
   const wanted = type.isOneOf

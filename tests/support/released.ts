@@ -12,7 +12,7 @@ import { databaseUrl } from "./template.ts";
 
 const folder = join(import.meta.dirname, "../../drizzle");
 
-/** An open database of the caller's own as an earlier version made it: with the migrations up to `last`, and empty. */
+/** Opens a new, empty database with the migrations up to `last`, as an earlier version created it. */
 export async function releasedDatabase(last: string): Promise<{ database: Database; location: Location }> {
   const serverUrl = inject("serverUrl");
   const name = `${inject("templates").nothing}_${randomUUID().slice(0, 8)}`;
@@ -31,7 +31,7 @@ export async function releasedDatabase(last: string): Promise<{ database: Databa
   const settings = { migrationsFolder, migrationsSchema: "attune_migrations", migrationsTable: "migration" };
   const database = await openDatabase({ ...location, maxConnections: 1, fsync: false });
   const migrate = serverUrl ? migratePostgres : migratePglite;
-  await migrate(database.db as never, settings); // asks for its driver's own class
+  await migrate(database.db as never, settings); // it expects its driver's class
   rmSync(migrationsFolder, { recursive: true });
   return { database, location };
 }

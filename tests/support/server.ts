@@ -18,14 +18,14 @@ export interface RunningServer extends AsyncDisposable {
   /** The one-time token of the printed sign-in link. */
   signIn: string;
   location: Location;
-  /** What it printed and logged so far. */
+  /** Returns what it has printed and logged so far. */
   output(): string;
 }
 
-/** A server as its user starts it: a process of its own. */
+/** A server in its own process, as its user starts it. */
 export interface ServerProcess extends RunningServer {
   child: ChildProcess;
-  /** Ends the process as kill -9 does, and waits until it is gone. */
+  /** Kills the process with SIGKILL and waits for its exit. */
   kill(): Promise<void>;
   /** Resolves with the exit code. */
   exited: Promise<number | null>;
@@ -33,13 +33,13 @@ export interface ServerProcess extends RunningServer {
 
 const encryptionKey = "42".repeat(32);
 
-/** The environment of a server on that database. */
+/** Returns the environment of a server on that database. */
 export function serverEnvironment(location: Location, extra: Record<string, string> = {}): Record<string, string> {
   return {
     PATH: process.env["PATH"] ?? "",
     HOME: process.env["HOME"] ?? "",
     NODE_ENV: "test",
-    // kill -9 loses nothing that a commit handed to the operating system; the suite does not pull the plug.
+    // After kill -9 the operating system still has every commit; the suite never cuts the power.
     ATTUNE__DATABASE__FSYNC: "false",
     ATTUNE__DATA_DIR: location.dataDir,
     ATTUNE__SERVER__PORT: "0",
@@ -52,12 +52,12 @@ export function serverEnvironment(location: Location, extra: Record<string, stri
 }
 
 /**
- * Node's arguments for `attune serve`. The servers of tests live too short for the optimising compiler: what it makes of the
- * embedded database costs more than it saves.
+ * Node's arguments for `attune serve`. Test servers are too short-lived for the optimising compiler: compiling the embedded
+ * database costs more than it saves.
  */
 export const serve = ["--liftoff-only", "src/attune.js", "serve"];
 
-/** Starts `attune serve` and collects what it prints; does not wait. */
+/** Starts `attune serve` and collects its output; does not wait. */
 export function spawnServer(env: Record<string, string>): { child: ChildProcess; output: () => string } {
   const child = spawn(process.execPath, serve, {
     env,
@@ -73,7 +73,7 @@ export function spawnServer(env: Record<string, string>): { child: ChildProcess;
   return { child, output: () => output };
 }
 
-/** Starts a server on a clone of its own (or on `at`), and resolves when it has printed its address. */
+/** Starts a server on a new clone (or on `at`); resolves when it has printed its address. */
 export async function startProcess(at?: Location, extra: Record<string, string> = {}): Promise<ServerProcess> {
   const location = at ?? (await cloneDatabase("core"));
   const { child, output } = spawnServer(serverEnvironment(location, extra));
@@ -105,7 +105,7 @@ export async function startProcess(at?: Location, extra: Record<string, string> 
   };
 }
 
-/** Starts a server inside the test's own process, over real sockets: for tests that need none of their own, which costs a second. */
+/** Starts a server in the test's process, over real sockets. A separate process would cost a second. */
 export async function startInProcess(at?: Location, extra: Record<string, string> = {}): Promise<RunningServer> {
   const location = at ?? (await cloneDatabase("core"));
   const config = readConfig(serverEnvironment(location, extra), false);
@@ -134,7 +134,7 @@ function tokenOf(location: Location): string {
   return JSON.parse(readFileSync(join(location.dataDir, "credentials.json"), "utf8")).token;
 }
 
-/** On PostgreSQL there is no credentials file: a token is put where the server looks for it. The printed link stays unused. */
+/** Inserts an API token: on PostgreSQL there is no credentials file. The printed link stays unused. */
 async function insertToken(url: string): Promise<string> {
   const token = `att_api_${randomBytes(32).toString("base64url")}`;
   const hash = createHash("sha256").update(token).digest("hex");
@@ -144,7 +144,7 @@ async function insertToken(url: string): Promise<string> {
   return token;
 }
 
-/** Sends one document over HTTP; throws with the errors when there are any. */
+/** Sends one document over HTTP and returns its data; throws when the response has errors. */
 export async function request<T>(
   server: { url: string; token: string },
   query: string,

@@ -1,5 +1,5 @@
 import { afterAll } from "vitest";
 import { removeClones } from "./database.ts";
 
-// Registered before each file's own hooks, and so run after them: whoever used the databases has stopped.
+// Registered before each file's own hooks, and therefore run after them: the databases are closed.
 afterAll(removeClones);

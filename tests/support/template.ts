@@ -20,12 +20,12 @@ declare module "vitest" {
   }
 }
 
-/** What a new clone has: its tables only, or also what a server's first start puts there. */
+/** The content of a new clone: only tables, or also what a server's first start creates. */
 export type Holding = "nothing" | "core";
 
-/** Makes the databases that the tests clone: one that is only migrated, and one with the core pack and what else a start makes. */
+/** Creates the databases that the tests clone: one that is only migrated, and one after a server's first start. */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
-  setFlagsFromString("--liftoff-only"); // as the tests' own processes: see vitest.config.ts
+  setFlagsFromString("--liftoff-only"); // as in the tests' processes: see vitest.config.ts
   const serverUrl = process.env["ATTUNE_TEST_DATABASE_URL"] ?? null;
   const scratch = mkdtempSync(join(scratchRoot(), "attune-test-"));
   const name = `attune_test_${process.pid}`;
@@ -58,13 +58,13 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   };
 }
 
-/** Loads the core pack as a server's first start does, and ends the services. */
+/** Loads the core pack as a server's first start does, and closes the services. */
 async function loadCore(services: OpenServices): Promise<void> {
   await loadPacks(services, await readPacks([]), syncTimer);
   await services[Symbol.asyncDispose]();
 }
 
-/** Memory, where there is plenty: an embedded database has over a thousand files, and disks take up to a second to copy them. */
+/** Returns a directory in memory if 4 GiB are free: an embedded database has over a thousand files, and copying them on disk takes up to a second. */
 function scratchRoot(): string {
   const memory = "/dev/shm";
   try {
@@ -74,7 +74,7 @@ function scratchRoot(): string {
   return tmpdir();
 }
 
-/** The same server, another database. */
+/** Returns the URL of another database on the same server. */
 export function databaseUrl(serverUrl: string, name: string): string {
   const url = new URL(serverUrl);
   url.pathname = `/${name}`;

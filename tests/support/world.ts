@@ -22,13 +22,13 @@ const path = process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin";
 const never = 24 * 3600 * 1000;
 
 let foundRuntimes: ReturnType<typeof findRuntimes> | null = null;
-/** The interpreters of this machine: asked for their versions once in a process. */
+/** Returns the interpreters of this machine; their versions are read once per process. */
 function runtimesOfHost(services: TestServices): ReturnType<typeof findRuntimes> {
   foundRuntimes ??= findRuntimes(services, path);
   return foundRuntimes;
 }
 
-/** An execution's row as tests look at it. */
+/** An execution's row as tests read it. */
 export interface ExecutionRow {
   id: string;
   status: ExecutionStatus;
@@ -42,7 +42,7 @@ export interface ExecutionRow {
   error: { code: string; message: string } | null;
 }
 
-/** A part that was started; `stop` may be called early and is called at the end in any case. */
+/** A started role. `stop` may be called early; the world's end calls it in any case. */
 export interface Part {
   stop(): Promise<void>;
 }
@@ -50,42 +50,42 @@ export interface Part {
 export interface World extends AsyncDisposable {
   services: TestServices;
   session: Session;
-  /** Makes a trigger of its own and answers its ref. */
+  /** Creates a trigger and returns its ref. */
   trigger(fields?: { outSchema?: JsonObject; paramSchema?: JsonObject; enabled?: boolean }): Promise<string>;
-  /** Makes a rule of its own (action core.noop unless it says otherwise) and answers its ref. */
+  /** Creates a rule (by default with the action core.noop) and returns its ref. */
   rule(trigger: string, fields?: RuleFields): Promise<string>;
-  /** Stores an event and answers its id. */
+  /** Creates an event and returns its id. */
   event(trigger: string, payload?: JsonObject): Promise<string>;
-  /** Starts an action by hand and answers the execution's id. */
+  /** Executes an action by hand and returns the execution's id. */
   execute(action: string, parameters?: JsonObject, timeoutSeconds?: number): Promise<string>;
-  /** Evaluates events as they come; sweeps once at its start, then every `sweepMs`. */
+  /** Evaluates events as they arrive; sweeps once at its start, then every `sweepMs`. */
   startExecutor(sweepMs?: number): Part;
   startWorker(slots?: number): Promise<Part>;
   startTimers(): Part;
   /** The rows of a hand-written query. */
   all<T extends object>(query: SQL): Promise<T[]>;
-  /** Its only row. */
+  /** The only row of a hand-written query; throws unless there is exactly one. */
   one<T extends object>(query: SQL): Promise<T>;
   execution(id: string): Promise<ExecutionRow>;
   /** Waits until the execution has ended. */
   ended(id: string, ms?: number): Promise<ExecutionRow>;
   /** Its timeline, such as `requested>scheduling`; an insert comes from `-`. */
   timeline(id: string): Promise<string[]>;
-  /** What it wrote to one stream. */
+  /** Its output on one stream. */
   log(id: string, stream: "stdout" | "stderr" | "system"): Promise<string>;
 }
 
-/** An engine over a clone of its own with the core pack loaded; what is started through it stops at its end. */
+/** Creates an engine over a new clone with the core pack loaded; what is started through it stops at its end. */
 export async function createWorld(): Promise<World> {
   const services = await createServices(await cloneDatabase("core"));
   const admin = await write(services, (tx) => ensureAdmin(tx));
   const runtimes = await rows<{ ref: string }>(services.db, sql`select ref from attune.runtime`);
   for (const { ref } of runtimes) await services.jobs.open(runtimeQueue(ref));
   const session = openSession(admin);
-  return { services, session, ...makers(services, session), ...looks(services), ...roles(services) };
+  return { services, session, ...creators(services, session), ...readers(services), ...roles(services) };
 }
 
-function makers(services: TestServices, session: Session): Pick<World, "trigger" | "rule" | "event" | "execute"> {
+function creators(services: TestServices, session: Session): Pick<World, "trigger" | "rule" | "event" | "execute"> {
   let count = 0;
   const next = (kind: string) => {
     count += 1;
@@ -142,7 +142,7 @@ function roles(
   };
 }
 
-function looks(services: TestServices): Pick<World, "all" | "one" | "execution" | "ended" | "timeline" | "log"> {
+function readers(services: TestServices): Pick<World, "all" | "one" | "execution" | "ended" | "timeline" | "log"> {
   const all = <T extends object>(query: SQL) => rows<T>(services.db, query);
   const one = async <T extends object>(query: SQL) => {
     const [row, ...more] = await all<T>(query);
@@ -166,7 +166,7 @@ function looks(services: TestServices): Pick<World, "all" | "one" | "execution" 
         },
         `the end of execution ${id}`,
         ms,
-      ) as Promise<ExecutionRow>, // `until` answers the last value only when it is true
+      ) as Promise<ExecutionRow>, // `until` returns only truthy values
     timeline: async (id) =>
       (
         await all<{ step: string }>(

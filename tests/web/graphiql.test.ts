@@ -19,23 +19,23 @@ const switches = [
   "--disable-sync",
 ];
 
-// There is nothing to look with where Debian's Chromium is not installed.
+// Needs Debian's Chromium.
 describe.skipIf(missing)("GraphiQL in Chromium", () => {
   let server: RunningServer;
   let browser: Browser;
   let page: Page;
-  /** Every address that the page asked for, sockets included. */
-  const asked: string[] = [];
-  const complaints: string[] = [];
+  /** Every address that the page requested, sockets included. */
+  const requested: string[] = [];
+  const pageErrors: string[] = [];
 
   beforeAll(async () => {
     [server, browser] = await Promise.all([startInProcess(), chromium.launch({ executablePath, args: switches })]);
     page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
-    page.on("request", (sent) => asked.push(sent.url()));
-    page.on("websocket", (socket) => asked.push(socket.url()));
-    page.on("pageerror", (error) => complaints.push(String(error)));
+    page.on("request", (sent) => requested.push(sent.url()));
+    page.on("websocket", (socket) => requested.push(socket.url()));
+    page.on("pageerror", (error) => pageErrors.push(String(error)));
     page.on("console", (message) => {
-      if (message.type() === "error") complaints.push(message.text());
+      if (message.type() === "error") pageErrors.push(message.text());
     });
   }, 60_000);
 
@@ -45,13 +45,13 @@ describe.skipIf(missing)("GraphiQL in Chromium", () => {
   });
 
   const runOperation = () => page.locator(".graphiql-execute-button").click();
-  /** What is shown below the operation. GraphiQL reads an operation's name a moment after its text: pressed before, it says so. */
+  /** The result below the operation. GraphiQL reads an operation's name a moment after its text; run earlier, it shows an error. */
   const response = async () => {
     const text = await page.locator(".result-window").textContent();
     if (text && /Cannot\sinfer\soperation/.test(text)) await runOperation();
     return text;
   };
-  /** Opens a tab, and waits until the editor shows its operation: what is run is what is shown. */
+  /** Opens a tab and waits until the editor shows its operation, so that this operation is run. */
   const openTab = async (name: string) => {
     await page.getByRole("tab").getByTitle(name, { exact: true }).click();
     const editor = page.locator(".graphiql-query-editor");
@@ -79,7 +79,7 @@ describe.skipIf(missing)("GraphiQL in Chromium", () => {
     await openTab("ExecutionStatus");
     await runOperation();
     const shown = await until(async () => {
-      // Again and again: nothing says when the subscription stands.
+      // Repeatedly: the page does not show when the subscription is open.
       await request(server, `mutation { executeAction(input: {action: "core.noop"}) { __typename } }`);
       const text = await response();
       return text?.includes("executionStatus") && text;
@@ -88,10 +88,10 @@ describe.skipIf(missing)("GraphiQL in Chromium", () => {
     await page.screenshot({ path: join(mkdtempSync(join(tmpdir(), "attune-web-")), "graphiql.png") });
   });
 
-  test("nothing was asked of anybody else, and nothing was complained about", () => {
+  test("the page requested nothing from other hosts and logged no errors", () => {
     const { host } = new URL(server.url);
-    expect(asked.filter((url) => !/^(data|blob):/.test(url) && new URL(url).host !== host)).toEqual([]);
-    expect(asked).toContain(`${server.url.replace("http", "ws")}/graphql`);
-    expect(complaints).toEqual([]);
+    expect(requested.filter((url) => !/^(data|blob):/.test(url) && new URL(url).host !== host)).toEqual([]);
+    expect(requested).toContain(`${server.url.replace("http", "ws")}/graphql`);
+    expect(pageErrors).toEqual([]);
   });
 });

@@ -36,14 +36,14 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-// biome-ignore lint/suspicious/noExplicitAny: answers are read like the documents that ask for them
+// biome-ignore lint/suspicious/noExplicitAny: responses have the shape of their documents
 const admin = (query: string, variables: object = {}) => request<any>(server, query, { ...variables });
 
 const grantsOn = (ref: string) => [{ resource: "rule", actions: ["read"], constraints: { refs: [ref] } }];
 
-/** Makes an identity with a password and a set of its own, and a token of it. */
+/** Creates an identity with a password, a permission set and an API token. */
 async function person(login: string, { grants = grantsOn("default.a"), expiresAt = null as string | null } = {}) {
-  const made = await admin(
+  const created = await admin(
     `mutation ($set: CreatePermissionSetInput!, $identity: CreateIdentityInput!) {
       createPermissionSet(input: $set) { ... on Error { message } ... on CreatePermissionSetPayload { permissionSet { ref } } }
       createIdentity(input: $identity) { ... on Error { message } ... on CreateIdentityPayload { identity { login } } } }`,
@@ -52,12 +52,12 @@ async function person(login: string, { grants = grantsOn("default.a"), expiresAt
       identity: { login, password, permissionSets: [`default.of_${login}`], attributes: { team: "ops" } },
     },
   );
-  expect(made.createIdentity.identity).toEqual({ login });
+  expect(created.createIdentity.identity).toEqual({ login });
   const { createApiToken } = await admin(makeToken, { input: { login, label: "test", expiresAt } });
   return { url: server.url, token: createApiToken.value as string, id: createApiToken.apiToken.id as string };
 }
 
-interface Answer {
+interface Result {
   data?: { [field: string]: Record<string, unknown> | null } | null;
   errors?: { extensions: { code: string } }[];
 }
@@ -68,10 +68,10 @@ async function post(query: string, variables: object, headers: Record<string, st
     headers: { "content-type": "application/json", ...headers },
     body: JSON.stringify({ query, variables }),
   });
-  return { answer: (await response.json()) as Answer, cookie: response.headers.get("set-cookie") };
+  return { result: (await response.json()) as Result, cookie: response.headers.get("set-cookie") };
 }
 
-const codeOf = ({ answer }: { answer: Answer }) => answer.errors?.[0]?.extensions.code;
+const codeOf = ({ result }: { result: Result }) => result.errors?.[0]?.extensions.code;
 const touch = (ref: string) =>
   admin(`mutation ($ref: String!) { updateRule(input: {ref: $ref, label: "${Math.random()}"}) { __typename } }`, {
     ref,
@@ -82,10 +82,10 @@ describe("signing in with a password", () => {
     await person("ada");
   });
 
-  test("sets a cookie for our own pages, which signing out takes away", async () => {
+  test("sets a cookie for the server's pages, which signing out removes", async () => {
     const origin = server.url;
-    const { answer, cookie } = await post(signIn, { login: "ada", password }, { origin });
-    expect(answer.data?.["signIn"]).toEqual({
+    const { result, cookie } = await post(signIn, { login: "ada", password }, { origin });
+    expect(result.data?.["signIn"]).toEqual({
       __typename: "SignInPayload",
       expiresAt: expect.any(String),
       identity: { login: "ada", attributes: null },
@@ -95,7 +95,7 @@ describe("signing in with a password", () => {
     );
     const sent = { cookie: cookie?.split(";", 1)[0] ?? "", origin };
     const me = await post(viewer, {}, sent);
-    expect(me.answer.data?.["viewer"]).toEqual({
+    expect(me.result.data?.["viewer"]).toEqual({
       identity: { login: "ada" },
       roles: [],
       permissions: grantsOn("default.a"),
@@ -103,12 +103,12 @@ describe("signing in with a password", () => {
     expect(me.cookie).toBeNull();
     expect(codeOf(await post(viewer, {}, { ...sent, origin: "https://elsewhere.example" }))).toBe("UNAUTHENTICATED");
     const out = await post("mutation { signOut(input: {}) { ... on SignOutPayload { ended } } }", {}, sent);
-    expect(out.answer.data).toEqual({ signOut: { ended: 1 } });
+    expect(out.result.data).toEqual({ signOut: { ended: 1 } });
     expect(out.cookie).toBe("attune_session=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
     await until(async () => codeOf(await post(viewer, {}, sent)) === "UNAUTHENTICATED", "the end of the session", 1000);
   });
 
-  test("marks the cookie as secure where the page came over https", async () => {
+  test("marks the cookie as secure when the page was loaded over https", async () => {
     const { cookie } = await post(
       signIn,
       { login: "ada", password },
@@ -117,19 +117,19 @@ describe("signing in with a password", () => {
     expect(cookie).toMatch(/; Max-Age=2592000; Secure$/);
   });
 
-  test("is refused to pages of others, to forms, on sockets and by links", async () => {
+  test("is refused from other pages, from forms, on sockets and by links", async () => {
     const elsewhere = await post(signIn, { login: "ada", password }, { origin: "https://elsewhere.example" });
-    expect(elsewhere.answer.data?.["signIn"]).toMatchObject({ code: "FORBIDDEN" });
+    expect(elsewhere.result.data?.["signIn"]).toMatchObject({ code: "FORBIDDEN" });
     expect(elsewhere.cookie).toBeNull();
     const body = new URLSearchParams({ query: signIn, variables: JSON.stringify({ login: "ada", password }) });
     const form = await fetch(`${server.url}/graphql`, { method: "POST", body });
     expect(form.headers.get("set-cookie")).toBeNull();
     expect(JSON.stringify(await form.json())).not.toContain("SignInPayload");
     const client = createClient({ url: `${server.url.replace("http", "ws")}/graphql`, webSocketImpl: WebSocket });
-    const answer = await new Promise((next, error) =>
+    const result = await new Promise((next, error) =>
       client.subscribe({ query: signIn, variables: { login: "ada", password } }, { next, error, complete() {} }),
     );
-    expect(answer).toMatchObject({ data: { signIn: { code: "FORBIDDEN" } } });
+    expect(result).toMatchObject({ data: { signIn: { code: "FORBIDDEN" } } });
     await client.dispose();
     const link = new URL("/graphql", server.url);
     link.searchParams.set("query", signIn);
@@ -138,11 +138,11 @@ describe("signing in with a password", () => {
     expect([followed.status, followed.headers.get("set-cookie")]).toEqual([405, null]);
   });
 
-  test("says the same of a wrong password and an unknown login, and lets a login wait after ten", async () => {
+  test("refuses a wrong password and an unknown login alike, and delays a login after ten attempts", async () => {
     const guess = async (login: string) => {
-      const { answer, cookie } = await post(signIn, { login, password: "a wrong password" });
+      const { result, cookie } = await post(signIn, { login, password: "a wrong password" });
       expect(cookie).toBeNull();
-      return answer.data?.["signIn"];
+      return result.data?.["signIn"];
     };
     const wrong = { __typename: "UnauthenticatedError", code: "UNAUTHENTICATED", message: expect.any(String) };
     expect(await guess("ada")).toEqual(wrong);
@@ -156,7 +156,7 @@ describe("signing in with a password", () => {
     });
   });
 
-  test("is the only mutation that takes no session", async () => {
+  test("is the only mutation that requires no session", async () => {
     const { __schema } = await admin(
       "{ __schema { mutationType { fields { name args { name type { ofType { inputFields { type { kind } } } } } } } } }",
     );
@@ -164,13 +164,13 @@ describe("signing in with a password", () => {
       type: { ofType: { inputFields: { type: { kind: string } }[] } };
     }
     const fields: { name: string; args: Input[] }[] = __schema.mutationType.fields;
-    // Those whose input may be empty; what would be required is looked at before anything else.
+    // Mutations whose input may be empty; required fields are checked before anything else.
     const callable = fields.filter(({ args }) =>
       args.every(({ type }) => type.ofType.inputFields.every(({ type: { kind } }) => kind !== "NON_NULL")),
     );
     for (const { name, args } of callable) {
-      const { answer } = await post(`mutation { ${name}${args.length > 0 ? "(input: {})" : ""} { __typename } }`, {});
-      expect([name, answer.errors?.[0]?.extensions.code]).toEqual([name, "UNAUTHENTICATED"]);
+      const { result } = await post(`mutation { ${name}${args.length > 0 ? "(input: {})" : ""} { __typename } }`, {});
+      expect([name, result.errors?.[0]?.extensions.code]).toEqual([name, "UNAUTHENTICATED"]);
     }
     expect(callable.map(({ name }) => name)).toContain("signOut");
     const refused = await post(`mutation { deleteIdentity(input: {login: "ada"}) { __typename } }`, {});
@@ -182,19 +182,19 @@ describe("an API token", () => {
   test("is shown once, replayed without its value, narrowed, listed and revoked", async () => {
     const holder = await person("bob");
     const input = { label: "ci", permissionSetRefs: ["default.of_bob"], login: "bob", idempotencyKey: "once" };
-    const { createApiToken: made } = await admin(makeToken, { input });
-    expect(made).toEqual({
+    const { createApiToken: created } = await admin(makeToken, { input });
+    expect(created).toEqual({
       value: expect.stringMatching(/^att_api_/),
       apiToken: {
         id: expect.any(String),
         label: "ci",
-        prefix: made.value.slice(0, 12),
+        prefix: created.value.slice(0, 12),
         permissionSetRefs: ["default.of_bob"],
         identity: { login: "bob" },
       },
     });
     const { createApiToken: again } = await admin(makeToken, { input });
-    expect(again).toEqual({ ...made, value: null });
+    expect(again).toEqual({ ...created, value: null });
     const own =
       "{ viewer { apiTokens { totalCount { count } nodes { label revokedAt } } } apiTokens { totalCount { count } } }";
     const listed = await request(holder, own);
@@ -213,13 +213,13 @@ describe("an API token", () => {
     const revoke = `mutation ($id: ID!) { revokeApiToken(input: {id: $id}) {
       ... on RevokeApiTokenPayload { apiToken { revokedAt revokedBy { login } } } ... on Error { code } } }`;
     const stranger = await person("stranger");
-    expect(await request(stranger, revoke, { id: made.apiToken.id })).toEqual({
+    expect(await request(stranger, revoke, { id: created.apiToken.id })).toEqual({
       revokeApiToken: { code: "NOT_FOUND" },
     });
-    expect(await request(holder, revoke, { id: made.apiToken.id })).toEqual({
+    expect(await request(holder, revoke, { id: created.apiToken.id })).toEqual({
       revokeApiToken: { apiToken: { revokedAt: expect.any(String), revokedBy: { login: "bob" } } },
     });
-    const dead = { ...holder, token: made.value };
+    const dead = { ...holder, token: created.value };
     await until(
       () =>
         request(dead, viewer).then(
@@ -231,7 +231,7 @@ describe("an API token", () => {
     );
   });
 
-  test("of a session or an execution is no API token", async () => {
+  test("is neither a session's token nor an execution's", async () => {
     const { cookie } = await post(signIn, { login: "bob", password });
     expect(cookie).toContain("att_session_");
     const ids = Array.from({ length: 40 }, (_, index) => btoa(`ApiToken:${index + 1}`));
@@ -242,7 +242,7 @@ describe("an API token", () => {
   });
 });
 
-describe("what is taken away is gone within a second", () => {
+describe("revocations take effect within a second", () => {
   const revoke = (id: string) =>
     admin(`mutation ($id: ID!) { revokeApiToken(input: {id: $id}) { __typename } }`, { id });
   const freeze = (login: string) =>
@@ -277,7 +277,7 @@ describe("what is taken away is gone within a second", () => {
     await expect(request(who, viewer)).rejects.toThrow("UNAUTHENTICATED");
   });
 
-  test("a socket that is open, in use or not, is closed with 4403", async () => {
+  test("an open socket, in use or not, is closed with 4403", async () => {
     const who = await person("closed");
     const closed: Promise<number>[] = [];
     for (const query of [viewer, changes]) {
@@ -305,7 +305,7 @@ describe("what is taken away is gone within a second", () => {
       await until(async () => {
         await touch("default.a");
         return answered;
-      }, "the socket's first answer");
+      }, "the socket's first response");
       closed.push(promise);
     }
     const started = performance.now();
@@ -314,7 +314,7 @@ describe("what is taken away is gone within a second", () => {
     expect(performance.now() - started).toBeLessThan(1000);
   });
 
-  test("a token that ends by itself", async () => {
+  test("a token that expires", async () => {
     const who = await person("passing", { expiresAt: new Date(Date.now() + 2000).toISOString() });
     const stream = overSocket<Change>(who, { query: changes });
     await stream.ended;
@@ -324,7 +324,7 @@ describe("what is taken away is gone within a second", () => {
     await expect(request(who, viewer)).rejects.toThrow("UNAUTHENTICATED");
   });
 
-  test("what a changed permission set allows, in streams that stay open", async () => {
+  test("a changed permission set, in streams that stay open", async () => {
     const who = await person("limited");
     const streams = [overSocket<Change>(who, { query: changes }), overEvents<Change>(who, { query: changes })];
     const last = (ref: string) => streams.every(({ seen }) => seen.at(-1)?.content.ref === ref);
@@ -357,7 +357,7 @@ describe("what is taken away is gone within a second", () => {
   });
 });
 
-test("attributes are shown to who may change them", async () => {
+test("attributes are shown to sessions that may change them", async () => {
   const who = await person("shown", { grants: [{ resource: "identity", actions: ["read"] } as never] });
   const query = `{ identityByLogin(login: "shown") { attributes frozen roles assignments { nodes { permissionSet { ref } } } } }`;
   const rest = { frozen: false, roles: [] };
@@ -373,6 +373,6 @@ test("attributes are shown to who may change them", async () => {
   });
 });
 
-test("nobody's password or token was printed", () => {
+test("no password or token was printed", () => {
   expect(server.output()).not.toMatch(/correct horse|att_api_|att_session_/);
 });

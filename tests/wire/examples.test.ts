@@ -25,7 +25,7 @@ function run(name: string): Promise<unknown> {
   return request(server, query, variables);
 }
 
-describe("the operations that GraphiQL opens with, on a fresh server, in their order", () => {
+describe("GraphiQL's default operations, on a new server, in their order", () => {
   test("are these five", () => {
     expect(examples.map(({ name }) => name)).toEqual([
       "Packs",
@@ -46,7 +46,7 @@ describe("the operations that GraphiQL opens with, on a fresh server, in their o
     expect(packs.nodes[0]?.actions.nodes.map(({ ref }) => ref)).toContain("core.echo");
   });
 
-  test("ExecuteAction runs one, and ExecutionStatus tells each of its steps", async () => {
+  test("ExecuteAction runs an action, and ExecutionStatus delivers each of its steps", async () => {
     const stream = await openEvents(server, example("ExecutionStatus"));
     const { executeAction } = (await run("ExecuteAction")) as { executeAction: { execution: { id: string } } };
     expect(executeAction).toEqual({
@@ -65,7 +65,7 @@ describe("the operations that GraphiQL opens with, on a fresh server, in their o
     );
   });
 
-  test("CreateRule makes a rule that waits for its first minute; a second time it says so", async () => {
+  test("CreateRule creates a rule that waits for its first minute; a second call is a conflict", async () => {
     expect(await run("CreateRule")).toEqual({
       createRule: {
         __typename: "CreateRulePayload",
@@ -80,7 +80,7 @@ describe("the operations that GraphiQL opens with, on a fresh server, in their o
     expect(await run("CreateRule")).toMatchObject({ createRule: { __typename: "ConflictError", code: "CONFLICT" } });
   });
 
-  test("Executions shows what was run, with its result", async () => {
+  test("Executions shows the execution with its result", async () => {
     expect(await run("Executions")).toMatchObject({
       executions: {
         totalCount: { count: 1 },

@@ -15,41 +15,41 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-interface Answer {
+interface Result {
   data?: unknown;
   errors?: { message: string; extensions: Record<string, unknown> }[];
   extensions?: Record<string, unknown>;
 }
 
-async function post(body: string, headers: Record<string, string> = {}): Promise<{ status: number; answer: Answer }> {
+async function post(body: string, headers: Record<string, string> = {}): Promise<{ status: number; result: Result }> {
   const response = await fetch(`${server.url}/graphql`, {
     method: "POST",
     headers: { "content-type": "application/json", authorization: `Bearer ${server.token}`, ...headers },
     body,
   });
-  return { status: response.status, answer: (await response.json()) as Answer };
+  return { status: response.status, result: (await response.json()) as Result };
 }
 
 const ask = (query: string, variables?: object) => post(JSON.stringify({ query, variables }));
 
-test("a result tells what it cost and the id of its request", async () => {
+test("a result has its cost and its request's id", async () => {
   const response = await fetch(`${server.url}/graphql`, {
     method: "POST",
     headers: { "content-type": "application/json", authorization: `Bearer ${server.token}` },
     body: JSON.stringify({ query: "{ packs(first: 3) { nodes { ref label } } viewer { identity { login } } }" }),
   });
   expect(response.headers.get("x-request-id")).toMatch(/^[\da-f-]{36}$/);
-  const { errors, extensions } = (await response.json()) as Answer;
+  const { errors, extensions } = (await response.json()) as Result;
   expect(errors).toBeUndefined();
   // packs: 1 and three times (nodes, ref, label); viewer, identity, login.
   expect(extensions).toEqual({ cost: { cost: 13, depth: 3, breadth: 7, limit: 25_000 } });
 });
 
-describe("an operation that asks for too much is refused whole", () => {
+describe("an operation beyond a limit is refused as a whole", () => {
   test("over HTTP", async () => {
-    const { status, answer } = await ask(`{ ${"__typename ".repeat(500)} }`);
+    const { status, result } = await ask(`{ ${"__typename ".repeat(500)} }`);
     expect(status).toBe(200);
-    expect(answer).toEqual({
+    expect(result).toEqual({
       errors: [
         {
           message: "The operation is too large: 500 fields, at most 400. Split it into smaller operations.",
@@ -66,14 +66,14 @@ describe("an operation that asks for too much is refused whole", () => {
     });
   });
 
-  test("over a WebSocket, before and behind the parser", async () => {
+  test("over a WebSocket, before and after parsing", async () => {
     for (const [query, limit] of [
       [`subscription { notificationCreated { ${"cursor ".repeat(500)} } }`, "breadth"],
       [`subscription { notificationCreated { ${"cursor ".repeat(6000)} } }`, "tokens"],
     ] as const) {
       const stream = overSocket(server, { query });
       await stream.ended;
-      const [error, ...more] = stream.error() as Answer["errors"] & object;
+      const [error, ...more] = stream.error() as Result["errors"] & object;
       expect(more).toEqual([]);
       expect(error?.extensions).toMatchObject({ code: "QUERY_TOO_COMPLEX", limit, requestId: expect.any(String) });
       expect(error?.extensions).not.toHaveProperty("http");
@@ -81,7 +81,7 @@ describe("an operation that asks for too much is refused whole", () => {
   });
 });
 
-test("one socket has at most a hundred operations", async () => {
+test("one socket has at most 100 operations", async () => {
   const client = createClient({
     url: `${server.url.replace("http", "ws")}/graphql`,
     webSocketImpl: WebSocket,
@@ -99,42 +99,42 @@ test("one socket has at most a hundred operations", async () => {
   for (const errors of refused) {
     expect(errors).toMatchObject([{ extensions: { code: "RATE_LIMITED", max: 100, requestId: expect.any(String) } }]);
   }
-  // One that ends makes place for another.
+  // The end of one admits another.
   ends[0]?.();
-  const answered = await until(async () => {
+  const admitted = await until(async () => {
     try {
       const { value } = await client.iterate({ query: "{ __typename }" }).next();
       return value?.data;
     } catch {
       return null; // not yet
     }
-  }, "an answer");
-  expect(answered).toEqual({ __typename: "Query" });
+  }, "a response");
+  expect(admitted).toEqual({ __typename: "Query" });
   await client.dispose();
 });
 
-describe("what cannot be read is refused with what is wrong", () => {
-  test("a page above a hundred", async () => {
-    const { answer } = await ask("{ packs(first: 101) { nodes { ref } } viewer { identity { login } } }");
-    expect(answer.errors).toMatchObject([
+describe("an invalid request is refused with its fault", () => {
+  test("a page above 100", async () => {
+    const { result } = await ask("{ packs(first: 101) { nodes { ref } } viewer { identity { login } } }");
+    expect(result.errors).toMatchObject([
       {
         message: expect.stringContaining("from 0 to 100, not 101"),
         path: ["packs"],
         extensions: { code: "BAD_USER_INPUT", issues: [{ path: "first" }], requestId: expect.any(String) },
       },
     ]);
-    // One field's refusal leaves the others alone.
-    expect(answer.data).toEqual({ packs: null, viewer: { identity: { login: "admin" } } });
+    // One field's refusal does not affect the others.
+    expect(result.data).toEqual({ packs: null, viewer: { identity: { login: "admin" } } });
   });
 
   test.each([
-    ["no JSON", '{"query": ', 400, "JSON"],
-    ["nothing", "", 400, "JSON"],
+    ["invalid JSON", '{"query": ', 400, "JSON"],
+    ["an empty body", "", 400, "JSON"],
     ["a list of operations", '[{"query": "{ __typename }"}]', 400, "Batching"],
-    ["no object", '"{ __typename }"', 400, "object"],
+    ["a body that is not an object", '"{ __typename }"', 400, "object"],
     ["no query", "{}", 200, "query"],
-    ["a query that is no text", '{"query": 5}', 400, "query"],
-    ["variables that are no object", '{"query": "{ __typename }", "variables": []}', 400, "variables"],
+    ["a query that is not a string", '{"query": 5}', 400, "query"],
+    ["variables that are not an object", '{"query": "{ __typename }", "variables": []}', 400, "variables"],
     ["a syntax error", '{"query": "{ viewer {"}', 200, "Syntax Error"],
     ["an unknown field", '{"query": "{ viewr { __typename } }"}', 200, 'Did you mean "viewer"'],
     [
@@ -144,9 +144,9 @@ describe("what cannot be read is refused with what is wrong", () => {
       '"x"',
     ],
   ])("%s", async (_name, body, expected, words) => {
-    const { status, answer } = await post(body);
+    const { status, result } = await post(body);
     expect(status).toBe(expected);
-    expect(answer).toMatchObject({
+    expect(result).toMatchObject({
       errors: [
         {
           message: expect.stringContaining(words),
@@ -154,15 +154,15 @@ describe("what cannot be read is refused with what is wrong", () => {
         },
       ],
     });
-    expect(Object.keys(answer)).toEqual(["errors"]);
-    expect(Object.keys(answer.errors?.[0]?.extensions ?? {}).sort()).toEqual(["code", "requestId"]);
-    expect(JSON.stringify(answer)).not.toMatch(/SyntaxError|Unexpected|position|stack/);
+    expect(Object.keys(result)).toEqual(["errors"]);
+    expect(Object.keys(result.errors?.[0]?.extensions ?? {}).sort()).toEqual(["code", "requestId"]);
+    expect(JSON.stringify(result)).not.toMatch(/SyntaxError|Unexpected|position|stack/);
   });
 
   test("a body above two MiB", async () => {
-    const { status, answer } = await ask("{ __typename }", { filler: "x".repeat(2 * 1024 * 1024) });
+    const { status, result } = await ask("{ __typename }", { filler: "x".repeat(2 * 1024 * 1024) });
     expect(status).toBe(413);
-    expect(answer.errors).toMatchObject([
+    expect(result.errors).toMatchObject([
       { message: expect.stringContaining("too large"), extensions: { code: "BAD_USER_INPUT" } },
     ]);
   });
@@ -198,8 +198,8 @@ describe("what cannot be read is refused with what is wrong", () => {
       `mutation { createEvent(input: {trigger: "core.\\u0000", payload: {}}) { __typename ... on Error { message } } }`,
       `mutation { executeAction(input: {action: "core.echo", parameters: {message: "\\u0000"}}) { __typename ... on Error { message } } }`,
     ]) {
-      const { status, answer } = await ask(query);
-      const codes = answer.errors?.map(({ extensions }) => extensions["code"]) ?? [];
+      const { status, result } = await ask(query);
+      const codes = result.errors?.map(({ extensions }) => extensions["code"]) ?? [];
       expect({ query, status, masked: codes.includes("INTERNAL_SERVER_ERROR") }).toEqual({
         query,
         status: 200,
@@ -209,7 +209,7 @@ describe("what cannot be read is refused with what is wrong", () => {
   });
 });
 
-test("afterwards the server answers, and wrote down no failure of its own", async () => {
+test("the server still responds, and has logged no internal failure", async () => {
   expect(await request(server, "{ viewer { identity { login } } }")).toEqual({
     viewer: { identity: { login: "admin" } },
   });

@@ -27,17 +27,17 @@ interface Change extends Step {
   change: "ENTERED" | "UPDATED" | "LEFT";
 }
 
-/** Whom is asked, as whom. */
-interface Asked {
+/** A server's address and the token of a session. */
+interface Caller {
   url: string;
   token: string;
 }
 
 let server: RunningServer;
-/** A session's that may read only the executions of `core.noop`, and the events and enforcements of the pack `open`. */
-let narrowed: Asked;
+/** The caller that may read only the executions of `core.noop`, and the events and enforcements of the pack `open`. */
+let narrowed: Caller;
 
-/** Numbers that look random and are the same in each run. */
+/** Returns a generator of pseudorandom numbers, the same in each run. */
 function createRandom(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {
@@ -49,13 +49,13 @@ function createRandom(seed: number): (below: number) => number {
 const random = createRandom(11);
 const pick = <T>(list: readonly T[]): T => list[random(list.length)] as T;
 
-/** Written before the server starts: executions that walked at random to their ends, a worker, and the narrowed identity. */
+/** Prepares the server's database: executions on random walks to their ends, a worker, and the narrowed identity. */
 async function prepare(): Promise<{ location: Awaited<ReturnType<typeof cloneDatabase>>; token: string }> {
   const location = await cloneDatabase("core");
   await using services = await createServices(location);
   const { db } = services;
   await migrate(services.database, async () => {}); // the first start over a copy empties the log
-  const made = await rows<{ id: string }>(
+  const created = await rows<{ id: string }>(
     db,
     sql`insert into attune.execution (action_ref, trace_tag, on_worker_loss, status)
       select 'walks.' || case n % 2 when 0 then 'even' else 'odd' end, 'walks', 'abandon', 'requested'
@@ -64,7 +64,7 @@ async function prepare(): Promise<{ location: Awaited<ReturnType<typeof cloneDat
   await db.execute(
     sql`insert into attune.worker (name, worker_type, status, last_heartbeat) values ('gone', 'local', 'active', now() - interval '1 day')`,
   );
-  const walking = made.map(({ id }) => ({ id, status: "requested" as keyof typeof moves }));
+  const walking = created.map(({ id }) => ({ id, status: "requested" as keyof typeof moves }));
   while (walking.length > 0) {
     const one = pick(walking);
     one.status = pick(moves[one.status]);
@@ -112,11 +112,11 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-/** All pages of a polling query. */
+/** Returns all pages of a polling query. */
 async function poll<T extends { cursor: string }>(
   field: string,
   fields: string,
-  { where = {}, after = null, type, at = server }: { where?: Where; after?: string | null; type: string; at?: Asked },
+  { where = {}, after = null, type, at = server }: { where?: Where; after?: string | null; type: string; at?: Caller },
 ): Promise<T[]> {
   const query = `query ($where: ${type}, $after: Cursor) { ${field}(where: $where, after: $after, first: 100) { cursor ${fields} } }`;
   const all: T[] = [];
@@ -131,13 +131,13 @@ async function poll<T extends { cursor: string }>(
 
 const stepFields = "executionId actionRef fromStatus toStatus";
 const changeFields = `change ${stepFields}`;
-const steps = (where: Where, after: string | null = null, at: Asked = server) =>
+const steps = (where: Where, after: string | null = null, at: Caller = server) =>
   poll<Step>("executionStatusMessages", stepFields, { where, after, at, type: "ExecutionStatusWhere" });
-const changes = (where: Where, after: string | null = null, at: Asked = server) =>
+const changes = (where: Where, after: string | null = null, at: Caller = server) =>
   poll<Change>("executionsChangedMessages", changeFields, { where, after, at, type: "ExecutionsChangedWhere" });
 const subscription = `subscription ($where: ExecutionsChangedWhere, $after: Cursor) { executionsChanged(where: $where, after: $after) { cursor ${changeFields} } }`;
 
-/** What a filter of the status keeps, as a person would say it. */
+/** Returns whether a filter matches the status. */
 function keeps(filter: Record<string, unknown> | undefined, status: string): boolean {
   if (!filter) return true;
   if ("eq" in filter) return filter["eq"] === status;
@@ -145,21 +145,21 @@ function keeps(filter: Record<string, unknown> | undefined, status: string): boo
   return !(filter["notIn"] as string[]).includes(status);
 }
 
-/** The collection, kept from step to step as a client would keep it: what each step does to it. */
+/** Maintains the filtered collection as a client would; returns the change of each step and the final members. */
 function model(
   all: readonly Step[],
   status: Record<string, unknown> | undefined,
-): { told: Change[]; members: Set<string> } {
+): { emitted: Change[]; members: Set<string> } {
   const members = new Set<string>();
-  const told: Change[] = [];
+  const emitted: Change[] = [];
   for (const step of all) {
     const was = members.has(step.executionId);
     const is = keeps(status, step.toStatus);
     if (is) members.add(step.executionId);
     else members.delete(step.executionId);
-    if (was || is) told.push({ ...step, change: was ? (is ? "UPDATED" : "LEFT") : "ENTERED" });
+    if (was || is) emitted.push({ ...step, change: was ? (is ? "UPDATED" : "LEFT") : "ENTERED" });
   }
-  return { told, members };
+  return { emitted, members };
 }
 
 const statuses = Object.keys(moves).map((status) => status.toUpperCase());
@@ -170,13 +170,13 @@ function someStatuses(): Record<string, unknown> | undefined {
 }
 
 async function run(action: string, parameters: object = {}): Promise<string> {
-  const answer = await request<{ executeAction: { execution: { id: string } } }>(
+  const result = await request<{ executeAction: { execution: { id: string } } }>(
     server,
     `mutation ($action: String!, $parameters: JSONObject) { executeAction(input: {action: $action, parameters: $parameters}) {
       ... on ExecuteActionPayload { execution { id } } ... on Error { message } } }`,
     { action, parameters },
   );
-  return answer.executeAction.execution.id;
+  return result.executeAction.execution.id;
 }
 
 const ended = (id: string) =>
@@ -186,7 +186,7 @@ const ended = (id: string) =>
   }, `the end of ${id}`);
 
 describe("executionsChanged", () => {
-  test("tells of random walks, for random filters, exactly what they did to each collection", async () => {
+  test("delivers for random walks and filters exactly the changes of each collection", async () => {
     const where: Where = { traceTag: { eq: "walks" } };
     const all = await steps(where);
     expect(all.length).toBeGreaterThan(120);
@@ -198,12 +198,12 @@ describe("executionsChanged", () => {
         ...pick<Where>([{}, { action: { eq: "walks.even" } }, { pack: { eq: "walks" } }]),
       };
       const chosen = { ...fixed, ...(status ? { status } : {}) };
-      const { told, members } = model(
+      const { emitted, members } = model(
         all.filter(({ actionRef }) => !fixed["action"] || actionRef === "walks.even"),
         status,
       );
-      expect(await changes(chosen)).toEqual(told);
-      for (const { change } of told) seen.add(change);
+      expect(await changes(chosen)).toEqual(emitted);
+      for (const { change } of emitted) seen.add(change);
       const list = await request<{ executions: { nodes: { id: string }[] } }>(
         server,
         `query ($where: ExecutionWhere) { executions(first: 100, where: $where) { nodes { id } } }`,
@@ -227,13 +227,13 @@ describe("executionsChanged", () => {
     const count = async (operator: string) =>
       (await changes({ traceTag: { eq: "walks" }, created: { [operator]: created } })).length;
     const all = (await changes({ traceTag: { eq: "walks" } })).length;
-    expect(await count("eq")).toBe(all); // one statement made them all
+    expect(await count("eq")).toBe(all); // one statement created them all
     expect([await count("gte"), await count("lte")]).toEqual([all, all]);
     expect([await count("gt"), await count("lt")]).toEqual([0, 0]);
   });
 
   test.each(transports)(
-    "over %s tells live what a replay tells, and goes on behind a cursor",
+    "over %s delivers the same live as in a replay, and resumes after a cursor",
     async (_name, subscribe) => {
       const after = (await ended(await run("core.noop"))).cursor;
       const where: Where = { pack: { eq: "core" }, status: { in: ["SCHEDULED", "RUNNING", "FAILED"] } };
@@ -263,10 +263,10 @@ describe("executionsChanged", () => {
       rest.drop();
       open.drop();
       const all = await steps({ pack: { eq: "core" } }, after);
-      const expected = model(all, where["status"]).told;
+      const expected = model(all, where["status"]).emitted;
       expect([...stream.seen.slice(0, -1), ...rest.seen]).toEqual(expected);
       expect(await changes(where, after)).toEqual(expected);
-      expect(open.seen).toEqual(model(all, undefined).told);
+      expect(open.seen).toEqual(model(all, undefined).emitted);
       expect(
         open.seen
           .filter(({ executionId }) => executionId === long)
@@ -278,12 +278,12 @@ describe("executionsChanged", () => {
     },
   );
 
-  test("tells an execution that was there before the cursor as one that is updated or leaves", async () => {
+  test("delivers an execution from before the cursor as updated or left", async () => {
     const [first, ...others] = await steps({ traceTag: { eq: "walks" } });
     const known = new Set([first?.executionId]);
-    const told = await changes({ traceTag: { eq: "walks" } }, first?.cursor);
-    expect(told).toHaveLength(others.length);
-    for (const { executionId, fromStatus, change } of told) {
+    const later = await changes({ traceTag: { eq: "walks" } }, first?.cursor);
+    expect(later).toHaveLength(others.length);
+    for (const { executionId, fromStatus, change } of later) {
       expect(change).toBe(known.has(executionId) && fromStatus ? "UPDATED" : "ENTERED");
       known.add(executionId);
     }
@@ -295,7 +295,7 @@ const enforcementFields = "occurredAt enforcementId ruleRef triggerRef eventId s
 const workerFields = "occurredAt workerId name status cordoned worker { name }";
 
 describe.each(transports)("over %s", (name, subscribe) => {
-  test("eventCreated and enforcementChanged tell each event and what rules make of it, as polling does", async () => {
+  test("eventCreated and enforcementChanged deliver each event and its enforcements, as polling does", async () => {
     const after = (await ended(await run("core.noop"))).cursor;
     const events = subscribe<{ eventId: string; cursor: string }>(server, {
       query: `subscription ($after: Cursor) { eventCreated(where: {trigger: {in: ["default.open", "default.shut"]}}, after: $after) { cursor ${eventFields} } }`,
@@ -306,13 +306,13 @@ describe.each(transports)("over %s", (name, subscribe) => {
       variables: { after },
     });
     const send = async (trigger: string) => {
-      const answer = await request<{ createEvent: { event: { id: string } } }>(
+      const result = await request<{ createEvent: { event: { id: string } } }>(
         server,
         `mutation ($trigger: String!, $tag: String) { createEvent(input: {trigger: $trigger, payload: {n: 1}, traceTag: $tag}) {
           ... on CreateEventPayload { event { id } } ... on Error { message } } }`,
         { trigger, tag: `${name} ${trigger}` },
       );
-      return answer.createEvent.event.id;
+      return result.createEvent.event.id;
     };
     const sent = [await send("default.open"), await send("default.shut"), await send("default.open")];
     await until(() => events.seen.length >= 3, "three events");
@@ -359,7 +359,7 @@ describe.each(transports)("over %s", (name, subscribe) => {
     }
   });
 
-  test("workerChanged tells registration, cordon and end, not the heartbeats", async () => {
+  test("workerChanged delivers registration, cordon and end, but not heartbeats", async () => {
     const [first, ...others] = await poll<{ cursor: string }>("workerChangedMessages", workerFields, {
       type: "WorkerChangedWhere",
       where: { name: { eq: "gone" } },
@@ -385,7 +385,7 @@ describe.each(transports)("over %s", (name, subscribe) => {
     expect(await poll("workerChangedMessages", "name", { type: "WorkerChangedWhere", where: before })).toHaveLength(1);
   });
 
-  test("a session with fewer grants is told of what it may read, live and by polling", async () => {
+  test("a session with fewer grants receives only what it may read, live and by polling", async () => {
     const after = (await ended(await run("core.noop"))).cursor;
     const follow = (field: string, fields: string) =>
       subscribe<Record<string, string>>(narrowed, {
@@ -402,7 +402,7 @@ describe.each(transports)("over %s", (name, subscribe) => {
     const fire = `mutation ($trigger: String!) { createEvent(input: {trigger: $trigger}) { __typename ... on Error { message } } }`;
     for (const trigger of ["default.shut", "default.open", "default.shut"]) await request(server, fire, { trigger });
     const all = () => steps({ status: { eq: "COMPLETED" }, action: { eq: "core.noop" } }, after);
-    await until(async () => (await all()).length >= 3, "the executions that the rules ask for");
+    await until(async () => (await all()).length >= 3, "the rules' executions");
     const last = (await ended(await run("core.noop"))).cursor;
     await request(server, fire, { trigger: "default.open" });
     await until(() => executions.seen.some(({ cursor }) => cursor === last), "the last of its executions");
@@ -424,8 +424,8 @@ describe.each(transports)("over %s", (name, subscribe) => {
   });
 });
 
-test("a notification leads to what it is about, whatever that is, for whom may read it", async () => {
-  const entities = async (channel: string, at: Asked = server) =>
+test("a notification leads to its entity, of any type, for sessions that may read it", async () => {
+  const entities = async (channel: string, at: Caller = server) =>
     (
       await poll<{ cursor: string; entity: { __typename: string; id: string } | null }>(
         "notificationCreatedMessages",

@@ -27,14 +27,14 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-interface Answer {
+interface Received {
   status: number;
   headers: IncomingHttpHeaders;
   body: string;
 }
 
-/** Sends exactly these headers, as no browser's script could. */
-async function ask(method: string, path: string, headers: Record<string, string>, body?: string): Promise<Answer> {
+/** Sends exactly these headers, which no script in a browser can. */
+async function ask(method: string, path: string, headers: Record<string, string>, body?: string): Promise<Received> {
   const request = send(`http://127.0.0.1:${port}${path}`, {
     method,
     headers: { ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
@@ -46,12 +46,12 @@ async function ask(method: string, path: string, headers: Record<string, string>
 
 const who = JSON.stringify({ query: "{ viewer { identity { login } } }" });
 const signedIn = { viewer: { identity: { login: "admin" } } };
-const data = ({ body }: Answer) => JSON.parse(body).data as unknown;
-const codes = ({ body }: Answer) =>
+const data = ({ body }: Received) => JSON.parse(body).data as unknown;
+const codes = ({ body }: Received) =>
   (JSON.parse(body).errors ?? []).map((error: { extensions: { code: string } }) => error.extensions.code);
 
 const ownOrigin = () => `http://127.0.0.1:${port}`;
-/** Pages that the same browser has open, each with the session cookie as the browser would send it along. */
+/** Returns origins of other pages that the same browser has open and sends the session cookie from. */
 const strangers = () => [
   `http://127.0.0.1:${Number(port) + 1}`,
   "http://127.0.0.1",
@@ -65,12 +65,12 @@ const strangers = () => [
 ];
 
 describe("the session cookie", () => {
-  test("works for a page of our own, and for one of a listed origin", async () => {
+  test("works for the server's pages and for pages of a listed origin", async () => {
     for (const origin of [ownOrigin(), listed])
       expect(data(await ask("POST", "/graphql", { cookie, origin }, who))).toEqual(signedIn);
   });
 
-  test("is nothing to a POST from elsewhere, or from nowhere, or that a form could send", async () => {
+  test("is ignored on a POST from another or no origin, or that a form could send", async () => {
     for (const origin of strangers()) {
       expect({ origin, codes: codes(await ask("POST", "/graphql", { cookie, origin }, who)) }).toEqual({
         origin,
@@ -83,7 +83,7 @@ describe("the session cookie", () => {
     expect(codes(await ask("POST", "/graphql", form, query))).toEqual(["UNAUTHENTICATED"]);
   });
 
-  test("is nothing to a GET that a page elsewhere has caused", async () => {
+  test("is ignored on a GET that another page caused", async () => {
     const path = `/graphql?query=${encodeURIComponent("{ viewer { identity { login } } }")}`;
     expect(data(await ask("GET", path, { cookie }))).toEqual(signedIn); // typed, or an old browser
     expect(data(await ask("GET", path, { cookie, "sec-fetch-site": "same-origin" }))).toEqual(signedIn);
@@ -95,7 +95,7 @@ describe("the session cookie", () => {
       expect(codes(await ask("GET", path, { cookie, origin }))).toEqual(["UNAUTHENTICATED"]);
   });
 
-  test("opens no event stream from elsewhere", async () => {
+  test("opens no event stream from other origins", async () => {
     const subscription = "subscription { notificationCreated { cursor } }";
     const accept = "text/event-stream";
     const get = `/graphql?query=${encodeURIComponent(subscription)}`;
@@ -110,15 +110,15 @@ describe("the session cookie", () => {
   });
 });
 
-/** How the upgrade ended: open, or the status and the sentence of the refusal. */
+/** Returns how the upgrade ended: open, or the status and the sentence of the refusal. */
 async function upgrade(headers: Record<string, string>): Promise<string> {
   const socket = new WebSocket(`ws://127.0.0.1:${port}/graphql`, "graphql-transport-ws", { headers });
-  socket.on("error", () => {}); // of terminating it below
+  socket.on("error", () => {}); // caused by terminating it below
   const opened = once(socket, "open").then(() => "open");
   opened.catch(() => {});
   const refused = once(socket, "unexpected-response").then(async ([, response]) => {
-    const answer = response as IncomingMessage;
-    return `${answer.statusCode} ${(await text(answer)).trim()}`;
+    const refusal = response as IncomingMessage;
+    return `${refusal.statusCode} ${(await text(refusal)).trim()}`;
   });
   refused.catch(() => {});
   const result = await Promise.race([opened, refused]);
@@ -126,7 +126,7 @@ async function upgrade(headers: Record<string, string>): Promise<string> {
   return result;
 }
 
-/** The login that an operation on a socket with the cookie runs as, or the error's code. */
+/** Returns the login that an operation on a socket with the cookie runs as, or the error's code. */
 async function whoOnSocket(headers: Record<string, string>, authorization?: string): Promise<unknown> {
   const client = createClient({
     url: `ws://127.0.0.1:${port}/graphql`,
@@ -149,11 +149,11 @@ async function whoOnSocket(headers: Record<string, string>, authorization?: stri
 }
 
 describe("a WebSocket", () => {
-  test("from a page of our own or of a listed origin is opened, and has the cookie's session", async () => {
+  test("from the server's page or a listed origin is opened, and has the cookie's session", async () => {
     for (const origin of [ownOrigin(), listed]) expect(await whoOnSocket({ cookie, origin })).toEqual(signedIn);
   });
 
-  test("from a page elsewhere is not opened", async () => {
+  test("from another page is not opened", async () => {
     for (const origin of strangers().filter((each) => each !== "")) {
       expect({ origin, result: await upgrade({ cookie, origin }) }).toEqual({
         origin,
@@ -162,7 +162,7 @@ describe("a WebSocket", () => {
     }
   });
 
-  test("of a program is opened, and its cookie is nothing", async () => {
+  test("of a program is opened, and its cookie is ignored", async () => {
     expect(await whoOnSocket({ cookie })).toBe("UNAUTHENTICATED");
     expect(await whoOnSocket({}, `Bearer ${server.token}`)).toEqual(signedIn);
   });
@@ -186,7 +186,7 @@ describe("the host", () => {
     }
   });
 
-  test("is refused in a sentence otherwise, wherever the request goes", async () => {
+  test("is refused in a sentence otherwise, on every path", async () => {
     for (const host of [
       "evil.example",
       `127.0.0.1.evil.example:${port}`,
@@ -201,23 +201,23 @@ describe("the host", () => {
         ["POST", "/graphql", who],
         ["POST", "/webhooks/x", "{}"],
       ] as const) {
-        const { status, body: answer } = await ask(method, path, { host }, body);
-        expect({ host, path, status, answer }).toEqual({
+        const { status, body: content } = await ask(method, path, { host }, body);
+        expect({ host, path, status, content }).toEqual({
           host,
           path,
           status: 421,
-          answer: `${JSON.stringify({ error: sentence })}\n`,
+          content: `${JSON.stringify({ error: sentence })}\n`,
         });
       }
       expect(await upgrade({ host })).toBe(`421 ${sentence}`);
     }
   });
 
-  test("does not matter to who asks only whether the server lives", async () => {
+  test("does not matter for health checks", async () => {
     for (const path of ["/healthz", "/readyz"]) expect((await ask("GET", path, { host: "10.0.0.7" })).status).toBe(200);
   });
 
-  test("may be any address where every address is listened on and none is named, but never a foreign name", () => {
+  test("may be any address if the server listens on every address and no host is configured, but never a foreign name", () => {
     const { isOurHost } = createOrigins({ host: "0.0.0.0", hosts: [], corsOrigins: [] });
     for (const host of ["10.0.0.7:8080", "[2001:db8::1]:8080", "localhost", "0.0.0.0:8080"])
       expect(isOurHost(host)).toBe(true);
@@ -230,7 +230,7 @@ describe("the host", () => {
 describe("other origins", () => {
   const preflight = { "access-control-request-method": "POST", "access-control-request-headers": "content-type" };
 
-  test("that are listed may ask and read the answer, with credentials", async () => {
+  test("that are listed may send requests and read responses, with credentials", async () => {
     const before = await ask("OPTIONS", "/graphql", { origin: listed, ...preflight });
     expect(before).toMatchObject({
       status: 204,
@@ -250,18 +250,18 @@ describe("other origins", () => {
     expect(headers["access-control-expose-headers"]).toContain("x-request-id");
   });
 
-  test("that are not are told nothing", async () => {
+  test("that are not listed get no CORS headers", async () => {
     for (const origin of [...strangers(), ownOrigin()]) {
-      for (const answer of [
+      for (const response of [
         await ask("OPTIONS", "/graphql", { origin, ...preflight }),
         await ask("POST", "/graphql", { cookie, origin }, who),
       ]) {
-        expect(Object.keys(answer.headers).filter((name) => name.startsWith("access-control"))).toEqual([]);
+        expect(Object.keys(response.headers).filter((name) => name.startsWith("access-control"))).toEqual([]);
       }
     }
   });
 });
 
-test("afterwards the server wrote down no failure of its own", () => {
+test("the server has logged no internal failure", () => {
   expect(server.output()).not.toMatch(/unexpected error|request failed/);
 });

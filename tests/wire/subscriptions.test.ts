@@ -48,27 +48,27 @@ afterAll(async () => {
 });
 
 async function run(action: string, parameters: object = {}): Promise<string> {
-  const answer = await request<{ executeAction: { execution: { id: string } } }>(server, execute, {
+  const result = await request<{ executeAction: { execution: { id: string } } }>(server, execute, {
     action,
     parameters,
   });
-  return answer.executeAction.execution.id;
+  return result.executeAction.execution.id;
 }
 
-/** The cursor behind all that was said so far. */
+/** Returns the cursor after all messages so far. */
 async function lastCursor(): Promise<string> {
   const id = await run("core.noop");
   const last = `query ($id: ID!) { executionStatusMessages(where: {id: {eq: $id}}, first: 100) { cursor toStatus } }`;
   const found = await until(async () => {
-    const answer = await request<{ executionStatusMessages: { cursor: string; toStatus: string }[] }>(server, last, {
+    const result = await request<{ executionStatusMessages: { cursor: string; toStatus: string }[] }>(server, last, {
       id,
     });
-    return answer.executionStatusMessages.find(({ toStatus }) => toStatus === "COMPLETED");
+    return result.executionStatusMessages.find(({ toStatus }) => toStatus === "COMPLETED");
   }, "the end of core.noop");
   return found.cursor;
 }
 
-/** The one error that a stream ends with. */
+/** Returns the only error that a stream ends with. */
 async function errorOf(stream: Stream<unknown>): Promise<Errors> {
   await stream.ended;
   const errors = stream.error();
@@ -77,10 +77,10 @@ async function errorOf(stream: Stream<unknown>): Promise<Errors> {
 }
 
 describe.each(transports)("over %s", (_name, subscribe) => {
-  test("notificationCreated tells each change of a rule once, in order", async () => {
+  test("notificationCreated delivers each change of a rule once, in order", async () => {
     const after = await lastCursor();
     const stream = subscribe<{ cursor: string; activity: string }>(server, { query: changes, variables: { after } });
-    const ref = `default.told_${randomUUID().slice(0, 8)}`;
+    const ref = `default.changed_${randomUUID().slice(0, 8)}`;
     await request(
       server,
       `mutation ($ref: String!) {
@@ -102,7 +102,7 @@ describe.each(transports)("over %s", (_name, subscribe) => {
     });
   });
 
-  test("executionLog brings each line while the action runs, resumes behind a cursor, and completes with it", async () => {
+  test("executionLog delivers each line while the action runs, resumes after a cursor, and completes with the action", async () => {
     const id = await run("core.shell", { command: "for i in 1 2 3; do echo $i; sleep 0.4; done" });
     const stream = subscribe<Output>(server, { query: logs, variables: { id } });
     await until(() => stream.seen.length > 0, "the first line");
@@ -111,7 +111,7 @@ describe.each(transports)("over %s", (_name, subscribe) => {
     await stream.ended;
     const before = stream.seen.slice();
     const rest = subscribe<Output>(server, { query: logs, variables: { id, after: before.at(-1)?.cursor } });
-    await rest.ended; // by itself
+    await rest.ended; // without being dropped
     expect(rest.error()).toBeNull();
     const all = [...before, ...rest.seen].filter(({ stream: name }) => name === "STDOUT");
     expect(all.map(({ text }) => text).join("")).toBe("1\n2\n3\n");
@@ -128,22 +128,22 @@ describe.each(transports)("over %s", (_name, subscribe) => {
     for (let after: string | null = null; ; after = polled.at(-1)?.cursor ?? null) {
       const query = `query ($id: ID!, $after: Cursor) {
         executionLogMessages(id: $id, after: $after, first: 2) { cursor seq stream text } }`;
-      const answer: { executionLogMessages: Output[] } = await request(server, query, { id, after });
-      expect(answer.executionLogMessages.length).toBeLessThanOrEqual(2);
-      if (answer.executionLogMessages.length === 0) break;
-      polled.push(...answer.executionLogMessages);
+      const result: { executionLogMessages: Output[] } = await request(server, query, { id, after });
+      expect(result.executionLogMessages.length).toBeLessThanOrEqual(2);
+      if (result.executionLogMessages.length === 0) break;
+      polled.push(...result.executionLogMessages);
     }
     expect(polled.length).toBeGreaterThan(2);
     expect(polled).toEqual(stream.seen);
   });
 
-  test("executionLog of what has ended long ago is told whole, and completes", async () => {
-    const id = await run("core.echo", { message: "told late" });
+  test("executionLog of an ended execution delivers the whole log and completes", async () => {
+    const id = await run("core.echo", { message: "read late" });
     await subscribe(server, { query: logs, variables: { id } }).ended;
     const stream = subscribe<Output>(server, { query: logs, variables: { id } });
     await stream.ended;
     expect(stream.error()).toBeNull();
-    expect(stream.seen.map(({ text }) => text).join("")).toContain("told late");
+    expect(stream.seen.map(({ text }) => text).join("")).toContain("read late");
   });
 
   test.each([
@@ -156,7 +156,7 @@ describe.each(transports)("over %s", (_name, subscribe) => {
     expect(stream.seen.filter((message) => message !== null)).toEqual([]);
   });
 
-  test("a cursor that is none gets BAD_USER_INPUT, an execution that is none NOT_FOUND", async () => {
+  test("an invalid cursor gets BAD_USER_INPUT, a missing execution NOT_FOUND", async () => {
     for (const query of [statuses, changes]) {
       const error = await errorOf(subscribe(server, { query, variables: { after: "yesterday" } }));
       expect(error).toMatchObject({
@@ -174,7 +174,7 @@ describe.each(transports)("over %s", (_name, subscribe) => {
     });
   });
 
-  test("a cursor from before a restore gets CURSOR_EXPIRED, and the one that it names is good", async () => {
+  test("a cursor from before a restore gets CURSOR_EXPIRED with a valid cursor", async () => {
     const restored = (await lastCursor()).replace(/^\w{12}/, "0123456789ab");
     const error = await errorOf(subscribe(server, { query: statuses, variables: { after: restored } }));
     expect(error.extensions).toMatchObject({ code: "CURSOR_EXPIRED", oldestCursor: expect.any(String) });
@@ -186,7 +186,7 @@ describe.each(transports)("over %s", (_name, subscribe) => {
   });
 });
 
-test("an event stream has each message's cursor as its id, and goes on behind Last-Event-ID", async () => {
+test("an event stream has each message's cursor as its id, and resumes after Last-Event-ID", async () => {
   const query = statuses;
   const first = await openEvents(server, { query, variables: { after: await lastCursor() } });
   const id = await run("core.noop");
@@ -195,7 +195,7 @@ test("an event stream has each message's cursor as its id, and goes on behind La
   await first.ended;
   const cursorOf = ({ data }: { data: string }) => JSON.parse(data).data.executionStatus;
   expect(first.seen[0]).toMatchObject({ event: "next", id: cursorOf(first.seen[0] ?? { data: "" }).cursor });
-  // The variables are those of the first request, as a browser repeats them: the header wins.
+  // A browser repeats the variables of the first request: the header takes precedence.
   const resumed = await openEvents(
     server,
     { query, variables: { after: "1.2.3" } },
@@ -208,8 +208,8 @@ test("an event stream has each message's cursor as its id, and goes on behind La
   );
 });
 
-test("nothing goes on reading for a subscriber who completed, was cut off or went away", async () => {
-  // A follower of a log that grows reads it at each step: its statement shows it.
+test("reading stops when a subscriber completes, is cut off or disconnects", async () => {
+  // A follower of a growing log reads it at each step: its statement shows that it runs.
   const steps = () => server.output().split("from attune.execution e left join lateral").length - 1;
   const id = await run("core.shell", { command: "while sleep 0.05; do echo again; done" });
   const operation = { query: logs, variables: { id } };
@@ -265,17 +265,17 @@ describe("a page on another site", () => {
       body: JSON.stringify({ query: viewer }),
     });
 
-  test("cannot use the cookie to ask", async () => {
+  test("cannot use the cookie for a request", async () => {
     const codeOf = async (response: Response) =>
       ((await response.json()) as { errors?: [Errors] }).errors?.[0].extensions.code;
     for (const origin of ["https://elsewhere.example", server.url.replace("127.0.0.1", "localhost"), "null"]) {
       expect([origin, await codeOf(await post({ origin }))]).toEqual([origin, "UNAUTHENTICATED"]);
     }
-    expect(await codeOf(await post({}))).toBe("UNAUTHENTICATED"); // nothing says whose page it was
+    expect(await codeOf(await post({}))).toBe("UNAUTHENTICATED"); // no header names the page's origin
     expect(await codeOf(await post({ origin: server.url }))).toBeUndefined();
   });
 
-  test("cannot send what a browser sends without asking first", async () => {
+  test("cannot use requests that need no preflight", async () => {
     const form = new URLSearchParams({ query: viewer });
     const response = await fetch(`${server.url}/graphql`, {
       method: "POST",

@@ -15,7 +15,7 @@ beforeAll(async () => {
     ["signed", true, { secret, algorithm: "SHA512", header: "X-Signature", prefix: "" }],
     ["off", false, null],
   ] as const) {
-    const made = await request<{ enableWebhook: { path: string } }>(
+    const result = await request<{ enableWebhook: { path: string } }>(
       server,
       `mutation ($ref: String!, $enabled: Boolean!, $hmac: WebhookHmacInput) {
         createTrigger(input: {ref: $ref, enabled: $enabled}) { __typename }
@@ -23,7 +23,7 @@ beforeAll(async () => {
           ... on EnableWebhookPayload { path } ... on Error { message } } }`,
       { ref: `default.${name}`, enabled, hmac },
     );
-    hooks[name] = made.enableWebhook.path;
+    hooks[name] = result.enableWebhook.path;
   }
 });
 
@@ -42,7 +42,7 @@ async function post(name: string, init: RequestInit, query = "") {
   return { status: response.status, ...((await response.json()) as { event?: string; error?: string }) };
 }
 
-/** The payload of the event that the request made. */
+/** Returns the payload of the event that the request created. */
 async function payloadOf(init: RequestInit, query = ""): Promise<Payload> {
   expect(await post("open", init, query)).toEqual({ status: 202, event: expect.any(String) });
   const { events } = await request<{ events: { nodes: { payload: Payload }[] } }>(
@@ -52,8 +52,8 @@ async function payloadOf(init: RequestInit, query = ""): Promise<Payload> {
   return events.nodes[0]?.payload ?? { body: null, headers: {}, query: {} };
 }
 
-describe("what a request becomes", () => {
-  test("a form is read as its fields", async () => {
+describe("the payload of a request", () => {
+  test("a form becomes its fields", async () => {
     const { body } = await payloadOf({ body: new URLSearchParams({ name: "Bolt & Co", city: "Zürich" }) });
     expect(body).toEqual({ name: "Bolt & Co", city: "Zürich" });
   });
@@ -82,11 +82,11 @@ describe("what a request becomes", () => {
   });
 });
 
-describe("what is taken", () => {
+describe("accepted requests", () => {
   const signed = (body: string, given: string) => ({ body, headers: { "x-signature": given } });
   const hash = (body: string) => createHmac("sha512", secret).update(body).digest("hex");
 
-  test("sha512 in a header of one's own choice, and nothing else", async () => {
+  test("have a valid sha512 signature in the configured header", async () => {
     expect(await post("signed", signed("{}", hash("{}")))).toMatchObject({ status: 202 });
     for (const wrong of [
       hash("{} "),
@@ -101,7 +101,7 @@ describe("what is taken", () => {
     }
   });
 
-  test("the delivery header of one's own choice names a delivery", async () => {
+  test("are identified by the configured delivery header", async () => {
     const once = await post("open", { body: "{}", headers: { "x-delivery": "7" } });
     expect(await post("open", { body: "{}", headers: { "x-delivery": "7" } })).toEqual({
       status: 200,
@@ -112,11 +112,11 @@ describe("what is taken", () => {
     expect(other.status).toBe(202);
   });
 
-  test("nothing while the trigger is disabled: 409", async () => {
+  test("there are none while the trigger is disabled: 409", async () => {
     expect(await post("off", { body: "{}" })).toEqual({ status: 409, error: expect.stringContaining("default.off") });
   });
 
-  test("POST only", async () => {
+  test("use POST", async () => {
     for (const method of ["GET", "PUT", "DELETE"]) {
       const response = await fetch(`${server.url}${hooks["open"]}`, { method });
       expect([response.status, response.headers.get("allow")]).toEqual([405, "POST"]);
@@ -124,10 +124,10 @@ describe("what is taken", () => {
   });
 });
 
-test("every refusal is stored with why, and without the sender's credentials", async () => {
+test("every refusal is stored with the reason and without the sender's credentials", async () => {
   const long = { body: "x".repeat(1001), headers: { authorization: "Bearer of-the-sender" } };
   expect(await post("open", long)).toEqual({ status: 413, error: expect.stringContaining("1000 bytes") });
-  await server[Symbol.asyncDispose](); // the embedded database is one process's
+  await server[Symbol.asyncDispose](); // only one process can open the embedded database
   await using services = await createServices(server.location);
   const deliveries = await services.db.query.webhookDeliveries.findMany({
     with: { trigger: true },

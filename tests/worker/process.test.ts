@@ -46,7 +46,7 @@ describe("an ordinary process", () => {
     expect(await run(script)).toMatchObject({ ended: "exited", exitCode, signalName });
   });
 
-  test("is heard while it runs", async () => {
+  test("delivers output while it runs", async () => {
     const go = join(dir, "go");
     const result = await run(`echo ready; while [ ! -e ${go} ]; do sleep 0.02; done; echo gone`, {}, (text) => {
       if (text === "ready\n") writeFileSync(go, "");
@@ -54,13 +54,13 @@ describe("an ordinary process", () => {
     expect(result).toMatchObject({ ended: "exited", stdout: "ready\ngone\n" });
   });
 
-  test("is heard in batches, not line by line", async () => {
+  test("delivers output in batches, not line by line", async () => {
     const result = await run("i=0; while [ $i -lt 3000 ]; do echo $i; i=$((i+1)); done");
     expect(result.stdout.trimEnd().split("\n")).toHaveLength(3000);
     expect(result.calls.length).toBeLessThanOrEqual(result.durationMs / 100 + 3);
   });
 
-  test("loses none of its last words to a busy event loop", async () => {
+  test("loses no output to a busy event loop", async () => {
     const result = await run("echo first; head -c 150000 /dev/zero | tr '\\0' x; echo last >&2", {}, (text) => {
       if (text.startsWith("first")) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500);
     });
@@ -68,7 +68,7 @@ describe("an ordinary process", () => {
     expect(result.logged.stderr).toBe("last\n");
   });
 
-  test("may run longer than a timer can wait", async () => {
+  test("may have a timeout longer than the longest timer", async () => {
     expect(await run("sleep 0.1", { timeoutMs: 2 ** 40 })).toMatchObject({ ended: "exited", exitCode: 0 });
   });
 });
@@ -100,7 +100,7 @@ describe("stdin", () => {
 describe("the limit of output", () => {
   const node = (...args: string[]) => ({ command: process.execPath, args: [flood, ...args] });
 
-  test("a flood is cut once, does not block the process, this event loop or memory", async () => {
+  test("cuts a flood once, without blocking the process or this event loop or exhausting memory", async () => {
     const done = join(dir, "done");
     let bytes = 0;
     let markers = 0;
@@ -115,14 +115,14 @@ describe("the limit of output", () => {
     expect(growth).toBeLessThan(64 * mib);
   });
 
-  test("counts for each stream alone; exactly 10 MiB is whole; the marker has a line of its own", async () => {
+  test("counts each stream separately; keeps exactly 10 MiB whole; puts the marker on its own line", async () => {
     const result = await run("", node(`${10 * mib}`, `${10 * mib + 1}`));
     expect(result.truncated).toEqual({ stdout: false, stderr: true });
     expect(result.logged.stdout).toHaveLength(10 * mib);
     expect(result.logged.stderr.slice(10 * mib)).toBe(`\n${marker}`);
   });
 
-  test("counts what is stored: no character is cut, replaced bytes weigh three", async () => {
+  test("counts stored bytes: no character is cut, replaced bytes count as three", async () => {
     const result = await run(`head -c ${4 * mib} /dev/zero`);
     expect(result.truncated.stdout).toBe(true);
     expect(result.stdout).toBe("\ufffd".repeat(Math.floor((10 * mib) / 3)));
@@ -144,7 +144,7 @@ describe("the end of the group", () => {
     await noneLeft(firstPid(result.stdout));
   });
 
-  test("one that heeds SIGTERM ends in its own way, without waiting for the grace", async () => {
+  test("a process that handles SIGTERM ends with its own exit code, before the end of the grace", async () => {
     const result = await run("trap 'echo bye; exit 7' TERM; echo $$; while :; do sleep 0.05; done", { timeoutMs: 300 });
     expect(result).toMatchObject({ ended: "timed_out", exitCode: 7 });
     expect(result.stdout).toMatch(/^\d+\nbye\n$/);
@@ -152,7 +152,7 @@ describe("the end of the group", () => {
     expect(result.logged.system).not.toContain("SIGKILL");
   });
 
-  test("children have the whole grace, even if the leader is gone at once", async () => {
+  test("children have the whole grace, even if the leader exits at once", async () => {
     const child = "trap 'sleep 0.4; echo cleaned; exit' TERM; echo ready; while :; do sleep 0.05; done";
     const abort = new AbortController();
     const result = await run(
@@ -168,7 +168,7 @@ describe("the end of the group", () => {
     });
   });
 
-  test("cancelled before the start, it never runs", async () => {
+  test("a process that is cancelled before its start never runs", async () => {
     const file = join(dir, "never");
     const result = await run(`touch ${file}`, { signal: AbortSignal.abort() });
     expect(result).toMatchObject({ ended: "stopped", exitCode: null });
@@ -188,15 +188,15 @@ describe("the end of the group", () => {
     await noneLeft(firstPid(result.stdout));
   });
 
-  test("what a pipeline still writes just after the leader is kept", async () => {
+  test("output of a pipeline just after the leader's exit is kept", async () => {
     expect(await run("(sleep 0.03; echo late) &")).toMatchObject({ stdout: "late\n", logged: { system: "" } });
   });
 
-  test("who leaves the group by setsid is heard a little longer", async () => {
+  test("output of a process that leaves the group by setsid is kept a little longer", async () => {
     expect(await run("setsid sh -c 'sleep 0.03; echo late' &")).toMatchObject({ ended: "exited", stdout: "late\n" });
   });
 
-  test("who leaves the group by setsid does not hold up the result", async () => {
+  test("a process that leaves the group by setsid does not delay the result", async () => {
     const file = join(dir, "escaped");
     const result = await run(
       `setsid sh -c 'echo $$ > ${file}; exec yes' & while [ ! -s ${file} ]; do sleep 0.02; done`,
@@ -206,7 +206,7 @@ describe("the end of the group", () => {
     expect(result.durationMs).toBeLessThan(5_000);
   });
 
-  test("a process that may not be killed is given up", async () => {
+  test("a process that cannot be killed is given up", async () => {
     const kill = vi.spyOn(process, "kill").mockImplementation(() => {
       throw Object.assign(new Error("kill EPERM"), { code: "EPERM" });
     });
@@ -218,7 +218,7 @@ describe("the end of the group", () => {
   });
 });
 
-describe("what cannot be started is a result", () => {
+describe("a failed start is a result", () => {
   const plain = join(dir, "plain");
   writeFileSync(plain, "#!/bin/sh\n", { mode: 0o644 });
   test.each([
@@ -256,21 +256,21 @@ describe("formatParameters", () => {
     b: shared,
   };
 
-  test("json and yaml come back as they were, for readers of YAML 1.1 too", () => {
+  test("json and yaml are parsed back unchanged, also by YAML 1.1", () => {
     expect(JSON.parse(formatParameters(values, "json"))).toEqual(values);
     for (const version of ["1.1", "1.2"] as const)
       expect(parse(formatParameters(values, "yaml"), { version })).toEqual(values);
     expect(formatParameters(values, "yaml")).not.toContain("*");
   });
 
-  test("dotenv is sourced by a shell without running anything", async () => {
+  test("dotenv can be sourced by a shell without running anything", async () => {
     const file = join(dir, "parameters.env");
     writeFileSync(file, formatParameters(values, "dotenv"));
     const { stdout } = await run(`. ${file}; printf '%s|' "$text" "$answer" "$none" "$n" "$a"`);
     expect(stdout).toBe(`it's $HOME\n\`id\`|no||1.5|{"deep":[1,true,null]}|`);
   });
 
-  test("dotenv refuses names that a shell would read otherwise", () => {
+  test("dotenv refuses names that a shell would read differently", () => {
     const refused = () => formatParameters({ ok: 1, "a; id": 2, "b-c": 3, "d\n": 4 }, "dotenv");
     expect(refused).toThrow(InvalidInputError);
     expect(refused).toThrow(/^a; id: .*; b-c: .*; d\n: /);

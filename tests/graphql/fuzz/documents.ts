@@ -67,10 +67,10 @@ const jsons: readonly unknown[] = [
   [[[[[]]]]],
   1e308,
 ];
-/** What no value of any type is, but by accident. */
+/** Values that are invalid for most types. */
 const wrong: readonly unknown[] = [null, true, -1.5, "wrong", [], [null], {}, { unknown: 1 }, 1e100];
 
-/** The documents of one seed: valid ones over the whole schema, with values from the edges of their types and beyond, and broken ones. */
+/** Returns a generator of documents: valid ones over the whole schema, with values at and beyond the limits of their types, and broken ones. */
 export function createDocuments(schema: GraphQLSchema, seed: number): () => Generated {
   const random = createRandom(seed);
   const nodes = Object.values(schema.getTypeMap()).filter(
@@ -96,7 +96,7 @@ interface Source {
   possible(type: GraphQLNamedType): readonly GraphQLNamedType[];
 }
 
-/** One document as it is written: what its fields need of variables and fragments is collected beside. */
+/** Writes one document and collects the variables and fragments that its fields need. */
 function writeDocument({ random, kind, roots, nodes, possible }: Source): Generated {
   const variables: Record<string, unknown> = {};
   const declared: string[] = [];
@@ -128,7 +128,7 @@ function writeDocument({ random, kind, roots, nodes, possible }: Source): Genera
     }
   }
 
-  /** Of the objects that there are, hidden ones among them, or of none. */
+  /** An id of an existing object, possibly hidden, or of none. */
   function globalId(): string {
     const number = random.chance(0.9) ? random.below(8) : random.pick(["0", "-1", "9223372036854775808", "x", ""]);
     return btoa(`${random.chance(0.97) ? random.pick(nodes) : "Nothing"}:${number}`);
@@ -179,7 +179,7 @@ function writeDocument({ random, kind, roots, nodes, possible }: Source): Genera
       const wanted = isPage ? fields.filter(({ name }) => name !== "edges" || random.chance(0.2)) : fields;
       const count = Math.min(wanted.length, isPage ? wanted.length : 1 + random.below(5));
       const first = random.below(Math.max(wanted.length, 1));
-      // Neighbours in the type, so that none comes twice with other arguments.
+      // Consecutive fields of the type, so that none appears twice with other arguments.
       for (let i = 0; i < count; i += 1) {
         const each = wanted[(first + i) % wanted.length];
         if (each) parts.push(field(each, depth));
@@ -211,7 +211,7 @@ function writeDocument({ random, kind, roots, nodes, possible }: Source): Genera
   const head = declared.length > 0 ? `(${declared.join(", ")})` : "";
   return { kind, query: excessive(`${kind} Fuzz${head} { ${body.join(" ")} } ${fragments.join(" ")}`), variables };
 
-  /** Now and then far too much of something. */
+  /** Sometimes exceeds a limit by far. */
   function excessive(document: string): string {
     if (!random.chance(0.03)) return document;
     const much = random.pick([

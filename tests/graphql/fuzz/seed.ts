@@ -4,10 +4,10 @@ import { runtimeQueue } from "../../../src/db/jobs.ts";
 import { createPerson } from "../../support/api.ts";
 import type { TestServices } from "../../support/database.ts";
 
-/** Stands in every row that the session may not read, in each of its texts. */
+/** Every text of every row that the session may not read contains it. */
 export const marker = "hiddenmarker";
 
-/** Three rows of each entity in a pack, belonging to one identity, and to each other. */
+/** Inserts three rows of each entity in a pack, related to one identity and to each other. */
 const inserts = [
   `insert into attune.pack (ref, label, description, version, config, meta) values ('P', 'P', 'P', '1.0.0', '{"k": "P"}', '{"k": "P"}')`,
   `insert into attune.runtime (ref, pack, pack_ref, runtime_type, name, description, distributions) select 'P.action.item' || n, p, 'P', 'action', 'item' || n, 'P', '{"k": "P"}' from n`,
@@ -49,8 +49,8 @@ async function sow(services: TestServices, pack: string, identity: Session): Pro
 }
 
 /**
- * Stores an open pack and a hidden one, alike, that lead to one another, and answers a session that may do everything with the open one and
- * what is its own, and nothing else.
+ * Inserts an open pack and a similar hidden one, related to each other. Returns a session that has every permission on the open one and
+ * on its own rows, and no other.
  */
 export async function seedBoth(services: TestServices): Promise<Session> {
   const session = await createPerson(services, "open", {
@@ -62,7 +62,7 @@ export async function seedBoth(services: TestServices): Promise<Session> {
   const other = await createPerson(services, marker);
   await sow(services, "open", session);
   await sow(services, marker, other);
-  // As at the start of a server: no transaction may be the first to use a queue.
+  // As a server's start does: no transaction may be the first to use a queue.
   for (const { ref } of await services.db.query.runtimes.findMany({ columns: { ref: true } })) {
     await services.jobs.open(runtimeQueue(ref));
   }

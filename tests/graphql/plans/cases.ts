@@ -22,13 +22,13 @@ export interface List {
   /** The type of the object that it is a field of; null for a root field. */
   parent: string | null;
   field: string;
-  /** The type of what it lists. */
+  /** The type of its items. */
   typename: string;
   where: GraphQLInputObjectType;
   order: GraphQLEnumType;
 }
 
-/** What an object of the type is stored in. */
+/** Returns the table of the type's objects. */
 export function tableOf(typename: string): { name: string; columns: Record<string, PgColumn> } {
   const snake = typename.replaceAll(/(?<!^)[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
   const name = typename === "ApiToken" ? "token" : snake;
@@ -37,7 +37,7 @@ export function tableOf(typename: string): { name: string; columns: Record<strin
   return { name, columns: getColumns(table) };
 }
 
-/** Every list of the schema. */
+/** Returns every list of the schema. */
 export function findLists(): List[] {
   const query = schema.getQueryType();
   return Object.values(schema.getTypeMap())
@@ -58,7 +58,7 @@ function toList(parent: string | null, field: GraphQLField<unknown, unknown>): L
   return [{ name: parent ? `${parent}.${field.name}` : field.name, parent, field: field.name, typename, where, order }];
 }
 
-/** The document that selects this of a list, as `list`; of the object with the id `$id` where it belongs to one. */
+/** Returns a document that selects this of a list, as `list`; a list of an object is read from the object with the id `$id`. */
 export function documentOf({ parent, field, where, order }: List, selection: string): string {
   const list = `list: ${field}(first: $first, after: $after, where: $where, orderBy: $orderBy) { ${selection} }`;
   const orderBy = order.name.slice(0, -"Field".length);
@@ -68,7 +68,7 @@ export function documentOf({ parent, field, where, order }: List, selection: str
   return `query ($id: ID!, ${variables}) { node(id: $id) { ... on ${parent} { ${list} } } }`;
 }
 
-/** The fields that the list can be filtered by, with the operators of each. */
+/** Returns the fields that the list can be filtered by, with the operators of each. */
 export function filtersOf({ where }: List): { name: string; operators: string[] }[] {
   return Object.values(where.getFields()).flatMap(({ name, type }) => {
     const operators = getNamedType(type);
@@ -77,15 +77,15 @@ export function filtersOf({ where }: List): { name: string; operators: string[] 
   });
 }
 
-/** Columns that a filter does not name as they are called, with `Ref` or with `Id`. */
+/** Filters whose column has another name than the filter, also with `Ref` or `Id` appended. */
 const renamed: Readonly<Record<string, string>> = { cause: "causeExecutionId", at: "created" };
-/** Types that a filter by an id does not name. */
+/** Types of ids that the filter's name does not show. */
 const typenames: Readonly<Record<string, string>> = {
   ...{ parent: "Execution", root: "Execution", cause: "Execution" },
   ...{ executor: "Identity", actor: "Identity", assignedTo: "Identity", respondedBy: "Identity" },
 };
 
-/** Conditions on the filter by `eq`, `in` and as ranges, for values of the oldest rows and of a third of the others. */
+/** Returns conditions on the filter by `eq`, `in` and ranges, for values of the oldest rows and of a third of the others. */
 export async function conditionsOf(
   db: Db,
   list: List,

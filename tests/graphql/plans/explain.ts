@@ -1,7 +1,7 @@
 import { type Db, rowsOfText } from "../../../src/db/client.ts";
 import { sizeOf } from "./rows.ts";
 
-/** A node of a plan, as EXPLAIN tells of it. */
+/** A node of a plan, as EXPLAIN prints it. */
 interface PlanNode {
   "Node Type": string;
   "Relation Name"?: string;
@@ -13,17 +13,17 @@ interface PlanNode {
   Plans?: PlanNode[];
 }
 
-/** What a statement did to the generated tables. */
+/** The work of a statement on the generated tables. */
 export interface Cost {
-  /** Tables that were read from end to end. */
+  /** Tables that were read completely. */
   scanned: string[];
-  /** Rows that were read, whether or not they were wanted. */
+  /** Rows that were read, whether or not they were used. */
   read: number;
-  /** The most rows that went into one sort. */
+  /** The rows of the largest sort. */
   sorted: number;
 }
 
-/** Runs the statement again, with EXPLAIN. */
+/** Runs the statement with EXPLAIN and returns its cost. */
 export async function explain(db: Db, text: string, params: unknown[]): Promise<Cost> {
   const [row] = (await rowsOfText(db, `explain (analyze, timing off, summary off, format json) ${text}`, params)) as [
     Record<string, [{ Plan: PlanNode }]>,

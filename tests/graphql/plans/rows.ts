@@ -4,7 +4,7 @@ import { type Db, rows } from "../../../src/db/client.ts";
 import { tables } from "../../../src/db/tables.ts";
 import { onPostgres } from "../../support/database.ts";
 
-/** How many rows each table gets: those that grow with every event, other records, and what people make. */
+/** The number of rows of each table: those that grow with every event, other records, and what users create. */
 const sizes: Readonly<Record<string, number>> = {
   execution: 200_000,
   event: 200_000,
@@ -20,7 +20,7 @@ const sizes: Readonly<Record<string, number>> = {
 };
 const others = 2000;
 
-/** The number of rows of the table; 0 for one that no list reads. */
+/** Returns the number of rows of the table; 0 for one that no list reads. */
 export function sizeOf(table: string): number {
   if (!generated.has(table)) return 0;
   const size = sizes[table] ?? others;
@@ -34,19 +34,17 @@ const generated = new Set([
   ...["identity", "permission_set", "permission_assignment", "token"],
 ]);
 
-/** The oldest rows, fewer than a page, alone have the value `old`: whoever looks for it from the newest row reads all the others. */
+/** Only the oldest rows, fewer than a page, have the value `old`: a search for it from the newest row reads all others. */
 const oldest = 20;
 
 /** One of three values: of the oldest rows, of a third of all, or of those after them, so many to each of its numbers. */
 const group = (size: number, [old, common, rest]: readonly [string, string, (number: string) => string]) =>
   `case when n <= ${oldest} then ${old} when n <= ${Math.floor(size / 3)} then ${common} else ${rest(`(n / ${size / 40})`)} end`;
 
-/**
- * The values, in the order of the rows: then every index is made of rows that are sorted already, which takes seconds less.
- */
+/** The values increase in the order of the rows: building the indexes of sorted rows takes seconds less. */
 const values = { ids: ["1", "2"], texts: ["a_old", "b_common"] } as const;
 
-/** What tests look for: among the oldest rows, and in a third of all. */
+/** The values that tests search for: of the oldest rows, and of a third of all. */
 export const samples = {
   packs: [...values.texts],
   refs: values.texts.map((text) => `${text}.x`),
@@ -55,7 +53,7 @@ export const samples = {
   commonRow: (size: number) => Math.floor(size / 60) * 10,
 };
 
-/** What cannot be told from the column's type: unique together with other columns, or read by a fixed condition. */
+/** Values that do not follow from the column's type: unique together with other columns, or read by a fixed condition. */
 const special: Readonly<Record<string, string>> = {
   "execution.enforcement": "n",
   "enforcement.event": "n",
@@ -69,12 +67,12 @@ const special: Readonly<Record<string, string>> = {
   "notification.xid": "pg_current_xact_id()",
 };
 
-/** What no list is filtered by is left out, to save time. */
+/** Columns that no list is filtered by are omitted, to save time. */
 const unread: ReadonlySet<string> = new Set([
   ...["reason", "workerName", "skipped", "storageKey"],
   ...["retryOfId", "rerunOfId", "cancelRequestedById", "packReleaseId", "event.ruleId"],
 ]);
-/** And what few rows have: one row in ten. */
+/** Columns that one row in ten has. */
 const rare: ReadonlySet<string> = new Set([
   "parentId",
   "rootId",
@@ -84,12 +82,12 @@ const rare: ReadonlySet<string> = new Set([
   "sourceRef",
 ]);
 
-/** SQL for the value of row `n`; null: the column keeps its default. */
+/** Returns SQL for the value of row `n`; null: the column keeps its default. */
 function cellOf(table: string, size: number, key: string, column: PgColumn): string | null {
   const known = special[`${table}.${column.name}`];
   if (known) return known;
   if (key === "id") return "n";
-  if (key === "created" || key === "at") return `timestamptz '2026-01-01' + make_interval(secs => n / 3)`; // three share each
+  if (key === "created" || key === "at") return `timestamptz '2026-01-01' + make_interval(secs => n / 3)`; // three rows per second
   if (key === "updated") return `timestamptz '2026-01-01' + make_interval(secs => n * 7919 % ${size})`;
   if (key === "packRef") return "'p' || n / 20";
   if (key === "ref") return "'p' || n / 20 || '.x' || n";
@@ -118,7 +116,7 @@ function cellOf(table: string, size: number, key: string, column: PgColumn): str
 }
 
 /**
- * Fills every table that a list reads. Indexes are made afterwards, and checks dropped: the values need not make sense. Triggers and
+ * Fills every table that a list reads. Indexes are created afterwards and checks are dropped: the values need not be valid. Triggers and
  * foreign keys are off.
  */
 export async function fillTables(db: Db): Promise<void> {
