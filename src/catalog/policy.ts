@@ -179,15 +179,15 @@ async function findScope(
   { ref, doing, ...about }: { ref: string; doing: "create" | "update"; action: string | null; pack: string | null },
 ): Promise<Scope> {
   const reach = reachOf(ref, about);
-  const standing = () => (may(session, "policy", doing, reach) ? "read" : null);
+  const implicit = () => (may(session, "policy", doing, reach) ? "read" : null);
   const limited =
     about.action === null
       ? null
-      : await findRow(tx.db, session, { of: "action", doing: "read", which: { ref: about.action }, standing });
+      : await findRow(tx.db, session, { of: "action", doing: "read", which: { ref: about.action }, implicit });
   const within =
     about.pack === null
       ? null
-      : await findRow(tx.db, session, { of: "pack", doing: "read", which: { ref: about.pack }, standing });
+      : await findRow(tx.db, session, { of: "pack", doing: "read", which: { ref: about.pack }, implicit });
   authorize(session, "policy", doing, reach);
   return { actionId: limited?.id ?? null, packId: within?.id ?? null, ...about };
 }
