@@ -55,7 +55,7 @@ const checks: Readonly<Record<string, { path?: string; message: string }>> = {
   key_name_check: { message: "must be at most 63 of a-z, 0-9, _ and -, and begin with a letter or a digit" },
   key_owner_check: {
     path: "ownerType",
-    message: "must match the given owner, which must exist; system has none",
+    message: "must be the type of the given owner, which must exist; system has none",
   },
   notification_retention_singleton_check: { message: "must be 1" },
   pack_ref_check: { message: "must be at least two of a-z, 0-9, _ and -, and begin with a letter" },
