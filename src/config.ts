@@ -40,7 +40,7 @@ const origins = list.pipe(
   ),
 );
 
-/** Every setting: its variable, how it is read, and what it is for (the README's table is compared with this). */
+/** The schema of every setting by its variable. A test compares it with the README's table. */
 export const settings = {
   ATTUNE__SERVER__HOST: z.string().min(1).default("127.0.0.1"),
   ATTUNE__SERVER__PORT: whole(0, 65_535).default(8080),
@@ -74,7 +74,7 @@ export const settings = {
 export interface Config {
   host: string;
   port: number;
-  /** The names that requests may address it by, beside the machine's own. */
+  /** The host names that requests may use, besides the loopback names. */
   hosts: string[];
   /** The origins of other pages that may use the API with their visitor's session. */
   corsOrigins: string[];
@@ -88,21 +88,21 @@ export interface Config {
   roles: ReadonlySet<Role>;
   log: { level: string; format: "pretty" | "json" };
   packDirs: string[];
-  /** Null: on PostgreSQL, unless all processes are said to share one. */
+  /** Null on PostgreSQL, unless a directory that all processes share is configured. */
   artifactsDir: string | null;
   workerSlots: number;
   workerStopMs: number;
   enableAuth: boolean;
-  /** Null: an embedded database generates one; otherwise the start is refused. */
+  /** Null: an embedded database generates one; with PostgreSQL the start is refused. */
   encryptionKey: Uint8Array | null;
-  /** Older keys, whose secrets can still be read. */
+  /** Older keys, which only decrypt. */
   previousKeys: Uint8Array[];
   testFault: string | null;
-  /** The names of the environment that actions see. */
+  /** The variables of the environment that actions get. */
   actionBase: Record<string, string | undefined>;
 }
 
-/** They are read once, then removed from the environment. */
+/** Variables that are removed from the environment after they have been read. */
 const secrets = [
   "ATTUNE__SECURITY__ENCRYPTION_KEY",
   "ATTUNE__SECURITY__PREVIOUS_ENCRYPTION_KEYS",
@@ -112,14 +112,14 @@ const secrets = [
 const loopback = new Set(["127.0.0.1", "localhost", "::1"]);
 
 /**
- * Reads the settings from the environment once and takes the secrets out of it. Throws StartError naming the variable, what
- * was wrong with it and what would be right.
+ * Reads the settings from the environment and removes the secrets from it. Throws StartError, naming the variable, its fault and the
+ * cure.
  */
 export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
   const known = Object.keys(settings);
   const unknown = Object.keys(env).find((name) => name.startsWith("ATTUNE__") && !known.includes(name));
   if (unknown) throw new StartError(`There is no setting ${unknown}: the README lists them all.`);
-  // An empty variable is one that was not set: that is how compose files and shells leave one out.
+  // An empty variable counts as unset, because compose files and shells write unset ones like that.
   const given = Object.fromEntries(known.flatMap((name) => (env[name] ? [[name, env[name]]] : [])));
   const { DATABASE_URL, ...values } = checked(z.object({ ...settings, DATABASE_URL: databaseUrl.optional() }), {
     ...given,

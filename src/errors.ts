@@ -1,15 +1,15 @@
-/** Every refusal: a stable `code`, data, and a sentence. The code never changes, the sentence may. */
+/** The base of all refusals: a stable `code`, data, and a message that may change. */
 export abstract class Refusal extends Error {
   abstract readonly code: string;
 }
 
-/** One fault of an input: where (a dotted path, "" for the whole) and what would be right. */
+/** One fault of an input: its dotted path ("" for the whole input) and a message that describes a valid value. */
 export interface Issue {
   path: string;
   message: string;
 }
 
-/** The input cannot be used; lists every fault found, each with its path. */
+/** The input is invalid; lists every fault with its path. */
 export class InvalidInputError extends Refusal {
   override readonly name = "InvalidInputError";
   readonly code = "BAD_USER_INPUT";
@@ -20,15 +20,15 @@ export class InvalidInputError extends Refusal {
   }
 }
 
-/** Shorthand for an input with one fault. */
+/** Returns the error for an input with one fault. */
 export function invalid(path: string, message: string): InvalidInputError {
   return new InvalidInputError([{ path, message }]);
 }
 
-/** What a kind such as `permission_set` is called in sentences. */
+/** Returns the noun of a kind such as `permission_set` for messages. */
 export const nounOf = (kind: string) => kind.replaceAll("_", " ");
 
-/** Nothing of that kind has that ref or id, or the viewer may not know of it. */
+/** No row of that kind has that ref or id, or the caller may not know of it. */
 export class NotFoundError extends Refusal {
   override readonly name = "NotFoundError";
   readonly code = "NOT_FOUND";
@@ -41,19 +41,19 @@ export class NotFoundError extends Refusal {
   }
 }
 
-/** The change contradicts what is stored: a duplicate, a move the status does not allow, a row changed meanwhile. */
+/** The change conflicts with stored rows: a duplicate, an illegal change of status, a row that was changed meanwhile. */
 export class ConflictError extends Refusal {
   override readonly name = "ConflictError";
   readonly code = "CONFLICT";
 }
 
-/** The viewer is known and may not do this. */
+/** The caller is authenticated but may not do this. */
 export class ForbiddenError extends Refusal {
   override readonly name = "ForbiddenError";
   readonly code = "FORBIDDEN";
 }
 
-/** No valid credential came with the request. */
+/** The request has no valid credential. */
 export class UnauthenticatedError extends Refusal {
   override readonly name = "UnauthenticatedError";
   readonly code = "UNAUTHENTICATED";
@@ -62,7 +62,7 @@ export class UnauthenticatedError extends Refusal {
   }
 }
 
-/** Too many attempts have failed; the next is looked at after `retryAfterSeconds`. */
+/** Too many attempts have failed; the next is allowed after `retryAfterSeconds`. */
 export class RateLimitedError extends Refusal {
   override readonly name = "RateLimitedError";
   readonly code = "RATE_LIMITED";
@@ -73,7 +73,7 @@ export class RateLimitedError extends Refusal {
   }
 }
 
-/** A subscription's message could not be handed over in time; resume at `resumeCursor`. */
+/** A subscription's message could not be delivered in time; resume at `resumeCursor`. */
 export class LaggedError extends Refusal {
   override readonly name = "LaggedError";
   readonly code = "LAGGED";
@@ -86,7 +86,7 @@ export class LaggedError extends Refusal {
   }
 }
 
-/** The cursor is older than what is kept, or from before a restore; `oldestCursor` is the first that can be used. */
+/** The cursor's entries are no longer kept, or it is from before a restore; `oldestCursor` is the first valid one. */
 export class CursorExpiredError extends Refusal {
   override readonly name = "CursorExpiredError";
   readonly code = "CURSOR_EXPIRED";
@@ -97,7 +97,7 @@ export class CursorExpiredError extends Refusal {
   }
 }
 
-/** The program cannot start; the message names the cure. Printed without a stack, exit 1. */
+/** The program cannot start; the message names the cure. It is printed without a stack, and the process exits with 1. */
 export class StartError extends Error {
   override readonly name = "StartError";
 }

@@ -8,7 +8,7 @@ const usage = `Usage: attune serve [--roles api,executor,worker,sensor]
 Starts the server. Settings come from the environment: see the README.
 `;
 
-/** Runs the program with the process's arguments; ends the process with 0, 1 (it failed) or 2 (it was called wrongly). */
+/** Runs the program with the process's arguments. The exit code is 0, 1 (failure) or 2 (wrong usage). */
 export async function main(): Promise<void> {
   try {
     const { values, positionals } = parseArgs({
@@ -40,12 +40,12 @@ async function serve(): Promise<void> {
   const server = await startServer(config, log);
   process.stdout.write(server.greeting);
   const stop = async (signal: string) => {
-    process.once(signal, () => process.exit(1)); // asked twice: at once
+    process.once(signal, () => process.exit(1)); // a second signal exits at once
     log.info({ signal }, "stopping");
     try {
       await server[Symbol.asyncDispose]();
     } catch (error) {
-      log.error({ err: error }, "stopping failed in part");
+      log.error({ err: error }, "stopping failed");
     }
     process.exit(0);
   };

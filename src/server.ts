@@ -17,15 +17,15 @@ import { createKeyring, type Keyring } from "./secrecy/keyring.ts";
 import { openServices } from "./services.ts";
 
 export interface Server extends AsyncDisposable {
-  /** What to print on the terminal: where it listens and how to sign in. Never to be logged: it contains a credential. */
+  /** The text for the terminal: the URL and how to sign in. It contains a credential and must not be logged. */
   greeting: string;
   /** Null without the role `api`. */
   url: string | null;
 }
 
 /**
- * Starts the process with the roles that the configuration names, over one database. Throws StartError, naming the cure, for
- * whatever its user can mend; then nothing is left running.
+ * Starts the configured roles in this process with one database. Throws StartError, naming the cure, for faults that the user can
+ * correct; then nothing is left running.
  */
 export async function startServer(config: Config, log: Log): Promise<Server> {
   armFault(config.testFault);
@@ -58,12 +58,12 @@ export async function startServer(config: Config, log: Log): Promise<Server> {
   return { greeting, url, [Symbol.asyncDispose]: () => started.disposeAsync() };
 }
 
-/** The key of all secrets: as configured, or, in an embedded database, generated into the data directory. */
+/** Returns the keyring with the configured key or, for an embedded database, the one generated in the data directory. */
 function openKeyring({ encryptionKey, previousKeys, databaseUrl, dataDir }: Config): Keyring {
   if (encryptionKey) return createKeyring(encryptionKey, previousKeys);
   if (databaseUrl) {
     throw new StartError(
-      "Secrets need a key: set ATTUNE__SECURITY__ENCRYPTION_KEY (64 hexadecimal digits, for example of `openssl rand -hex 32`) or ATTUNE__SECURITY__ENCRYPTION_KEY_FILE.",
+      "Secrets need a key: set ATTUNE__SECURITY__ENCRYPTION_KEY (64 hexadecimal digits, for example from `openssl rand -hex 32`) or ATTUNE__SECURITY__ENCRYPTION_KEY_FILE.",
     );
   }
   return createKeyring(readKeyFile(dataDir), previousKeys);

@@ -16,21 +16,21 @@ export interface ServicesOptions {
   /** Called with the text and the parameters of every statement, before it runs. */
   onStatement?: (sql: string, params: unknown[]) => void;
   log: Log;
-  /** Called once this process holds the database: an embedded one has its key in the same directory. */
+  /** Called after the database is open: an embedded one has its key in the directory that is then locked. */
   openKeyring(): Keyring;
   artifactsDir: string | null;
-  /** Leaves the migrations out: for a copy of a database that is known to be migrated. */
+  /** Skips the migrations, for a copy of a migrated database. */
   isMigrated?: boolean;
 }
 
-/** The services with the database itself; disposing them ends them in the reverse order of their start. */
+/** The services with their database; disposing them stops them in the reverse order of their start. */
 export interface OpenServices extends Services, AsyncDisposable {
   database: Database;
 }
 
 /**
- * Opens what every role shares, over a database that it migrates first. Throws StartError for whatever the user can mend; then
- * nothing is left open.
+ * Opens the database, migrates it, and starts the services that all roles share. Throws StartError for faults that the user can correct;
+ * then nothing is left open.
  */
 export async function openServices(options: ServicesOptions): Promise<OpenServices> {
   const { log, artifactsDir, isMigrated = false } = options;

@@ -4,7 +4,7 @@ import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import { everyGrant, holds, readGrants } from "./grants.ts";
 
-/** Whether an identity that may sign in holds the grant of everything, without a constraint. */
+/** Returns whether an identity that may sign in holds the unconstrained grant of everything. */
 async function hasAdministrator(tx: Tx): Promise<boolean> {
   const held = await rows<{ grants: unknown[] }>(
     tx.db,
@@ -19,15 +19,14 @@ async function hasAdministrator(tx: Tx): Promise<boolean> {
 }
 
 /**
- * Makes a change that may take rights away, one such change after another; throws ConflictError when it leaves nobody who may do
- * everything.
+ * Runs a change that may remove rights; such changes run one at a time. Throws ConflictError when no administrator would be left.
  */
 export async function keepAdministrator<T>(tx: Tx, change: () => Promise<T>): Promise<T> {
   await rows(tx.db, sql`select pg_advisory_xact_lock(hashtextextended('attune.administrator', 0))`);
   const before = await hasAdministrator(tx);
   const result = await change();
   if (before && !(await hasAdministrator(tx))) {
-    throw new ConflictError("Nobody would be left who may do everything: give somebody else core.admin first.");
+    throw new ConflictError("No administrator would be left: assign core.admin to another identity first.");
   }
   return result;
 }

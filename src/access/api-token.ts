@@ -16,9 +16,9 @@ const fields = z.object({
 });
 
 /**
- * Creates an API token for oneself, or with `identity:update` for another; its value is returned this once. It gives no more than
- * the session holds, and is no wider and lasts no longer than the token that creates it. Throws ForbiddenError, NotFoundError (also
- * for a set), InvalidInputError.
+ * Creates an API token for the caller or, with `identity:update`, for another identity; its value is returned only here. It grants
+ * no more than the session holds, and neither exceeds nor outlives the token that creates it. Throws ForbiddenError, NotFoundError
+ * (also for a set), InvalidInputError.
  */
 export async function createApiToken(
   tx: Tx,
@@ -33,13 +33,13 @@ export async function createApiToken(
   await checkEnd(tx, session, input.expiresAt);
   if (permissionSetRefs) await requireHeldSets(tx.db, session, permissionSetRefs);
   else if (await isNarrowed(tx.db, session)) {
-    throw new ForbiddenError("Your own token is narrowed to permission sets: name those that the new one gets.");
+    throw new ForbiddenError("Your own token is narrowed to permission sets: name the sets of the new token.");
   } else await requireHeldOf(tx.db, session, holder);
   return await insertApiToken(tx, String(holder.identity.id), { label, expiresAt: input.expiresAt, permissionSetRefs });
 }
 
 async function checkEnd(tx: Tx, session: Session, expiresAt: Date | null): Promise<void> {
-  // A browser's session makes tokens that outlive it: that is what they are for.
+  // Tokens created by a browser's session are meant to outlive it.
   const own = session.kind === "api" ? session.expiresAt : null;
   if (own && (!expiresAt || expiresAt > own)) {
     throw invalid("expiresAt", `must not be after the end of your own token, ${own.toISOString()}`);
@@ -49,12 +49,12 @@ async function checkEnd(tx: Tx, session: Session, expiresAt: Date | null): Promi
     tx.db,
     sql`select ${expiresAt.toISOString()}::timestamptz <= now() as "past"`,
   );
-  if (clock?.past) throw invalid("expiresAt", "must lie in the future");
+  if (clock?.past) throw invalid("expiresAt", "must be in the future");
 }
 
 /**
- * Ends an API token for good: one's own, or with `identity:update` another's; one that is revoked stays so. Throws NotFoundError and
- * ForbiddenError.
+ * Revokes an API token of the caller or, with `identity:update`, of another identity; does nothing if it is already revoked. Throws
+ * NotFoundError and ForbiddenError.
  */
 export async function revokeApiToken(tx: Tx, session: Session, input: { id: bigint }): Promise<{ id: bigint }> {
   requirePerson(session);
@@ -69,7 +69,7 @@ export async function revokeApiToken(tx: Tx, session: Session, input: { id: bigi
     resource: "token",
     name: String(input.id),
     target: () => ({ ownerId: owner.ownerId }),
-    standing: () => (isOwn || may(session, "identity", "update", owner) ? "everything" : null),
+    implicit: () => (isOwn || may(session, "identity", "update", owner) ? "everything" : null),
   });
   if (!isOwn) authorize(session, "identity", "update", owner);
   await tx.db.execute(

@@ -12,7 +12,7 @@ interface SetAssignment {
 }
 
 /**
- * Gives an identity a permission set, unless it has it. Takes `identity:update` and `permission_set:assign`, and every grant
+ * Assigns a permission set to an identity that does not have it. Requires `identity:update`, `permission_set:assign` and every grant
  * of the set. Throws NotFoundError and ForbiddenError.
  */
 export async function assignPermissionSet(
@@ -26,7 +26,7 @@ export async function assignPermissionSet(
 }
 
 /**
- * Takes a permission set from an identity, if it has it. Throws NotFoundError, ForbiddenError, and ConflictError where no
+ * Removes a permission set from an identity, if it has it. Throws NotFoundError, ForbiddenError, and ConflictError when no
  * administrator would be left.
  */
 export async function unassignPermissionSet(
@@ -50,7 +50,7 @@ interface RoleAssignment {
   role: string;
 }
 
-/** Gives an identity a role, unless it has it. Throws NotFoundError, ForbiddenError (see `giveRoles`), InvalidInputError. */
+/** Assigns a role to an identity that does not have it. Throws NotFoundError, ForbiddenError (see `giveRoles`), InvalidInputError. */
 export async function assignRole(
   tx: Tx,
   session: Session,
@@ -62,7 +62,7 @@ export async function assignRole(
   return { id };
 }
 
-/** Takes a role from an identity. Throws as `unassignPermissionSet`. */
+/** Removes a role from an identity. Throws the same errors as `unassignPermissionSet`. */
 export async function unassignRole(tx: Tx, session: Session, { login, role }: RoleAssignment): Promise<{ id: bigint }> {
   return await keepAdministrator(tx, async () => {
     const { id } = await lockRow(tx, session, { of: "identity", doing: "update", which: { login } });
@@ -79,8 +79,8 @@ interface RoleSet {
 }
 
 /**
- * Gives a permission set to all identities that have the role, now or later. Takes `permission_set:assign` and every grant of the set.
- * Throws NotFoundError, ForbiddenError, InvalidInputError.
+ * Gives a permission set to all identities that have the role, now or later. Requires `permission_set:assign` and every grant of the
+ * set. Throws NotFoundError, ForbiddenError, InvalidInputError.
  */
 export async function addPermissionSetToRole(
   tx: Tx,
@@ -97,7 +97,7 @@ export async function addPermissionSetToRole(
   return { id: set };
 }
 
-/** Takes a permission set from a role, and so from all identities that have it by that role. Throws as `unassignPermissionSet`. */
+/** Removes a permission set from a role and its identities. Throws the same errors as `unassignPermissionSet`. */
 export async function removePermissionSetFromRole(
   tx: Tx,
   session: Session,

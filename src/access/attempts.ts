@@ -1,35 +1,33 @@
-/** Counts what failed by who tried, in this process's memory, and says when to wait. */
+/** Limits failed attempts, counted by login and address in this process's memory. */
 export interface Attempts {
   /**
-   * Counts an attempt under each key, in advance, so that guesses made at the same time count too. `allowed` false: too many
-   * have failed; then nothing is counted, and `first` says whether this is the first refusal of the wait.
+   * Counts an attempt under each key before its result is known, so that concurrent guesses count too. `allowed` is false after too
+   * many failures; then nothing is counted, and `first` is true for the first refusal of the wait.
    */
   begin(keys: readonly AttemptKey[]): Attempt;
 }
 
-/** What is counted together: of a kind, which has its own limit, and of one name. */
+/** Attempts with the same kind and name are counted together; each kind has its own limit. */
 export interface AttemptKey {
   kind: keyof typeof most;
   name: string;
 }
 
-export type Attempt =
-  | { allowed: true; succeeded: () => void }
-  | { allowed: false; retryAfterSeconds: number; first: boolean };
+type Attempt = { allowed: true; succeeded: () => void } | { allowed: false; retryAfterSeconds: number; first: boolean };
 
 /** Failures within the window after which the next attempt must wait. Many people may share an address. */
 const most = { login: 10, address: 30 } as const;
 const windowMs = 15 * 60_000;
-/** Names remembered; beyond, those that were tried longest ago are forgotten. */
+/** Names kept in memory; beyond this, the least recently tried ones are dropped. */
 const size = 20_000;
 
 interface Counted {
-  /** When each of the attempts in the window was made, oldest first. */
+  /** The times of the attempts in the window, oldest first. */
   at: number[];
   refused: boolean;
 }
 
-/** Attempts by a clock in milliseconds that never goes back. */
+/** Returns a counter of attempts that uses a monotonic clock in milliseconds. */
 export function createAttempts(now: () => number = () => performance.now()): Attempts {
   const counted = new Map<string, Counted>();
 
@@ -77,7 +75,7 @@ export function createAttempts(now: () => number = () => performance.now()): Att
   };
 }
 
-/** The name of an address: of IPv6 the network, for whoever has one address of it has them all. */
+/** Returns the name under which an address is counted; for IPv6 its /64 network, because one host can use all of its addresses. */
 export function addressName(ip: string | null): string {
   const address = ip?.replace(/^::ffff:(?=\d+\.)/, "") ?? "unknown";
   if (!address.includes(":")) return address;

@@ -3,13 +3,13 @@ import type { Db } from "../db/client.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { identityOf, type Session } from "./session.ts";
 
-/** One entry of the audit trail. Whoever writes it leaves every secret out of `details`. */
+/** One entry of the audit trail. `details` must not contain secrets. */
 export interface AuditEntry {
   category: "mutation" | "sign_in" | "denial" | "reveal" | "download";
   eventType: string;
   outcome: "success" | "failure" | "denied";
   session: Session | null;
-  /** Who said to be signing in, where there is no session. */
+  /** The login given by a sign-in without a session. */
   login?: string | null;
   ip: string | null;
   requestId: string;
@@ -18,7 +18,7 @@ export interface AuditEntry {
   details: JsonObject | null;
 }
 
-/** Appends to the audit trail, in the transaction of what it tells of where that succeeds. */
+/** Appends to the audit trail; the entry of a successful change belongs in the change's transaction. */
 export async function recordAudit(db: Db, entry: AuditEntry): Promise<void> {
   const { session } = entry;
   await db.execute(

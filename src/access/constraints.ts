@@ -2,7 +2,7 @@ import { and, inArray, type SQL, sql } from "drizzle-orm";
 import { z } from "zod";
 import type { Session } from "./session.ts";
 
-/** The constraints that a grant may have, whose lists are of that schema. Anything unknown is refused. */
+/** Returns the schema of a grant's constraints, whose lists have the given schema. Unknown constraints are refused. */
 export const constraintsOf = (refs: z.ZodType<string[]>) =>
   z.strictObject({
     pack_refs: refs.optional(),
@@ -12,17 +12,17 @@ export const constraintsOf = (refs: z.ZodType<string[]>) =>
     owner: z.literal("self").optional(),
   });
 
-/** Which rows a grant applies to: those that meet every constraint given. */
+/** A grant applies to the rows that meet all of these. */
 export type Constraints = z.infer<ReturnType<typeof constraintsOf>>;
 
-/** What constraints compare of one row; what is null or missing, the row does not have. */
+/** The values of one row that constraints compare; null or missing: the row has no such value. */
 export interface Target {
   ref?: string | null;
   packRef?: string | null;
   ownerId?: bigint | null;
 }
 
-/** The same of the rows of a table, as SQL; what is missing, none of them has. */
+/** The same values as SQL over the rows of a table; missing: no row has such a value. */
 export interface TargetSql {
   ref?: SQL | undefined;
   packRef?: SQL | undefined;
@@ -30,7 +30,7 @@ export interface TargetSql {
   isOwnedBy?: ((identity: string) => SQL) | undefined;
 }
 
-/** A constraint as SQL, for lists, and in memory, for verbs and streams. `test` returns true exactly for the rows for which the SQL is true. */
+/** A constraint as SQL, for lists, and in memory, for verbs and streams. `test` and `sql` select the same rows. */
 interface Constraint<V> {
   sql(rows: TargetSql, value: V, session: Session): SQL;
   test(row: Target, value: V, session: Session): boolean;
@@ -72,7 +72,7 @@ const constraints: { readonly [K in Name]: Constraint<Values[K]> } = {
 
 const names = Object.keys(constraints) as Name[];
 
-/** The constraint of that name and its value; null where it is not given. */
+/** Returns the constraint with that name and its value; null if it is not set. */
 function given<K extends Name>(
   all: Constraints,
   name: K,
@@ -81,7 +81,7 @@ function given<K extends Name>(
   return value === undefined ? null : { constraint: constraints[name], value };
 }
 
-/** The rows that meet all of the constraints, as a condition. */
+/** Returns a SQL condition for the rows that meet all of the constraints. */
 export function meetsSql(all: Constraints, rows: TargetSql, session: Session): SQL {
   const part = <K extends Name>(name: K) => {
     const one = given(all, name);
@@ -90,7 +90,7 @@ export function meetsSql(all: Constraints, rows: TargetSql, session: Session): S
   return and(...names.map((name) => part(name))) ?? sql`true`;
 }
 
-/** Whether the row meets all of the constraints. */
+/** Returns whether the row meets all of the constraints. */
 export function meets(all: Constraints, row: Target, session: Session): boolean {
   const part = <K extends Name>(name: K) => {
     const one = given(all, name);
@@ -99,7 +99,7 @@ export function meets(all: Constraints, row: Target, session: Session): boolean 
   return names.every((name) => part(name));
 }
 
-/** Whether every row that meets all of `narrow` meets all of `wide` too. */
+/** Returns whether every row that meets all of `narrow` also meets all of `wide`. */
 export function isWider(wide: Constraints, narrow: Constraints): boolean {
   const part = <K extends Name>(name: K) => {
     const one = given(wide, name);

@@ -3,14 +3,14 @@ import { sessionDays } from "./sessions.ts";
 const name = "attune_session";
 
 /**
- * The session's cookie: for requests that our own pages make, out of reach of their scripts. Secure where the page says that it
- * came over https: a proxy's headers are not believed, what the browser itself says of its page is.
+ * Returns the `Set-Cookie` header for a session: same-site, not readable by scripts, and `Secure` when the page's `Origin` is https.
+ * Only the browser's own `Origin` header decides that; a proxy's headers are not trusted.
  */
 export function sessionCookie(value: string, origin: string | null): string {
   return cookie(value, sessionDays * 86_400, origin);
 }
 
-/** Takes the cookie away. */
+/** Returns the `Set-Cookie` header that removes the cookie. */
 export function clearedCookie(origin: string | null): string {
   return cookie("", 0, origin);
 }
@@ -20,18 +20,18 @@ function cookie(value: string, maxAgeSeconds: number, origin: string | null): st
   return `${name}=${value}; Path=/; HttpOnly; SameSite=Strict; Max-Age=${maxAgeSeconds}${secure}`;
 }
 
-/** Where a request may bring a credential. */
+/** The request headers that may contain a credential. */
 interface Headers {
   authorization: string | null;
   cookie: string | null;
 }
 
-/** The credential of a request: the bearer token, else the session cookie's value; null without either. */
+/** Returns the bearer token of a request, else the session cookie's value; null without either. */
 export function credentialOf(headers: Headers): string | null {
   return bearerOf(headers) ?? cookieOf(headers);
 }
 
-/** The session cookie's value where it is what the request is judged by; null otherwise. */
+/** Returns the session cookie's value if the request is authenticated by it; null otherwise. */
 export function cookieCredential(headers: Headers): string | null {
   return bearerOf(headers) === null ? cookieOf(headers) : null;
 }

@@ -6,8 +6,8 @@ import { findSession } from "./sessions.ts";
 import { issueApiToken } from "./token.ts";
 
 /**
- * Writes `credentials.json` (mode 0600), by which programs of the same user reach the server: its URL, and an API token of the
- * identity that is created once and kept while it is valid.
+ * Writes `credentials.json` (mode 0600) for programs of the same user: the server's URL and an API token of the identity, which is
+ * created once and kept while it is valid.
  */
 export async function writeCredentialFile(
   services: Services,

@@ -16,15 +16,15 @@ export interface Holder {
   isOneself: boolean;
 }
 
-/** Throws ForbiddenError for the tokens of executions and sensors, which have no say over credentials. */
+/** Throws ForbiddenError for the tokens of executions and sensors, which may not manage credentials. */
 export function requirePerson({ kind }: Session): void {
   if (kind === "session" || kind === "api") return;
   throw new ForbiddenError(`The token of ${kind === "execution" ? "an execution" : "a sensor"} may not do this.`);
 }
 
 /**
- * Returns the identity whose credentials the session may change: its own (without a login, or with its own), or another with
- * `identity:update`. Throws NotFoundError and ForbiddenError.
+ * Returns the identity whose credentials the session may change: its own (login null or its own), or, with `identity:update`,
+ * another. Throws NotFoundError and ForbiddenError.
  */
 export async function findHolder(
   db: Db,
@@ -40,7 +40,7 @@ export async function findHolder(
     doing: "update",
     which: named,
     ...options,
-    standing: (row) => (isOneself(row) ? "everything" : null),
+    implicit: (row) => (isOneself(row) ? "everything" : null),
   });
   return { identity, isOneself: isOneself(identity) };
 }
@@ -54,12 +54,12 @@ async function findLogin(db: Db, session: Session): Promise<string> {
   return own.login;
 }
 
-/** Throws ForbiddenError unless the session holds all that the identity holds: its credentials give as much. */
+/** Throws ForbiddenError unless the session holds every grant of the identity, because its credentials grant as much. */
 export async function requireHeldOf(db: Db, session: Session, { identity }: Holder): Promise<void> {
   requireHeld(session, await findHeldGrants(db, String(identity.id)));
 }
 
-/** Whether the session's own token is narrowed to permission sets. */
+/** Returns whether the session's own token is narrowed to permission sets. */
 export async function isNarrowed(db: Db, session: Session): Promise<boolean> {
   const [token] = await rows<{ narrowed: boolean }>(
     db,
@@ -68,7 +68,7 @@ export async function isNarrowed(db: Db, session: Session): Promise<boolean> {
   return token?.narrowed === true;
 }
 
-/** A new password, hashed, with the hash that the old one had when it was checked. */
+/** The hash of a new password, and the hash of the old one when it was checked. */
 interface PreparedPassword {
   login: string | null;
   passwordHash: string;
@@ -76,7 +76,7 @@ interface PreparedPassword {
 }
 
 /**
- * Checks a new password, and one's own current one, and hashes it: both take too long for a transaction. Throws
+ * Checks and hashes a new password, and checks the caller's current one; this is too slow for a transaction. Throws
  * InvalidInputError, NotFoundError, ForbiddenError and RateLimitedError.
  */
 export async function prepareSetPassword(
@@ -95,8 +95,8 @@ export async function prepareSetPassword(
 }
 
 /**
- * Sets the password: one's own, or another's with `identity:update` and all that the other holds. The identity's other sessions
- * and its unused sign-in links end. Throws NotFoundError, ForbiddenError, and ConflictError if it was changed meanwhile.
+ * Sets the password of the caller or, with `identity:update` and all grants of the other, of another identity. Ends the identity's
+ * other sessions and unused sign-in links. Throws NotFoundError, ForbiddenError, and ConflictError if it was changed meanwhile.
  */
 export async function setPassword(tx: Tx, session: Session, prepared: PreparedPassword): Promise<{ id: bigint }> {
   const holder = await findHolder(tx.db, session, prepared.login, { lock: "no key update" });
@@ -110,7 +110,7 @@ export async function setPassword(tx: Tx, session: Session, prepared: PreparedPa
   return { id };
 }
 
-/** That whoever has the session is its identity: by the password; where there is none yet, by a token that is not narrowed. */
+/** Requires the current password or, where none is set, a token that is not narrowed. */
 async function proveOneself(
   db: Db,
   session: Session,
@@ -128,7 +128,7 @@ async function proveOneself(
   attempt.succeeded();
 }
 
-/** Whoever was signed in with the old password is so no more, but for the session that asks. */
+/** Ends the sessions and sign-in links of the identity, except the caller's session. */
 async function endSessions(tx: Tx, session: Session, identity: bigint): Promise<void> {
   await tx.db.execute(
     sql`update attune.token set revoked_at = now()

@@ -18,23 +18,23 @@ import { trigger } from "../db/tables/trigger.ts";
 import { worker } from "../db/tables/worker.ts";
 import { workflowDefinition } from "../db/tables/workflow.ts";
 import type { Target } from "./constraints.ts";
-import { type Standing, targetOf } from "./grants.ts";
+import { type ImplicitAccess, targetOf } from "./grants.ts";
 import type { Session } from "./session.ts";
 
-/** How verbs find the rows of a table, and what a row says to grants. */
+/** How verbs find the rows of a table, and the values that grants compare. */
 export interface Entity<T extends PgTable, By extends string> {
   table: T;
-  /** The column by which callers name a row. */
+  /** The column that callers use to name a row. */
   by: By;
   target(row: InferSelectModel<T>, db: Db): Target | Promise<Target>;
-  standing?(row: InferSelectModel<T>, session: Session): Standing;
+  implicit?(row: InferSelectModel<T>, session: Session): ImplicitAccess;
 }
 
 const entity = <T extends PgTable, const By extends "ref" | "login" | "id">(of: Entity<T, By>) => of;
 
 const ofRef = ({ ref }: { ref: string }) => targetOf(ref);
 
-/** Every resource whose rows are changed by verbs. */
+/** Every resource whose rows verbs change. */
 export const entities = {
   pack: entity({ table: pack, by: "ref", target: ofRef }),
   runtime: entity({ table: runtime, by: "ref", target: ofRef }),
@@ -57,31 +57,31 @@ export const entities = {
     table: identity,
     by: "login",
     target: ({ id, login }) => ({ ref: login, ownerId: id }),
-    standing: ({ id }, { identityId }) => (id === identityId ? "read" : null),
+    implicit: ({ id }, { identityId }) => (id === identityId ? "read" : null),
   }),
-  key: entity({ table: key, by: "ref", target: targetOfKey, standing: standingOfKey }),
+  key: entity({ table: key, by: "ref", target: targetOfKey, implicit: implicitAccessToKey }),
   artifact: entity({
     table: artifact,
     by: "id",
     target: async (row, db) => ({ ref: row.ref, ownerId: await findArtifactOwner(db, row) }),
-    standing: ({ visibility }) => (visibility === "public" ? "read" : null),
+    implicit: ({ visibility }) => (visibility === "public" ? "read" : null),
   }),
 };
 
-/** What a key says to grants. */
+/** The columns of a key that grants compare. */
 export type KeyFacts = Pick<typeof key.$inferSelect, "ref" | "ownerType" | "owner" | "ownerIdentityId">;
 
-/** Only a pack's key belongs to a pack, only an identity's to an identity. */
+/** Returns the values of a key that grants compare. */
 export function targetOfKey({ ref, ownerType, owner, ownerIdentityId }: KeyFacts): Target {
   return { ref, packRef: ownerType === "pack" ? owner : null, ownerId: ownerIdentityId };
 }
 
-/** Keys of one's own take no grant. A narrowed token, and so every execution's, gives what it was narrowed to and no more. */
-export function standingOfKey({ ownerIdentityId }: KeyFacts, { identityId, narrowed }: Session): Standing {
+/** The caller's own keys need no grant, except with a narrowed token, such as every execution's. */
+export function implicitAccessToKey({ ownerIdentityId }: KeyFacts, { identityId, narrowed }: Session): ImplicitAccess {
   return ownerIdentityId !== null && ownerIdentityId === identityId && !narrowed ? "everything" : null;
 }
 
-/** The identity that owns the artifact; null in the other scopes. */
+/** Returns the identity that owns the artifact; null in the other scopes. */
 async function findArtifactOwner(
   db: Db,
   { scope, owner }: Pick<typeof artifact.$inferSelect, "scope" | "owner">,

@@ -4,19 +4,19 @@ import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { hashOf } from "./sessions.ts";
 
-/** Beyond its execution's deadline nobody needs a token, whatever else fails to end it. */
+/** How long a token outlives its execution's deadline, if nothing else revokes it. */
 const graceSeconds = 60;
 
 /**
- * Makes the token of a running execution that names permission sets, and answers its value; null when the attempt is over, or
- * when nobody stands behind it any more. It gives what the sets give, as far as whoever is behind the execution holds that: who
- * asked for it, else the owner of the rule; nobody but the pack itself, where the rule is a pack's own. The end of the attempt
- * revokes it (the database's `execution_over`).
+ * Creates the token of a running execution that names permission sets, and returns its value; null when the attempt has ended or its
+ * identity no longer exists. The token has the grants of the sets that its identity holds: the identity that requested the execution,
+ * else the rule's owner. For a rule of a pack's files there is no identity, and the token has all grants of the sets. The end of the
+ * attempt revokes it (the database's `execution_over`).
  */
 export async function createExecutionToken(tx: Tx, execution: { id: string; attempt: number }): Promise<string | null> {
   const value = `att_execution_${randomBytes(32).toString("base64url")}`;
-  // A part whose executor is null was started by an execution that the same rule stands behind: the rule of its root.
-  const made = await rows(
+  // A child without an executor belongs to the rule that started its root.
+  const created = await rows(
     tx.db,
     sql`insert into attune.token (kind, token_hash, identity, execution, permission_set_refs, label, expires_at)
       select 'execution', ${hashOf(value)}, coalesce(e.executor, r.owner), e.id, e.permission_set_refs, e.action_ref,
@@ -28,5 +28,5 @@ export async function createExecutionToken(tx: Tx, execution: { id: string; atte
         and (e.executor is not null or r.owner is not null or not r.is_adhoc)
       returning id`,
   );
-  return made.length > 0 ? value : null;
+  return created.length > 0 ? value : null;
 }

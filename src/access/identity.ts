@@ -12,10 +12,13 @@ import { giveRoles, giveSets, roleName } from "./permission.ts";
 import { deleteRow, insertRow, lockRow, updateRow, type Which } from "./rows.ts";
 import type { Session } from "./session.ts";
 
-/** A name to sign in with: an e-mail address will do. */
+/** A name to sign in with, such as an e-mail address. */
 export const loginName = z
   .string()
-  .regex(/^[a-z0-9][a-z0-9._@+-]{0,99}$/, "must be at most 100 of a-z, 0-9 and . _ @ + -, a letter or a digit first");
+  .regex(
+    /^[a-z0-9][a-z0-9._@+-]{0,99}$/,
+    "must be at most 100 of a-z, 0-9 and . _ @ + -, and begin with a letter or a digit",
+  );
 
 const longestAttributes = 64 * 1024;
 const newIdentity = z.object({
@@ -26,7 +29,7 @@ const newIdentity = z.object({
   permissionSets: z.array(z.string().max(200)).max(100),
 });
 
-/** A new identity that has been checked; its password is hashed already. */
+/** A new identity that has been checked, with its password hashed. */
 export interface PreparedIdentity {
   login: string;
   displayName: string | null;
@@ -63,7 +66,7 @@ export async function prepareIdentity(
 }
 
 /**
- * Creates an identity; without a password it signs in by links and tokens only. Throws ConflictError (the login is taken),
+ * Creates an identity; without a password it can sign in only with links and tokens. Throws ConflictError (the login is taken),
  * NotFoundError (a permission set), ForbiddenError (also for a grant that the session does not hold itself).
  */
 export async function createIdentity(tx: Tx, session: Session, prepared: PreparedIdentity): Promise<{ id: bigint }> {
@@ -79,9 +82,9 @@ const identityFields = z
   .partial();
 
 /**
- * Changes the fields that the patch names. The credentials of a frozen identity stop within a second, and work again once it is
- * not frozen any more. Throws NotFoundError, ForbiddenError, InvalidInputError, and ConflictError for freezing oneself or the last
- * administrator, and when it has changed since `expectedUpdated`.
+ * Changes the fields that the patch names. The credentials of a frozen identity stop working within a second, and work again once it
+ * is unfrozen. Throws NotFoundError, ForbiddenError, InvalidInputError, and ConflictError for freezing the caller's own identity or
+ * the last administrator, and when it has changed since `expectedUpdated`.
  */
 export async function updateIdentity(
   tx: Tx,
@@ -101,8 +104,8 @@ export async function updateIdentity(
 }
 
 /**
- * Deletes an identity with its credentials; what it did stays. Throws NotFoundError, ForbiddenError, and ConflictError for oneself,
- * for the last administrator, and for one that owns keys.
+ * Deletes an identity with its credentials; its executions, rules and audit entries stay. Throws NotFoundError, ForbiddenError, and
+ * ConflictError for the caller's own identity, the last administrator, and an identity that owns keys.
  */
 export async function deleteIdentity(
   tx: Tx,

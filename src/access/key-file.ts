@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { StartError } from "../errors.ts";
 
 /**
- * Returns the encryption key in the data directory of an embedded database, generated there (mode 0600) if there is none. The
- * caller holds the directory: two processes must not generate one each. Throws StartError when the file holds something else.
+ * Returns the encryption key in the data directory of an embedded database; generates it (mode 0600) if there is none. The caller
+ * must hold the directory's lock, so that only one process generates a key. Throws StartError when the file holds something else.
  */
 export function readKeyFile(dataDir: string): Uint8Array {
   const file = join(dataDir, "encryption.key");

@@ -6,22 +6,21 @@ import { ConflictError, invalid, NotFoundError } from "../errors.ts";
 import { checkInput } from "../schema/input.ts";
 import { storableJson } from "../schema/storable.ts";
 import { recordAudit } from "./audit.ts";
-import { type KeyFacts, standingOfKey, targetOfKey } from "./entities.ts";
+import { implicitAccessToKey, type KeyFacts, targetOfKey } from "./entities.ts";
 import { authorize, authorizeFound, knows, mayWith } from "./grants.ts";
 import { checkUnchanged, deleteRow, findOwner, lockRow, taken, updateRow } from "./rows.ts";
 import type { Session } from "./session.ts";
 
-/** What can own a key. */
 type OwnerType = KeyFacts["ownerType"];
 
-const described = { resource: "key", target: targetOfKey, standing: standingOfKey } as const;
+const described = { resource: "key", target: targetOfKey, implicit: implicitAccessToKey } as const;
 
-/** Whether the session may do that with the key. */
+/** Returns whether the session may perform the action on the key. */
 export function mayWithKey(session: Session, action: string, key: KeyFacts): boolean {
   return mayWith(session, action, key, described);
 }
 
-/** Who shall own a key: exactly one of these, by login or ref. */
+/** The owner of a key: exactly one of these, by login or ref. */
 export type KeyOwner = Readonly<Partial<Record<Exclude<OwnerType, "system">, string> & { system: boolean }>>;
 
 const keyInput = z.object({
@@ -41,9 +40,9 @@ export interface SetKeyInput {
 }
 
 /**
- * Stores a key: creates it, or gives the one of that owner and name this value. Throws InvalidInputError, NotFoundError (the
- * owner; the key, when `expectedUpdated` is given), ForbiddenError, and ConflictError when it has changed since `expectedUpdated`,
- * and where there is one that the session may not know of.
+ * Creates a key, or changes the value of the key with that owner and name. Throws InvalidInputError, NotFoundError (the owner; the
+ * key, when `expectedUpdated` is given), ForbiddenError, and ConflictError when it has changed since `expectedUpdated` or exists but
+ * the session may not know of it.
  */
 export async function setKey(tx: Tx, session: Session, input: SetKeyInput): Promise<{ id: bigint }> {
   const { name, value } = checkInput(keyInput, { name: input.name, value: input.value });
@@ -62,17 +61,17 @@ export async function setKey(tx: Tx, session: Session, input: SetKeyInput): Prom
   }
   const columns = await findOwnerForNew(tx, session, { ref, type: owner.type, owner: owner.ref });
   if (input.expectedUpdated) throw new NotFoundError("key", ref);
-  const [made] = await tx.db
+  const [created] = await tx.db
     .insert(key)
-    // The database makes the ref, and the owner's name, of what owns it.
+    // The database computes the ref and the owner's name.
     .values({ ref: "", owner: "", name, ...columns, ...stored })
     .onConflictDoNothing({ target: [key.ownerType, key.owner, key.name] })
     .returning({ id: key.id });
-  if (!made) throw taken("key", ref);
-  return made;
+  if (!created) throw taken("key", ref);
+  return created;
 }
 
-/** The columns that say whose a new key is. Throws NotFoundError (the owner) and ForbiddenError. */
+/** Returns the columns that name a new key's owner. Throws NotFoundError (the owner) and ForbiddenError. */
 async function findOwnerForNew(
   tx: Tx,
   session: Session,
@@ -88,11 +87,11 @@ async function findOwnerForNew(
   });
   const mayCreate = (id: bigint) => mayWithKey(session, "create", keyOf(id));
   const id = type === "system" ? null : await findOwner(tx.db, session, { type, ref: owner, mayCreate });
-  const made = keyOf(id);
-  if (!mayWithKey(session, "create", made)) authorize(session, "key", "create", targetOfKey(made));
+  const newKey = keyOf(id);
+  if (!mayWithKey(session, "create", newKey)) authorize(session, "key", "create", targetOfKey(newKey));
   return {
     ownerType: type,
-    ownerIdentityId: made.ownerIdentityId,
+    ownerIdentityId: newKey.ownerIdentityId,
     ownerPackId: type === "pack" ? id : null,
     ownerActionId: type === "action" ? id : null,
     ownerSensorId: type === "sensor" ? id : null,
@@ -111,8 +110,8 @@ export async function deleteKey(
 }
 
 /**
- * Returns a key's value, and writes an entry of the audit trail that says who got it: the caller hands the value on only after the
- * commit. Throws NotFoundError, ForbiddenError, and ConflictError when it was encrypted with a key that this process lacks.
+ * Returns a key's value and appends the access to the audit trail; the caller must not pass the value on before the commit. Throws
+ * NotFoundError, ForbiddenError, and ConflictError when it was encrypted with a key that this process lacks.
  */
 export async function revealKey(
   tx: Tx,
@@ -156,7 +155,7 @@ function readOwner(owner: KeyOwner): { type: OwnerType; ref: string } {
   return { type: type as OwnerType, ref: ref === true ? "system" : String(ref) }; // a key of KeyOwner
 }
 
-/** Stores a secret of a pack, encrypted, in place of one of the same name; returns its ref, which is no secret. */
+/** Stores a secret of a pack, encrypted, and replaces one with the same name. Returns its ref, which is not secret. */
 export async function storePackSecret(
   { db, keyring }: Tx,
   secret: { pack: string; packRef: string; name: string; value: string },

@@ -5,26 +5,26 @@ import type { Tx } from "../db/tx.ts";
 import { ConflictError, invalid } from "../errors.ts";
 import { identityOf, type Session } from "./session.ts";
 
-/** What the key of the inputs' hashes is derived for. */
+/** The purpose for which the key of the input hashes is derived. */
 export const onceSecret = "idempotency";
 
-/** A client's key for something to be made once. */
+/** A client's key for a mutation that must create its entity only once. */
 export interface OnceRequest {
   key: string;
   operation: string;
-  /** The whole input, without the key; only a keyed hash of it is stored, for it may hold a password. */
+  /** The whole input without the key. Only a keyed hash of it is stored, because it may contain a password. */
   input: unknown;
-  /** What that hash is keyed with, derived from the encryption key. */
+  /** The key of that hash, derived from the encryption key. */
   secret: Uint8Array;
 }
 
 /**
- * Claims the key for this transaction. Answers null when it is new: then `settleOnce` must follow; otherwise the id of what
- * was made with it. Throws ConflictError when it was used for something else.
+ * Claims the key for this transaction. Returns null when the key is new: then `settleOnce` must follow. Otherwise returns the id of
+ * the entity that was created with it. Throws InvalidInputError, and ConflictError when the key was used with another input.
  */
 export async function claimOnce(tx: Tx, session: Session, request: OnceRequest): Promise<{ id: bigint } | null> {
   const identity = identityOf(session);
-  if (identity === null) throw invalid("idempotencyKey", "takes an identity: this token has none");
+  if (identity === null) throw invalid("idempotencyKey", "requires an identity: this token has none");
   if (!/^[\x21-\x7e]{1,200}$/.test(request.key)) {
     throw invalid("idempotencyKey", "must be 1 to 200 printable characters without spaces");
   }
@@ -40,18 +40,18 @@ export async function claimOnce(tx: Tx, session: Session, request: OnceRequest):
       on conflict (identity, key) do nothing returning id`,
   );
   if (claimed.length > 0) return null;
-  const [made] = await rows<{ operation: string; hash: string; entity: string }>(
+  const [stored] = await rows<{ operation: string; hash: string; entity: string }>(
     tx.db,
     sql`select operation, input_hash as hash, entity::text from attune.idempotency_key
       where identity = ${identity}::bigint and key = ${request.key}`,
   );
-  if (!made || made.operation !== request.operation || made.hash !== hash) {
+  if (!stored || stored.operation !== request.operation || stored.hash !== hash) {
     throw new ConflictError(`The idempotency key "${request.key}" was used for something else: use another.`);
   }
-  return { id: BigInt(made.entity) };
+  return { id: BigInt(stored.entity) };
 }
 
-/** The input as JSON that is the same in whatever order its names were sent. */
+/** Returns the input as JSON that does not depend on the order of its names. */
 function canonical(input: unknown): string {
   return JSON.stringify(input, (_key, value: unknown) =>
     typeof value === "object" && value !== null && !Array.isArray(value)
@@ -60,15 +60,15 @@ function canonical(input: unknown): string {
   );
 }
 
-/** Says what was made under the claimed key. */
+/** Records the entity that was created with the claimed key. */
 export async function settleOnce(
   tx: Tx,
   session: Session,
   request: OnceRequest,
-  made: { type: string; id: bigint },
+  created: { type: string; id: bigint },
 ): Promise<void> {
   await tx.db.execute(
-    sql`update attune.idempotency_key set entity_type = ${made.type}, entity = ${String(made.id)}::bigint
+    sql`update attune.idempotency_key set entity_type = ${created.type}, entity = ${String(created.id)}::bigint
       where identity = ${identityOf(session)}::bigint and key = ${request.key}`,
   );
 }

@@ -1,17 +1,17 @@
 import { isIP } from "node:net";
 
-/** Which names lead to this server, and which pages act for whoever has them open. */
+/** Decides which hosts name this server and which pages may use it with their visitor's session. */
 export interface Origins {
-  /** Whether a request's `Host` names this server: names that others own may be made to lead here too. */
+  /** Whether a request's `Host` names this server. Anyone can make a domain name resolve to this address (DNS rebinding). */
   isOurHost(host: string | null): boolean;
-  /** Whether a page of that origin is our own, asking the host that it came from, or listed. */
+  /** Whether the origin is listed, or is this server's own: the same as the request's host. */
   isTrusted(origin: string | null, host: string | null): boolean;
-  /** Whether the origin is listed: its pages may read answers, too. */
+  /** Whether the origin is listed: its pages may also read responses. */
   isListed(origin: string | null): boolean;
 }
 
 export interface OriginOptions {
-  /** The address that is listened on. */
+  /** The address on which the server listens. */
   host: string;
   /** Names, with or without a port, in lower case. */
   hosts: readonly string[];
@@ -19,16 +19,17 @@ export interface OriginOptions {
   corsOrigins: readonly string[];
 }
 
-/** What a request is told that addresses the server by a name that is not its own. */
-export const notOurHost = "This server does not go by that name: list it in ATTUNE__SERVER__HOSTS.";
+/** The refusal of a request whose `Host` does not name this server. */
+export const notOurHost = "The Host header does not name this server: list the name in ATTUNE__SERVER__HOSTS.";
 
-/** The names of this machine for itself. */
+/** The loopback names of this machine. */
 export const loopback: ReadonlySet<string> = new Set(["127.0.0.1", "localhost", "::1"]);
 const wildcards = new Set(["0.0.0.0", "::"]);
 
 /**
- * This machine's names for itself and the address listened on are ours, and so are the configured names. Where every address is
- * listened on and no name is configured, any IP address is: nobody can make an address lead elsewhere, as one can a name.
+ * Returns the server's rules for hosts and origins. Its hosts are the loopback names, the address on which it listens, and the
+ * configured names. When it listens on every address and no name is configured, any IP address is allowed, because DNS rebinding needs
+ * a name.
  */
 export function createOrigins({ host, hosts, corsOrigins }: OriginOptions): Origins {
   const listed = new Set(corsOrigins);
@@ -36,19 +37,19 @@ export function createOrigins({ host, hosts, corsOrigins }: OriginOptions): Orig
   const isListed = (origin: string | null) => origin !== null && listed.has(origin);
   return {
     isListed,
-    isTrusted: (origin, asked) =>
+    isTrusted: (origin, header) =>
       isListed(origin) ||
-      (origin !== null && asked !== null && URL.canParse(origin) && new URL(origin).host === asked.toLowerCase()),
-    isOurHost: (asked) => {
-      const name = asked === null ? null : hostname(asked);
-      if (asked === null || name === null) return false;
+      (origin !== null && header !== null && URL.canParse(origin) && new URL(origin).host === header.toLowerCase()),
+    isOurHost: (header) => {
+      const name = header === null ? null : hostname(header);
+      if (header === null || name === null) return false;
       if (loopback.has(name) || name === host.toLowerCase()) return true;
-      return hosts.includes(name) || hosts.includes(asked.toLowerCase()) || (anyAddress && isIP(name) !== 0);
+      return hosts.includes(name) || hosts.includes(header.toLowerCase()) || (anyAddress && isIP(name) !== 0);
     },
   };
 }
 
-/** The name in a `Host` header, without its port and brackets; null when it is none. */
+/** Returns the name in a `Host` header without port and brackets; null if the header is malformed. */
 export function hostname(host: string): string | null {
   const [, bracketed, plain] = /^(?:\[([\da-f:.]+)\]|([\w.-]+))(?::\d{1,5})?$/i.exec(host) ?? [];
   return (bracketed ?? plain)?.toLowerCase() ?? null;

@@ -7,7 +7,7 @@ const cost = { memory: 19_456, passes: 2, parallelism: 1 } as const;
 const saltBytes = 16;
 const hashBytes = 32;
 
-/** Long enough to resist guessing without rules about what it is made of; the rest of its bounds keep hashing cheap. */
+/** The minimum length resists guessing without rules about characters; the maximum keeps hashing cheap. */
 export const passwordText = z
   .string()
   .min(12, "must be at least 12 characters long")
@@ -15,11 +15,11 @@ export const passwordText = z
 
 const derive = promisify(argon2);
 
-/** The same password however the keyboard composes its characters. */
+/** Normalized, so that a password does not depend on how the keyboard composes characters. */
 const bytesOf = (password: string) => Buffer.from(password.normalize("NFKC"), "utf8");
 const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64").replaceAll("=", "");
 
-/** The password's hash with a salt of its own, as a PHC string: `$argon2id$v=19$m=…,t=…,p=…$salt$hash`. */
+/** Returns the password's hash with a new salt, as a PHC string: `$argon2id$v=19$m=…,t=…,p=…$salt$hash`. */
 export async function hashPassword(password: string): Promise<string> {
   const salt = randomBytes(saltBytes);
   const hash = await derive("argon2id", { ...cost, message: bytesOf(password), nonce: salt, tagLength: hashBytes });
@@ -28,14 +28,14 @@ export async function hashPassword(password: string): Promise<string> {
 
 const phc = /^\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{22,86})$/;
 
-/** Whether the password is the one that was hashed. Without a hash it is not, and saying so takes as long. */
+/** Returns whether the password has the stored hash. Without a hash it returns false after the same time. */
 export async function verifyPassword(password: string, stored: string | null): Promise<boolean> {
   if (stored === null) {
     await hashPassword(password);
     return false;
   }
   const [, memory, passes, parallelism, salt = "", hash = ""] = phc.exec(stored) ?? [];
-  if (memory === undefined) throw new Error("a stored password is no argon2id hash");
+  if (memory === undefined) throw new Error("a stored password is not an argon2id hash");
   const expected = Buffer.from(hash, "base64");
   const actual = await derive("argon2id", {
     memory: Number(memory),

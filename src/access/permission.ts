@@ -12,7 +12,7 @@ import { type Grant, grantList, holds, mayKnow, readGrants, requireHeld, targetO
 import { deleteRow, findPackForNew, findRow, insertRow, lockRow, type Row, updateRow, type Which } from "./rows.ts";
 import type { Session } from "./session.ts";
 
-/** The fields of a permission set that users give. What is left out is empty or, in an update, stays as it is. */
+/** The fields of a permission set that users set. A missing field is empty or, in an update, unchanged. */
 export interface PermissionSetFields {
   label?: string | null;
   description?: string | null;
@@ -23,7 +23,7 @@ const setFields = z
   .object({ label: label.nullable(), description: description.nullable(), grants: grantList })
   .partial();
 
-/** The grants as they are stored, once it is sure that the session holds each of them. */
+/** Returns the grants in their stored form. Throws ForbiddenError for a grant that the session does not hold. */
 function storableGrants(session: Session, grants: readonly Grant[]): Json[] {
   requireHeld(session, grants);
   const json = JSON.parse(JSON.stringify(grants)) as Json[];
@@ -32,8 +32,8 @@ function storableGrants(session: Session, grants: readonly Grant[]): Json[] {
 }
 
 /**
- * Creates a permission set beside those of the packs. Throws InvalidInputError, NotFoundError (the pack that the ref names),
- * ConflictError (the ref is taken), ForbiddenError (also for a grant that the session does not hold).
+ * Creates a permission set by hand. Throws InvalidInputError, NotFoundError (the pack that the ref names), ConflictError (the ref is
+ * taken), ForbiddenError (also for a grant that the session does not hold).
  */
 export async function createPermissionSet(
   tx: Tx,
@@ -47,9 +47,9 @@ export async function createPermissionSet(
 }
 
 /**
- * Changes the fields that the patch names of a set that was created by hand; its holders are affected within a second. Throws
- * NotFoundError, InvalidInputError, ForbiddenError, and ConflictError for a set of a pack's files, for one changed since
- * `expectedUpdated`, and where no administrator would be left.
+ * Changes the fields that the patch names of a set that was created by hand; this takes effect for its holders within a second. Throws
+ * NotFoundError, InvalidInputError, ForbiddenError, and ConflictError for a set of a pack's files, when the set has changed since
+ * `expectedUpdated`, and when no administrator would be left.
  */
 export async function updatePermissionSet(
   tx: Tx,
@@ -65,7 +65,7 @@ export async function updatePermissionSet(
   });
 }
 
-/** Deletes a set that was created by hand, also from its holders. Throws as `updatePermissionSet`. */
+/** Deletes a set that was created by hand, with its assignments. Throws the same errors as `updatePermissionSet`. */
 export async function deletePermissionSet(
   tx: Tx,
   session: Session,
@@ -91,8 +91,9 @@ async function lockSet(
 }
 
 /**
- * The one rule for verbs that hand on permission sets. Throws NotFoundError for a set that does not exist, or that the session
- * may neither know of nor holds wholly; ForbiddenError, naming the first grant, for one that it knows of and does not hold wholly.
+ * Requires that the session holds every grant of the sets; verbs that assign sets call it. Throws NotFoundError for a set that does
+ * not exist, or that the session neither holds nor may know of; ForbiddenError, naming the first missing grant, for one that it may
+ * know of but does not hold.
  */
 export async function requireHeldSets(db: Db, session: Session, refs: readonly string[]): Promise<void> {
   if (refs.length === 0) return;
@@ -110,12 +111,12 @@ export async function requireHeldSets(db: Db, session: Session, refs: readonly s
   for (const ref of refs) requireHeld(session, sets.get(ref) ?? []);
 }
 
-/** Returns the id of a set that the session may assign, and keeps it from being changed. Throws NotFoundError, ForbiddenError. */
+/** Returns the id of a set that the session may assign, and locks it against changes. Throws NotFoundError, ForbiddenError. */
 export async function findAssignable(tx: Tx, session: Session, ref: string): Promise<bigint> {
   return (await findRow(tx.db, session, { of: "permission_set", doing: "assign", which: { ref }, lock: "share" })).id;
 }
 
-/** Gives the identity those sets, unless it has them. Throws NotFoundError and ForbiddenError. */
+/** Assigns to the identity those of the sets that it does not have. Throws NotFoundError and ForbiddenError. */
 export async function giveSets(
   tx: Tx,
   session: Session,
@@ -137,8 +138,9 @@ export const roleName = z
   .regex(/^[a-z][a-z0-9_-]{0,62}$/, "must be lower case: a letter, then at most 62 letters, digits, _ or -");
 
 /**
- * Gives the identity those roles, unless it has them. A role brings its sets, every grant of which the session must hold, and
- * the inquiries that are assigned to the role: those take the role itself, or the grant to respond to any. Throws ForbiddenError.
+ * Assigns to the identity those of the roles that it does not have. The session must hold every grant of the roles' sets. Because a
+ * role also gives access to its inquiries, the session must have the role itself or a grant to respond to any inquiry. Throws
+ * ForbiddenError.
  */
 export async function giveRoles(
   tx: Tx,

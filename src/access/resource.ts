@@ -7,18 +7,18 @@ import { type Constraints, meetsSql } from "./constraints.ts";
 import { grantsFor, type Resource } from "./grants.ts";
 import { identityOf, type Session } from "./session.ts";
 
-/** A table as a query sees it, under whatever alias. */
+/** The columns of a table in a query, under any alias. */
 export type Columns = Readonly<Record<string, PgColumn>>;
 type Expression = (table: Columns) => SQL;
 
-/** Rows as a condition, and the same rows in parts, none of which shares a row with another: each is one value of an indexed expression. */
+/** A condition for rows, and disjoint conditions for the same rows, each comparing an indexed expression with one value. */
 export interface Choice {
   all: Expression;
   each: readonly Expression[];
 }
 
-/** How the constraints of grants read as SQL over a resource's rows; no row meets a constraint that is missing here. */
-interface Answers {
+/** The SQL that the constraints of grants compare in a resource's rows; no row meets a constraint that is missing here. */
+interface Expressions {
   ref?: Expression;
   pack?: Expression;
   /** Whether the row belongs to the identity with that id. */
@@ -31,7 +31,7 @@ const column =
   (name: string): Expression =>
   (table) =>
     sql`${table[name]}`;
-const dotted = (name = "ref"): Answers => ({
+const dotted = (name = "ref"): Expressions => ({
   ref: column(name),
   pack: (table) => {
     const ref = table[name];
@@ -57,7 +57,7 @@ const unlessNarrowed =
   (session: Session): readonly Choice[] =>
     session.narrowed ? [] : always(session);
 
-const answers: Readonly<Record<Resource, Answers>> = {
+const expressions: Readonly<Record<Resource, Expressions>> = {
   pack: { ref: column("ref"), pack: column("ref") },
   runtime: dotted(),
   action: dotted(),
@@ -69,7 +69,7 @@ const answers: Readonly<Record<Resource, Answers>> = {
   execution: { ...dotted("actionRef"), owner: isIdentity("executorId") },
   inquiry: {
     owner: isIdentity("assignedToId"),
-    // The identity or the role that it is assigned to, and the execution that asked.
+    // Those assigned to the session's identity or roles, and those that its execution created.
     always: (session) => [
       ...assignedInquiries(session),
       ...(session.executionId === null
@@ -99,7 +99,7 @@ const answers: Readonly<Record<Resource, Answers>> = {
   audit_event: { owner: isIdentity("actorId") },
 };
 
-/** The resource that the rows of a table are, by the table's plural name; others are parts of what they are reached from. */
+/** The resource of a table, by the table's plural name. Rows of other tables are readable wherever their parent is. */
 export const resourceOfTable: Readonly<Record<string, Resource>> = {
   packs: "pack",
   runtimes: "runtime",
@@ -123,7 +123,7 @@ export const resourceOfTable: Readonly<Record<string, Resource>> = {
   auditEvents: "audit_event",
 };
 
-/** Which rows of the table, by its plural name, the session may read; null: all of them, or parts of what they are reached from. */
+/** Returns the condition for the rows of the table, by its plural name, that the session may read; null: no condition. */
 export function readableRows(session: Session, table: string): Expression | null {
   if (table === "artifactVersions") return readableVersions(session);
   if (table === "tokens") return readableTokens(session);
@@ -131,13 +131,13 @@ export function readableRows(session: Session, table: string): Expression | null
   return resource ? readable(session, resource) : null;
 }
 
-/** Of the tokens only those that people make: the others are nobody's to look at. */
+/** Only API tokens are readable; the others are internal. */
 function readableTokens(session: Session): Expression {
   const filter = readable(session, "token");
   return (table) => and(sql`${table["kind"]} = 'api'`, filter?.(table)) ?? sql`false`;
 }
 
-/** An execution's versions may be of artifacts that not everybody who reads the execution may read. */
+/** Reading an execution does not imply reading the artifacts whose versions it wrote. */
 function readableVersions(session: Session): Expression | null {
   const filter = readable(session, "artifact");
   if (!filter) return null;
@@ -147,37 +147,37 @@ function readableVersions(session: Session): Expression | null {
     sql`exists (select from attune.artifact "of_version" where ${of.id} = ${table["artifactId"]} and ${filter(columns)})`;
 }
 
-/** Which rows of the resource the session may read, as a condition; null: all of them. */
+/** Returns the condition for the rows of the resource that the session may read; null: all of them. */
 export function readable(session: Session, resource: Resource): Expression | null {
   if (resource === "notification") return readableNotifications(session);
-  return condition(session, resource, answers[resource]);
+  return condition(session, resource, expressions[resource]);
 }
 
-function condition(session: Session, resource: Resource, { always, ...answer }: Answers): Expression | null {
+function condition(session: Session, resource: Resource, { always, ...compared }: Expressions): Expression | null {
   const grants = grantsFor(session, resource, "read");
   if (grants.some(({ constraints }) => !constraints)) return null;
   const own = always?.(session) ?? [];
   return (table) =>
     or(
-      ...grants.map(({ constraints }) => constrained(constraints ?? {}, answer, session, table)),
+      ...grants.map(({ constraints }) => constrained(constraints ?? {}, compared, session, table)),
       ...own.map(({ all }) => all(table)),
     ) ?? sql`false`;
 }
 
 /**
- * The rows of the table, by its plural name, that the session may read, as choices; none where it may read all, or where a
- * grant only excludes some: then the rows are nearly all of them.
+ * Returns the rows of the table, by its plural name, that the session may read, as choices; none when it may read all rows, or nearly
+ * all because a grant only excludes some.
  */
 export function readableChoices(session: Session, table: string): readonly Choice[] {
   const resource = resourceOfTable[table];
   if (!resource || resource === "notification" || resource === "token") return [];
-  const { always, ...answer } = answers[resource];
+  const { always, ...compared } = expressions[resource];
   const granted = grantsFor(session, resource, "read").map(({ constraints = {} }): Choice | null => {
     const narrowed = (by: Constraints): Expression => {
-      return (rows) => constrained({ ...constraints, ...by }, answer, session, rows);
+      return (rows) => constrained({ ...constraints, ...by }, compared, session, rows);
     };
     const { refs, owner, pack_refs } = constraints;
-    const isMet = (!refs || answer.ref) && (!owner || answer.owner) && (!pack_refs || answer.pack);
+    const isMet = (!refs || compared.ref) && (!owner || compared.owner) && (!pack_refs || compared.pack);
     if (!isMet) return { all: () => sql`false`, each: [] };
     if (refs) return { all: narrowed({}), each: unique(refs).map((ref) => narrowed({ refs: [ref] })) };
     if (owner) return asChoice(narrowed({}));
@@ -187,7 +187,7 @@ export function readableChoices(session: Session, table: string): readonly Choic
   return granted.includes(null) ? [] : [...granted.filter((choice) => choice !== null), ...(always?.(session) ?? [])];
 }
 
-/** The inquiries that are assigned to the session's identity or to one of its roles. */
+/** Returns the inquiries that are assigned to the session's identity or to one of its roles. */
 export function assignedInquiries(session: Session): readonly Choice[] {
   const { roles } = session;
   const inRoles = (among: readonly string[]): Expression => {
@@ -199,13 +199,13 @@ export function assignedInquiries(session: Session): readonly Choice[] {
   ];
 }
 
-function constrained(constraints: Constraints, answer: Answers, session: Session, table: Columns): SQL {
-  const { ref, pack, owner } = answer;
+function constrained(constraints: Constraints, compared: Expressions, session: Session, table: Columns): SQL {
+  const { ref, pack, owner } = compared;
   const rows = { ref: ref?.(table), packRef: pack?.(table), isOwnedBy: owner && ((id: string) => owner(id)(table)) };
   return meetsSql(constraints, rows, session);
 }
 
-/** An entry of the notification log is readable where its entity is: decided by what the entry itself holds. */
+/** An entry of the notification log is readable when its entity is; the entry's own content decides. */
 function readableNotifications(session: Session): Expression | null {
   const text =
     (field: string): Expression =>

@@ -9,12 +9,13 @@ import { authorize } from "./grants.ts";
 import type { Session } from "./session.ts";
 
 const batchSize = 200;
-/** One call ends after so many batches, for a request must; the next goes on. */
+/** The most batches of one call, because a request must end; the next call continues. */
 const maxBatches = 100;
 
 /**
- * Encrypts anew, under the current key, what older keys encrypted: batch by batch, each in a transaction of its own, so that
- * whatever interrupts it loses nothing and the next call goes on. `complete`: nothing under an older key is left. Throws ForbiddenError.
+ * Re-encrypts the values of older keys with the current key, in batches of one transaction each, so that the next call continues after
+ * an interruption. Returns the numbers of re-encrypted values; `complete` is true when no value of an older key is left. Throws
+ * ForbiddenError.
  */
 export async function rotateEncryptionKey(
   services: Services,
@@ -60,8 +61,8 @@ export async function rotateEncryptionKey(
 }
 
 /**
- * Throws StartError when something stored was encrypted with a key that the keyring lacks: every key is looked at, of the
- * executions' secrets those that are still to be used, the oldest and the newest.
+ * Throws StartError when a stored value was encrypted with a key that the keyring lacks. It checks every key, and of the executions'
+ * secrets those of unfinished executions, the oldest and the newest.
  */
 export async function requireKeyring(db: Db, { ids }: Keyring): Promise<void> {
   const [missing] = await rows<{ id: string }>(

@@ -4,7 +4,7 @@ import type { Db } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError, nounOf } from "../errors.ts";
 import { type Entity, entities } from "./entities.ts";
-import { authorize, authorizeFound, may, type Standing, targetOf } from "./grants.ts";
+import { authorize, authorizeFound, type ImplicitAccess, may, targetOf } from "./grants.ts";
 import type { Session } from "./session.ts";
 
 type Entities = typeof entities;
@@ -13,40 +13,40 @@ export type Row<N extends Name> = Entities[N]["table"]["$inferSelect"];
 type New<N extends Name> = Entities[N]["table"]["$inferInsert"];
 type By<N extends Name> = Entities[N]["by"];
 
-/** Names one row, as callers name rows of that kind: by ref, login or id. */
+/** Names one row by the column that callers use for its table: ref, login or id. */
 export type Named<N extends Name> = { [K in By<N>]: K extends "id" ? bigint : string };
 
-/** Names the row that a verb changes, and the `updated` that the caller has read; null or absent: any. */
+/** Names the row that a verb changes, and the `updated` that the caller has read; null or missing: any. */
 export type Which<N extends Name> = Named<N> & { expectedUpdated?: Date | null | undefined };
 
 type Lock = "update" | "no key update" | "share" | "key share";
 
-/** A row to find, and what is to be done with it. */
-interface Wanted<N extends Name> {
+/** A row to find, and the action to perform on it. */
+interface Lookup<N extends Name> {
   of: N;
-  /** The action that it takes a grant for; `read` for what an input only refers to. */
+  /** The action that needs a grant; `read` for a row that an input only refers to. */
   doing: string;
   which: Named<N>;
-  /** How the row is locked until the transaction ends; not at all where it is left out. */
+  /** How the row is locked until the transaction ends; by default not at all. */
   lock?: Lock;
-  /** What the session may do with the row without a grant for it, where that does not follow from the row alone. */
-  standing?(row: Row<N>): Standing;
+  /** Implicit access that depends on more than the row. */
+  implicit?(row: Row<N>): ImplicitAccess;
 }
 
-// The code is the same for every table, and so typed as if there were one.
+// The code is the same for every table; its types name none of them.
 const entityOf = (name: Name) => entities[name] as unknown as Entity<PgTable, string>;
 const columnOf = (table: PgTable, name: string) => (getColumns(table) as Record<string, PgColumn>)[name] as PgColumn;
 
 /**
- * Returns the row if the session may do that to it. Throws NotFoundError where there is none and where the session may neither
- * read it nor do that to it, ForbiddenError where it may only read it.
+ * Returns the row if the session may perform the action on it. Throws NotFoundError when there is none or the session may not know of
+ * it, ForbiddenError when the session may only read it.
  */
 export async function findRow<N extends Name>(
   db: Db,
   session: Session,
-  { of, doing, which, lock, standing }: Wanted<N>,
+  { of, doing, which, lock, implicit }: Lookup<N>,
 ): Promise<Row<N>> {
-  const { table, by, target, standing: ofRow } = entityOf(of);
+  const { table, by, target, implicit: ofRow } = entityOf(of);
   const value: unknown = (which as Readonly<Record<string, unknown>>)[by];
   const query = db
     .select()
@@ -58,13 +58,13 @@ export async function findRow<N extends Name>(
     resource: of,
     name: String(value),
     target: () => facts ?? {},
-    standing: (row) => standing?.(row) ?? ofRow?.(row, session) ?? null,
+    implicit: (row) => implicit?.(row) ?? ofRow?.(row, session) ?? null,
   });
 }
 
 /**
- * Returns the row, locked until the transaction ends, if the session may do that to it. Throws NotFoundError and ForbiddenError as
- * `findRow`, and ConflictError when it has changed since `expectedUpdated`.
+ * Returns the row, locked until the transaction ends, if the session may perform the action on it. Throws the same errors as
+ * `findRow`, and ConflictError when the row has changed since `expectedUpdated`.
  */
 export async function lockRow<N extends Name>(
   tx: Tx,
@@ -77,7 +77,7 @@ export async function lockRow<N extends Name>(
   return row;
 }
 
-/** Throws ConflictError when the row has changed since the caller read it; null or undefined: the caller does not mind. */
+/** Throws ConflictError when `updated` differs from `expected`; null or undefined: no check. */
 export function checkUnchanged<N extends Name>(name: N, row: Row<N>, expected: Date | null | undefined): void {
   if (!expected || !("updated" in row) || expected.getTime() === row.updated.getTime()) return;
   const called = entityOf(name).by === "login" && "login" in row ? row.login : "ref" in row ? row.ref : row.id;
@@ -86,7 +86,7 @@ export function checkUnchanged<N extends Name>(name: N, row: Row<N>, expected: D
   );
 }
 
-/** What verbs need to know of the pack that a ref names by its first part. */
+/** The pack that the first part of a ref names. */
 interface PackOf {
   id: bigint;
   ref: string;
@@ -95,8 +95,8 @@ interface PackOf {
 }
 
 /**
- * Returns the pack that the ref of a new row names, and keeps it from being deleted meanwhile. Throws NotFoundError where there is
- * none, and where the session may neither read it nor create the row in it; ForbiddenError where it may not create the row.
+ * Returns the pack that the ref of a new row names, and locks it against deletion. Throws NotFoundError when there is none, or the
+ * session may neither read it nor create the row in it; ForbiddenError when it may not create the row.
  */
 export async function findPackForNew(
   tx: Tx,
@@ -110,13 +110,13 @@ export async function findPackForNew(
     doing: "read",
     which: { ref: packRef },
     lock: "key share",
-    standing: () => (may(session, of, "create", target) ? "read" : null),
+    implicit: () => (may(session, of, "create", target) ? "read" : null),
   });
   authorize(session, of, "create", target);
   return { id: found.id, ref: packRef, isLoaded: found.sourceType !== null };
 }
 
-/** What is to own a new row, and whether the session may create the row for it. */
+/** The owner of a new row, and whether the session may create the row for it. */
 interface Owner {
   type: "identity" | "pack" | "action" | "sensor";
   ref: string;
@@ -124,15 +124,15 @@ interface Owner {
 }
 
 /**
- * Returns the id of what is to own a new row. Throws NotFoundError where there is none, and where the session may neither read it
- * nor create the row for it.
+ * Returns the id of the owner of a new row. Throws NotFoundError when there is none, or the session may neither read it nor create the
+ * row for it.
  */
 export async function findOwner(db: Db, session: Session, { type, ref, mayCreate }: Owner): Promise<bigint> {
-  const standing = ({ id }: { id: bigint }) => (mayCreate(id) ? "read" : null);
+  const implicit = ({ id }: { id: bigint }) => (mayCreate(id) ? "read" : null);
   const { id } =
     type === "identity"
-      ? await findRow(db, session, { of: type, doing: "read", which: { login: ref }, standing })
-      : await findRow(db, session, { of: type, doing: "read", which: { ref }, standing });
+      ? await findRow(db, session, { of: type, doing: "read", which: { login: ref }, implicit })
+      : await findRow(db, session, { of: type, doing: "read", which: { ref }, implicit });
   return id;
 }
 
@@ -148,12 +148,12 @@ export async function insertRow<N extends Name>(tx: Tx, name: N, values: New<N>)
   return row as { id: bigint };
 }
 
-/** The refusal of a second row with the same name. */
+/** Returns the refusal of a second row with the same name. */
 export function taken(name: Name, ref: string): ConflictError {
   return new ConflictError(`There is ${/^[aeiou]/.test(name) ? "an" : "a"} ${nounOf(name)} "${ref}" already.`);
 }
 
-/** Changes the fields that are given; where none is, the row stays as it is. */
+/** Changes the given fields; without any, the row is unchanged. */
 export async function updateRow<N extends Name>(
   tx: Tx,
   name: N,
@@ -167,7 +167,7 @@ export async function updateRow<N extends Name>(
     .where(eq(columnOf(table, "id"), id));
 }
 
-/** Whether a patch names nothing. */
+/** Returns whether a patch names no field. */
 export function isEmpty(patch: object): boolean {
   return Object.values(patch).every((value) => value === undefined);
 }
@@ -179,7 +179,7 @@ export async function deleteRow(tx: Tx, name: Name, id: bigint): Promise<void> {
 }
 
 /**
- * Returns the verb that enables or disables rows of that kind; it leaves one that is so already as it is. The verb throws
+ * Returns the verb that enables or disables rows of the table. The verb does nothing when the row is in that state already, and throws
  * NotFoundError and ForbiddenError.
  */
 export function setEnabled(name: "action" | "trigger" | "sensor") {

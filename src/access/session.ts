@@ -1,8 +1,8 @@
 import { everyGrant, type Grant } from "./grants.ts";
 
-/** Who is asking, by which credential, and what that one may do. */
+/** The caller: its identity, its credential and its grants. */
 export interface Session {
-  /** Null: an execution that no identity stands behind. */
+  /** Null: an execution or a sensor without an identity. */
   identityId: bigint | null;
   login: string;
   /** 0 where authentication is off. */
@@ -10,14 +10,14 @@ export interface Session {
   kind: "session" | "api" | "execution" | "sensor";
   expiresAt: Date | null;
   grants: readonly Grant[];
-  /** Whether the credential was made for less than its identity may do: then it gives its grants, and nothing without one. */
+  /** Whether the credential is narrowed to some of its identity's grants; then nothing is allowed without a grant. */
   narrowed: boolean;
   roles: readonly string[];
   /** The execution whose token this is; null for the other kinds. */
   executionId: bigint | null;
 }
 
-/** Where nobody is asked who they are: the administrator, by no credential. */
+/** Returns the session of every caller when authentication is off: the administrator's, without a credential. */
 export function openSession(identity: string): Session {
   return {
     identityId: BigInt(identity),
@@ -32,7 +32,7 @@ export function openSession(identity: string): Session {
   };
 }
 
-/** The session's identity as SQL takes it; null without one. */
+/** Returns the id of the session's identity as a SQL parameter; null without one. */
 export function identityOf({ identityId }: Session): string | null {
   return identityId === null ? null : String(identityId);
 }

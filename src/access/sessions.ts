@@ -6,10 +6,10 @@ import type { Log } from "../log.ts";
 import { type Grant, narrow, readGrants } from "./grants.ts";
 import type { Session } from "./session.ts";
 
-/** How long a browser's session lives after its last use. */
+/** How many days a browser's session lasts after its last use. */
 export const sessionDays = 30;
 
-/** What is stored of a credential is its sha-256. */
+/** Returns the sha-256 of a credential, which is all that is stored of it. */
 export function hashOf(value: string): string {
   return createHash("sha256").update(value).digest("hex");
 }
@@ -22,12 +22,12 @@ interface Found {
   kind: Session["kind"];
   expires: string | null;
   execution: string | null;
-  /** Not used in the last minute, as far as is written down. */
+  /** Whether no use in the last minute is recorded. */
   idle: boolean;
-  /** What the identity holds; null without one. */
+  /** The grants of the identity; null without one. */
   held: unknown[] | null;
-  /** What the token was narrowed to; null: it was not. */
-  asked: unknown[] | null;
+  /** The grants that the token is narrowed to; null: it is not. */
+  narrowed: unknown[] | null;
   roles: string[] | null;
 }
 
@@ -36,7 +36,7 @@ interface Loaded {
   idle: boolean;
 }
 
-/** The grants of an identity, by its sets and its roles' sets: a subquery over `i`. */
+/** SQL: the grants of the identity `i`, from its sets and its roles' sets. */
 const heldGrants =
   sql.raw(`(select coalesce(jsonb_agg(g.value), '[]'::jsonb) from attune.permission_set s, jsonb_array_elements(s.grants) g
   where s.id in (select a.permission_set from attune.permission_assignment a where a.identity = i.id
@@ -56,7 +56,7 @@ async function load(db: Db, by: "token_hash" | "id", values: readonly string[]):
             from attune.trigger g where g.sensor = t.sensor)
           when t.permission_set_refs is not null then (select coalesce(jsonb_agg(g.value), '[]'::jsonb)
             from attune.permission_set s, jsonb_array_elements(s.grants) g where s.ref = any(t.permission_set_refs))
-        end as "asked",
+        end as "narrowed",
         (select array_agg(r.role order by r.role) from attune.identity_role r where r.identity = i.id) as "roles"
       from attune.token t left join attune.identity i on i.id = t.identity
       where ${by === "id" ? sql`t.id = ${anyOf(values)}` : sql`t.token_hash in ${values}`}
@@ -68,10 +68,11 @@ async function load(db: Db, by: "token_hash" | "id", values: readonly string[]):
 
 function toSession(row: Found): Session {
   const held = row.held && readGrants(row.held);
-  // A token never gives more than its identity holds now; where no identity stands behind it, its sets are all it has.
-  const narrowed = row.asked ?? (row.kind === "execution" ? [] : null);
-  const asked = narrowed && readGrants(narrowed);
-  const grants = asked === null ? (held ?? []) : held === null || row.kind === "sensor" ? asked : narrow(held, asked);
+  // A token never grants more than its identity holds now; without an identity, it has all grants of its sets.
+  const stored = row.narrowed ?? (row.kind === "execution" ? [] : null);
+  const narrowed = stored && readGrants(stored);
+  const unlimited = held === null || row.kind === "sensor";
+  const grants = narrowed === null ? (held ?? []) : unlimited ? narrowed : narrow(held, narrowed);
   return {
     identityId: row.identity === null ? null : BigInt(row.identity),
     login: row.login ?? row.kind,
@@ -79,13 +80,13 @@ function toSession(row: Found): Session {
     kind: row.kind,
     expiresAt: row.expires === null ? null : new Date(row.expires),
     grants,
-    narrowed: asked !== null,
+    narrowed: narrowed !== null,
     roles: row.roles ?? [],
     executionId: row.execution === null ? null : BigInt(row.execution),
   };
 }
 
-/** What an identity holds, frozen or not: it may be thawed. */
+/** Returns the grants of an identity, even if it is frozen. */
 export async function findHeldGrants(db: Db, identity: string): Promise<Grant[]> {
   const [found] = await rows<{ held: unknown[] }>(
     db,
@@ -94,7 +95,7 @@ export async function findHeldGrants(db: Db, identity: string): Promise<Grant[]>
   return readGrants(found?.held ?? []);
 }
 
-/** What identities may do now, in one statement; one that is frozen or gone is not among them. */
+/** Returns the grants of identities by id, with one statement; frozen and deleted identities are missing. */
 export async function findGrants(db: Db, identities: readonly string[]): Promise<Map<string, Grant[]>> {
   const found = await rows<{ identity: string; held: unknown[] }>(
     db,
@@ -104,20 +105,20 @@ export async function findGrants(db: Db, identities: readonly string[]): Promise
   return new Map(found.map(({ identity, held }) => [identity, readGrants(held)]));
 }
 
-/** The session of a credential; null when it is unknown, revoked or expired, or its identity is frozen. Not cached. */
+/** Returns the session of a credential; null if it is unknown, revoked or expired, or its identity is frozen. Not cached. */
 export async function findSession(db: Db, value: string): Promise<Session | null> {
   const hash = hashOf(value);
   return (await load(db, "token_hash", [hash])).get(hash)?.session ?? null;
 }
 
-/** The session of a token by its id, as it is now: null when it is over. For what was signed for the token earlier. Not cached. */
+/** Returns the current session of a token by its id, for links that were signed for it; null if it has ended. Not cached. */
 export async function findTokenSession(db: Db, token: bigint): Promise<Session | null> {
   return (await load(db, "id", [String(token)])).get(String(token))?.session ?? null;
 }
 
 /**
- * Notes that the credential is in use, once a minute at most; a browser's session then lives on, which is written once a day. Answers
- * the new end, null where it stays.
+ * Records the use of the credential, at most once a minute, and extends a browser's session, at most once a day. Returns the new end;
+ * null if it is unchanged.
  */
 async function touch(db: Db, { tokenId, expiresAt }: Session): Promise<Date | null> {
   const [touched] = await rows<{ expires: string | null }>(
@@ -133,15 +134,15 @@ async function touch(db: Db, { tokenId, expiresAt }: Session): Promise<Date | nu
   return now !== null && now.getTime() !== expiresAt?.getTime() ? now : null;
 }
 
-/** This process's sessions: looked up once a second at most, and at once when something about access has changed. */
+/** This process's sessions, cached for a second at most; a change of access clears the cache at once. */
 export interface Sessions extends AsyncDisposable {
-  /** The session of a credential in use; null when it is over or never was. */
+  /** Returns the session of a credential and records its use; null if it has ended or does not exist. */
   find(value: string): Promise<Session | null>;
-  /** Whether finding it has moved the session's end: then its cookie must be told. */
+  /** Whether `find` has extended the session: then the response must renew its cookie. */
   wasExtended(session: Session): boolean;
-  /** Calls back with the session each time that it has changed: null when it is over. Returns the way to stop watching. */
+  /** Calls back with the session each time it changes; null when it has ended. Returns the function that stops watching. */
   watch(session: Session, changed: (session: Session | null) => void): () => void;
-  /** Forgets what is cached and looks every watched session up again. */
+  /** Clears the cache and looks up every watched session again. */
   refresh(): void;
 }
 
@@ -154,13 +155,13 @@ interface Watched {
   changed: (session: Session | null) => void;
 }
 
-/** Sessions over a database. */
+/** Starts this process's sessions. */
 export function createSessions(db: Db, log: Log): Sessions {
   const cache = new Map<string, { at: number; session: Promise<Session | null> }>();
   const watched = new Set<Watched>();
   const extended = new WeakSet<Session>();
 
-  function tell(each: Watched, now: Session | null): void {
+  function report(each: Watched, now: Session | null): void {
     if (!watched.has(each) || (now !== null && same(now, each.session))) return;
     if (now === null) watched.delete(each);
     else each.session = now;
@@ -175,13 +176,13 @@ export function createSessions(db: Db, log: Log): Sessions {
       const found = await load(db, "id", chunk);
       for (const each of due) {
         const id = String(each.session.tokenId);
-        if (chunk.includes(id)) tell(each, found.get(id)?.session ?? null);
+        if (chunk.includes(id)) report(each, found.get(id)?.session ?? null);
       }
     }
     const ends = due.flatMap(({ session }) => (session.expiresAt ? [session.expiresAt.getTime() - Date.now()] : []));
     return Math.min(neverMs, ...ends.map((ms) => Math.max(ms, 50)));
   }
-  const loop = startLoop({ pass, failed: (error) => log.error({ err: error }, "looking up the open sessions") });
+  const loop = startLoop({ pass, failed: (error) => log.error({ err: error }, "looking up the open sessions failed") });
 
   async function look(hash: string): Promise<Session | null> {
     const found = (await load(db, "token_hash", [hash])).get(hash);
@@ -201,7 +202,7 @@ export function createSessions(db: Db, log: Log): Sessions {
       if (cache.size >= cacheSize) cache.clear();
       const session = look(hash);
       cache.set(hash, { at: Date.now(), session });
-      session.catch(() => cache.delete(hash)); // a failure is told to who asked, and not kept
+      session.catch(() => cache.delete(hash)); // the caller gets the failure; the next call tries again
       return await session;
     },
     wasExtended: (session) => extended.has(session),

@@ -11,15 +11,15 @@ import { identityOf, type Session } from "./session.ts";
 import { findSession, hashOf } from "./sessions.ts";
 import { createSessionToken } from "./token.ts";
 
-/** Where somebody signs in from, and what counts the failures. */
+/** The source of a sign-in request, and the counter of failures. */
 export interface SignInOptions {
   attempts: Attempts;
   ip: string | null;
   requestId: string;
 }
 
-/** A browser's session that has begun, with the value of its credential: shown to nobody but the browser's cookie. */
-export interface SignedIn {
+/** A new browser session with its credential, which only the browser's cookie may contain. */
+export interface StartedSession {
   value: string;
   expiresAt: Date;
   session: Session;
@@ -30,30 +30,30 @@ interface Request {
   login: string | null;
 }
 
-/** Whose session begins, or why none does: told to the audit trail alone. */
+/** The identity to sign in, or the reason for refusing, which only the audit trail shows. */
 type Verdict = { identity: string } | { refused: string };
 
 /**
- * Begins a session of 30 days for whoever knows the password. Throws UnauthenticatedError, the same and after the same time whatever
- * was wrong, and RateLimitedError after too many failures of the login or from the address. Both ways are in the audit trail.
+ * Starts a session of 30 days for a login and its password. Throws UnauthenticatedError, whose message and timing do not depend on
+ * what was wrong, and RateLimitedError after too many failures of the login or from the address. Success and refusal are audited.
  */
 export async function signIn(
   services: Services,
   input: { login: string; password: string },
   options: SignInOptions,
-): Promise<SignedIn> {
+): Promise<StartedSession> {
   const login = loginName.safeParse(input.login).data ?? null;
   const request = { way: "signIn", login } as const;
   const succeeded = await count(services, request, options, [{ kind: "login", name: login ?? "" }]);
   const checked = await checkPassword(services, login, input.password);
   const verdict = async (tx: Tx): Promise<Verdict> => {
     if ("refused" in checked) return checked;
-    // Hashing takes a while: the password may have been changed meanwhile.
-    const [still] = await rows(
+    // Hashing is slow: the password may have been changed meanwhile.
+    const [unchanged] = await rows(
       tx.db,
       sql`select from attune.identity where id = ${checked.identity}::bigint and password_hash = ${checked.hash} for share`,
     );
-    return still ? checked : { refused: "the password is wrong" };
+    return unchanged ? checked : { refused: "the password is wrong" };
   };
   const signedIn = await conclude(services, request, options, verdict);
   if (!signedIn) throw new UnauthenticatedError("The login or the password is wrong.");
@@ -77,12 +77,12 @@ async function checkPassword(
   return found.frozen ? { refused: "it is frozen" } : { identity: found.id, hash: found.hash };
 }
 
-/** Exchanges a sign-in token, once, for a session of 30 days. Throws as `signIn`, for a token that is used, old or unknown. */
+/** Exchanges a sign-in token, once, for a session of 30 days. Throws as `signIn`, for a used, expired or unknown token. */
 export async function signInByLink(
   services: Services,
   input: { token: string },
   options: SignInOptions,
-): Promise<SignedIn> {
+): Promise<StartedSession> {
   const request = { way: "signInByLink", login: null } as const;
   const succeeded = await count(services, request, options, []);
   const signedIn = await conclude(services, request, options, async (tx) => {
@@ -92,16 +92,16 @@ export async function signInByLink(
         where t.token_hash = ${hashOf(input.token)} and t.kind = 'signin' and t.revoked_at is null and t.expires_at > now()
           and i.id = t.identity and not i.frozen returning t.identity::text as identity`,
     );
-    return used ?? { refused: "the link was used already, is too old, or never was" };
+    return used ?? { refused: "the link is used, expired or unknown" };
   });
   if (!signedIn) {
-    throw new UnauthenticatedError("This sign-in link was used already, is too old, or never was: make a new one.");
+    throw new UnauthenticatedError("This sign-in link is used, expired or unknown: create a new one.");
   }
   succeeded();
   return signedIn;
 }
 
-/** Counts the attempt; answers what to call when it was a good one. Throws RateLimitedError, the first of a wait being audited. */
+/** Counts the attempt and returns the function to call on success. Throws RateLimitedError; the first one of a wait is audited. */
 async function count(
   services: Services,
   request: Request,
@@ -110,7 +110,7 @@ async function count(
 ): Promise<() => void> {
   const attempt = options.attempts.begin([...keys, { kind: "address", name: addressName(options.ip) }]);
   if (attempt.allowed) return attempt.succeeded;
-  // One entry says it: the nameless must not fill the trail.
+  // One entry only: anonymous callers must not fill the trail.
   if (attempt.first) {
     // A transaction of its own: the refusal below must not roll the entry back.
     await write(services, (tx) => audit(tx, request, options, { refused: "too many attempts have failed" }));
@@ -118,13 +118,13 @@ async function count(
   throw new RateLimitedError(attempt.retryAfterSeconds);
 }
 
-/** Begins the session and writes both it and what the trail says of it, or why there is none (then null). */
+/** Starts the session and audits it, or audits the refusal and returns null. */
 async function conclude(
   services: Services,
   request: Request,
   options: SignInOptions,
   decide: (tx: Tx) => Promise<Verdict>,
-): Promise<SignedIn | null> {
+): Promise<StartedSession | null> {
   // A transaction of its own: hashing comes before it, and a failed attempt leaves its entry.
   return await write(services, async (tx) => {
     const verdict = await decide(tx);
@@ -157,14 +157,14 @@ async function audit(
   });
 }
 
-/** Ends the session, or all sessions of its identity that began by signing in. Throws ConflictError for a token of another kind. */
+/** Ends the session, or all browser sessions of its identity, and returns their number. Throws ConflictError for another token. */
 export async function signOut(
   tx: Tx,
   session: Session,
   { everywhere }: { everywhere: boolean },
 ): Promise<{ ended: number }> {
   if (session.kind !== "session") {
-    throw new ConflictError("Only a session that began by signing in ends by signing out: tokens are revoked.");
+    throw new ConflictError("Only a session that was started by signing in can sign out: revoke the token instead.");
   }
   const ended = await rows(
     tx.db,

@@ -79,7 +79,7 @@ async function findOrInsert(
 ): Promise<bigint> {
   const owner = await findPlace(tx, session, { ref, ...place, actions: ["create", "update"] });
   const target = { ref, ownerId: owner.id };
-  const described = { resource: "artifact", target: () => target, standing: entities.artifact.standing } as const;
+  const described = { resource: "artifact", target: () => target, implicit: entities.artifact.implicit } as const;
   const find = async () => {
     const { scope, owner: name } = owner;
     const [row] = await tx.db

@@ -24,7 +24,7 @@ import { checkNew, checkPatch, description, label, parameters, text } from "../s
 import { componentRef } from "../schema/input.ts";
 import { LONGEST_TIMEOUT } from "./manifest.ts";
 
-/** The fields of an action that users give. What is left out has its default or, in an update, stays as it is. */
+/** The fields of an action that users set. A missing field has its default or, in an update, is unchanged. */
 export interface ActionFields {
   label?: string | null;
   description?: string | null;
@@ -65,7 +65,7 @@ const actionFields = z
 const newAction = actionFields.extend({ ref: componentRef, runtime: runtimeRef, entrypoint });
 
 /**
- * Creates an action by hand in the pack that its ref names: another way of running what an action of a pack's files runs. Throws
+ * Creates an action by hand in the pack that its ref names, which runs the entry point of an action of a pack's files. Throws
  * InvalidInputError, NotFoundError (pack, runtime, permission set), ForbiddenError (also for a permission set that the session does
  * not hold), ConflictError (the ref is taken).
  */
@@ -85,7 +85,7 @@ export async function createAction(
 
 /**
  * Changes the fields that the patch names; of an action of a pack's files only `enabled`. The session must be allowed to create the
- * action as it becomes. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError.
+ * resulting action. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError.
  */
 export async function updateAction(
   tx: Tx,
@@ -131,21 +131,21 @@ async function findStoredRuntime({ db }: Tx, { ref, runtimeId }: Row<"action">):
   return found;
 }
 
-/** Known by the action's own ref: whether an execution waits for an answer, and that a command is no template. */
+/** Actions whose behaviour depends on their ref, so that no other action can run their entry points. */
 const singular = ["core.inquire", "core.shell"];
 
-interface Wanted {
+interface Runnable {
   packId: bigint | null;
   runsIn: Row<"runtime">;
   entrypoint: string;
 }
 
 /**
- * An action made by hand runs what an action of files runs in that runtime: built in, or a file of the same pack's release. The
- * session must be allowed to execute that action; one that it may not know of is not there.
+ * Requires that an action of a pack's files runs the entry point in that runtime: a built-in one, or one of the same pack. The session
+ * must be allowed to execute that action; actions that it may not know of are ignored.
  */
-async function requireRunnable(db: Db, session: Session, wanted: Wanted): Promise<void> {
-  const { packId, runsIn, entrypoint } = wanted;
+async function requireRunnable(db: Db, session: Session, runnable: Runnable): Promise<void> {
+  const { packId, runsIn, entrypoint } = runnable;
   if (runsIn.runtimeType !== "action") throw invalid("runtime", "must be a runtime of actions");
   const actions = await rows<{ ref: string; entrypoint: string }>(
     db,
@@ -157,16 +157,16 @@ async function requireRunnable(db: Db, session: Session, wanted: Wanted): Promis
     singular.includes(ref) || !mayKnow(session, "action", "execute", targetOf(ref));
   const hidden = new Set(actions.filter(isHidden).map((each) => each.entrypoint));
   const possible = [...new Set(actions.map((each) => each.entrypoint))].filter((each) => !hidden.has(each));
-  if (!possible.includes(entrypoint)) throw invalid("entrypoint", impossible(wanted, possible));
+  if (!possible.includes(entrypoint)) throw invalid("entrypoint", impossible(runnable, possible));
   for (const { ref } of actions.filter((each) => each.entrypoint === entrypoint)) {
     authorize(session, "action", "execute", targetOf(ref));
   }
 }
 
-function impossible({ runsIn: { ref }, entrypoint }: Wanted, possible: readonly string[]): string {
+function impossible({ runsIn: { ref }, entrypoint }: Runnable, possible: readonly string[]): string {
   if (possible.length === 0) {
-    return `nothing can be run in ${ref} by an action made by hand in this pack: its files have no action for it; core.action.builtin can be used in any pack`;
+    return `cannot be run in ${ref} by an action created by hand in this pack, whose files have no action for it; use core.action.builtin`;
   }
   const among = possible.slice(0, 20).join(", ");
-  return `must be what an action of the pack's files runs in ${ref}, one of ${among}${didYouMean(entrypoint, possible)}`;
+  return `must be the entry point of an action of the pack's files in ${ref}, one of ${among}${didYouMean(entrypoint, possible)}`;
 }

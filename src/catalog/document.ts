@@ -19,7 +19,7 @@ import { didYouMean } from "../lib/nearest.ts";
 const LARGEST = 128 * 1024;
 const MOST_ALIASES = 100;
 const MOST_SYNTAX_FAULTS = 10;
-/** Each is looked for from the top of the file. */
+/** The position of each fault is searched from the top of the file. */
 const MOST_FAULTS = 100;
 /** In steps of a node path, two for each map and one for each list entered. */
 const DEEPEST = 100;
@@ -36,16 +36,16 @@ const NOUNS: Record<string, string> = {
 
 type Path = readonly PropertyKey[];
 
-/** One YAML file after checking: `value` is null when there are issues, `raw` is what the file says when its syntax holds. */
+/** A checked YAML file: `value` is null when there are issues; `raw` is its unchecked content if the syntax is valid. */
 export interface CheckedDocument<T> {
   value: T | null;
   raw: Readonly<Record<string, unknown>>;
   issues: Issue[];
-  /** A further issue of this file, at the position of that field (or of the map that lacks it). */
+  /** Returns an issue at the position of that field, or of the map that lacks it. */
   issueAt(path: Path, message: string): Issue;
 }
 
-/** Parses YAML and checks it; issues have paths such as `actions/echo.yaml:12:3 parameters.message.type`. Throws nothing. */
+/** Parses and checks YAML; issues have paths such as `actions/echo.yaml:12:3 parameters.message.type`. Does not throw. */
 export function checkDocument<T>(file: string, content: Uint8Array, schema: z.ZodType<T>): CheckedDocument<T> {
   const text = decoded(content);
   const lines = new LineCounter();
@@ -108,7 +108,7 @@ function syntaxFaults(document: Document.Parsed): SyntaxFault[] {
 
 const tooDeep = (offset: number) => ({ offset, message: "is nested too deeply" });
 
-/** What YAML allows and a manifest does not: values that JSON cannot hold, other tags, aliases that could repeat without end. */
+/** Finds valid YAML that a manifest may not contain: values that JSON cannot hold, other tags, aliases that expand without limit. */
 function contentFaults(document: Document.Parsed): SyntaxFault[] {
   const faults: SyntaxFault[] = [];
   const checkAlias = aliasChecker();
@@ -132,25 +132,23 @@ function valueFault(node: Node): string | null {
   if (!isAlias(node) && node.tag && !TAGS.has(node.tag)) return `the tag ${node.tag} is not supported`;
   const value = isScalar(node) ? node.value : null;
   if (typeof value === "number" && !Number.isFinite(value)) return "expected a finite number";
-  // PostgreSQL stores neither.
+  // PostgreSQL cannot store NUL or lone surrogates.
   const storable = typeof value !== "string" || (value.isWellFormed() && !value.includes("\0"));
   return storable ? null : "expected text without NUL and lone surrogates";
 }
 
-// The parser's own check compares each key with all before it: 128 KiB of keys would take many seconds.
+// The parser's own check compares each key with all earlier ones: 128 KiB of keys would take many seconds.
 function repeatedKeys(map: YAMLMap): SyntaxFault[] {
   const keys = new Set<unknown>();
   return map.items.flatMap(({ key }) => {
     if (!isScalar(key)) return [];
-    const fault = keys.has(key.value)
-      ? [{ offset: start(key), message: `the key "${key.value}" is there already` }]
-      : [];
+    const fault = keys.has(key.value) ? [{ offset: start(key), message: `the key "${key.value}" is repeated` }] : [];
     keys.add(key.value);
     return fault;
   });
 }
 
-/** Aliases of aliases grow exponentially, and an alias within its own anchor never ends: one level is all that is allowed. */
+/** Aliases of aliases grow exponentially, and an alias within its own anchor never ends, so only one level is allowed. */
 function aliasChecker() {
   const anchors = new Set<string>();
   const compound = new Set<string>();
@@ -168,7 +166,7 @@ function aliasChecker() {
   };
 }
 
-/** The offset of the node at `path` (or of its key); where the path ends early, that of the map or list that lacks the rest. */
+/** Returns the offset of the node at `path` (or of its key), or of the map or list that lacks the rest of the path. */
 function locate(document: Document.Parsed, path: Path, atKey: boolean): number {
   let node = followed(document, document.contents);
   let offset = start(node);
@@ -202,7 +200,7 @@ function faultsOf(issue: z.core.$ZodIssue): Fault[] {
   return [{ path: issue.path, atKey, message: (atKey && issue.issues[0]?.message) || issue.message }];
 }
 
-/** Messages for the commonest faults; undefined leaves zod's own. Unknown fields give one line each, for `faultsOf`. */
+/** Returns the message for the most common faults; undefined keeps zod's. Unknown fields get one line each, for `faultsOf`. */
 function explain(issue: z.core.$ZodRawIssue): string | undefined {
   if (issue.code === "unrecognized_keys") {
     const known = issue.inst instanceof z.ZodObject ? Object.keys(issue.inst.shape) : [];

@@ -4,13 +4,13 @@ import { lstat, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Issue } from "../errors.ts";
 
-/** What tools leave behind in a working copy; never part of a pack. */
+/** Files of tools in a working copy, which are never part of a pack. */
 const IGNORED = new Set([".git", "node_modules", "__pycache__"]);
 const MOST_FILES = 10_000;
 const MOST_BYTES = 256 * 1024 * 1024;
 const DEEPEST = 20;
 
-/** The regular files of a pack: their paths ("/" between parts, sorted), and the contents of those that were asked for. */
+/** The regular files of a pack: their sorted paths, and the contents of the requested ones. */
 export interface PackFiles {
   paths: ReadonlySet<string>;
   contents: ReadonlyMap<string, Buffer>;
@@ -18,11 +18,11 @@ export interface PackFiles {
   digest: string;
   /** Bytes of all contents together. */
   size: number;
-  /** What must not be in a pack: links, devices, names that are no plain text, too much of anything. */
+  /** Faults: links, devices, names that are not plain text, and exceeded limits. */
   issues: Issue[];
 }
 
-/** Reads every file below an existing directory once, keeping the contents of those that `wanted` names. */
+/** Reads every file below an existing directory once, and keeps the contents of those that `wanted` selects. */
 export async function readFiles(directory: string, wanted: (path: string) => boolean): Promise<PackFiles> {
   const { paths, issues } = await listFiles(directory);
   const contents = new Map<string, Buffer>();
@@ -34,9 +34,9 @@ export async function readFiles(directory: string, wanted: (path: string) => boo
       issues.push({ path, message: `the pack is larger than ${MOST_BYTES} bytes` });
       break;
     }
-    // O_NOFOLLOW: a file that becomes a link after it was listed is not followed either.
+    // O_NOFOLLOW: a file that was replaced by a link after it was listed is not followed.
     const content = await readFile(join(directory, path), { flag: constants.O_RDONLY | constants.O_NOFOLLOW });
-    // The lengths keep two different trees from giving the same stream of bytes.
+    // With the lengths, two different trees cannot give the same stream of bytes.
     hash.update(`${Buffer.byteLength(path)}:${path}${content.length}:`).update(content);
     size += content.length;
     if (wanted(path)) contents.set(path, content);

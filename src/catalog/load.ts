@@ -14,18 +14,18 @@ import type { Json } from "../lib/json.ts";
 import { type RuleManifest, runtimeRef } from "./manifest.ts";
 import type { CheckedPack } from "./read.ts";
 
-/** The pack for what people make by hand. */
+/** Creates the pack `default`, for entities created by hand, if it is missing. */
 export async function ensureDefaultPack(tx: Tx): Promise<void> {
   await tx.db
     .insert(pack)
-    .values({ ref: "default", label: "Default", version: "1.0.0", description: "What people make by hand." })
+    .values({ ref: "default", label: "Default", version: "1.0.0", description: "Entities created by hand." })
     .onConflictDoNothing();
 }
 
 /**
- * Makes the database agree with the pack's files: upserts by ref (ids survive), removes what the files
- * no longer have, leaves what people made or switched. A pack whose active release has these very contents is left alone.
- * `loaded` is called for each rule. Throws InvalidInputError or ConflictError; nothing is half loaded.
+ * Loads a pack's files into the database: upserts components by ref (ids survive), removes those that the files no longer have, and
+ * keeps components created by hand and `enabled` flags. Does nothing if the active release has the same contents. `loaded` is called
+ * for each rule. Throws InvalidInputError or ConflictError, and then the caller's transaction must not commit.
  */
 export async function loadPack(
   tx: Tx,
@@ -98,7 +98,7 @@ export async function loadPack(
   for (const each of rules) await loaded(tx, each);
 }
 
-/** Locks the pack's row, made or brought up to date, so that two processes load one after the other. */
+/** Creates the pack's row or locks it, so that two processes load one after the other. */
 async function upsertPack(
   db: Db,
   { pack: manifest, path }: CheckedPack,
@@ -129,10 +129,10 @@ async function upsertPack(
 }
 
 type Owned = typeof runtime | typeof permissionSet | typeof trigger | typeof action | typeof rule;
-/** What people switch; a file's word for it holds for the first load only. */
+/** Flags that users change; the files set them on the first load only. */
 const switched = new Set(["enabled", "webhookEnabled"]);
 
-/** Upserts the pack's rows of one table and deletes those whose files are gone. A row made by hand is in nobody's way. */
+/** Upserts the pack's rows of one table and deletes those that the files no longer have. Keeps rows created by hand. */
 async function replace(
   db: Db,
   owner: { packId: bigint; packRef: string },
@@ -147,15 +147,14 @@ async function replace(
   );
   for (const value of values) {
     const set = Object.fromEntries(Object.entries({ ...value, ...owner }).filter(([name]) => !switched.has(name)));
-    // Whoever has a row made by hand would get what the pack's file says.
+    // A row created by hand must not get the content of the pack's file.
     const own = "isAdhoc" in table ? sql`not ${table.isAdhoc}` : sql`${table.packId} = ${String(owner.packId)}::bigint`;
     const done = await db
       .insert(table as PgTable)
       .values({ ...value, ...owner })
       .onConflictDoUpdate({ target: table.ref, set, setWhere: own })
       .returning({ id: table.id });
-    if (done.length === 0)
-      throw new ConflictError(`"${value.ref}" was made by hand already: delete or rename it first.`);
+    if (done.length === 0) throw new ConflictError(`"${value.ref}" was already created by hand: delete it first.`);
   }
 }
 

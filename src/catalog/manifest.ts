@@ -33,7 +33,7 @@ const texts = z.array(z.string().min(1).max(200)).max(100);
 const jsonObject = z.record(z.string(), z.json());
 const seconds = z.number().nonnegative().max(LONGEST_TIMEOUT);
 
-/** `pack.yaml`: what the pack is. `keywords` is another name of `tags`. */
+/** `pack.yaml`: the pack itself. `keywords` is another name of `tags`. */
 export const packManifest = z
   .strictObject({
     ref: packRef,
@@ -70,7 +70,7 @@ const retry = z.strictObject({
 
 const runnerType = z.enum(["builtin", "shell", "bash", "python", "node", "container", "workflow"]);
 
-/** `actions/*.yaml`: something that can be run. `timeout` and the delays of `retry` are seconds. */
+/** `actions/*.yaml`: an action. `timeout` and the delays of `retry` are seconds. */
 export const actionManifest = z.strictObject({
   ref: componentRef,
   label,
@@ -91,7 +91,7 @@ export const actionManifest = z.strictObject({
   tags: texts.default([]),
 });
 
-/** `triggers/*.yaml`: a kind of event. `webhook` says whether a new installation starts with its webhook enabled. */
+/** `triggers/*.yaml`: a kind of event. `webhook`: whether the webhook is enabled on the first load. */
 export const triggerManifest = z.strictObject({
   ref: componentRef,
   label,
@@ -111,7 +111,7 @@ const pattern = z.string().superRefine((text, context) => {
   }
 });
 
-/** How an interpreter is found: the first command that exits 0 is it; `pattern`'s group captures the version. */
+/** How to find an interpreter: the first command that exits 0; `pattern`'s group captures the version. */
 export const distributions = z.strictObject({
   commands: z
     .array(
@@ -125,7 +125,7 @@ export const distributions = z.strictObject({
   min_version: z.string().min(1).max(50).nullable().default(null),
 });
 
-/** `runtimes/*.yaml`: an interpreter. No commands in `distributions` means that nothing needs to be installed. */
+/** `runtimes/*.yaml`: an interpreter. Without commands in `distributions`, nothing needs to be installed. */
 export const runtimeManifest = z
   .strictObject({
     ref: runtimeRefText,
@@ -137,7 +137,7 @@ export const runtimeManifest = z
   })
   .refine((runtime) => runtime.ref.split(".")[1] === runtime.runtime_type, {
     path: ["runtime_type"],
-    message: "expected the type that stands in the ref",
+    message: "expected the type in the ref",
   });
 
 /** `permission_sets/*.yaml`: grants that identities and tokens may hold together. */
@@ -148,7 +148,7 @@ export const permissionSetManifest = z.strictObject({
   grants: grantList.default([]),
 });
 
-/** `rules/*.yaml`: runs an action when an event of a trigger meets the conditions, which whoever compiles them checks. */
+/** `rules/*.yaml`: runs an action when an event of a trigger meets the conditions, which are checked when they are compiled. */
 export const ruleManifest = z.strictObject({
   ref: componentRef,
   label,
@@ -180,7 +180,7 @@ const RUNTIMES: Record<RunnerType, string | null> = {
   workflow: null,
 };
 
-/** The ref of the runtime that actions of this runner type need; null for a workflow, which no worker runs. */
+/** Returns the ref of the runtime of this runner type; null for a workflow, which no worker runs. */
 export function runtimeRef(runner: RunnerType): string | null {
   return RUNTIMES[runner];
 }

@@ -22,13 +22,13 @@ import { compileParameters } from "../schema/schema.ts";
 import { restoreSecrets } from "../secrecy/settings.ts";
 import { packRef, semver } from "./manifest.ts";
 
-/** The fields of a pack that users give. What is left out has its default or, in an update, stays as it is. */
+/** The fields of a pack that users set. A missing field has its default or, in an update, is unchanged. */
 export interface PackFields {
   label?: string | null;
   description?: string | null;
   version?: string | null;
   confSchema?: JsonObject | null;
-  /** Whole: a setting that is left out has its default. */
+  /** Replaces all settings: a missing one has its default. */
   config?: JsonObject | null;
   meta?: JsonObject | null;
   tags?: string[] | null;
@@ -69,8 +69,8 @@ export async function createPack(
 }
 
 /**
- * Changes what the patch names; of a pack that was loaded from files only its configuration, which is checked against its
- * settings. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError.
+ * Changes the fields that the patch names; of a pack that was loaded from files only its configuration. The configuration is checked
+ * against the pack's schema. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError.
  */
 export async function updatePack(
   tx: Tx,
@@ -92,15 +92,15 @@ export async function updatePack(
   return { id: stored.id };
 }
 
-/** The settings with their defaults filled in, and with the secrets that come back as they are shown. */
+/** Returns the settings with defaults filled in; secrets that come back hidden keep their stored values. */
 function checkConfig(schema: JsonObject, config: JsonObject, stored: JsonObject): JsonObject {
   const map = parametersOf(schema);
   return compileParameters(map)(restoreSecrets(map, config, stored), "config");
 }
 
 /**
- * Deletes a pack with everything in it; what ran of it keeps the refs. Throws NotFoundError, ForbiddenError, and ConflictError for
- * what the system needs, for a pack that owns keys, and where another pack's action runs in one of its runtimes.
+ * Deletes a pack with its components; executions keep their refs. Throws NotFoundError, ForbiddenError, and ConflictError for a pack
+ * that the system needs, a pack that owns keys, and a pack in whose runtimes an action of another pack runs.
  */
 export async function deletePack(
   tx: Tx,
@@ -112,7 +112,7 @@ export async function deletePack(
     throw new ConflictError(`The pack "${ref}" belongs to Attune itself: it cannot be deleted.`);
   }
   await refuseNeeded(tx, { id: String(id), ref });
-  // Before their runtimes, which they restrict.
+  // Actions first: they prevent the deletion of their runtimes.
   await tx.db.delete(action).where(eq(action.packId, id));
   await deleteRow(tx, "pack", id);
   return { id, ref };

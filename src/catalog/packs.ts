@@ -11,7 +11,7 @@ import { type CheckedPack, readPack } from "./read.ts";
 
 const corePack = fileURLToPath(new URL("../../packs/core", import.meta.url));
 
-/** Reads the core pack and those in the directories. Throws StartError with every fault, each at its place. */
+/** Reads the core pack and the packs in the directories. Throws StartError with every fault and its position. */
 export async function readPacks(directories: readonly string[]): Promise<CheckedPack[]> {
   const packs: CheckedPack[] = [];
   for (const directory of [corePack, ...directories]) {
@@ -29,8 +29,8 @@ export async function readPacks(directories: readonly string[]): Promise<Checked
 }
 
 /**
- * Loads the packs, each in a transaction of its own, and makes sure of the pack `default`, the identity `admin` and the queues of all
- * runtimes. `loaded` is called for each rule of a pack. Returns the id of `admin`. Throws StartError for a pack that cannot be loaded.
+ * Loads the packs, one transaction each, and creates the pack `default`, the identity `admin` and the queues of all runtimes if they are
+ * missing. `loaded` is called for each rule of a pack. Returns the id of `admin`. Throws StartError for a pack that cannot be loaded.
  */
 export async function loadPacks(
   services: Services,
@@ -55,7 +55,7 @@ export async function loadPacks(
   return admin;
 }
 
-/** Opens the queues of all runtimes: each must be known before the first transaction that uses it. */
+/** Opens the queues of all runtimes, as each must be open before the first transaction that uses it. */
 async function openQueues({ db, jobs }: Services): Promise<void> {
   const runtimes = await rows<{ ref: string }>(db, sql`select ref from attune.runtime where runtime_type = 'action'`);
   for (const { ref } of runtimes) await jobs.open(runtimeQueue(ref));

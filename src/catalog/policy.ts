@@ -21,13 +21,13 @@ import { InvalidInputError, type Issue } from "../errors.ts";
 import { checkNew, checkPatch, description, label, text, texts } from "../schema/fields.ts";
 import { componentRef } from "../schema/input.ts";
 
-/** The fields of a policy that users give. What is left out has its default or, in an update, stays as it is. */
+/** The fields of a policy that users set. A missing field has its default or, in an update, is unchanged. */
 export interface PolicyFields {
   name?: string | null;
   description?: string | null;
   enabled?: boolean | null;
   priority?: number | null;
-  /** Whose executions it is about: those of one action, else of one pack's actions, else all. */
+  /** The executions to which it applies: those of one action, else of one pack's actions, else all. */
   action?: string | null;
   pack?: string | null;
   parameters?: string[] | null;
@@ -59,7 +59,7 @@ const policyFields = z
 
 /**
  * Creates a policy. Throws InvalidInputError, NotFoundError (the pack of its ref; the action or pack that it applies to),
- * ForbiddenError (also where the session may not do so for everything that it applies to), ConflictError (the ref is taken).
+ * ForbiddenError (also when the session may not limit all that it applies to), ConflictError (the ref is taken).
  */
 export async function createPolicy(
   tx: Tx,
@@ -93,7 +93,7 @@ export async function updatePolicy(
   return { id: stored.id };
 }
 
-/** Enables or disables a policy; one that is so already stays as it is. Throws NotFoundError, ForbiddenError. */
+/** Enables or disables a policy. Throws NotFoundError, ForbiddenError. */
 export async function setPolicyEnabled(
   tx: Tx,
   session: Session,
@@ -119,8 +119,8 @@ const unlimited = { method: null, threshold: null, rateMax: null, rateWindowSeco
 
 type Limits = Pick<PolicyFields, keyof typeof unlimited | "action" | "pack">;
 
-/** What the table's checks say, each at the field that is to be given or left out. */
-function checkLimits({ method, threshold, rateMax, rateWindowSeconds, ...about }: Limits): void {
+/** Checks the same as the table's constraints, with an issue at each field. Throws InvalidInputError. */
+function checkLimits({ method, threshold, rateMax, rateWindowSeconds, ...scope }: Limits): void {
   const issues: Issue[] = [];
   const together = (a: [string, unknown], b: [string, unknown]) => {
     const [without, other] = (a[1] ?? null) === null ? [a, b] : [b, a];
@@ -133,8 +133,8 @@ function checkLimits({ method, threshold, rateMax, rateWindowSeconds, ...about }
   if ([method, threshold, rateMax, rateWindowSeconds].every((value) => (value ?? null) === null)) {
     issues.push({ path: "threshold", message: "is required (with method) where there is no rateMax" });
   }
-  if (about.action && about.pack) {
-    issues.push({ path: "pack", message: "must be left out where an action is given: the action decides" });
+  if (scope.action && scope.pack) {
+    issues.push({ path: "pack", message: "must be left out when an action is given" });
   }
   if (issues.length > 0) throw new InvalidInputError(issues);
 }
@@ -143,14 +143,14 @@ function checkLimits({ method, threshold, rateMax, rateWindowSeconds, ...about }
 interface Scope {
   actionId: bigint | null;
   packId: bigint | null;
-  /** The refs of both. */
+  /** Their refs. */
   action: string | null;
   pack: string | null;
 }
 
 const columnsOf = ({ actionId, packId }: Scope) => ({ actionId, packId });
 
-/** The policy, locked. Takes the grant for the policy and for everything that it applies to. */
+/** Returns the locked policy. Requires a grant for the policy and for all that it applies to. */
 async function lockPolicy(
   tx: Tx,
   session: Session,
@@ -166,28 +166,28 @@ async function lockPolicy(
   return { stored, scope };
 }
 
-/** A limit on all, or on another pack, takes a grant that reaches as far; the pack of its own ref says nothing about that. */
+/** Constraints compare the pack to which a policy applies, not the pack of its ref. */
 const reachOf = (ref: string, { action, pack }: { action: string | null; pack: string | null }): Target => ({
   ref,
   packRef: action?.split(".", 1)[0] ?? pack,
 });
 
-/** What an input says that the policy applies to. Throws NotFoundError, and ForbiddenError where the session may not limit it. */
+/** Finds the action or pack to which the policy is to apply. Throws NotFoundError, and ForbiddenError if the session may not limit it. */
 async function findScope(
   tx: Tx,
   session: Session,
   { ref, doing, ...about }: { ref: string; doing: "create" | "update"; action: string | null; pack: string | null },
 ): Promise<Scope> {
   const reach = reachOf(ref, about);
-  const standing = () => (may(session, "policy", doing, reach) ? "read" : null);
+  const implicit = () => (may(session, "policy", doing, reach) ? "read" : null);
   const limited =
     about.action === null
       ? null
-      : await findRow(tx.db, session, { of: "action", doing: "read", which: { ref: about.action }, standing });
+      : await findRow(tx.db, session, { of: "action", doing: "read", which: { ref: about.action }, implicit });
   const within =
     about.pack === null
       ? null
-      : await findRow(tx.db, session, { of: "pack", doing: "read", which: { ref: about.pack }, standing });
+      : await findRow(tx.db, session, { of: "pack", doing: "read", which: { ref: about.pack }, implicit });
   authorize(session, "policy", doing, reach);
   return { actionId: limited?.id ?? null, packId: within?.id ?? null, ...about };
 }

@@ -26,7 +26,7 @@ const MOST_ISSUES = 100;
 /** Runners whose entry point is a file of the pack. */
 const SCRIPT_RUNNERS = new Set<unknown>(["shell", "bash", "python", "node"]);
 
-/** A pack as its files say, checked; every list is in the order of the files' names. */
+/** The checked files of a pack; every list is in the order of the file names. */
 export interface CheckedPack {
   pack: PackManifest;
   runtimes: RuntimeManifest[];
@@ -34,7 +34,7 @@ export interface CheckedPack {
   triggers: TriggerManifest[];
   permissionSets: PermissionSetManifest[];
   rules: RuleManifest[];
-  /** sha-256, hex, over sorted paths and contents: equal files, equal digest. */
+  /** sha-256, hex, over the sorted paths and contents. */
   digest: string;
   /** Bytes of all files together. */
   size: number;
@@ -94,16 +94,21 @@ function packDocument(files: PackFiles, issues: Issue[]): CheckedDocument<PackMa
   return document;
 }
 
-interface Context {
+interface PackContext {
   files: PackFiles;
-  /** Grows by the faults found. */
+  /** Found faults are appended. */
   issues: Issue[];
   packRef: unknown;
 }
 
 type Extra = (document: CheckedDocument<unknown>, files: PackFiles) => Issue[];
 
-function components<T>({ files, issues, packRef }: Context, folder: string, schema: z.ZodType<T>, extra?: Extra): T[] {
+function components<T>(
+  { files, issues, packRef }: PackContext,
+  folder: string,
+  schema: z.ZodType<T>,
+  extra?: Extra,
+): T[] {
   const values: T[] = [];
   const owners = new Map<string, string>();
   for (const [path, content] of files.contents) {

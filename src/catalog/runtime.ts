@@ -20,7 +20,7 @@ import { checkNew, checkPatch, description, jsonObject, text } from "../schema/f
 import { checkInput } from "../schema/input.ts";
 import { distributions, runtimeRefText } from "./manifest.ts";
 
-/** The fields of a runtime that users give. What is left out has its default or, in an update, stays as it is. */
+/** The fields of a runtime that users set. A missing field has its default or, in an update, is unchanged. */
 export interface RuntimeFields {
   name?: string | null;
   description?: string | null;
@@ -34,15 +34,15 @@ const runtimeFields = z
   .partial();
 
 /**
- * Opens the queue of a new runtime, as every queue must be known before a transaction uses it: inside one, on the embedded
- * database's only connection, looking it up would wait for ever. Throws InvalidInputError.
+ * Opens the queue of a new runtime, because every queue must be open before a transaction uses it (see `Jobs.open`). Throws
+ * InvalidInputError.
  */
 export async function prepareRuntime(jobs: Jobs, { ref }: { ref: string }): Promise<void> {
   if (checkInput(runtimeRefText, ref, "ref").includes(".action.")) await jobs.open(runtimeQueue(ref));
 }
 
 /**
- * Creates a runtime, whose queue `prepareRuntime` has opened; its ref says what runs in it. The pack that the ref names must have
+ * Creates a runtime, whose queue `prepareRuntime` must have opened; its ref determines its type. The pack that the ref names must have
  * been created by hand. Throws InvalidInputError, NotFoundError (pack), ForbiddenError, ConflictError (the ref is taken, or the
  * pack comes from files).
  */
@@ -53,7 +53,7 @@ export async function createRuntime(
 ): Promise<{ id: bigint }> {
   const { ref, ...fields } = checkNew(runtimeFields.extend({ ref: runtimeRefText }), input);
   const [, type, lastPart] = ref.split(".");
-  const runtimeType = type === "sensor" ? "sensor" : "action"; // the ref's form lets nothing else through
+  const runtimeType = type === "sensor" ? "sensor" : "action"; // the ref's format allows no other
   const pack = await findPackForNew(tx, session, { of: "runtime", ref });
   if (pack.isLoaded) throw loaded(pack.ref);
   const values = {
@@ -64,7 +64,7 @@ export async function createRuntime(
   return await insertRow(tx, "runtime", { ...values, ref, runtimeType, packId: pack.id, packRef: pack.ref });
 }
 
-/** Changes what the patch names. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError. */
+/** Changes the fields that the patch names. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError. */
 export async function updateRuntime(
   tx: Tx,
   session: Session,
@@ -78,8 +78,8 @@ export async function updateRuntime(
 }
 
 /**
- * Deletes a runtime, and the sensors that run in it. Throws NotFoundError, ForbiddenError, and ConflictError while an action runs in
- * it, or where it comes from its pack's files.
+ * Deletes a runtime and the sensors that run in it. Throws NotFoundError, ForbiddenError, and ConflictError when an action runs in it or
+ * it comes from its pack's files.
  */
 export async function deleteRuntime(
   tx: Tx,
@@ -108,6 +108,6 @@ async function refuseLoaded(tx: Tx, { packId }: Row<"runtime">): Promise<void> {
   if (pack?.isLoaded) throw loaded(pack.ref);
 }
 
-/** Loading a pack's files again removes what they do not have. */
+/** A runtime created by hand in such a pack would be removed when its files are loaded again. */
 const loaded = (pack: string) =>
   new ConflictError(`The runtimes of the pack "${pack}" come from its files: create one in another pack.`);

@@ -27,7 +27,7 @@ import { componentRef } from "../schema/input.ts";
 import { compileParameters } from "../schema/schema.ts";
 import { restoreSecrets } from "../secrecy/settings.ts";
 
-/** The fields of a sensor that users give. What is left out has its default or, in an update, stays as it is. */
+/** The fields of a sensor that users set. A missing field has its default or, in an update, is unchanged. */
 export interface SensorFields {
   label?: string | null;
   description?: string | null;
@@ -69,7 +69,10 @@ export async function createSensor(
   return await insertRow(tx, "sensor", { ...values, ...runtime, packId: pack.id, packRef: pack.ref });
 }
 
-/** Changes what the patch names; of a pack's own sensor only whether it is enabled. Throws NotFoundError, InvalidInputError, … */
+/**
+ * Changes the fields that the patch names; of a sensor of a pack's files only `enabled`. Throws NotFoundError, InvalidInputError,
+ * ForbiddenError, ConflictError.
+ */
 export async function updateSensor(
   tx: Tx,
   session: Session,
@@ -96,7 +99,7 @@ export async function updateSensor(
   return { id: stored.id };
 }
 
-/** Deletes a sensor that was made by hand; its triggers and events keep its ref. Throws NotFoundError, ForbiddenError, ConflictError. */
+/** Deletes a sensor that was created by hand; its triggers and events keep its ref. Throws NotFoundError, ForbiddenError, ConflictError. */
 export async function deleteSensor(
   tx: Tx,
   session: Session,

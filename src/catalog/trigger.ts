@@ -20,7 +20,7 @@ import type { JsonObject } from "../lib/json.ts";
 import { checkNew, checkPatch, description, label, parameters } from "../schema/fields.ts";
 import { checkInput, componentRef } from "../schema/input.ts";
 
-/** The fields of a trigger that users give. What is left out has its default or, in an update, stays as it is. */
+/** The fields of a trigger that users set. A missing field has its default or, in an update, is unchanged. */
 export interface TriggerFields {
   label?: string | null;
   description?: string | null;
@@ -42,7 +42,10 @@ const triggerFields = z
   })
   .partial();
 
-/** Creates a trigger in the pack that its ref names. Throws InvalidInputError, NotFoundError (pack, sensor), ConflictError (taken). */
+/**
+ * Creates a trigger by hand in the pack that its ref names. Throws InvalidInputError, NotFoundError (pack, sensor), ForbiddenError,
+ * ConflictError (the ref is taken).
+ */
 export async function createTrigger(
   tx: Tx,
   session: Session,
@@ -56,7 +59,7 @@ export async function createTrigger(
 }
 
 /**
- * Changes what the patch names; of a pack's own trigger only whether it is enabled. Throws NotFoundError, InvalidInputError,
+ * Changes the fields that the patch names; of a trigger of a pack's files only `enabled`. Throws NotFoundError, InvalidInputError,
  * ForbiddenError, ConflictError.
  */
 export async function updateTrigger(
@@ -77,7 +80,7 @@ export async function updateTrigger(
 }
 
 /**
- * Deletes a trigger that was made by hand, with the secret of its webhook; its rules and events keep its ref. Throws NotFoundError,
+ * Deletes a trigger that was created by hand, with the secret of its webhook; its rules and events keep its ref. Throws NotFoundError,
  * ForbiddenError, ConflictError.
  */
 export async function deleteTrigger(
@@ -97,7 +100,7 @@ export async function deleteTrigger(
   return { id, ref };
 }
 
-/** The columns that name the sensor: none where the field is left out, empty ones where it is null. */
+/** Returns the columns that name the sensor: none if the field is missing, null ones if it is null. */
 async function findSensor(
   tx: Tx,
   session: Session,
@@ -109,7 +112,7 @@ async function findSensor(
   return { sensorId: id, sensorRef: ref };
 }
 
-/** The name of the key that holds the secret of a trigger's webhook, among those of its pack. */
+/** Returns the name of the pack's key that contains the secret of a trigger's webhook. */
 const secretName = (ref: string) => `webhook-${ref.slice(ref.indexOf(".") + 1)}`.slice(0, 63);
 
 const headerName = z
@@ -134,7 +137,7 @@ const webhookInput = z.object({
   deliveryHeader: headerName.nullish(),
 });
 
-/** How a webhook's requests are taken; `hmac.key` is the ref of an encrypted key, never the secret itself. */
+/** How a webhook verifies its requests; `hmac.key` is the ref of an encrypted key, never the secret itself. */
 export interface WebhookConfig {
   hmac: { key: string; algorithm: "sha256" | "sha512"; header: string; prefix: string } | null;
   max_bytes: number;
@@ -142,7 +145,7 @@ export interface WebhookConfig {
 }
 
 /**
- * Enables the trigger's webhook, or changes it; its path stays. The HMAC secret is kept as an encrypted key of the trigger's pack.
+ * Enables or changes the trigger's webhook and keeps its path. The HMAC secret is stored as an encrypted key of the trigger's pack.
  * Throws NotFoundError, InvalidInputError, ForbiddenError.
  */
 export async function enableWebhook(
@@ -178,7 +181,7 @@ async function storeHmac(
   };
 }
 
-/** Requests to the trigger's webhook are refused from now on; enabled again, it has the same path. Throws NotFoundError. */
+/** Disables the trigger's webhook, which keeps its path. Throws NotFoundError, ForbiddenError. */
 export async function disableWebhook(tx: Tx, session: Session, input: { trigger: string }): Promise<{ id: bigint }> {
   const { id, webhookEnabled } = await lockRow(tx, session, {
     of: "trigger",
@@ -189,7 +192,7 @@ export async function disableWebhook(tx: Tx, session: Session, input: { trigger:
   return { id };
 }
 
-/** Gives the webhook a new path; the old one is refused from now on. Throws NotFoundError, ForbiddenError, ConflictError (no webhook). */
+/** Gives the webhook a new path instead of the old one. Throws NotFoundError, ForbiddenError, ConflictError (no webhook). */
 export async function rotateWebhookKey(
   tx: Tx,
   session: Session,

@@ -6,7 +6,7 @@ import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import { inProgress, statusIn } from "../execution/states.ts";
 
-/** Makes a worker take no new work, or take work again; what it runs goes on. Throws NotFoundError, ForbiddenError. */
+/** Cordons or uncordons a worker: a cordoned one claims no new executions, and its running ones continue. Throws NotFoundError, ForbiddenError. */
 export async function setCordoned(
   tx: Tx,
   session: Session,
@@ -19,8 +19,8 @@ export async function setCordoned(
 }
 
 /**
- * Removes a worker that is no more; its executions keep its name. Throws NotFoundError, ForbiddenError, and ConflictError while it
- * runs something or still beats.
+ * Deletes a worker that has stopped; its executions keep its name. Throws NotFoundError, ForbiddenError, and ConflictError while it has
+ * running executions or a heartbeat.
  */
 export async function deleteWorker(
   tx: Tx,
@@ -33,7 +33,8 @@ export async function deleteWorker(
     sql`select exists (select from attune.execution where worker = ${String(id)}::bigint and ${statusIn(inProgress)}) as running,
         exists (select from attune.healthy_worker where id = ${String(id)}::bigint) as alive`,
   );
-  if (found?.running) throw new ConflictError(`The worker "${name}" runs something: wait for it, or cancel it first.`);
+  if (found?.running)
+    throw new ConflictError(`The worker "${name}" has running executions: wait for them or cancel them.`);
   if (found?.alive) throw new ConflictError(`The worker "${name}" is alive: stop its process first.`);
   await deleteRow(tx, "worker", id);
   return { id, name };

@@ -13,7 +13,7 @@ import { checkNew, checkPatch, description, jsonObject, label, parameters, texts
 import { checkInput, componentRef } from "../schema/input.ts";
 import { semver } from "./manifest.ts";
 
-/** The fields of a workflow that users give. What is left out has its default or, in an update, stays as it is. */
+/** The fields of a workflow that users set. A missing field has its default or, in an update, is unchanged. */
 export interface WorkflowFields {
   label?: string | null;
   description?: string | null;
@@ -54,7 +54,7 @@ export async function createWorkflowDefinition(
   return await insertRow(tx, "workflow_definition", { ...values, packId: pack.id, packRef: pack.ref });
 }
 
-/** Changes what the patch names. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError. */
+/** Changes the fields that the patch names. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError. */
 export async function updateWorkflowDefinition(
   tx: Tx,
   session: Session,
@@ -67,7 +67,7 @@ export async function updateWorkflowDefinition(
   return { id };
 }
 
-/** Deletes a workflow; an action that named it is left without one. Throws NotFoundError, ForbiddenError. */
+/** Deletes a workflow; actions that name it keep no workflow. Throws NotFoundError, ForbiddenError. */
 export async function deleteWorkflowDefinition(
   tx: Tx,
   session: Session,
@@ -78,7 +78,7 @@ export async function deleteWorkflowDefinition(
   return { id, ref };
 }
 
-/** What every task has; what else it may have is checked where workflows are run. */
+/** The required parts of a definition. */
 const definitionShape = z.object({
   tasks: z
     .array(
@@ -107,7 +107,7 @@ async function checkDefinition(db: Db, session: Session, definition: JsonObject)
   const names = tasks.map(({ name }) => name);
   const issues = tasks.flatMap(({ name, action }, index): Issue[] => [
     ...(names.indexOf(name) < index
-      ? [{ path: `definition.tasks.${index}.name`, message: `is the name of task ${names.indexOf(name)} already` }]
+      ? [{ path: `definition.tasks.${index}.name`, message: `is already the name of task ${names.indexOf(name)}` }]
       : []),
     ...(known.has(action)
       ? []

@@ -11,7 +11,7 @@ const status = { execution: z.enum(executionStatus.enumValues), inquiry: z.enum(
 
 type Activity = "created" | "status" | "updated" | "deleted";
 
-/** What the entries of one channel look like. */
+/** The format of the entries of one channel. */
 interface Contract {
   /** The fields of `content`; null: entries have no content, and no session may read them. */
   content: z.ZodObject | null;
@@ -28,9 +28,9 @@ const steps = ["created", "status"] as const;
 const edits = ["created", "updated", "deleted"] as const;
 
 /**
- * The contract of the notification log, by channel. Triggers write the log; `tests/db/channels.test.ts` provokes each of them and
- * compares what they wrote with this table. Readers take their types from here. An entry's `entity_type` is the name of its channel,
- * except in `access`, where it is the name of the table that changed.
+ * The contract of the notification log, by channel. Database triggers write the log; `tests/db/channels.test.ts` fires each of them and
+ * compares its entries with this table. Readers derive their types from it. An entry's `entity_type` is the name of its channel, except
+ * in `access`, where it is the name of the changed table.
  */
 export const channels = {
   execution: {
@@ -120,22 +120,22 @@ export const channels = {
 
 export type Channel = keyof typeof channels;
 
-/** The channels whose entries sessions may read, if a grant says so. */
+/** The channels whose entries sessions with a grant may read. */
 export type ReadableChannel = Exclude<Channel, "access">;
 
-/** What `content` holds in the entries of a channel. */
-export type Content<C extends Channel> = (typeof channels)[C]["content"] extends z.ZodType<infer T> ? T : null;
+/** The type of `content` in the entries of a channel. */
+export type ChannelContent<C extends Channel> = (typeof channels)[C]["content"] extends z.ZodType<infer T> ? T : null;
 
-/** What an entry of the log says; its channel decides the type of its content. */
-export type LogEntry<C extends Channel = Channel> = {
-  [K in C]: { channel: K; entityType: string; activity: Activity; content: Content<K>; packRef: string | null };
+/** An entry of the notification log; its channel determines the type of its content. */
+export type NotificationEntry<C extends Channel = Channel> = {
+  [K in C]: { channel: K; entityType: string; activity: Activity; content: ChannelContent<K>; packRef: string | null };
 }[C];
 
 export const readableChannels: readonly ReadableChannel[] = (Object.keys(channels) as Channel[]).filter(
   (channel) => channel !== "access",
 );
 
-/** What the constraints of grants compare in an entry. */
+/** The values of an entry that the constraints of grants compare. */
 export interface Grounds {
   channel: ReadableChannel;
   ref: string | null;
@@ -143,9 +143,9 @@ export interface Grounds {
   ownerId: bigint | null;
 }
 
-/** Reads what grants compare in an entry; null: no session may read it. */
-export function groundsOf({ channel, content, packRef }: LogEntry): Grounds | null {
-  // A later version, running beside this one, may write channels that this one does not know.
+/** Returns the values of an entry that grants compare; null: no session may read it. */
+export function groundsOf({ channel, content, packRef }: NotificationEntry): Grounds | null {
+  // A later version that runs beside this one may write unknown channels.
   const contract: Contract | undefined = channels[channel];
   if (!contract?.content) return null;
   const fields = content as Readonly<Record<string, unknown>>; // by its channel, which has fields

@@ -11,18 +11,18 @@ import { lockDirectory } from "./lock.ts";
 import { preparedClient } from "./prepared.ts";
 import { relations } from "./relations.ts";
 
-/** The database, or a transaction of it: the same on both drivers. */
+/** The database or a transaction; the same type for both drivers. */
 export type Db = PgAsyncDatabase<PostgresJsQueryResultHKT, typeof relations>;
 
-/** An open database and what only the driver knows of it. */
+/** An open database with its driver's own features. */
 export interface Database extends AsyncDisposable {
   kind: "postgres" | "pglite";
   db: Db;
-  /** Set on PostgreSQL: where pg-boss opens its own small pool. */
+  /** Set on PostgreSQL; pg-boss opens its own small pool there. */
   url: string | null;
   /** Set on PGlite: the instance itself. */
   pglite: PGlite | null;
-  /** Calls back with each payload announced on the channel `attune` (by any process, this one included). */
+  /** Calls back with each payload that any process, including this one, sends on the channel `attune`. */
   listen(callback: (payload: string) => void): Promise<void>;
   notify(payload: string): Promise<void>;
 }
@@ -31,9 +31,9 @@ export interface DatabaseOptions {
   url: string | null;
   dataDir: string;
   maxConnections: number;
-  /** PostgreSQL only: after so many milliseconds the server ends a statement. 60 s unless a test says otherwise. */
+  /** PostgreSQL only: the milliseconds after which the server cancels a statement; 60 s by default. */
   statementTimeoutMs?: number;
-  /** PGlite only; on unless a measurement turns it off. */
+  /** PGlite only; on by default. */
   fsync?: boolean;
   /** Called with the text of every statement and its parameters, before it runs. */
   onStatement?: (sql: string, params: unknown[]) => void;
@@ -41,17 +41,17 @@ export interface DatabaseOptions {
 
 const channel = "attune";
 /**
- * For disks without a head. With the default, 4, a statement first planned over a small table reads the whole table, and goes on so
- * while it grows, until the table is analysed.
+ * The value for SSDs. With the default, 4, a statement that is first planned for a small table keeps scanning the whole table while it
+ * grows, until the table is analysed.
  */
 const randomPageCost = 1.1;
-/** Twice what a request has: nobody waits for a statement any more that takes longer. */
+/** Twice the time limit of a request, after which no client waits for the statement. */
 const statementTimeoutMs = 60_000;
 const dialect = new PgDialect();
 
 /**
- * Opens PostgreSQL when `url` is set, else the embedded PGlite under `<dataDir>/pgdata`, holding the directory's lock.
- * Throws StartError, naming the cure, when the database cannot be reached, is too old, is a standby, or is in use by another process.
+ * Opens PostgreSQL when `url` is set, else the embedded PGlite in `<dataDir>/pgdata` with the directory's lock. Throws StartError,
+ * naming the cure, when the database cannot be reached, is too old, is a standby, or is in use by another process.
  */
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
   return options.url ? await openPostgres(options, options.url) : await openPglite(options);
@@ -109,7 +109,7 @@ async function openPglite(options: DatabaseOptions): Promise<Database> {
   const dataDir = join(options.dataDir, "pgdata");
   try {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-    // PostgreSQL's default, 128 MB, is zeroed at every start and stays resident; the system caches the files as well.
+    // PostgreSQL's default, 128 MB, is zeroed at every start and stays resident; the operating system caches the files anyway.
     const settings = {
       shared_buffers: "32MB",
       random_page_cost: randomPageCost,
@@ -129,18 +129,18 @@ async function openPglite(options: DatabaseOptions): Promise<Database> {
   }
 }
 
-/** The database over a PGlite instance that the caller opened (tests load a dump); `released` is called after closing. */
+/** Returns the database of a PGlite instance that the caller opened (tests load a dump); `released` is called after closing. */
 export async function pgliteDatabase(
   pglite: PGlite,
   options: Pick<DatabaseOptions, "onStatement">,
   released: () => void = () => {},
 ): Promise<Database> {
   await pglite.exec("set search_path = attune, public");
-  const client = preparedClient(pglite) as PGlite; // what drizzle calls of it
+  const client = preparedClient(pglite) as PGlite; // the methods that drizzle calls
   const db = drizzlePglite({ client, relations, logger: logger(options) });
   return {
     kind: "pglite",
-    db: db as unknown as Db, // the same class; the result types differ only for raw `execute`, which nothing reads
+    db: db as unknown as Db, // the same class; only the result type of raw `execute` differs, which is never used
     url: null,
     pglite,
     listen: async (callback) => {
@@ -155,20 +155,20 @@ export async function pgliteDatabase(
 }
 
 /**
- * Runs hand-written SQL (prepared where the driver prepares) and returns its rows as plain objects. The drivers differ in
- * what they make of bigint and timestamps: such statements cast ids to text, and take and give lists as JSON text.
+ * Runs hand-written SQL as a prepared statement and returns its rows as plain objects. The drivers parse bigint and timestamps
+ * differently, so such statements cast ids to text, and pass lists as JSON text.
  */
 export async function rows<T extends object>(db: Db, query: SQL): Promise<T[]> {
   const prepared = db._.session.prepareQuery(dialect.sqlToQuery(query), "objects", true);
   return (await prepared.execute()) as T[]; // the statement's own column list is the type; callers write it beside the SQL
 }
 
-/** SQL: `= any (…)` of these ids (decimal text). One array, so that one plan, by the index, serves lists of any length. */
+/** SQL: `any (…)` of these ids (decimal text). They are one array, so that one plan with the index serves lists of any length. */
 export function anyOf(ids: readonly string[]): SQL {
   return sql`any (${`{${ids.join(",")}}`}::text::bigint[])`;
 }
 
-/** Runs SQL text with `$1` parameters, prepared too: for libraries that bring their own statements. */
+/** Runs SQL text with `$1` parameters as a prepared statement, for libraries with their own statements. Returns its rows. */
 export async function rowsOfText(db: Db, text: string, params: unknown[]): Promise<object[]> {
   return (await db._.session.prepareQuery({ sql: text, params }, "objects", true).execute()) as object[];
 }

@@ -3,7 +3,7 @@ import { getTableConfig, type PgTable } from "drizzle-orm/pg-core";
 import { ConflictError, InvalidInputError, type Issue, type Refusal } from "../errors.ts";
 import { tables } from "./tables.ts";
 
-/** What a driver tells of a violated constraint: postgres.js by the first names, PGlite by the others. */
+/** A driver's error for a violated constraint: postgres.js uses the names with `_name`, PGlite the others. */
 export interface Violation {
   code?: string;
   detail?: string;
@@ -16,7 +16,7 @@ export interface Violation {
   constraint?: string;
 }
 
-/** A violated constraint with its names: the table, the constraint and, where one column alone is at fault, the column. */
+/** A violated constraint: its table, its name and, if the error names one, the column. */
 interface Found {
   table: PgTable;
   name: string;
@@ -30,19 +30,19 @@ const role = "must be lower case: a letter, then at most 62 letters, digits, _ o
 const positive = "must be greater than 0";
 
 /**
- * What would be right, for each check; one whose middle is a column's name is about that column, the others say a path. A check
- * of a column's list of words needs no entry.
+ * The message for each check. A check whose middle part is a column's name is about that column; the others have a path. Checks of a
+ * column's enum need no entry.
  */
 const checks: Readonly<Record<string, { path?: string; message: string }>> = {
   action_ref_check: { message: componentRef },
   action_timeout_seconds_check: { message: positive },
   artifact_retention_limit_check: { message: positive },
-  artifact_version_content_check: { message: "must be given, or else the key of what is stored elsewhere" },
+  artifact_version_content_check: { message: "must be given unless storageKey is" },
   artifact_version_sha256_check: { message: "must be 64 hexadecimal digits in lower case" },
   artifact_version_size_check: { message: "must not be negative" },
   artifact_version_version_check: { message: positive },
   execution_attempt_check: { message: "must not be negative" },
-  execution_finished_at_check: { message: "must be given exactly when the status is one that nothing follows" },
+  execution_finished_at_check: { message: "must be given exactly when the status is final" },
   execution_timeout_seconds_check: { message: positive },
   execution_waiting_check: {
     path: "waitsFor",
@@ -52,13 +52,13 @@ const checks: Readonly<Record<string, { path?: string; message: string }>> = {
   identity_role_role_check: { message: role },
   inquiry_responded_at_check: { message: "must be given exactly when the status is responded" },
   key_encryption_check: { path: "encrypted", message: "must be true exactly when the value is encrypted" },
-  key_name_check: { message: "must be at most 63 of a-z, 0-9, _ and -, a letter or a digit first" },
+  key_name_check: { message: "must be at most 63 of a-z, 0-9, _ and -, and begin with a letter or a digit" },
   key_owner_check: {
     path: "ownerType",
-    message: "must come with the owner that it names, which must exist, and with no other; system has none",
+    message: "must be the type of the given owner, which must exist; system has none",
   },
   notification_retention_singleton_check: { message: "must be 1" },
-  pack_ref_check: { message: "must be at least two of a-z, 0-9, _ and -, a letter first" },
+  pack_ref_check: { message: "must be at least two of a-z, 0-9, _ and -, and begin with a letter" },
   permission_set_ref_check: { message: componentRef },
   permission_set_role_role_check: { message: role },
   policy_limit_check: { path: "threshold", message: "is required where there is no rateMax" },
@@ -78,22 +78,22 @@ const checks: Readonly<Record<string, { path?: string; message: string }>> = {
   workflow_definition_ref_check: { message: componentRef },
 };
 
-/** What triggers refuse because of what is stored, whatever the input is. The sentence is the trigger's where none is given. */
+/** Constraints of database triggers that report a conflict with stored rows. Null: the message is the trigger's. */
 const conflicts: Readonly<Record<string, string | null>> = {
   execution_move: null,
   execution_terminal: "The execution has ended: it cannot change.",
   audit_event_append_only: "The audit trail is append-only.",
 };
 
-/** Columns that the database fills in itself, with the field that it makes them of. */
-const madeOf: Readonly<Record<string, string>> = { "key.ref": "name" };
+/** Columns that the database computes, with the field from which it computes them. */
+const computedFrom: Readonly<Record<string, string>> = { "key.ref": "name" };
 
-/** By which people know a row: told in a refusal. What else is unique may be a secret. */
-const tellable: ReadonlySet<string> = new Set(["ref", "login", "role", "version", "seq"]);
+/** Unique columns whose values a message may show; values of others may be secret. */
+const showable: ReadonlySet<string> = new Set(["ref", "login", "role", "version", "seq"]);
 
 /**
- * The refusal that a violated constraint means, in the API's words: its field by path, or what is in the way. Null for what is
- * no constraint of a table of ours.
+ * Returns the refusal for a violated constraint: InvalidInputError with the API's path of the field, or ConflictError. Null if the
+ * error is not about a constraint of this schema.
  */
 export function refusalOf(violation: Violation, options: ErrorOptions): Refusal | null {
   const name = violation.table_name ?? violation.table ?? "";
@@ -109,10 +109,10 @@ export function refusalOf(violation: Violation, options: ErrorOptions): Refusal 
   const invalid = (issue: Issue) => new InvalidInputError([issue], options);
   switch (violation.code) {
     case "23502":
-      return invalid({ path: madeOf[`${name}.${found.column}`] ?? camel(found.column), message: "is required" });
+      return invalid({ path: computedFrom[`${name}.${found.column}`] ?? camel(found.column), message: "is required" });
     case "23505":
       return new ConflictError(takenMessage(found), options);
-    case "23001": // PostgreSQL 18 tells RESTRICT apart from the other rules
+    case "23001": // PostgreSQL 18 has a code of its own for RESTRICT
     case "23503": {
       const { path, target } = referenceOf(found);
       if (path === null) return new ConflictError(dependentMessage(found, target), options);
@@ -132,14 +132,14 @@ export function refusalOf(violation: Violation, options: ErrorOptions): Refusal 
 function issueOf({ table, name, constraint }: Found): Issue | null {
   const middle = constraint.slice(name.length + 1, -"_check".length);
   const column = getTableConfig(table).columns.find((each) => each.name === middle);
-  const right = checks[constraint];
-  if (right) return { path: right.path ?? camel(middle), message: right.message };
+  const check = checks[constraint];
+  if (check) return { path: check.path ?? camel(middle), message: check.message };
   return column?.enumValues?.length
     ? { path: camel(middle), message: `must be ${list(column.enumValues, "or")}` }
     : null;
 }
 
-/** The columns of the detail and their values, whatever its language: `(ref)=(core.echo)`; an expression behind them is left out. */
+/** Reads the columns and values of an error's detail in any language: `(ref)=(core.echo)`. An expression after them is left out. */
 function keyOf(detail: string): { columns: string[]; value: string } {
   const [, columns = "", value = ""] = /\(([^()]+?)(?:, \(.*\))?\)=\((.*)\)/s.exec(detail) ?? [];
   return { columns: columns === "" ? [] : columns.split(", "), value };
@@ -150,12 +150,12 @@ function takenMessage({ name, detail }: Found): string {
   const [only, ...more] = columns;
   if (only === undefined) return `There is such ${a(name)} already.`;
   if (more.length > 0) return `There is ${a(name)} with the same ${list(columns.map(camel), "and")} already.`;
-  return tellable.has(only)
+  return showable.has(only)
     ? `There is ${a(name)} with the ${camel(only)} "${value}" already.`
     : `There is ${a(name)} with the same ${camel(only)} already.`;
 }
 
-/** What the reference points to, and its path; the path is null where the target is at fault: it cannot be deleted. */
+/** Returns the table that a reference points to, and the reference's path; the path is null when a delete of the target failed. */
 function referenceOf({ table, name, constraint, detail }: Found): { path: string | null; target: string } {
   for (const key of getTableConfig(table).foreignKeys) {
     const { columns, foreignTable } = key.reference();
@@ -164,7 +164,7 @@ function referenceOf({ table, name, constraint, detail }: Found): { path: string
     if (constraint !== `${name}_${column}_${target}_id_fkey`) continue;
     return { path: keyOf(detail).columns[0] === column ? camel(column) : null, target };
   }
-  throw new Error(`the table ${name} has no reference that is kept by ${constraint}`);
+  throw new Error(`the table ${name} has no foreign key ${constraint}`);
 }
 
 const dependentMessage = ({ name }: Found, target: string) =>

@@ -3,13 +3,13 @@ import { fromPglite, PgBoss } from "pg-boss";
 import type { Log } from "../log.ts";
 import { type Database, type Db, rowsOfText } from "./client.ts";
 
-/** A job is only a pointer: the row it names is the truth. */
+/** A job only names a row; the row's state decides what is to be done. */
 export interface Job {
   id: string;
   entity: string;
 }
 
-/** An entity that is to wait in a queue: higher priorities are taken first, and none before `startAfter`. */
+/** An entity to enqueue: higher priorities are taken first, and none before `startAfter`. */
 export interface Waiting {
   id: string;
   priority?: number;
@@ -18,11 +18,11 @@ export interface Waiting {
 
 /** The job queue, used only inside the caller's own transactions. */
 export interface Jobs extends AsyncDisposable {
-  /** Makes the queue known to this process; must be called outside of any transaction, before the queue's first use. */
+  /** Creates the queue if it is missing; must be called outside of any transaction, before the queue's first use. */
   open(queue: string): Promise<void>;
-  /** Enqueues one job for each entity; an entity that has its job already keeps it. */
+  /** Enqueues one job for each entity that has none. */
   add(tx: Db, queue: string, entities: readonly Waiting[]): Promise<void>;
-  /** Takes up to `limit` jobs; they come back at once if the transaction does not commit. */
+  /** Takes up to `limit` jobs; they become available again at once if the transaction does not commit. */
   take(tx: Db, queue: string, limit: number): Promise<Job[]>;
   /** Deletes jobs that were taken, in the transaction that took them. */
   done(tx: Db, queue: string, jobs: readonly Job[]): Promise<void>;
@@ -33,25 +33,25 @@ export function hasJob(queue: SQL, entity: SQL): SQL {
   return sql`exists (select from attune_jobs.job j where j.name = ${queue} and j.id = lpad(to_hex(${entity}), 32, '0')::uuid)`;
 }
 
-/** The queue of events that wait for evaluation. */
+/** The queue of events to evaluate. */
 export const eventQueue = "event";
-/** The queue of executions that wait for a worker with that runtime. */
+/** Returns the queue of executions that wait for a worker with that runtime. */
 export const runtimeQueue = (runtimeRef: string) => `execution/${runtimeRef}`;
 
-/** The job's id is made of the entity's: one job for each, and adding it again changes nothing. */
+/** The job's id is computed from the entity's, so that adding a job twice changes nothing. */
 function jobId(entity: string): string {
   const hex = BigInt(entity).toString(16).padStart(32, "0");
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
 
-/** pg-boss's statements inside the caller's transaction, prepared like our own: unprepared they took half of an event's time. */
+/** Runs pg-boss's statements inside the caller's transaction, prepared: unprepared they took half of an event's time. */
 function within(tx: Db) {
   return { executeSql: async (text: string, values: unknown[] = []) => ({ rows: await rowsOfText(tx, text, values) }) };
 }
 
 /**
- * Starts pg-boss: on PostgreSQL over a small pool of its own (it migrates with multi-statement transactions), on PGlite
- * over the instance. */
+ * Starts pg-boss: on PostgreSQL with its own small pool (it migrates with multi-statement transactions), on PGlite with the instance.
+ */
 export async function startJobs(database: Database, log: Log): Promise<Jobs> {
   const shared = { schema: "attune_jobs", schedule: false, monitorVacuum: false, reindex: false };
   const boss = database.pglite
@@ -64,8 +64,8 @@ export async function startJobs(database: Database, log: Log): Promise<Jobs> {
     open: async (queue) => {
       if (known.has(queue)) return;
       await boss.createQueue(queue, { retryLimit: 0, notify: false });
-      // pg-boss looks up a queue that it has not seen on its own connection: inside a transaction on PGlite, which has
-      // only one, that waits for ever. Deleting nothing makes it look now.
+      // pg-boss looks up an unknown queue on its own connection. Inside a transaction on PGlite, which has only one connection,
+      // that would wait forever. This call, which deletes nothing, makes pg-boss look it up now.
       await boss.deleteJob(queue, jobId("0"));
       known.add(queue);
     },

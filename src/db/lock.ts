@@ -4,10 +4,9 @@ import { DatabaseSync } from "node:sqlite";
 import { StartError } from "../errors.ts";
 
 /**
- * Makes `directory` (mode 0700, ignored by git) and holds it for this process alone. The embedded database has no lock of
- * its own, and two writers lose rows; SQLite's exclusive lock is the operating system's, so it is free at once after
- * kill -9. Throws StartError when another process holds
- * it, or it cannot be written.
+ * Creates `directory` (mode 0700, ignored by git) if it is missing, and locks it for this process. The embedded database has no lock
+ * itself, and two writers lose rows. SQLite's exclusive lock is the operating system's, so it is free at once after kill -9. Throws
+ * StartError when another process holds the lock or the directory cannot be written.
  */
 export function lockDirectory(directory: string): { release(): void } {
   prepare(directory);

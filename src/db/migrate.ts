@@ -8,19 +8,19 @@ import { relations } from "./relations.ts";
 
 const migrationsFolder = fileURLToPath(new URL("../../drizzle", import.meta.url));
 const settings = { migrationsFolder, migrationsSchema: "attune_migrations", migrationsTable: "migration" };
-/** Held while migrating, by any number of processes in turn. */
+/** The advisory lock that each process holds while it migrates. */
 const lockKey = 4_127_001;
 
 /**
- * Brings the database's tables up to this program's version. `prepare` runs under the same lock (the job queue makes its own
- * tables there), and what it returns is returned.
+ * Migrates the database to this version. `prepare` then runs under the same lock (the job queue creates its tables there); its result is
+ * returned.
  */
 export async function migrate<T>(database: Database, prepare: () => Promise<T>): Promise<T> {
   if (database.url === null) {
-    await migratePglite(database.db as never, settings); // asks for its driver's own class
+    await migratePglite(database.db as never, settings); // its type is the driver's own class
     return await prepare();
   }
-  // The lock belongs to a session: all is done on this connection, whose statements may take as long as they do.
+  // The lock belongs to a session, so everything runs on this connection, which has no statement timeout.
   const holder = postgres(database.url, {
     max: 1,
     onnotice: () => {},

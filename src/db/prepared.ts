@@ -4,7 +4,7 @@ const { serialize } = protocol;
 
 type Mode = QueryOptions["rowMode"];
 
-/** A statement that the embedded database has parsed and, after a few uses, planned. */
+/** A statement that the embedded database has prepared. */
 interface Statement {
   name: string;
   /** The types of its parameters, by oid. */
@@ -17,8 +17,8 @@ interface Column {
   parse: ((text: string) => unknown) | undefined;
 }
 
-/** What the database answers; the parts of its messages that are read here. */
-type Answer =
+/** A message of the database; only the fields that are read here. */
+type Message =
   | { name: "parameterDescription"; dataTypeIDs: number[] }
   | { name: "rowDescription"; fields: { name: string; dataTypeID: number }[] }
   | { name: "dataRow"; fields: (string | null)[] }
@@ -35,13 +35,13 @@ const worthKeeping = /^\s*(select|insert|update|delete|with)\b/i;
 /** PostgreSQL's "cached plan must not change result type", after a table was altered. */
 const changedResult = "0A000";
 
-/** The types that drizzle parses itself, by oid (pg_type): timestamp, timestamptz, date, interval, and arrays of these and of numeric. */
+/** The oids of the types that drizzle parses itself: timestamp, timestamptz, date, interval, and arrays of these and of numeric. */
 const keptAsText = [1114, 1184, 1082, 1186, 1115, 1185, 1182, 1187, 1231];
 
 /**
- * PGlite as drizzle uses it. PGlite's own `query` has each statement parsed and planned anew, and asks for the types of its
- * parameters each time; here that is done once for each text, as the driver for PostgreSQL does, by the extended query protocol
- * (PostgreSQL documentation, 55.2.3).
+ * Returns the PGlite client that drizzle uses. PGlite's own `query` parses and plans each statement every time, and requests its
+ * parameter types. This client does that once for each text, like the driver for PostgreSQL, with the extended query protocol (PostgreSQL
+ * documentation, 55.2.3).
  */
 export function preparedClient(pglite: PGlite): object {
   const statements = createStatements(pglite);
@@ -60,13 +60,13 @@ export function preparedClient(pglite: PGlite): object {
         mode,
       );
     } catch (error) {
-      // Whoever ran it begins again, and has it prepared anew.
+      // The caller's retry prepares it again.
       if ((error as { code?: string }).code === changedResult) await statements.forget(text);
       throw error;
     }
   }
 
-  /** The client within a transaction, or outside of one: then nobody else's transaction is open meanwhile. */
+  /** The client within a transaction or, with null, outside of one: then it waits until no other transaction is open. */
   const clientOf = (tx: Transaction | null): object => ({
     query: async (text: string, params: unknown[], { rowMode }: QueryOptions) => {
       if (!worthKeeping.test(text)) return await (tx ?? pglite).query(text, params, { rowMode });
@@ -79,13 +79,13 @@ export function preparedClient(pglite: PGlite): object {
   return clientOf(null);
 }
 
-/** Sends messages and a Sync, and answers what came back. Throws the database's error; then the Sync has ended it. */
-async function send(pglite: PGlite, ...messages: Uint8Array[]): Promise<Answer[]> {
+/** Sends messages and a Sync, and returns the response. Throws the database's error, after which the Sync has restored the protocol. */
+async function send(pglite: PGlite, ...messages: Uint8Array[]): Promise<Message[]> {
   const sent = Buffer.concat([...messages, serialize.sync()]);
-  return (await pglite.execProtocolStream(sent, { syncToFs: false })) as unknown as Answer[]; // by their names
+  return (await pglite.execProtocolStream(sent, { syncToFs: false })) as unknown as Message[]; // by their names
 }
 
-/** The statements that are prepared, the least recently used leaving first. To be called by one at a time. */
+/** Keeps at most `limit` prepared statements and drops the least recently used first. Calls must not overlap. */
 function createStatements(pglite: PGlite) {
   const known = new Map<string, Statement>();
   let count = 0;
@@ -106,9 +106,10 @@ function createStatements(pglite: PGlite) {
     count += 1;
     const name = `attune_${count}`;
     const statement: Statement = { name, parameters: [], columns: [] };
-    for (const answer of await send(pglite, serialize.parse({ name, text }), serialize.describe({ type: "S", name }))) {
-      if (answer.name === "parameterDescription") statement.parameters = answer.dataTypeIDs;
-      if (answer.name === "rowDescription") statement.columns = answer.fields.map(columnOf);
+    const messages = await send(pglite, serialize.parse({ name, text }), serialize.describe({ type: "S", name }));
+    for (const message of messages) {
+      if (message.name === "parameterDescription") statement.parameters = message.dataTypeIDs;
+      if (message.name === "rowDescription") statement.columns = message.fields.map(columnOf);
     }
     known.set(text, statement);
     if (known.size > limit) for (const [oldest] of known.entries().take(1)) await forget(oldest);
@@ -123,19 +124,19 @@ function createStatements(pglite: PGlite) {
   return { prepare, forget };
 }
 
-function readResult(answers: readonly Answer[], columns: readonly Column[], mode: Mode): Result {
+function readResult(messages: readonly Message[], columns: readonly Column[], mode: Mode): Result {
   const result: Result = { rows: [], affectedRows: 0 };
-  for (const answer of answers) {
-    if (answer.name === "dataRow") {
-      const values = answer.fields.map((field, index) => {
+  for (const message of messages) {
+    if (message.name === "dataRow") {
+      const values = message.fields.map((field, index) => {
         const parse = columns[index]?.parse;
         return field === null || !parse ? field : parse(field);
       });
       result.rows.push(
         mode === "array" ? values : Object.fromEntries(values.map((value, index) => [columns[index]?.name, value])),
       );
-    } else if (answer.name === "commandComplete" && /^(INSERT|UPDATE|DELETE)/.test(answer.text)) {
-      result.affectedRows = Number(answer.text.slice(answer.text.lastIndexOf(" ")));
+    } else if (message.name === "commandComplete" && /^(INSERT|UPDATE|DELETE)/.test(message.text)) {
+      result.affectedRows = Number(message.text.slice(message.text.lastIndexOf(" ")));
     }
   }
   return result;

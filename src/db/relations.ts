@@ -1,7 +1,7 @@
 import { defineRelations } from "drizzle-orm";
 import { tables } from "./tables.ts";
 
-/** How rows reach one another: both directions of every foreign key that the API shows. */
+/** The relations between tables: both directions of every foreign key that the API shows. */
 export const relations = defineRelations(tables, (r) => ({
   packs: {
     activeRelease: r.one.packReleases({ from: r.packs.activeReleaseId, to: r.packReleases.id }),

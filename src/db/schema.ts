@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { type AnyPgColumn, bigint, jsonb, snakeCase, text, timestamp } from "drizzle-orm/pg-core";
 import type { Json, JsonObject } from "../lib/json.ts";
 
-/** Every table, enum and function of the project stands in this Postgres schema. */
+/** The Postgres schema of every table, enum and function of the project. */
 export const attune = snakeCase.schema("attune");
 
 export const runtimeType = attune.enum("runtime_type", ["action", "sensor"]);
@@ -40,13 +40,13 @@ export const visibility = attune.enum("visibility", ["public", "private"]);
 export const auditOutcome = attune.enum("audit_outcome", ["success", "failure", "denied"]);
 export const logStream = attune.enum("log_stream", ["stdout", "stderr", "system"]);
 
-/** `timestamptz(3)`: what a JavaScript Date can hold, so that a cursor made of it finds its row again. */
+/** `timestamptz(3)`: the precision of a JavaScript Date, so that a cursor with it finds its row again. */
 export const instant = () => timestamp({ withTimezone: true, precision: 3 });
-/** A foreign key's column, or another entity's id kept as a number. */
+/** A column for another entity's id, with or without a foreign key. */
 export const reference = (name: string) => bigint(name, { mode: "bigint" });
-export const json = () => jsonb().$type<Json>();
-export const jsonObject = () => jsonb().$type<JsonObject>();
-/** A list of texts that is never null. */
+export const jsonColumn = () => jsonb().$type<Json>();
+export const jsonObjectColumn = () => jsonb().$type<JsonObject>();
+/** A non-null list of texts. */
 export const textList = () => text().array().notNull().default(sql`'{}'::text[]`);
 
 const id = () => bigint({ mode: "bigint" }).primaryKey().generatedAlwaysAsIdentity();
@@ -54,10 +54,10 @@ const created = () => instant().notNull().defaultNow();
 
 /** The columns of every table. */
 export const base = () => ({ id: id(), created: created() });
-/** The columns of a table whose rows change: `updated` grows strictly with every update and serves as a version. */
+/** The columns of a table whose rows change: `updated` increases strictly with every update and serves as a version. */
 export const versioned = () => ({ ...base(), updated: instant().notNull().defaultNow() });
 
-/** The shape of a ref within a pack: exactly one dot. */
+/** SQL: whether the column is a ref in a pack: lower case with exactly one dot. */
 export const dotted = (column: AnyPgColumn) => sql`${column} = lower(${column}) and ${column} ~ '^[^.]+\\.[^.]+$'`;
-/** SQL: the pack of what is known by a ref such as `pack.name`. Filters, grants and indexes say it with the same words: else no index is used. */
+/** SQL: the pack of a ref such as `pack.name`. Filters, grants and indexes must use this same expression, else no index is used. */
 export const packOf = (column: AnyPgColumn) => sql`split_part(${column}, '.', 1)`;

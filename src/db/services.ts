@@ -4,7 +4,7 @@ import type { Database, Db } from "./client.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Wake } from "./wake.ts";
 
-/** What every part of a process shares: the database, its job queue, the wake-ups, the log and the keyring. */
+/** The services that all parts of a process share. */
 export interface Services {
   kind: Database["kind"];
   db: Db;
@@ -12,6 +12,6 @@ export interface Services {
   wake: Wake;
   log: Log;
   keyring: Keyring;
-  /** Where contents too large for a row are kept as files; null: the processes share no directory. */
+  /** The directory for contents that are too large for a row; null: the processes share no directory. */
   artifactsDir: string | null;
 }

@@ -20,7 +20,7 @@ import { trigger, webhookDelivery } from "./tables/trigger.ts";
 import { worker } from "./tables/worker.ts";
 import { workflowDefinition } from "./tables/workflow.ts";
 
-/** Every table, under the plural name by which relational queries and the API's types know it. */
+/** Every table, by the plural name that relational queries and the API's types use. */
 export const tables = {
   packs: pack,
   packReleases: packRelease,

@@ -3,20 +3,19 @@ import { refusalOf, type Violation } from "./constraint.ts";
 import type { Services } from "./services.ts";
 import type { Topic } from "./wake.ts";
 
-/** A transaction, with all that verbs need besides. Its topics are announced once it has committed. */
+/** A transaction with the services that verbs need. Its topics are announced after the commit. */
 export interface Tx extends Omit<Services, "wake"> {
   announce(topic: Topic): void;
   /**
-   * Runs `work` once the transaction has committed; its errors are logged. A kill may prevent it, so something else must be able
-   * to do the same. Not for use inside a savepoint, whose rollback does not undo the call.
+   * Runs `work` after the commit; its errors are logged. A kill may prevent it, so another process must be able to do the same. Not for
+   * use inside a savepoint, whose rollback does not undo the call.
    */
   afterCommit(work: () => Promise<void>): void;
 }
 
 /**
- * Runs `work` in one transaction and announces its topics after the commit. A violated constraint is thrown as the
- * refusal that it means (ConflictError, InvalidInputError). Nothing slow belongs into `work`: the embedded database has one
- * connection, and whatever else needs it waits.
+ * Runs `work` in one transaction, returns its result, and announces its topics after the commit. Throws ConflictError or
+ * InvalidInputError for a violated constraint. `work` must be fast: the embedded database has only one connection.
  */
 export async function write<T>({ wake, ...services }: Services, work: (tx: Tx) => Promise<T>): Promise<T> {
   const topics = new Set<Topic>(["feed"]);
@@ -27,7 +26,7 @@ export async function write<T>({ wake, ...services }: Services, work: (tx: Tx) =
     );
     wake.announce(topics);
     for (const each of later) {
-      await each().catch((error: unknown) => services.log.error({ err: error }, "what follows a commit failed"));
+      await each().catch((error: unknown) => services.log.error({ err: error }, "work after a commit failed"));
     }
     return result;
   } catch (error) {
@@ -35,7 +34,7 @@ export async function write<T>({ wake, ...services }: Services, work: (tx: Tx) =
   }
 }
 
-/** Turns a violated constraint into the refusal that it means; everything else is returned as it is. */
+/** Returns the refusal for a violated constraint; any other error is returned unchanged. */
 export function asRefusal(error: unknown): unknown {
   if (!(error instanceof DrizzleQueryError) || !error.cause) return error;
   return refusalOf(error.cause as Violation, { cause: error }) ?? error; // the driver's own error

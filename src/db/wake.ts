@@ -3,7 +3,7 @@ import { type Loop, type LoopOptions, startLoop } from "../lib/loop.ts";
 import type { Log } from "../log.ts";
 import type { Database } from "./client.ts";
 
-/** What has changed. A topic is only a hint: its listeners read the rows. */
+/** A change to announce. A topic is only a hint: its listeners read the rows. */
 export type Topic =
   /** The notification log has new entries. */
   | "feed"
@@ -19,14 +19,14 @@ export type Topic =
   | "inquiry"
   /** A worker was cordoned or uncordoned. */
   | "worker"
-  /** The execution with that id has written output, or has ended. */
+  /** The execution with that id has written output or has ended. */
   | `log:${string}`;
 
-/** Wake-ups between the parts of all processes. */
+/** Wakes the parts of all processes after changes. */
 export interface Wake extends AsyncDisposable {
-  /** Wakes the listeners of this process at once and those of the others soon. Call it after the commit, never inside a transaction. */
+  /** Wakes the listeners of this process at once and those of other processes soon. Call it after the commit, never inside a transaction. */
   announce(topics: Iterable<Topic>): void;
-  /** Calls back whenever the topic is announced, by any process; returns the function that stops it. */
+  /** Calls back whenever any process announces the topic; returns the function that unsubscribes. */
   on(topic: Topic, callback: () => void): () => void;
 }
 
@@ -44,12 +44,12 @@ export function startWokenLoop(wake: Wake, topic: Topic, options: LoopOptions): 
 }
 
 const spacingMs = 5;
-/** Postgres refuses a payload of 8,000 bytes; beyond this everything is announced as `*`. */
+/** Postgres refuses payloads of 8,000 bytes; for longer ones, `*` announces all topics. */
 const longestPayload = 7000;
 
 /**
- * A NOTIFY inside a transaction takes a cluster-wide lock, so none is sent there: what was announced since the last one
- * goes out together, at most every 5 ms, on its own connection. What a killed process did not announce, the polls find.
+ * Starts the wake-ups of this process. A NOTIFY inside a transaction takes a cluster-wide lock, so topics are sent together outside of
+ * one, at most every 5 ms. Polls find the changes that a killed process did not announce.
  */
 export async function createWake(database: Database, log: Log): Promise<Wake> {
   const callbacks = new Map<string, Set<() => void>>(); // by topic; other processes may announce topics unknown here

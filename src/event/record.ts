@@ -123,7 +123,7 @@ export async function createEvent(
     resource: "trigger",
     name: input.trigger,
     target: () => target,
-    standing: () => (may(session, "event", "create", target) ? "read" : null),
+    implicit: () => (may(session, "event", "create", target) ? "read" : null),
   });
   authorize(session, "event", "create", target);
   const caused = await findCause(tx.db, session);

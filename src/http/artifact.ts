@@ -12,8 +12,8 @@ import { chooseRange, isCurrent } from "./range.ts";
 import { respond } from "./respond.ts";
 
 /**
- * `GET /artifacts/<version>` and `PUT /artifacts/upload/<artifact>`, each by a signed link that the API gives. The link's
- * session must be valid still, and allowed to do this.
+ * Handles `GET /artifacts/<version>` and `PUT /artifacts/upload/<artifact>`, each with a signed link from the API. The link's session
+ * must still be valid and allowed to do this.
  */
 export async function handleArtifact(
   services: Services,
@@ -35,11 +35,11 @@ export async function handleArtifact(
     if (upload) await takeUpload(services, sender, { ...link, upload }, { request, response });
     else await sendVersion(services, sender, link, { request, response });
   } catch (error) {
-    // A sender that is gone gets no response.
+    // A sender that has disconnected gets no response.
     if (request.errored !== null && response.destroyed) return;
     if (!(error instanceof Refusal || error instanceof TooLong)) throw error;
     if (response.headersSent) throw error;
-    // What is left of a body would be read as the next request.
+    // The rest of a body would be read as the next request.
     const rest = isUpload && !request.complete ? closing : undefined;
     respond(response, statusOf(error), { error: error.message }, rest);
   }
@@ -91,7 +91,7 @@ async function takeUpload(
 const closing = { connection: "close" };
 const tooLong = (size: number) => new TooLong(`The content must be ${size} bytes, as announced for this link.`);
 
-/** The body piece by piece, of which each gives its memory back when the next is asked for. */
+/** Yields the body in pieces; the memory of each is freed when the next is requested. Throws TooLong. */
 async function* bodyOf(request: IncomingMessage, size: number): AsyncGenerator<Uint8Array, void> {
   let received = 0;
   for await (const piece of request as AsyncIterable<Buffer>) {
@@ -102,7 +102,7 @@ async function* bodyOf(request: IncomingMessage, size: number): AsyncGenerator<U
   }
 }
 
-/** The garbage collector lets tens of MiB of read buffers gather before it looks at them. */
+/** Frees a read buffer at once: the garbage collector would let tens of MiB of them accumulate. */
 function release(piece: Buffer): void {
   const memory = piece.buffer;
   if (memory instanceof ArrayBuffer && memory.byteLength === piece.length) memory.transfer(0);
@@ -143,7 +143,7 @@ async function sendVersion(
   response.end();
 }
 
-/** An artifact may come from someone whom its reader does not trust: browsers must not run, show or cache it as ours. */
+/** Returns the headers of a download. The artifact may be untrusted: browsers must not run, show or cache it as our own page. */
 function headersOf({ ref, contentType }: StoredVersion): Record<string, string> {
   const name = encodeURIComponent(ref.split("/").at(-1) ?? "").replaceAll(/['()*]/g, percentEncoded);
   return {
@@ -160,13 +160,13 @@ function headersOf({ ref, contentType }: StoredVersion): Record<string, string> 
 
 const percentEncoded = (character: string) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`;
 
-/** Hands a piece on and waits until it is out of our hands; false when the receiver is gone. */
+/** Writes a piece and waits until it is flushed; returns false if the receiver has disconnected. */
 function send(response: ServerResponse, piece: Uint8Array): Promise<boolean> {
   return new Promise((resolve) => {
-    const gone = () => resolve(false);
-    response.once("close", gone);
+    const closed = () => resolve(false);
+    response.once("close", closed);
     response.write(piece, (error) => {
-      response.off("close", gone);
+      response.off("close", closed);
       resolve(!error);
     });
   });

@@ -4,14 +4,14 @@ import { notOurHost, type Origins } from "../access/origin.ts";
 import { respond } from "./respond.ts";
 
 const hourSeconds = 3600;
-// Health checks address the server by names that are not configured, and learn nothing from it.
+// Health checks use names that are not configured; their responses disclose nothing.
 const forAnyHost = new Set(["/healthz", "/readyz"]);
 
 /**
- * Admits a request: it gets an id, which the response has in `x-request-id`; it must address this server by one of its
- * names; and pages of listed origins may send it and read the response. Returns the id, or null when it has responded already.
+ * Checks a request before routing: sets its id in the response's `x-request-id`, refuses a `Host` that does not name this server, and
+ * sets the CORS headers for listed origins. Returns the id, or null when the response has been sent.
  */
-export function admit(
+export function admitRequest(
   origins: Origins,
   request: IncomingMessage,
   response: ServerResponse,
@@ -26,7 +26,7 @@ export function admit(
   return allowOrigin(origins, request, response) ? null : requestId;
 }
 
-/** Tells the browser what a listed origin may do; true when that was the whole question (a preflight). */
+/** Sets the CORS headers for a listed origin. Returns true when the request was a preflight, whose response has been sent. */
 function allowOrigin(origins: Origins, request: IncomingMessage, response: ServerResponse): boolean {
   response.setHeader("vary", "origin");
   const { origin } = request.headers;

@@ -1,20 +1,20 @@
 import type { IncomingHttpHeaders } from "node:http";
 
-/** From the first byte wanted to before the last. */
+/** A range of bytes; `end` is exclusive. */
 export interface ByteRange {
   start: number;
   end: number;
 }
 
-/** Whether one of the entity tags that the client has (RFC 9110, 13.1.2) is this one. */
+/** Returns whether `If-None-Match` (RFC 9110, 13.1.2) contains the entity tag. */
 export function isCurrent(ifNoneMatch: string | undefined, etag: string): boolean {
   if (ifNoneMatch === undefined) return false;
   return ifNoneMatch.split(",").some((given) => given.trim() === "*" || given.trim().replace(/^W\//, "") === etag);
 }
 
 /**
- * What a request asks for of so many bytes (RFC 9110, 14.2): one range; null for everything, as which several ranges, a unit
- * other than bytes, and a range of another content (`If-Range`) count.
+ * Returns the requested range of `size` bytes (RFC 9110, 14.2); null for the whole content, also for several ranges, another unit than
+ * bytes, and a range of other content (`If-Range`).
  */
 export function chooseRange(
   headers: IncomingHttpHeaders,
@@ -27,7 +27,7 @@ export function chooseRange(
   if (first === "") return lastBytes(Number(last), size);
   const start = Number(first);
   const end = last === "" ? size : Math.min(Number(last) + 1, size);
-  if (last !== "" && Number(last) < start) return null; // not a range at all
+  if (last !== "" && Number(last) < start) return null; // not a valid range
   return start < size ? { start, end } : "unsatisfiable";
 }
 

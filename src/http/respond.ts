@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 
-/** Responds with a text as it is, with anything else as JSON. */
+/** Sends a response: a string as plain text, an object as JSON. */
 export function respond(
   response: ServerResponse,
   status: number,
@@ -18,7 +18,7 @@ export function respond(
   response.end(text);
 }
 
-/** The body, whole; null as soon as it is longer than `limit` bytes (the rest is not read). */
+/** Returns the whole body; null as soon as it is longer than `limit` bytes (the rest is not read). */
 export async function readBody(request: IncomingMessage, limit: number): Promise<Buffer | null> {
   if (Number(request.headers["content-length"] ?? 0) > limit) return null;
   const chunks: Buffer[] = [];

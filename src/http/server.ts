@@ -5,7 +5,7 @@ import type { Origins } from "../access/origin.ts";
 import type { Services } from "../db/services.ts";
 import { StartError } from "../errors.ts";
 import { handleArtifact } from "./artifact.ts";
-import { admit } from "./gate.ts";
+import { admitRequest } from "./gate.ts";
 import { respond } from "./respond.ts";
 import { handleSignIn } from "./sign-in.ts";
 import { handleWebhook } from "./webhook.ts";
@@ -18,16 +18,16 @@ export interface HttpOptions {
   attempts: Attempts;
   /** Responds to everything under `/graphql`. */
   graphql: (request: IncomingMessage, response: ServerResponse, context: { requestId: string }) => unknown;
-  /** Takes the server's sockets; disposing the result closes them. */
+  /** Handles the server's WebSockets; disposing the result closes them. */
   attachSockets: (server: Server) => AsyncDisposable;
 }
 
-/** The HTTP server as it listens. */
+/** A listening HTTP server. */
 export interface HttpServer extends AsyncDisposable {
   url: string;
 }
 
-/** Listens for everything that comes over HTTP. Throws StartError when the address cannot be listened on. */
+/** Starts the HTTP server. Throws StartError when it cannot listen on the address. */
 export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const { services, host, port } = options;
   const server = createServer((request, response) => {
@@ -71,7 +71,7 @@ function listen(server: Server, host: string, port: number): Promise<string> {
 async function route(options: HttpOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { services } = options;
   const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
-  const requestId = admit(options.origins, request, response, path);
+  const requestId = admitRequest(options.origins, request, response, path);
   if (requestId === null) return;
   if (path === "/graphql") {
     await options.graphql(request, response, { requestId });

@@ -5,7 +5,7 @@ import type { Services } from "../db/services.ts";
 import { RateLimitedError, UnauthenticatedError } from "../errors.ts";
 import { readBody, respond } from "./respond.ts";
 
-// The token is in the fragment, which no log, Referer or link preview ever contains. The page takes it from there and posts it.
+// The token is in the fragment, which no log, Referer or link preview contains. The page reads and posts it.
 const script = `
 const token = location.hash.slice(1);
 history.replaceState(null, "", location.pathname);
@@ -23,7 +23,7 @@ const page = `<!doctype html>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:32rem;margin:20vh auto;padding:0 1rem}</style></head>
 <body><h1>Attune</h1><p role="status">Signing in…</p><script>${script}</script></body></html>`;
 
-/** GET: the page that posts the link's token. POST: exchanges the token for a session cookie. */
+/** Handles `/sign-in`. GET returns the page that posts the link's token; POST exchanges the token for a session cookie. */
 export async function handleSignIn(
   services: Services,
   request: IncomingMessage,

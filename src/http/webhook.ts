@@ -14,7 +14,7 @@ import {
 import { globalId } from "../lib/global-id.ts";
 import { readBody, respond } from "./respond.ts";
 
-/** `POST /webhooks/<key>`. An unknown key and a disabled webhook get the same response; 202 and 200 come after the commit. */
+/** Handles `POST /webhooks/<key>`. An unknown key and a disabled webhook get the same response; 202 and 200 are sent after the commit. */
 export async function handleWebhook(
   services: Services,
   request: IncomingMessage,
@@ -43,31 +43,31 @@ export async function handleWebhook(
   };
   if (body === null) {
     const error = `the body is longer than ${limit} bytes`;
-    const refused = await refuse(services, webhook, delivery, { status: 413, event: null, error });
-    // The rest of the body is on its way: the connection cannot be used again.
+    const refused = await storeRefusal(services, webhook, delivery, { status: 413, event: null, error });
+    // The rest of the body is unread: the connection cannot be used again.
     return respond(response, refused.status, { error }, { connection: "close" });
   }
   const { status, event, error } = await receive(services, webhook, delivery);
   respond(response, status, error === null ? { event: event && globalId("Event", event) } : { error });
 }
 
-/** Stores the delivery with its event, or the reason for which it is refused. */
+/** Stores the delivery with its event, or with the reason for refusing it, and returns the response. */
 async function receive(services: Services, webhook: Webhook, delivery: Delivery): Promise<DeliveryAnswer> {
   const verified = verifyDelivery(services.keyring, webhook, delivery);
   if (verified === false) {
     const error = "the signature is missing or wrong";
-    return await refuse(services, webhook, delivery, { status: 401, event: null, error });
+    return await storeRefusal(services, webhook, delivery, { status: 401, event: null, error });
   }
   try {
     return await write(services, (tx) => acceptDelivery(tx, webhook, delivery, verified));
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     const status = error.code === "CONFLICT" ? 409 : 400;
-    return await refuse(services, webhook, delivery, { status, event: null, error: error.message });
+    return await storeRefusal(services, webhook, delivery, { status, event: null, error: error.message });
   }
 }
 
-async function refuse(
+async function storeRefusal(
   services: Services,
   webhook: Webhook,
   delivery: Delivery,

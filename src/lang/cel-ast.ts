@@ -2,15 +2,15 @@ import type { ASTNode } from "@marcbachmann/cel-js";
 
 const comprehensions = new Set(["all", "exists", "exists_one", "map", "filter"]);
 
-/** Why an expression is refused although it parses, and the index in its text where the refused part begins. */
+/** Why a valid expression is refused, and the index in its text where the refused part begins. */
 interface Refused {
   message: string;
   at: number;
 }
 
-/** Finds what must not run: time or memory that grows faster than the data, and ways to a prototype. Null when nothing is. */
+/** Finds the first part that could use time or memory superlinear in the data, or reach a prototype; null if there is none. */
 export function findRefused(node: ASTNode, inside = 0): Refused | null {
-  const refused = refuse(node, inside);
+  const refused = reasonToRefuse(node, inside);
   if (refused) return { message: refused, at: node.range.start };
   if (node.op === "rcall" && comprehensions.has(node.args[0])) {
     // A chain (`list.filter(…).map(…)`) is linear; only the arguments run once per item.
@@ -43,7 +43,7 @@ function first(nodes: readonly ASTNode[], inside: number): Refused | null {
   return null;
 }
 
-function refuse(node: ASTNode, inside: number): string | null {
+function reasonToRefuse(node: ASTNode, inside: number): string | null {
   if (namesPrototype(node)) return 'there is no field "__proto__"';
   if (node.op !== "rcall") return null;
   const [method, receiver] = node.args;
@@ -56,7 +56,7 @@ function refuse(node: ASTNode, inside: number): string | null {
   return null;
 }
 
-// The library would return it for a timestamp or duration: an empty map, of which no function can be read, but still internal.
+// For a timestamp or duration, the library would return it: an empty map without readable functions, but internal.
 function namesPrototype(node: ASTNode): boolean {
   if (node.op === ".") return node.args[1] === "__proto__";
   return node.op === "[]" && node.args[1].op === "value" && node.args[1].args === "__proto__";

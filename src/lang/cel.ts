@@ -12,16 +12,16 @@ import { didYouMean } from "../lib/nearest.ts";
 import { compileRegex } from "../lib/regex.ts";
 import { collectCalls, collectVariables, findRefused } from "./cel-ast.ts";
 
-/** The names that an expression may use: variables, and functions of one text argument. The context provides the values of both. */
+/** The variables and the functions of one text argument that an expression may use. The context provides the values of both. */
 export interface CelScope {
   readonly variables: readonly string[];
   readonly functions: readonly string[];
 }
 
-/** What the expressions of a rule's action parameters may name. */
+/** The scope of the expressions in a rule's action parameters. */
 export const ruleScope: CelScope = { variables: ["event", "rule", "trigger", "pack", "now"], functions: ["key"] };
 
-/** An expression failed while it ran; the message says why and where. */
+/** An expression failed at run time; the message contains the reason and the position. */
 export class ExpressionError extends Error {
   override readonly name = "ExpressionError";
 }
@@ -31,9 +31,9 @@ const maxResultValues = 1_000_000;
 const environments = new WeakMap<CelScope, Environment>();
 
 /**
- * Compiles a CEL expression. The function returned takes the values of the scope's variables (a Date is a timestamp) and of its
- * functions (`{key: (ref) => …}`), gives JSON (a timestamp as ISO text, a duration as "3600s"), and throws ExpressionError.
- * Throws InvalidInputError at `path`, naming the position, for what cannot be compiled.
+ * Compiles a CEL expression. The returned function takes the values of the scope's variables (a Date is a timestamp) and functions
+ * (`{key: (ref) => …}`), returns JSON (a timestamp as ISO text, a duration as "3600s"), and throws ExpressionError. Throws
+ * InvalidInputError at `path`, naming the position, for an invalid expression.
  */
 export function compileCel(source: string, path = "", scope = ruleScope): (context: Record<string, unknown>) => Json {
   const program = parse(source, path, scope);
@@ -46,14 +46,14 @@ export function compileCel(source: string, path = "", scope = ruleScope): (conte
   };
 }
 
-/** The names of the variables that an expression mentions. Throws InvalidInputError like compileCel. */
+/** Returns the names of the variables in an expression. Throws InvalidInputError like compileCel. */
 export function celVariables(source: string, path = "", scope = ruleScope): Set<string> {
   const names = new Set<string>();
   collectVariables(parse(source, path, scope).ast, names);
   return names;
 }
 
-/** The arguments with which an expression calls a function of the scope; null for each that is no literal text. Throws like compileCel. */
+/** Returns the argument of each call of the function in an expression; null if it is not a literal text. Throws like compileCel. */
 export function celCalls(source: string, name: string, path: string, scope: CelScope): (string | null)[] {
   const calls: (string | null)[] = [];
   collectCalls(parse(source, path, scope).ast, name, calls);
@@ -78,7 +78,7 @@ function parse(source: string, path: string, scope: CelScope): ParseResult {
 function suggestion(error: unknown, scope: CelScope): string {
   if (!(error instanceof CelTypeError) || error.code !== "unknown_variable") return "";
   const name = /^Unknown variable: (\w+)$/.exec(error.summary)?.[1] ?? "";
-  return didYouMean(name, scope.variables) || `; known are ${scope.variables.join(", ")}`;
+  return didYouMean(name, scope.variables) || `; known names: ${scope.variables.join(", ")}`;
 }
 
 function reason(error: unknown): string {
@@ -96,18 +96,18 @@ function located(message: string, at: number): string {
 function environment(scope: CelScope): Environment {
   const known = environments.get(scope);
   if (known) return known;
-  const made = new Environment({ homogeneousAggregateLiterals: false, limits: { maxAstNodes: 500, maxDepth: 30 } });
-  for (const name of scope.variables) made.registerVariable(name, "dyn");
-  for (const name of scope.functions) registerBound(made, name);
-  registerMixedNumbers(made);
-  made.registerFunction("string.regex(string): bool", (text: string, pattern: string) =>
+  const created = new Environment({ homogeneousAggregateLiterals: false, limits: { maxAstNodes: 500, maxDepth: 30 } });
+  for (const name of scope.variables) created.registerVariable(name, "dyn");
+  for (const name of scope.functions) registerBound(created, name);
+  registerMixedNumbers(created);
+  created.registerFunction("string.regex(string): bool", (text: string, pattern: string) =>
     compileRegex(pattern).test(text),
   );
-  environments.set(scope, made);
-  return made;
+  environments.set(scope, created);
+  return created;
 }
 
-// A macro, because only a macro gets the context: the function to call differs between evaluations, like a variable's value.
+// A macro, because only macros get the context: the function differs between evaluations, like a variable's value.
 function registerBound(to: Environment, name: string): void {
   to.registerFunction(`${name}(ast): dyn`, ({ args: [argument] }: { args: [ASTNode] }) => ({
     async: false,
@@ -125,7 +125,7 @@ function registerBound(to: Environment, name: string): void {
   }));
 }
 
-// The part of the library's macro interface that is used here; its own declarations leave it untyped.
+// The used part of the library's macro interface, which its declarations leave untyped.
 interface MacroContext {
   getValue(name: string): unknown;
 }
@@ -137,7 +137,7 @@ interface MacroEvaluator {
   run(node: ASTNode, context: MacroContext): unknown;
 }
 
-// Every number of JSON is a double and every whole number written in an expression an int.
+// Every JSON number is a double, and every integer literal in an expression is an int.
 function registerMixedNumbers(to: Environment): void {
   const arithmetic: Record<string, (a: number, b: number) => number> = {
     "+": (a, b) => a + b,
@@ -186,7 +186,7 @@ function structureToJson(value: object, budget: { left: number }): Json {
   }
   const primitive: unknown = value.valueOf();
   if (typeof primitive === "bigint") return exactNumber(primitive);
-  // What is left of CEL's own types: a duration writes itself as seconds, a type has no JSON form.
+  // The other types of CEL: a duration converts itself to seconds, a type has no JSON form.
   if (typeof primitive === "number") return String(value);
   throw new ExpressionError("the result is a type, which JSON cannot hold");
 }

@@ -2,9 +2,9 @@ import { InvalidInputError, type Issue, invalid } from "../errors.ts";
 import { ABSENT, type Json, type JsonObject, jsonType, lookup, parsePath } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import { type CelScope, compileCel } from "./cel.ts";
-import { operators, synonyms } from "./operators.ts";
+import { criterionOperators, synonyms } from "./operators.ts";
 
-/** How one criterion came out. `actual` is left out when the field is absent; `error` says why the criterion could not be asked. */
+/** The result of one criterion. `actual` is missing when the field is absent; `error` is why the criterion could not be evaluated. */
 export interface CriterionOutcome {
   path: string;
   operator: string;
@@ -14,13 +14,13 @@ export interface CriterionOutcome {
   error: string | null;
 }
 
-/** Whether the conditions hold, and each criterion's part in it, in the order written; all are evaluated. */
-export interface Outcome {
+/** Whether the conditions hold, and the result of every criterion in the written order. */
+export interface CriteriaOutcome {
   matched: boolean;
   criteria: CriterionOutcome[];
 }
 
-// Null: it could not be evaluated. It stays null under `not`, so that an error never makes a rule fire.
+// Null: not evaluable. It stays null under `not`, so that an error never makes a rule match.
 type Verdict = boolean | null;
 type Evaluate = (payload: Json, criteria: CriterionOutcome[]) => Verdict;
 
@@ -41,18 +41,18 @@ const eventScope: CelScope = { variables: ["event"], functions: [] };
 const forms = "{field, operator, value}, {any: […]}, {all: […]}, {not: …} or {expression}";
 
 /**
- * Checks a rule's conditions as written: a list of criteria, groups and expressions, or one of them, or nothing. Gives the canonical list:
- * operators by their canonical names, `field` relative to the payload. Throws InvalidInputError with every fault, each at its own path below `path`.
+ * Checks a rule's conditions: null, or one or a list of criteria, groups and expressions. Returns the canonical list: operators with
+ * their canonical names, `field` relative to the payload. Throws InvalidInputError with every fault, each at its path below `path`.
  */
 export function normaliseConditions(conditions: unknown, path: string): JsonObject[] {
   return read(conditions, path).map(({ canonical }) => canonical);
 }
 
 /**
- * Compiles a rule's conditions, joined by `condition`. The function returned decides about one payload (null counts as `{}`) and
- * never throws; no conditions match everything. Throws InvalidInputError like normaliseConditions.
+ * Compiles a rule's conditions, joined by `condition`. The returned function evaluates them for one payload (null counts as `{}`) and
+ * never throws; an empty list matches every payload. Throws InvalidInputError like normaliseConditions.
  */
-export function compileCriteria(condition: "any" | "all", conditions: Json): (payload: Json) => Outcome {
+export function compileCriteria(condition: "any" | "all", conditions: Json): (payload: Json) => CriteriaOutcome {
   const parts = read(conditions, "conditions").map(({ evaluate }) => evaluate);
   const evaluate = parts.length === 0 ? () => true : join(condition, parts);
   return (payload) => {
@@ -63,26 +63,26 @@ export function compileCriteria(condition: "any" | "all", conditions: Json): (pa
 
 function read(conditions: unknown, path: string): Compiled[] {
   if (conditions === undefined || conditions === null) return [];
-  const place: Place = { reading: { issues: [], count: 0 }, depth: 0 };
+  const position: Position = { reading: { issues: [], count: 0 }, depth: 0 };
   const compiled = Array.isArray(conditions)
-    ? readList(conditions, path, place)
-    : [readOne(conditions, path, place)].filter((part) => part !== null);
-  if (place.reading.issues.length > 0) throw new InvalidInputError(place.reading.issues);
+    ? readList(conditions, path, position)
+    : [readOne(conditions, path, position)].filter((part) => part !== null);
+  if (position.reading.issues.length > 0) throw new InvalidInputError(position.reading.issues);
   return compiled;
 }
 
-interface Place {
+interface Position {
   reading: Reading;
   depth: number;
 }
 
-function readList(list: unknown[], path: string, place: Place): Compiled[] {
-  return list.slice(0, maxCriteria + 1).flatMap((item, i) => readOne(item, `${path}.${i}`, place) ?? []);
+function readList(list: unknown[], path: string, position: Position): Compiled[] {
+  return list.slice(0, maxCriteria + 1).flatMap((item, i) => readOne(item, `${path}.${i}`, position) ?? []);
 }
 
-// Faults are collected, so that one refusal names them all.
-function readOne(item: unknown, path: string, place: Place): Compiled | null {
-  const { reading, depth } = place;
+// Faults are collected, so that one refusal lists them all.
+function readOne(item: unknown, path: string, position: Position): Compiled | null {
+  const { reading, depth } = position;
   if (++reading.count > maxCriteria) {
     if (reading.count === maxCriteria + 1)
       reading.issues.push({ path, message: `at most ${maxCriteria} criteria and groups` });
@@ -91,9 +91,9 @@ function readOne(item: unknown, path: string, place: Place): Compiled | null {
   try {
     if (depth > maxDepth) throw invalid(path, `groups may be nested at most ${maxDepth} deep`);
     if (!isRecord(item)) throw invalid(path, `must be ${forms}`);
-    if ("any" in item) return readGroup(item, path, { ...place, kind: "any" });
-    if ("all" in item) return readGroup(item, path, { ...place, kind: "all" });
-    if ("not" in item) return readNot(item, path, place);
+    if ("any" in item) return readGroup(item, path, { ...position, kind: "any" });
+    if ("all" in item) return readGroup(item, path, { ...position, kind: "all" });
+    if ("not" in item) return readNot(item, path, position);
     if ("expression" in item) return readExpression(item, path);
     return readCriterion(item, path);
   } catch (error) {
@@ -103,8 +103,12 @@ function readOne(item: unknown, path: string, place: Place): Compiled | null {
   }
 }
 
-function readGroup(item: Record<string, unknown>, path: string, place: Place & { kind: "any" | "all" }): Compiled {
-  const { kind, reading, depth } = place;
+function readGroup(
+  item: Record<string, unknown>,
+  path: string,
+  position: Position & { kind: "any" | "all" },
+): Compiled {
+  const { kind, reading, depth } = position;
   refuseOthers(item, [kind], path);
   const list = item[kind];
   if (!Array.isArray(list) || list.length === 0)
@@ -119,7 +123,7 @@ function readGroup(item: Record<string, unknown>, path: string, place: Place & {
   };
 }
 
-function readNot(item: Record<string, unknown>, path: string, { reading, depth }: Place): Compiled | null {
+function readNot(item: Record<string, unknown>, path: string, { reading, depth }: Position): Compiled | null {
   refuseOthers(item, ["not"], path);
   const part = readOne(item["not"], `${path}.not`, { reading, depth: depth + 1 });
   if (part === null) return null;
@@ -166,14 +170,14 @@ function readCriterion(item: Record<string, unknown>, path: string): Compiled {
   const field = readField(item["field"], `${path}.field`);
   const written = readOperatorName(item["operator"], `${path}.operator`);
   const name = synonyms[written] ?? written;
-  const operator = operators[name];
+  const operator = criterionOperators[name];
   if (!operator) throw unknownOperator(name, `${path}.operator`);
   if (operator.takesValue && item["value"] === undefined) {
     throw invalid(`${path}.value`, `is missing; "${name}" compares with it`);
   }
-  // The boundary: this came out of JSON or YAML.
+  // The value was parsed from JSON or YAML.
   const given = (operator.takesValue ? item["value"] : null) as Json;
-  // StackStorm's matchregex is anchored at the beginning, and its dot matches line ends.
+  // StackStorm's matchregex is anchored at the beginning, and its dot matches line breaks.
   const expected = written === "matchregex" && typeof given === "string" ? `(?s)^(?:${given})` : given;
   const test = operator.compile(expected, `${path}.value`);
   const keys = parsePath(field);
@@ -205,13 +209,14 @@ function readField(field: unknown, path: string): string {
 function readOperatorName(operator: unknown, path: string): string {
   if (typeof operator !== "string" || operator === "") throw invalid(path, 'must name an operator, like "equals"');
   const name = operator.toLowerCase();
-  if (Object.hasOwn(operators, name) || Object.hasOwn(synonyms, name)) return name;
+  if (Object.hasOwn(criterionOperators, name) || Object.hasOwn(synonyms, name)) return name;
   throw unknownOperator(operator, path);
 }
 
 function unknownOperator(name: string, path: string): InvalidInputError {
-  const known = Object.keys(operators);
-  return invalid(path, `there is no operator "${name}"${didYouMean(name, known) || `; known are ${known.join(", ")}`}`);
+  const known = Object.keys(criterionOperators);
+  const among = didYouMean(name, known) || `; known operators: ${known.join(", ")}`;
+  return invalid(path, `there is no operator "${name}"${among}`);
 }
 
 function refuseOthers(item: Record<string, unknown>, known: string[], path: string): void {
@@ -228,7 +233,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-// One side decides (true for any, false for all); else an error anywhere leaves the question open.
+// One true (any) or false (all) decides; otherwise an error makes the result null.
 function join(kind: "any" | "all", parts: Evaluate[]): Evaluate {
   const deciding = kind === "any";
   return (payload, criteria) => {

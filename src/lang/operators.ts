@@ -2,16 +2,16 @@ import { invalid } from "../errors.ts";
 import { type Json, jsonType, sameJson } from "../lib/json.ts";
 import { compileRegex } from "../lib/regex.ts";
 
-/** Whether a value that is present passes; a text says why the operator does not apply to a value of its type. */
+/** Returns whether a present value passes, or why the operator does not apply to a value of its type. */
 type Test = (actual: Json) => boolean | string;
 
 /** An operator of criteria. */
 interface Operator {
   /** The result for a field that is absent: true for the negated ones. */
   readonly onAbsent: boolean;
-  /** False: the criterion has no `value`. */
+  /** Whether the criterion has a `value`. */
   readonly takesValue: boolean;
-  /** Makes the test for the value to compare with; throws InvalidInputError at `path` when it is of no use to the operator. */
+  /** Returns the test for an expected value. Throws InvalidInputError at `path` when the operator cannot use it. */
   compile(expected: Json, path: string): Test;
 }
 
@@ -73,7 +73,7 @@ function ordering(test: (order: number) => boolean): Operator {
   });
 }
 
-// Strings by code unit, as ISO dates and versions of equal length want it; null when the types differ.
+// Compares strings by code unit, which orders ISO dates; null when the types differ.
 function compare(actual: Json, expected: number | string): number | null {
   if (typeof actual === "number" && typeof expected === "number") return actual - expected;
   if (typeof actual !== "string" || typeof expected !== "string") return null;
@@ -125,7 +125,7 @@ function matching(options: { ignoreCase: boolean }): Operator {
   });
 }
 
-// Wildcards of the shell: * any text, ? one character, [abc] and [!abc] one of a set.
+// Shell wildcards: * for any text, ? for one character, [abc] and [!abc] for one of a set.
 const matchesWildcard = comparing((value, path) => {
   const body = expectText(value, path)
     .replaceAll(/[\\^$.|+(){}]/g, "\\$&")
@@ -155,8 +155,8 @@ const isType = comparing((value, path) => {
 const exists: Operator = { onAbsent: false, takesValue: false, compile: () => () => true };
 const equals = comparing((expected) => (actual) => sameJson(actual, expected));
 
-/** Every operator by its canonical name. */
-export const operators: Readonly<Record<string, Operator>> = {
+/** Every operator of criteria by its canonical name. */
+export const criterionOperators: Readonly<Record<string, Operator>> = {
   equals,
   nequals: negated(equals),
   iequals: onTextIgnoringCase((actual, expected) => actual === expected),
@@ -183,7 +183,7 @@ export const operators: Readonly<Record<string, Operator>> = {
   is_type: isType,
 };
 
-/** The names that StackStorm's rules use for the same. */
+/** StackStorm's names for the same operators. */
 export const synonyms: Readonly<Record<string, string>> = {
   eq: "equals",
   neq: "nequals",

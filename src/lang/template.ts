@@ -4,23 +4,23 @@ import { escapeKey } from "../secrecy/find.ts";
 import { marker } from "../secrecy/mask.ts";
 import { type CelScope, celCalls, celVariables, compileCel, ruleScope } from "./cel.ts";
 
-type Context = Record<string, unknown>;
-type Render = (context: Context, trace: Trace) => Json;
+type Values = Record<string, unknown>;
+type Render = (context: Values, trace: Trace) => Json;
 
-/** A value that a template computed from secrets: its place (a JSON pointer), the secrets' names, and what to show instead. */
+/** A value that a template computed from secrets: its JSON pointer, the secrets' names, and the text to show instead. */
 export interface SecretValue {
   path: string;
   names: string[];
   shown: string;
 }
 
-/** What rendering records: the secrets that the current template has asked for, and the values computed from any. */
+/** The record of a rendering: the secrets that the current template has read, and the values computed from secrets. */
 interface Trace {
   used: Set<string>;
   secrets: SecretValue[];
 }
 
-/** A template failed while it was rendered; the message begins with its path. */
+/** A template failed at rendering; the message begins with its path. */
 export class TemplateError extends Error {
   override readonly name = "TemplateError";
   readonly path: string;
@@ -32,18 +32,18 @@ export class TemplateError extends Error {
 
 /** Compiled templates. */
 export interface Templates {
-  /** The secrets that they name, whether or not a rendering asks for them. */
+  /** The names of all secrets in the templates, including those that a rendering does not read. */
   names: string[];
-  /** `read` returns a secret by its name. The value contains the secrets; `secrets` says where, and what to show instead. */
-  render(context: Context, read: (name: string) => string): { value: Json; secrets: SecretValue[] };
+  /** `read` returns a secret by its name. The result contains the secrets; `secrets` lists where, and the text to show instead. */
+  render(context: Values, read: (name: string) => string): { value: Json; secrets: SecretValue[] };
 }
 
 /**
- * Compiles every `{{ CEL }}` in the strings of a JSON value (keys are left alone). Rendering gives a value to be treated as
- * read-only: a string that is one whole template keeps the JSON type of its result, in mixed text results become text (objects and
- * lists as JSON). The scope's function `key` asks for a secret: a template that asked for one is secret as a whole, for its result may reveal
- * of it in any form. Throws InvalidInputError with an issue per template that cannot be compiled, and where the argument of `key` is no
- * literal text, for what a template may read must be known before it runs; rendering throws TemplateError.
+ * Compiles every `{{ CEL }}` in the strings of a JSON value (not in its keys). Rendering returns a read-only value: a string that is one
+ * whole template gets the JSON type of its result; in mixed text, results become text (objects and lists as JSON). The scope's function
+ * `key` reads a secret. The whole result of a template that read one is secret, because it may reveal the secret in any form. Throws
+ * InvalidInputError with an issue per invalid template, and when the argument of `key` is not a literal text, because the secrets of a
+ * template must be known before it runs. Rendering throws TemplateError.
  */
 export function compileTemplates(value: Json, path: string, scope = ruleScope): Templates {
   const render = compileAll(value, path, scope);
@@ -69,7 +69,8 @@ function collectKeys(value: Json, path: string, scope: CelScope): string[] {
     return sources
       .flatMap((source) => celCalls(source, "key", path, scope))
       .map((name) => {
-        if (name === null) throw invalid(path, 'key() takes the ref of a key as it is, such as key("system.token")');
+        if (name === null)
+          throw invalid(path, 'key() requires the ref of a key as a literal, such as key("system.token")');
         return name;
       });
   }
@@ -84,7 +85,7 @@ function compileAll(value: Json, path: string, scope: CelScope): Render | null {
   return render;
 }
 
-/** Whether any template in the value mentions the variable. Throws InvalidInputError when a template cannot be compiled. */
+/** Returns whether any template in the value uses the variable. Throws InvalidInputError for an invalid template. */
 export function usesVariable(value: Json, name: string, scope = ruleScope): boolean {
   if (typeof value === "string") {
     return split(value, "").some((part) => "source" in part && celVariables(part.source, "", scope).has(name));
@@ -98,23 +99,23 @@ interface Compilation {
   issues: Issue[];
 }
 
-/** The place of a template: for messages, and within the value. */
-interface Place {
+/** The location of a template: its path for messages, and its JSON pointer within the value. */
+interface Location {
   path: string;
   pointer: string;
 }
 const below = (path: string, key: string) => (path === "" ? key : `${path}.${key}`);
 
-// Null: nothing in the value is a template, and it is used unchanged.
-function compileValue(value: Json, place: Place, compilation: Compilation): Render | null {
-  if (typeof value === "string") return compileText(value, place, compilation);
+// Null: the value contains no template and is used unchanged.
+function compileValue(value: Json, location: Location, compilation: Compilation): Render | null {
+  if (typeof value === "string") return compileText(value, location, compilation);
   if (typeof value !== "object" || value === null) return null;
   const renders = Object.entries(value).map(([key, item]) => ({
     key,
     item,
     render: compileValue(
       item,
-      { path: below(place.path, key), pointer: `${place.pointer}/${escapeKey(key)}` },
+      { path: below(location.path, key), pointer: `${location.pointer}/${escapeKey(key)}` },
       compilation,
     ),
   }));
@@ -125,7 +126,7 @@ function compileValue(value: Json, place: Place, compilation: Compilation): Rend
     Object.fromEntries(renders.map(({ key, item, render }) => [key, render ? render(context, trace) : item]));
 }
 
-function compileText(text: string, { path, pointer }: Place, { scope, issues }: Compilation): Render | null {
+function compileText(text: string, { path, pointer }: Location, { scope, issues }: Compilation): Render | null {
   if (!text.includes("{{")) return null;
   try {
     const parts = split(text, path).map((part) =>
@@ -154,7 +155,7 @@ function compileText(text: string, { path, pointer }: Place, { scope, issues }: 
   }
 }
 
-function runAt(path: string, run: (context: Context) => Json, context: Context): Json {
+function runAt(path: string, run: (context: Values) => Json, context: Values): Json {
   try {
     return run(context);
   } catch (error) {
@@ -182,7 +183,7 @@ function split(text: string, path: string): Part[] {
   return parts;
 }
 
-// The index of the closing braces: those of string literals and of maps inside the expression do not count.
+// Returns the index of the closing braces, ignoring those in string literals and maps.
 function findClose(text: string, from: number): number {
   let depth = 0;
   for (let i = from; i < text.length; i++) {
@@ -195,11 +196,11 @@ function findClose(text: string, from: number): number {
   return -1;
 }
 
-// The index of the last character of the string literal whose quote is at `at`; the text's end when it is not closed.
+// Returns the index of the last character of the string literal whose quote is at `at`; the text's end if it is not closed.
 function findLiteralEnd(text: string, at: number, quote: string): number {
   const delimiter = text.startsWith(quote.repeat(3), at) ? quote.repeat(3) : quote;
   for (let i = at + delimiter.length; i < text.length; i++) {
-    // In raw literals too, a backslash keeps the quote behind it from closing.
+    // A backslash escapes the next quote, also in raw literals.
     if (text[i] === "\\") i++;
     else if (text.startsWith(delimiter, i)) return i + delimiter.length - 1;
   }

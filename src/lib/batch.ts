@@ -1,9 +1,9 @@
 /**
- * Joins concurrent calls into shared ones: a lone item is passed to `run` at once, those that arrive while calls are in
- * flight are passed together to the next, up to `size` items and `lanes` calls at a time. `run` returns one result for each item, in
- * order; when it throws, each item of that call rejects.
+ * Joins concurrent calls: an item is passed to `run` at once if fewer than `lanes` calls are in flight; later items are passed together
+ * to the next call, at most `size` of them. `run` returns one result for each item, in order; when it throws, each item of that call
+ * rejects.
  */
-export function createBatch<Item, Result>(options: {
+export function createBatcher<Item, Result>(options: {
   run: (items: Item[]) => Promise<Result[]>;
   size: number;
   lanes: number;

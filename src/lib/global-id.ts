@@ -1,6 +1,6 @@
 /**
- * The id by which the API knows an object, for what speaks of objects outside of GraphQL: base64 of `<type>:<number>`, as the
- * Relay plugin of the API's builder writes it.
+ * Returns the API's id of an object, for use outside of GraphQL: base64 of `<type>:<number>`, the format of the API builder's Relay
+ * plugin.
  */
 export function globalId(type: "Event" | "Execution" | "ArtifactVersion", id: bigint | string): string {
   return Buffer.from(`${type}:${id}`).toString("base64");

@@ -4,14 +4,13 @@ export interface JsonObject {
   [key: string]: Json;
 }
 
-/** What a lookup returns when there is nothing at the path; a stored null is not absent. */
+/** The result of a lookup without a value at the path; a stored null is not absent. */
 export const ABSENT: unique symbol = Symbol("absent");
 type Absent = typeof ABSENT;
 
-/** The kind of a JSON value, in the words that messages and the `is_type` operator use. */
 type JsonType = "null" | "boolean" | "number" | "string" | "list" | "object";
 
-/** Names the kind of a JSON value. */
+/** Returns the type of a JSON value, with the names of messages and the `is_type` operator. */
 export function jsonType(value: Json): JsonType {
   if (value === null) return "null";
   if (Array.isArray(value)) return "list";
@@ -19,7 +18,7 @@ export function jsonType(value: Json): JsonType {
   return type === "boolean" || type === "number" || type === "string" ? type : "object";
 }
 
-/** The keys that a dotted path (`body.items.0`) or, when it begins with "/", a JSON pointer (`/headers/x-name`) goes through. */
+/** Returns the keys of a dotted path (`body.items.0`) or, if it begins with "/", of a JSON pointer (`/headers/x-name`). */
 export function parsePath(path: string): string[] {
   if (path === "") return [];
   if (!path.startsWith("/")) return path.split(".");
@@ -31,7 +30,7 @@ export function parsePath(path: string): string[] {
 
 const listIndex = /^(?:0|[1-9]\d{0,15})$/;
 
-/** The value at a path, given as text or already parsed, or ABSENT. Sees own properties and list items only, never a prototype. */
+/** Returns the value at a path, given as text or parsed, or ABSENT. Reads only own properties and list items, never a prototype. */
 export function lookup(value: Json, path: string | readonly string[]): Json | Absent {
   let current: Json = value;
   for (const key of typeof path === "string" ? parsePath(path) : path) {
@@ -47,7 +46,7 @@ export function lookup(value: Json, path: string | readonly string[]): Json | Ab
   return current;
 }
 
-/** Whether two JSON values are the same: by type and content, the order of an object's keys aside. */
+/** Returns whether two JSON values are equal, regardless of the order of object keys. */
 export function sameJson(a: Json, b: Json): boolean {
   if (a === b) return true;
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;

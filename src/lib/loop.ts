@@ -1,17 +1,17 @@
-/** Passes that follow one another. Disposing it lets no further pass begin and waits for the one in flight. */
+/** A loop of passes. Disposing it starts no further pass and waits for the current one. */
 export interface Loop extends AsyncDisposable {
-  /** Runs a pass soon: at once when idle, else right after the pass in flight. */
+  /** Runs a pass at once when idle, else right after the current one. */
   wake(): void;
 }
 
 export interface LoopOptions {
-  /** One pass; returns in how many milliseconds the next is due at the latest (0: more work is waiting). */
+  /** Runs one pass; returns the milliseconds after which the next is due at the latest (0: there is more work). */
   pass: (signal: AbortSignal) => Promise<number>;
-  /** Called with what a pass threw; the next follows after a growing delay of at most 5 s. */
+  /** Called with the error of a pass; the next follows after an increasing delay of at most 5 s. */
   failed: (error: unknown) => void;
 }
 
-/** Runs passes one after another: when woken, when the last one said so, and again after a failure. */
+/** Starts a loop that runs a pass when woken, when the previous pass's delay is over, and again after a failure. */
 export function startLoop({ pass, failed }: LoopOptions): Loop {
   const stopping = new AbortController();
   const rest = createRest();
@@ -44,15 +44,15 @@ export function startLoop({ pass, failed }: LoopOptions): Loop {
   };
 }
 
-/** A sleep that others can end. Call `arm` before looking for work, so that a wake-up in between is not missed. */
+/** An interruptible sleep. Call `arm` before looking for work, so that a wake-up in between is not missed. */
 export interface Rest {
   arm(): void;
-  /** Resolves after `ms` milliseconds, or at once when `end` was called since `arm`, or as soon as it is. */
+  /** Resolves after `ms` milliseconds, or when `end` is called; at once if it was called since `arm`. */
   sleep(ms: number): Promise<void>;
   end(): void;
 }
 
-/** Returns a Rest. It uses plain callbacks: a new AbortSignal for each wake-up would be the largest part of an event's cost in this process. */
+/** Returns a Rest. It uses callbacks, because a new AbortSignal for each wake-up would be the largest part of an event's cost. */
 export function createRest(): Rest {
   let ended = false;
   let wake: () => void = () => {};

@@ -1,4 +1,4 @@
-// Two slips in five letters, at least one: farther guesses only confuse.
+// Allows two edits in five letters, at least one; other guesses would confuse.
 function nearest(name: string, known: readonly string[]): string | null {
   const typed = name.slice(0, 100).toLowerCase();
   let best: string | null = null;
@@ -13,13 +13,13 @@ function nearest(name: string, known: readonly string[]): string | null {
   return best;
 }
 
-/** What follows "unknown …" in a message: the known name most like the mistyped one as a question, or "" when none is close. */
+/** Returns `; did you mean "…"?` with the known name most similar to the mistyped one, or "" if none is similar. */
 export function didYouMean(name: string, known: readonly string[]): string {
   const guess = nearest(name, known);
   return guess === null ? "" : `; did you mean "${guess}"?`;
 }
 
-// Levenshtein's distance, one row at a time.
+// The Levenshtein distance, computed one row at a time.
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 0; i < a.length; i++) {

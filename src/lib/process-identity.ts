@@ -1,16 +1,16 @@
 import { readFileSync, readlinkSync } from "node:fs";
 import { hostname } from "node:os";
 
-/** A process beyond doubt: pids are reused, so its start counts too; and only its own host can look it up. */
+/** Identifies a process: pids are reused, so the start time is included; only its own host can look it up. */
 export interface ProcessIdentity {
-  /** The boot of the machine and the pid namespace; the host's name alone where the system has neither. */
+  /** The machine's boot id and the pid namespace; only the host's name if the system has neither. */
   host: string;
   pid: number;
-  /** Clock ticks after boot at which it started; null where the system does not say. */
+  /** The start time in clock ticks after boot; null if the system does not report it. */
   started: string | null;
 }
 
-/** Where this process lives: only processes of the same host can judge each other. */
+/** Returns the host of this process; only processes of the same host can check each other. */
 export function thisHost(): string {
   try {
     return `${readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()}/${readlinkSync("/proc/self/ns/pid")}`;
@@ -19,12 +19,12 @@ export function thisHost(): string {
   }
 }
 
-/** This process. */
+/** Returns the identity of this process. */
 export function thisProcess(): ProcessIdentity {
   return { host: thisHost(), pid: process.pid, started: startOf(process.pid) };
 }
 
-/** Whether a process of this host is still the one that it was. */
+/** Returns whether the process, which must be of this host, is still alive. */
 export function isAlive({ pid, started }: ProcessIdentity): boolean {
   try {
     process.kill(pid, 0);
@@ -34,7 +34,7 @@ export function isAlive({ pid, started }: ProcessIdentity): boolean {
   return started === null || startOf(pid) === started;
 }
 
-/** Field 22 of /proc/<pid>/stat (proc(5)), counted behind the command's name, which may hold spaces and brackets. */
+/** Returns field 22 of /proc/<pid>/stat (proc(5)), counted after the command's name, which may contain spaces and brackets. */
 function startOf(pid: number): string | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");

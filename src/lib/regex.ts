@@ -2,23 +2,23 @@ import { RE2JS } from "re2js";
 import { invalid } from "../errors.ts";
 import { createCache } from "./cache.ts";
 
-/** A user's pattern, ready to search a text in time linear in its length. */
+/** A user's pattern, compiled to search a text in time linear in its length. */
 interface Pattern {
-  /** Whether it is found; a text instead says why it is not looked for. */
+  /** Returns whether the text contains a match, or a message if the text is too long. */
   find(text: string): boolean | string;
-  /** Whether it is found; throws InvalidInputError where it is not looked for. */
+  /** Returns whether the text contains a match. Throws InvalidInputError if the text is too long. */
   test(text: string): boolean;
 }
 
-// Time is text × program: counted repetitions make a short pattern a long program. This much takes a tenth of a second.
+// The time is proportional to text × program; counted repetitions make a short pattern a long program. This takes 0.1 s.
 const maxWork = 4_000_000;
 const maxProgramSize = 2000;
 const maxLength = 2000;
 const compiled = createCache<Pattern>(500);
 
 /**
- * Compiles a user's regular expression (found anywhere in the text unless anchored), ECMAScript syntax without look-around and
- * back-references. Compiled patterns are kept, at most 500. Throws InvalidInputError at `path` when it cannot be used.
+ * Compiles a user's regular expression (unanchored), ECMAScript syntax without look-around and back-references. At most 500 compiled
+ * patterns are cached. Throws InvalidInputError at `path` for an invalid or too large pattern.
  */
 export function compileRegex(pattern: string, path = "", options: { ignoreCase?: boolean } = {}): Pattern {
   const flags = options.ignoreCase ? RE2JS.CASE_INSENSITIVE : 0;
@@ -36,7 +36,7 @@ function compile(pattern: string, flags: number, path: string): Pattern {
   const find = (text: string) =>
     text.length <= longest
       ? program.test(text)
-      : `this pattern is looked for in at most ${longest} characters, and the text has ${text.length}`;
+      : `this pattern can search at most ${longest} characters, but the text has ${text.length}`;
   const test = (text: string) => {
     const found = find(text);
     if (typeof found === "string") throw invalid("", found);

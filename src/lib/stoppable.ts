@@ -1,4 +1,4 @@
-/** An async generator whose `return()` also aborts the wait that it may be in: otherwise it would end only after it. */
+/** Returns the async generator of `source`, whose `return()` also aborts the signal, so that it ends without finishing a wait. */
 export function stoppable<T>(source: (signal: AbortSignal) => AsyncGenerator<T, void>): AsyncGenerator<T, void> {
   const abort = new AbortController();
   const generator = source(abort.signal);

@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import type { Channel, LogEntry } from "../db/channels.ts";
+import type { Channel, NotificationEntry } from "../db/channels.ts";
 import { type Db, rows } from "../db/client.ts";
 import { CursorExpiredError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
@@ -14,7 +14,7 @@ interface Place {
 }
 
 /** One entry of the notification log. */
-export type Change<C extends Channel = Channel> = Place & LogEntry<C>;
+export type Change<C extends Channel = Channel> = Place & NotificationEntry<C>;
 
 /** Which changes a reader wants: the first two narrow the SQL of a replay, `matches` decides. */
 export interface ChangeFilter {

@@ -12,14 +12,14 @@ import type { Log } from "../log.ts";
 import { createFeed, type Feed } from "../notifier/feed.ts";
 import type { ChangeFilter } from "../notifier/page.ts";
 
-/** The role `api` as it listens. */
+/** The running role `api`. */
 export interface Api extends AsyncDisposable {
   url: string;
 }
 
 /**
  * Starts the role `api`: GraphQL over HTTP, sockets and event streams, webhooks, artifacts and sign-in. `admin` is the identity
- * whose rights everyone has where authentication is off. Throws StartError when the address cannot be listened on.
+ * whose grants every caller has when authentication is off. Throws StartError when the server cannot listen on the address.
  */
 export async function startApi(services: Services, config: Config, admin: string): Promise<Api> {
   const { log } = services;
@@ -67,7 +67,7 @@ function authenticator(
   };
 }
 
-/** Looks all open sessions up again whenever a change of tokens, roles or grants is announced, in whichever process it was made. */
+/** Refreshes all open sessions whenever any process announces a change of tokens, roles or grants. */
 function followAccess(feed: Feed, sessions: Sessions, log: Log): AsyncDisposable {
   const stopping = new AbortController();
   const filter: ChangeFilter = { channel: "access", entityId: null, matches: () => true };

@@ -5,7 +5,7 @@ import { startSweep } from "../executor/sweep.ts";
 
 const sweepMs = 15_000;
 
-/** Starts the role `executor`: it evaluates events, expires inquiries, and sweeps every `everyMs` milliseconds. */
+/** Starts the role `executor`, which evaluates events, expires inquiries, and sweeps every `everyMs` milliseconds. */
 export function startExecutor(services: Services, everyMs = sweepMs): AsyncDisposable {
   const parts = new AsyncDisposableStack();
   parts.use(startEvents(services));

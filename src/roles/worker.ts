@@ -5,7 +5,7 @@ import { findRuntimes } from "../worker/registry.ts";
 
 const defaultPath = "/usr/local/bin:/usr/bin:/bin";
 
-/** Starts the role `worker` in the runtimes that this host has. `releases` are the directories of the packs' releases, by digest. */
+/** Starts the role `worker` with the runtimes found on this host. `releases` are the directories of the packs' releases by digest. */
 export async function startWorker(
   services: Services,
   config: Pick<Config, "actionBase" | "workerSlots" | "workerStopMs">,

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { anyOf, type Db, rows } from "../db/client.ts";
 import { type RunnableAction, runnableJson } from "../execution/action.ts";
-import { compileCriteria, type Outcome } from "../lang/criteria.ts";
+import { type CriteriaOutcome, compileCriteria } from "../lang/criteria.ts";
 import { compileTemplates, type Templates } from "../lang/template.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { createOwners, type Owners } from "./authority.ts";
@@ -21,7 +21,7 @@ export interface CompiledRule {
   /** Who stands behind it: null for a pack's own, and for an ad-hoc one whose owner is gone. */
   owner: string | null;
   isAdhoc: boolean;
-  evaluate: (payload: Json) => Outcome;
+  evaluate: (payload: Json) => CriteriaOutcome;
   render: Templates["render"];
   /** The refs of the keys that its templates name. */
   keys: readonly string[];

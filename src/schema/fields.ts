@@ -5,10 +5,9 @@ import { checkInput, issuesOf } from "./input.ts";
 import { type ParameterMap, parameterMap } from "./schema.ts";
 import { storableJson } from "./storable.ts";
 
-// The fields that inputs of entities have in common, and the one rule for null in them: a field that can be empty is declared
-// nullable, every other is not.
+// The fields that inputs of entities have in common. Only a field that can be empty is declared nullable.
 
-/** Checks the input that creates an entity. In it, null is the same as a field that is left out. Throws InvalidInputError. */
+/** Checks the input that creates an entity and returns it. Null means the same as a missing field. Throws InvalidInputError. */
 export function checkNew<T>(fields: z.ZodType<T>, input: object): T {
   return checkInput(
     fields,
@@ -17,8 +16,8 @@ export function checkNew<T>(fields: z.ZodType<T>, input: object): T {
 }
 
 /**
- * Checks the changes to an entity: a field that is left out keeps what is stored, null empties a field that can be empty and is
- * refused in any other. Throws InvalidInputError with all faults.
+ * Checks a patch of an entity and returns it: a missing field is unchanged; null empties a nullable field and is refused for any other.
+ * Throws InvalidInputError with all faults.
  */
 export function checkPatch<T>(fields: z.ZodType<T> & Pick<z.ZodObject, "shape">, patch: object): T {
   const isRefused = (value: unknown, name: string) => {
@@ -37,7 +36,7 @@ function withoutFields(input: object, isLeftOut: (value: unknown, name: string) 
   return Object.fromEntries(Object.entries(input).filter(([name, value]) => !isLeftOut(value, name)));
 }
 
-/** Text of at most so many characters that PostgreSQL can hold. */
+/** Text of at most `most` characters that PostgreSQL can store. */
 export const text = (most: number) =>
   z
     .string()
@@ -58,9 +57,9 @@ export const description = text(10_000);
 export const texts = z.array(text(200).min(1)).max(100);
 export const json = storable(z.json());
 export const jsonObject = storable(z.record(z.string(), z.json()));
-/** A map of parameters, as it is stored. */
+/** A map of parameters in its stored form. */
 export const parameters = storable(parameterMap).transform((map) => map as unknown as JsonObject); // it came as JSON
-/** A stored map of parameters. */
+/** Returns a stored map of parameters with its type. */
 export const parametersOf = (stored: JsonObject) => stored as unknown as ParameterMap; // checked when it was stored
 
 /** A path below a pack's directory: neither absolute nor out of it. */

@@ -10,7 +10,7 @@ export const componentRef = z
     'must be a ref such as "my_pack.my_name": lower case, exactly one dot',
   );
 
-/** The value as the schema gives it; InvalidInputError with every fault, each at its path below `path`. */
+/** Returns the parsed value. Throws InvalidInputError with every fault, each at its path below `path`. */
 export function checkInput<T>(schema: z.ZodType<T>, value: unknown, path = ""): T {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
@@ -22,7 +22,7 @@ export function checkInput<T>(schema: z.ZodType<T>, value: unknown, path = ""): 
   );
 }
 
-/** Returns the faults that a check throws, so that those of several checks can be joined; none if it throws nothing. */
+/** Returns the issues of the InvalidInputError that a check throws, or none, so that those of several checks can be joined. */
 export function issuesOf(check: () => unknown): Issue[] {
   try {
     check();

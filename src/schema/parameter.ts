@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { Json } from "../lib/json.ts";
 
 const types = ["string", "integer", "number", "boolean", "array", "object", "any"] as const;
-// Every one is checked by a linear expression or by code; "regex" is left out because it compiles what it is given.
+// Each is checked by a linear expression or by code; "regex" is left out because it compiles its input.
 const formats = ["date-time", "date", "time", "duration", "uri", "email", "hostname", "ipv4", "ipv6", "uuid"] as const;
 
 const name = z
@@ -14,7 +14,7 @@ const name = z
 
 const length = z.int().min(0);
 
-/** One parameter's description as written; its parts are checked singly, their sense together by `parameterMap`. */
+/** The syntax of one parameter; `parameterMap` checks how its parts fit together. */
 const parameter = z.strictObject({
   type: z.enum(types),
   description: z.string().max(10_000).optional(),
@@ -36,7 +36,7 @@ const parameter = z.strictObject({
   secret: z.boolean().optional(),
 });
 
-/** A flat map of parameters as written, by name. */
+/** The syntax of a flat map of parameters by name. */
 export const parameterRecord: z.ZodRecord<typeof name, z.ZodType<Parameter>> = z.record(name, parameter);
 
 export interface Parameter {
@@ -56,5 +56,5 @@ export interface Parameter {
   secret?: boolean | undefined;
 }
 
-/** What an action, trigger or sensor takes, or what a payload holds: the parameters by name. */
+/** The parameters of an action, trigger, sensor or payload, by name. */
 export type ParameterMap = Record<string, Parameter>;

@@ -10,7 +10,7 @@ import { type Parameter, type ParameterMap, parameterRecord } from "./parameter.
 
 export type { ParameterMap } from "./parameter.ts";
 
-/** Checks values against a compiled map and gives them with the defaults filled in; throws InvalidInputError at `${path}.<name>`. */
+/** Checks values and returns them with defaults filled in. Throws InvalidInputError at `${path}.<name>`. */
 type CheckValues = (values: JsonObject, path: string) => JsonObject;
 
 // Masking cannot distinguish a shorter value from ordinary text.
@@ -19,17 +19,17 @@ const maxIssues = 100;
 const maxDepth = 10;
 const compiled = createCache<CheckValues>(500);
 
-/** Compiles what an action or trigger takes: a name that the map does not have is refused. Kept by content, at most 500. */
+/** Compiles the parameters of an action or trigger; unknown names are refused. Cached by content, at most 500. */
 export function compileParameters(map: ParameterMap): CheckValues {
   return compiled(`closed ${JSON.stringify(map)}`, () => compile(map, false));
 }
 
-/** Compiles the contract of a trigger's payload: fields that the map does not have are let through. Kept by content, at most 500. */
+/** Compiles the schema of a trigger's payload; unknown fields are allowed. Cached by content, at most 500. */
 export function compilePayloadSchema(map: ParameterMap): CheckValues {
   return compiled(`open ${JSON.stringify(map)}`, () => compile(map, true));
 }
 
-/** The flat parameter map of manifests and inputs, checked as a whole: keywords fit the type, patterns compile, defaults are valid. */
+/** The parameter map of manifests and inputs: keywords must fit the type, patterns compile, and defaults be valid. */
 export const parameterMap = parameterRecord.superRefine((map, context) => {
   for (const { path, message } of findFaults(map, "", 0)) {
     context.addIssue({ code: "custom", path: parsePath(path), message });
@@ -37,7 +37,7 @@ export const parameterMap = parameterRecord.superRefine((map, context) => {
 });
 
 function compile(map: ParameterMap, open: boolean): CheckValues {
-  // An instance of its own: ajv keeps the values and patterns of everything that an instance has compiled.
+  // A new instance, because ajv keeps the values and patterns of everything that an instance has compiled.
   const ajv = new Ajv({
     allErrors: true,
     verbose: true,
@@ -52,7 +52,7 @@ function compile(map: ParameterMap, open: boolean): CheckValues {
   const validate = ajv.compile<JsonObject>(objectSchema(map, open));
   const fills = JSON.stringify(map).includes('"default":');
   return (values, path) => {
-    // Filling in defaults writes into what is validated.
+    // Filling in defaults changes the validated object.
     const checked = fills ? structuredClone(values) : values;
     if (validate(checked)) return checked;
     throw new InvalidInputError((validate.errors ?? []).slice(0, maxIssues).map((error) => toIssue(error, path)));
@@ -61,7 +61,7 @@ function compile(map: ParameterMap, open: boolean): CheckValues {
 
 function regExp(pattern: string) {
   const { test } = compileRegex(pattern);
-  // ajv takes two patterns with the same text for one.
+  // ajv treats two patterns with the same text as one.
   return { test, toString: () => pattern };
 }
 
@@ -126,7 +126,7 @@ const fitting: Record<Keyword, readonly Parameter["type"][]> = {
   secret: ["string"],
 };
 
-// Paths here are JSON pointers, so that they can be split again into what zod expects.
+// Paths here are JSON pointers, so that they can be split into zod's paths.
 function findFaults(map: ParameterMap, path: string, depth: number): Issue[] {
   if (depth > maxDepth) return [{ path, message: `parameters may be nested at most ${maxDepth} deep` }];
   return Object.entries(map).flatMap(([name, parameter]) => findParameterFaults(parameter, `${path}/${name}`, depth));

@@ -1,51 +1,51 @@
-/** What to look for: texts with the name of the secret that each belongs to. */
+/** The patterns of one encoding, each with the name of its secret. */
 export interface Patterns {
   patterns: ReadonlyMap<string, string>;
-  /** How a character is compared, for case and alphabets. */
+  /** Maps a character code to the one that is compared, to ignore case or alphabets. */
   fold: (code: number) => number;
-  /** Characters that may be between those of a pattern, at most two in a row: line breaks and spaces that encoders insert. */
+  /** Characters that may occur within a pattern, at most two in a row: line breaks and spaces that encoders insert. */
   skips: readonly number[];
 }
 
-/** All patterns of a kind, ready to be sought in one pass. */
+/** Finds all patterns of one encoding in one pass. */
 export interface Automaton {
-  /** Begins a search; `found` is called with each place: positions as `read` counts them, the end exclusive. */
+  /** Begins a search; `found` is called with the start and the exclusive end of each match, in the positions of `read`. */
   search(found: (from: number, to: number, name: string) => void): Search;
 }
 
 export interface Search {
   /** Continues with a piece of text, whose first character is at `at`. */
   read(piece: string, at: number): void;
-  /** No pattern that is still to be found begins before this position. */
+  /** Returns the position before which no further match can begin. */
   undecided(): number;
   reset(): void;
 }
 
 const maxSkipped = 2;
 const ascii = 128;
-/** No skipped character has a code as high as this. */
+/** All skipped characters have lower codes. */
 const aboveSkips = 64;
 
-/** A node of the trie is a number; 0 is its root, and none. */
+/** A node of the trie is a number; 0 is the root, and also means no node. */
 interface Trie {
-  /** The first child, the next child of the same parent, and the character that leads here. */
+  /** The first child, the next sibling, and the character on the edge from the parent. */
   child: Int32Array;
   sibling: Int32Array;
   code: Int32Array;
   depth: Int32Array;
-  /** The node of the longest proper end of this one's text, and the nearest on that path where a pattern ends. */
+  /** The node of the longest proper suffix, and the nearest node on that path at which a pattern ends. */
   fail: Int32Array;
   output: Int32Array;
   /** The secret whose pattern ends here. */
   name: (string | null)[];
-  /** The root's children by ASCII code: most of a text leads nowhere from there, which one lookup shows. */
+  /** The root's children by ASCII code: one lookup rules out most characters of a text. */
   first: Int32Array;
 }
 
 /**
- * The automaton of Aho and Corasick (Efficient string matching: an aid to bibliographic search, CACM 18, 1975): each character is
- * looked at once, whatever the number of patterns; the depth of the node where the text ends is the length of the longest end that a
- * pattern begins with, which is exactly what must be held back.
+ * Compiles the automaton of Aho and Corasick (Efficient string matching: an aid to bibliographic search, CACM 18, 1975): it reads each
+ * character once, regardless of the number of patterns. The depth of the current node is the length of the longest suffix of the text
+ * that begins a pattern, which is exactly what must be held back.
  */
 export function compileAutomaton({ patterns, fold, skips }: Patterns): Automaton {
   const trie = link(plant(patterns, fold));
@@ -56,7 +56,7 @@ export function compileAutomaton({ patterns, fold, skips }: Patterns): Automaton
 
   return {
     search: (found) => {
-      // The places of the last characters that were not skipped, to find a pattern's beginning by its length.
+      // The positions of the last characters that were not skipped, to find a match's beginning by its length.
       const positions = new Float64Array(mask + 1);
       let count = 0;
       let node = 0;
@@ -69,7 +69,7 @@ export function compileAutomaton({ patterns, fold, skips }: Patterns): Automaton
           if (name !== null && name !== undefined) found(beginOf(at(trie.depth, hit)), position + 1, name);
         }
       };
-      /** Whether the character, which could go between those of a pattern, does. */
+      /** Returns whether the character is skipped within a pattern. */
       const passes = (raw: number): boolean => {
         if (node === 0 || !skipped.has(raw)) return false;
         between += 1;
@@ -83,7 +83,7 @@ export function compileAutomaton({ patterns, fold, skips }: Patterns): Automaton
         positions[count & mask] = position;
         count += 1;
         report(node, position);
-        // Where no longer match continues, only a shorter suffix can: that much less is undecided.
+        // At a leaf no longer match is possible, so only a shorter suffix is undecided.
         while (node !== 0 && at(trie.child, node) === 0) node = at(trie.fail, node);
       };
       return {
@@ -143,18 +143,18 @@ function plant(patterns: ReadonlyMap<string, string>, fold: (code: number) => nu
   return trie;
 }
 
-/** Gives the node a child. */
+/** Adds a child to the node and returns it. */
 function grow(trie: Trie, node: number, code: number): number {
-  const made = trie.name.push(null) - 1;
-  trie.code[made] = code;
-  trie.sibling[made] = at(trie.child, node);
-  trie.depth[made] = at(trie.depth, node) + 1;
-  trie.child[node] = made;
-  if (node === 0 && code < ascii) trie.first[code] = made;
-  return made;
+  const added = trie.name.push(null) - 1;
+  trie.code[added] = code;
+  trie.sibling[added] = at(trie.child, node);
+  trie.depth[added] = at(trie.depth, node) + 1;
+  trie.child[node] = added;
+  if (node === 0 && code < ascii) trie.first[code] = added;
+  return added;
 }
 
-/** Sets the failure links, nodes nearer to the root first. */
+/** Sets the failure links, in breadth-first order. */
 function link(trie: Trie): Trie {
   const queue = [0];
   for (let next = 0; next < queue.length; next += 1) {

@@ -1,14 +1,14 @@
 import type { Patterns } from "./automaton.ts";
 
-/** A short run of an encoding would be found in ordinary text. */
+/** Shorter patterns would match ordinary text. */
 const minPatternLength = 6;
 const lower = (code: number) => (code >= 65 && code <= 90 ? code + 32 : code);
-/** The url-safe alphabet of base64 (RFC 4648, section 5) has - and _ where the ordinary one has + and /. */
+/** Maps - and _ of url-safe base64 (RFC 4648, section 5) to + and / of the standard alphabet. */
 const standard = (code: number) => (code === 45 ? 43 : code === 95 ? 47 : code);
 
 const [lineFeed, carriageReturn, space, colon] = [10, 13, 32, 58];
 
-/** How secrets may be written in a text: as themselves or escaped, in base64, in hex; each a kind with its own way of comparing. */
+/** Returns the patterns of the secrets by encoding: plain or escaped, base64, and hex. */
 export function encodingsOf(secrets: readonly { name: string; text: string }[]): Patterns[] {
   const collect = (encode: (text: string) => string[]): Map<string, string> => {
     const patterns = new Map<string, string>();
@@ -36,7 +36,7 @@ const slashes = (json: string) => json.replaceAll("/", "\\/");
 const percent = (char: string) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`;
 const jsonEscaped = (text: string) => JSON.stringify(text).slice(1, -1);
 
-/** The text itself, and as the usual writers of JSON, of URLs, and of our own parameter files escape it. */
+/** Returns the text itself and its escaped forms in JSON, URLs and our own parameter files. */
 function writtenForms(text: string): string[] {
   const json = jsonEscaped(text);
   const jsons = [json, ascii(json), slashes(json), slashes(ascii(json)), html(json), html(ascii(json))];
@@ -61,8 +61,8 @@ function writtenForms(text: string): string[] {
 }
 
 /**
- * The base64 forms of the text, one for each place in a group of three bytes where it can begin: the characters that it alone decides, and those with
- * the last one, which other bits complete, as it is at an end.
+ * Returns the base64 forms of the text for each of the three alignments: the characters that it fully determines, and the same with the
+ * last, partly determined one as it is at the end of the encoded data.
  */
 function base64Forms(text: string): string[] {
   const bytes = Buffer.from(text.toWellFormed());

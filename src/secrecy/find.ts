@@ -1,7 +1,7 @@
 import { type Json, type JsonObject, lookup, parsePath } from "../lib/json.ts";
 import type { Parameter, ParameterMap } from "../schema/parameter.ts";
 
-/** A value that a `secret: true` parameter was given: where (a JSON pointer), by which dotted name. */
+/** The value of a `secret: true` parameter, with its JSON pointer and its dotted name. */
 interface FoundSecret {
   path: string;
   name: string;
@@ -26,12 +26,12 @@ function within(parameter: Parameter | undefined, value: Json, keys: readonly st
   return Object.entries(value).flatMap(([name, inner]) => within(properties[name], inner, [...keys, name]));
 }
 
-/** A key as it is written in a JSON pointer. */
+/** Returns a key escaped for a JSON pointer. */
 export const escapeKey = (key: string): string => key.replaceAll("~", "~0").replaceAll("/", "~1");
 
 const pointer = (keys: readonly string[]) => keys.map((key) => `/${escapeKey(key)}`).join("");
 
-/** Puts values in the places of others, in place; the paths are JSON pointers to what is there. */
+/** Replaces values in place, by their JSON pointers; pointers to missing values are ignored. */
 export function replaceAt(values: JsonObject, places: ReadonlyMap<string, Json>): void {
   for (const [path, value] of places) {
     const keys = parsePath(path);
@@ -39,7 +39,7 @@ export function replaceAt(values: JsonObject, places: ReadonlyMap<string, Json>)
     const parent = lookup(values, keys);
     if (last === undefined || typeof parent !== "object" || parent === null) continue;
     if (!Object.hasOwn(parent, last)) continue;
-    // Not by assignment: that of "__proto__" would set the prototype.
+    // An assignment to "__proto__" would set the prototype.
     Object.defineProperty(parent, last, { value, configurable: true, enumerable: true, writable: true });
   }
 }

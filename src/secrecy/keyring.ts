@@ -1,21 +1,21 @@
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from "node:crypto";
 
-/** Encrypts with one key of 32 bytes, and decrypts what it or an older key encrypted. */
+/** Encrypts with one key of 32 bytes, and decrypts values of this and older keys. */
 export interface Keyring {
-  /** The first 16 hex digits of the current key's sha-256: stored beside what it encrypted. */
+  /** The first 16 hex digits of the current key's sha-256, stored with the values that it encrypts. */
   id: string;
-  /** The ids of all its keys, the current one first. */
+  /** The ids of all keys, the current one first. */
   ids: readonly string[];
   seal(plaintext: string): string;
-  /** Throws when the envelope was sealed with a key that it lacks, or was changed. */
+  /** Throws when the envelope was sealed with an unknown key or was changed. */
   open(envelope: string): string;
-  /** Another key of 32 bytes, for that purpose alone: the same in every process that has this key. */
+  /** Derives a key of 32 bytes for one purpose: the same in every process with this key. */
   derive(purpose: string): Uint8Array;
 }
 
 /**
- * AES-256-GCM (NIST SP 800-38D) with a random nonce of 96 bits; the envelope is `v1:<key id>:<nonce>:<tag>:<ciphertext>`. What
- * the `older` keys sealed can be opened, too.
+ * Returns a keyring that uses AES-256-GCM (NIST SP 800-38D) with a random nonce of 96 bits; the envelope is
+ * `v1:<key id>:<nonce>:<tag>:<ciphertext>`. It also opens envelopes of the `older` keys.
  */
 export function createKeyring(key: Uint8Array, older: readonly Uint8Array[] = []): Keyring {
   const keys = new Map([key, ...older].map((each) => [idOf(each), each]));
@@ -37,7 +37,7 @@ export function createKeyring(key: Uint8Array, older: readonly Uint8Array[] = []
       }
       const sealedWith = keys.get(keyId ?? "");
       if (!sealedWith) throw new Error(`encrypted with the key ${keyId}; this process has ${ids.join(" and ")}`);
-      // A shorter tag would be taken for a whole one.
+      // Without the length, a shorter tag would be accepted.
       const decipher = createDecipheriv("aes-256-gcm", sealedWith, Buffer.from(nonce, "base64"), { authTagLength: 16 });
       decipher.setAuthTag(Buffer.from(tag, "base64"));
       return Buffer.concat([decipher.update(Buffer.from(ciphertext, "base64")), decipher.final()]).toString("utf8");

@@ -2,7 +2,7 @@ import type { Json, JsonObject } from "../lib/json.ts";
 import { type Automaton, compileAutomaton } from "./automaton.ts";
 import { encodingsOf } from "./encodings.ts";
 
-/** A text that must not be seen, and the name that is shown in its place. */
+/** A secret text, and the name that is shown instead. */
 export interface Secret {
   name: string;
   text: string;
@@ -10,32 +10,32 @@ export interface Secret {
 
 /** Replaces secrets in whole values. */
 export interface Mask {
-  /** Returns the text with `[secret:<name>]` in place of every secret, in any of its encodings. */
+  /** Returns the text with `[secret:<name>]` instead of every secret in any of its encodings. */
   text(text: string): string;
-  /** The value with all its texts, its objects' keys among them, and its numbers masked; what holds no secret stays the same object. */
+  /** Returns the value with all texts, object keys and numbers masked; a value without secrets is returned as the same object. */
   json(value: Json): Json;
-  /** Replaces in a text that arrives in pieces, wherever it is cut. */
+  /** Returns a mask for a text that arrives in pieces, wherever it is split. */
   stream(): MaskStream;
 }
 
 /** Replaces secrets in a text that arrives in pieces. */
 export interface MaskStream {
-  /** What can be shown of the text so far: all of it but an end with which a secret may begin. */
+  /** Takes a piece and returns the masked text up to a suffix that may begin a secret, which is held back. */
   write(piece: string): string;
-  /** What was held back. The stream can be used again. */
+  /** Returns the masked text that was held back. The stream can then be used again. */
   end(): string;
 }
 
 /** Masking cannot distinguish a shorter value from ordinary text. */
 export const minSecretLength = 6;
 
-/** What is shown in place of a secret. */
+/** Returns the text that is shown instead of a secret. */
 export const marker = (name: string): string => `[secret:${name}]`;
 
 /**
- * A mask for these secrets; null when there is nothing to look for, because none has six characters. Found is each as it is,
- * JSON-escaped, URL-encoded, in base64 (at each alignment, with or without padding, also url-safe, and with line breaks) and in hex
- * (both cases, also with spaces): see `encodingsOf`. All are sought in one pass over the text.
+ * Returns a mask for these secrets; null when none has at least six characters. It finds each secret plain, JSON-escaped, URL-encoded,
+ * in base64 (at each alignment, with or without padding, also url-safe, and with line breaks) and in hex (both cases, also with spaces):
+ * see `encodingsOf`.
  */
 export function createMask(secrets: readonly Secret[]): Mask | null {
   const sought = secrets.filter(({ text }) => text.length >= minSecretLength);
@@ -51,7 +51,7 @@ export function createMask(secrets: readonly Secret[]): Mask | null {
   return { text, json: (value) => maskJson(value, text), stream };
 }
 
-/** Where a secret was found, or several that overlap. Positions count from the beginning of the stream. */
+/** The region of a secret or of several overlapping ones. Positions count from the beginning of the stream. */
 interface Region {
   from: number;
   to: number;
@@ -59,13 +59,13 @@ interface Region {
 }
 
 function createStream(automata: readonly Automaton[]): MaskStream {
-  /** The text that was not shown yet, and where it begins. */
+  /** The text that is held back, and its position. */
   let held = "";
   let start = 0;
   let regions: Region[] = [];
   const searches = automata.map((automaton) => automaton.search((from, to, name) => regions.push({ from, to, name })));
 
-  /** Passes on the text before `until`; a region that has not ended by then is held back as a whole. */
+  /** Returns the masked text before `until`; a region that ends after it is held back completely. */
   function show(until: number): string {
     let shown = "";
     let at = start;
@@ -106,7 +106,7 @@ function createStream(automata: readonly Automaton[]): MaskStream {
   };
 }
 
-/** By their beginnings; those that overlap become one, so that no end of a secret looks out from behind another. */
+/** Returns the regions by their beginnings, with overlapping ones merged, so that no part of a secret remains visible. */
 function inOrder(regions: readonly Region[]): Region[] {
   const joined: Region[] = [];
   for (const region of regions.toSorted((a, b) => a.from - b.from || b.to - a.to)) {

@@ -2,15 +2,15 @@ import { type Json, type JsonObject, lookup } from "../lib/json.ts";
 import type { ParameterMap } from "../schema/parameter.ts";
 import { findSecrets, replaceAt } from "./find.ts";
 
-/** Shown in place of a secret wherever settings are shown. */
+/** The text that is shown instead of a secret setting. */
 const hidden = "[secret]";
 
-/** Settings as they may be shown: the values of those that are declared secret are hidden. */
+/** Returns the settings with the values of secret parameters hidden. */
 export function hideSecrets(map: ParameterMap, values: JsonObject): JsonObject {
   return replaced(values, new Map(findSecrets(map, values).map(({ path }) => [path, hidden])));
 }
 
-/** Settings with those secrets put back that were shown hidden and came back so: what was stored stays. */
+/** Returns the settings with every hidden secret replaced by its stored value. */
 export function restoreSecrets(map: ParameterMap, values: JsonObject, stored: JsonObject): JsonObject {
   const unchanged = findSecrets(map, values).filter(({ value }) => value === hidden);
   const places = unchanged.flatMap(({ path }): [string, Json][] => {

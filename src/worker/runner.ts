@@ -4,7 +4,7 @@ import { appendLogs, type LogEntry } from "../execution/append.ts";
 import type { Claim } from "../execution/claim.ts";
 import { finishExecutions, type Outcome } from "../execution/finish.ts";
 import { openSecrets } from "../execution/secret.ts";
-import { createBatch } from "../lib/batch.ts";
+import { createBatcher } from "../lib/batch.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { inquire, isInquiry, notAsked } from "./inquire.ts";
 import { fitResult, keepFiles } from "./leftovers.ts";
@@ -31,7 +31,7 @@ const handBack = new Error("the worker is stopping");
 /** `ended` is called whenever an execution has ended and a slot is free. */
 export function createRunner(services: Services, surroundings: Surroundings, ended: () => void): Runner {
   const running = new Map<string, { claim: Claim; abort: AbortController; ended: Promise<void> }>();
-  const finish = createBatch<Outcome, boolean>({
+  const finish = createBatcher<Outcome, boolean>({
     size: 100,
     lanes: services.kind === "pglite" ? 1 : 2,
     run: async (outcomes) => {
@@ -41,7 +41,7 @@ export function createRunner(services: Services, surroundings: Surroundings, end
       return applied;
     },
   });
-  const append = createBatch<LogEntry, true>({
+  const append = createBatcher<LogEntry, true>({
     size: 50,
     lanes: 1,
     run: async (entries) => {

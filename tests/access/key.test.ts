@@ -303,7 +303,10 @@ describe("parameters", () => {
     });
     await expect(computed).rejects.toMatchObject({
       issues: [
-        { path: "actionParams.message", message: expect.stringMatching(/key\(\) takes the ref of a key as it is/) },
+        {
+          path: "actionParams.message",
+          message: expect.stringMatching(/key\(\) requires the ref of a key as a literal/),
+        },
       ],
     });
   });

@@ -231,7 +231,7 @@ const BROKEN: Record<string, { files: Record<string, string | Buffer>; faults: s
   },
   "a runtime whose type is not that of its ref": {
     files: { "runtimes/r.yaml": "ref: demo.action.r\nname: R\nruntime_type: sensor\ndistributions: {commands: []}\n" },
-    faults: ["runtimes/r.yaml:3:15 runtime_type: expected the type that stands in the ref"],
+    faults: ["runtimes/r.yaml:3:15 runtime_type: expected the type in the ref"],
   },
   "a pattern that cannot be compiled": {
     files: {
@@ -285,7 +285,7 @@ const BROKEN: Record<string, { files: Record<string, string | Buffer>; faults: s
     },
     faults: [
       "rules/a.yaml:2:1: Tabs are not allowed as indentation",
-      'rules/b.yaml:3:1: the key "ref" is there already',
+      'rules/b.yaml:3:1: the key "ref" is repeated',
       'rules/c.yaml:3:1: Missing closing "quote',
       "rules/d.yaml:2:1: Source contains multiple documents; please use YAML.parseAllDocuments()",
     ],

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Channel, channels, groundsOf, type LogEntry } from "../../src/db/channels.ts";
+import { type Channel, channels, groundsOf, type NotificationEntry } from "../../src/db/channels.ts";
 import { type Db, rows } from "../../src/db/client.ts";
 import { createServices, type TestServices } from "../support/database.ts";
 import { readCatalog } from "./model/catalog.ts";
@@ -46,7 +46,7 @@ const changes: Readonly<Record<string, string>> = {
 };
 
 /** Returns the entries that the change of a full or a minimal row logs. */
-const provoke = (of: "minimal" | "full", { table, operation }: Kind): Promise<LogEntry[]> =>
+const provoke = (of: "minimal" | "full", { table, operation }: Kind): Promise<NotificationEntry[]> =>
   undone(services, async (db) => {
     // An inquiry's entry names the executor of the execution that created it.
     const owner = table === "inquiry" && of === "full" ? { execution: await creator.insert(db, "execution") } : {};
@@ -59,7 +59,7 @@ const provoke = (of: "minimal" | "full", { table, operation }: Kind): Promise<Lo
       await db.execute(sql`update ${tableOf(table)} set ${sql.raw(changes[table] ?? "created = created")} ${row}`);
     }
     if (operation === "delete") await db.execute(sql`delete from ${tableOf(table)} ${row}`);
-    return await rows<LogEntry>(
+    return await rows<NotificationEntry>(
       db,
       sql`select channel, entity_type as "entityType", activity, content, pack_ref as "packRef"
         from attune.notification where id > ${from}::bigint order by id`,
@@ -138,7 +138,7 @@ describe("the notification log", () => {
             `select ${ref} as ref, ${pack} as pack, (${owner})::text as owner from attune.${channel} where id = ${id}`,
           ),
         );
-        const [entry] = await rows<LogEntry>(
+        const [entry] = await rows<NotificationEntry>(
           db,
           sql`select channel, content, pack_ref as "packRef" from attune.notification where entity_type = ${channel}
             and channel = ${channel} and entity = ${id}::bigint`,
@@ -153,6 +153,8 @@ describe("the notification log", () => {
   test("shows no entry without content, or of a channel of a later version", () => {
     const entry = { entityType: "x", activity: "created", packRef: "core" } as const;
     expect(groundsOf({ ...entry, channel: "access", content: null })).toBeNull();
-    expect(groundsOf({ ...entry, channel: "later", content: { ref: "core.x" } } as unknown as LogEntry)).toBeNull();
+    expect(
+      groundsOf({ ...entry, channel: "later", content: { ref: "core.x" } } as unknown as NotificationEntry),
+    ).toBeNull();
   });
 });

@@ -89,7 +89,7 @@ describe("refused on compilation, with path and position", () => {
     ["(at character 7)", "event."],
     ["Unexpected token: EOF (at character 4)", "1 +"],
     ['did you mean "event"', "evnt.payload"],
-    ["known are event, rule, trigger, pack, now", "payload.x"],
+    ["known names: event, rule, trigger, pack, now", "payload.x"],
     ["no matching overload", "nothing(1)"],
     ["no such overload: int + string (at character 1)", "1 + 'a'"],
     ["matches() is not available", "event.payload.s.matches('(a+)+$')"],

@@ -362,7 +362,7 @@ describe("normaliseConditions", () => {
     [
       [{ field: "f", operator: "constructor", value: 1 }],
       "conditions.0.operator",
-      'no operator "constructor"; known are',
+      'no operator "constructor"; known operators:',
     ],
     [[{ field: "f", operator: "equals" }], "conditions.0.value", "is missing"],
     [[{ ...ok, valeu: 1 }], "conditions.0.valeu", 'did you mean "value"?'],

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
-import { createBatch } from "../../src/lib/batch.ts";
+import { createBatcher } from "../../src/lib/batch.ts";
 
 /** Creates a batch whose calls the test ends. */
 function held(options: { size: number; lanes: number }) {
   const calls: { items: number[]; end: (results?: number[]) => void; fail: (error: unknown) => void }[] = [];
-  const add = createBatch<number, number>({
+  const add = createBatcher<number, number>({
     ...options,
     run: (items) =>
       new Promise((resolve, reject) => {

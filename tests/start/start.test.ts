@@ -203,7 +203,7 @@ describe("a running server", () => {
     const second = await signIn(server.signIn);
     expect(second.status).toBe(401);
     expect(second.headers.get("set-cookie")).toBeNull();
-    expect(await second.json()).toEqual({ error: expect.stringContaining("used already") });
+    expect(await second.json()).toEqual({ error: expect.stringContaining("is used, expired or unknown") });
     expect((await signIn("att_signin_guessed")).status).toBe(401);
   });
 

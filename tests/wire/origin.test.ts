@@ -169,7 +169,7 @@ describe("a WebSocket", () => {
 });
 
 describe("the host", () => {
-  const sentence = "This server does not go by that name: list it in ATTUNE__SERVER__HOSTS.";
+  const sentence = "The Host header does not name this server: list the name in ATTUNE__SERVER__HOSTS.";
 
   test("is one of this machine's names, or a configured one", async () => {
     for (const host of [

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { boolean, check, index, integer, text } from "drizzle-orm/pg-core";
-import { attune, dotted, jsonObject, reference, textList, versioned } from "../schema.ts";
+import { attune, dotted, jsonObjectColumn, reference, textList, versioned } from "../schema.ts";
 import { pack } from "./pack.ts";
 import { runtime } from "./runtime.ts";
 import { workflowDefinition } from "./workflow.ts";
@@ -19,8 +19,8 @@ export const action = attune.table(
     runtimeId: reference("runtime").references(() => runtime.id, { onDelete: "restrict" }),
     enabled: boolean().notNull().default(true),
     isAdhoc: boolean().notNull().default(false),
-    paramSchema: jsonObject(),
-    outSchema: jsonObject(),
+    paramSchema: jsonObjectColumn(),
+    outSchema: jsonObjectColumn(),
     parameterDelivery: text({ enum: ["stdin", "file"] })
       .notNull()
       .default("stdin"),
@@ -31,13 +31,13 @@ export const action = attune.table(
       .notNull()
       .default("text"),
     timeoutSeconds: integer(),
-    retry: jsonObject(),
+    retry: jsonObjectColumn(),
     onWorkerLoss: text({ enum: ["abandon", "requeue"] })
       .notNull()
       .default("abandon"),
     workflowId: reference("workflow").references(() => workflowDefinition.id, { onDelete: "set null" }),
     permissionSetRefs: textList(),
-    workerSelector: jsonObject().notNull().default({}),
+    workerSelector: jsonObjectColumn().notNull().default({}),
   },
   (t) => [
     check("action_ref_check", dotted(t.ref)),

@@ -15,7 +15,7 @@ import { execution } from "./execution.ts";
 
 const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => "bytea" });
 
-/** A named thing that actions or people keep: a file in versions, a table, a link, a progress. */
+/** A named result of actions or users: a file with versions, a table, a link or a progress. */
 export const artifact = attune.table(
   "artifact",
   {

@@ -1,9 +1,9 @@
 import { sql } from "drizzle-orm";
 import { index, inet, text } from "drizzle-orm/pg-core";
-import { attune, auditOutcome, base, jsonObject, reference } from "../schema.ts";
+import { attune, auditOutcome, base, jsonObjectColumn, reference } from "../schema.ts";
 import { identity } from "./identity.ts";
 
-/** Who did what, or tried to. Append-only; retention alone removes rows. */
+/** The audit trail: who did what, or tried to. Append-only; only retention removes rows. */
 export const auditEvent = attune.table(
   "audit_event",
   {
@@ -18,7 +18,7 @@ export const auditEvent = attune.table(
     requestId: text(),
     resourceType: text(),
     resourceRef: text(),
-    details: jsonObject(),
+    details: jsonObjectColumn(),
   },
   (t) => [
     index("audit_event_created_idx").on(t.created, t.id),

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { boolean, index, integer, jsonb, text } from "drizzle-orm/pg-core";
 import type { Json } from "../../lib/json.ts";
-import { attune, base, instant, json, jsonObject, packOf, reference } from "../schema.ts";
+import { attune, base, instant, jsonColumn, jsonObjectColumn, packOf, reference } from "../schema.ts";
 import { rule } from "./rule.ts";
 import { sensor } from "./sensor.ts";
 import { trigger } from "./trigger.ts";
@@ -13,8 +13,8 @@ export const event = attune.table(
     ...base(),
     triggerId: reference("trigger").references(() => trigger.id, { onDelete: "set null" }),
     triggerRef: text().notNull(),
-    config: jsonObject(),
-    payload: json(),
+    config: jsonObjectColumn(),
+    payload: jsonColumn(),
     sourceId: reference("source").references(() => sensor.id, { onDelete: "set null" }),
     sourceRef: text(),
     ruleId: reference("rule").references(() => rule.id, { onDelete: "set null" }),

@@ -5,8 +5,8 @@ import {
   base,
   executionStatus,
   instant,
-  json,
-  jsonObject,
+  jsonColumn,
+  jsonObjectColumn,
   logStream,
   packOf,
   reference,
@@ -28,8 +28,8 @@ export const execution = attune.table(
     actionRef: text().notNull(),
     ruleRef: text(),
     triggerRef: text(),
-    config: jsonObject(),
-    envVars: jsonObject(),
+    config: jsonObjectColumn(),
+    envVars: jsonObjectColumn(),
     parentId: reference("parent").references((): AnyPgColumn => execution.id, { onDelete: "set null" }),
     rootId: reference("root"),
     depth: integer().notNull().default(0),
@@ -40,8 +40,8 @@ export const execution = attune.table(
     status: executionStatus().notNull().default("requested"),
     waitsFor: text({ enum: ["inquiry", "tasks", "slot", "time", "retry"] }),
     reason: text(),
-    result: json(),
-    error: jsonObject(),
+    result: jsonColumn(),
+    error: jsonObjectColumn(),
     priority: integer().notNull().default(0),
     runAt: instant(),
     scheduledAt: instant(),
@@ -54,7 +54,7 @@ export const execution = attune.table(
     rerunOfId: reference("rerun_of").references((): AnyPgColumn => execution.id, { onDelete: "set null" }),
     retryCount: integer().notNull().default(0),
     maxRetries: integer(),
-    retry: jsonObject(),
+    retry: jsonObjectColumn(),
     onWorkerLoss: text({ enum: ["abandon", "requeue"] }).notNull(),
     permissionSetRefs: textList(),
     cancelRequestedAt: instant(),
@@ -62,8 +62,8 @@ export const execution = attune.table(
     packReleaseId: reference("pack_release").references(() => packRelease.id, { onDelete: "set null" }),
     traceTag: text().notNull(),
     generation: integer().notNull().default(0),
-    workflowTask: jsonObject(),
-    workerSelector: jsonObject().notNull().default({}),
+    workflowTask: jsonObjectColumn(),
+    workerSelector: jsonObjectColumn().notNull().default({}),
   },
   (t) => [
     check("execution_on_worker_loss_check", sql`${t.onWorkerLoss} in ('abandon', 'requeue')`),
@@ -80,8 +80,8 @@ export const execution = attune.table(
     check("execution_timeout_seconds_check", sql`${t.timeoutSeconds} > 0`),
     check("execution_attempt_check", sql`${t.attempt} >= 0`),
     check("execution_finished_at_check", sql`attune.is_terminal(${t.status}) = (${t.finishedAt} is not null)`),
-    // One topmost execution that is no retry for each enforcement; the others are told apart by their ids. One index both keeps
-    // that and finds all of an enforcement's executions: every index here is written three times for each execution.
+    // Each enforcement has at most one root execution that is not a retry; the others differ by their ids. This one index also finds
+    // all executions of an enforcement, because every index here is written three times for each execution.
     uniqueIndex("execution_enforcement_key")
       .on(t.enforcementId, sql`(case when ${t.depth} = 0 and ${t.retryCount} = 0 then 0 else ${t.id} end)`)
       .where(sql`${t.enforcementId} is not null`),
@@ -119,7 +119,7 @@ export const executionMove = attune.table(
   (t) => [unique("execution_move_key").on(t.fromStatus, t.toStatus).nullsNotDistinct()],
 );
 
-/** The timeline of every execution, whoever wrote it. */
+/** The status changes of every execution. */
 export const executionTransition = attune.table(
   "execution_transition",
   {
@@ -137,7 +137,7 @@ export const executionTransition = attune.table(
   (t) => [index("execution_transition_execution_idx").on(t.executionId, t.id)],
 );
 
-/** What an execution wrote, in order of `seq`, which has no gaps. */
+/** The output of an execution in the order of `seq`, which has no gaps. */
 export const executionLog = attune.table(
   "execution_log",
   {
@@ -153,7 +153,7 @@ export const executionLog = attune.table(
   (t) => [unique("execution_log_execution_seq_key").on(t.executionId, t.seq)],
 );
 
-/** A secret that an execution was given: where in its parameters, from which key or rule, and its encrypted value. */
+/** A secret in an execution's parameters: its path, its source (a key or a rule), and its encrypted value. */
 export const executionSecret = attune.table(
   "execution_secret",
   {

@@ -2,7 +2,7 @@ import { index, text, unique } from "drizzle-orm/pg-core";
 import { attune, base, reference } from "../schema.ts";
 import { identity } from "./identity.ts";
 
-/** What a creating mutation made under a client's key: a replay answers the same entity. Kept for 24 hours. */
+/** The entity that a mutation created with a client's key: a replay returns the same entity. Kept for 24 hours. */
 export const idempotencyKey = attune.table(
   "idempotency_key",
   {

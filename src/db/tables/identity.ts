@@ -1,7 +1,7 @@
 import { boolean, index, text } from "drizzle-orm/pg-core";
-import { attune, jsonObject, versioned } from "../schema.ts";
+import { attune, jsonObjectColumn, versioned } from "../schema.ts";
 
-/** Who may sign in: a person or a machine. */
+/** A person or a machine that can sign in. */
 export const identity = attune.table(
   "identity",
   {
@@ -9,7 +9,7 @@ export const identity = attune.table(
     login: text().notNull().unique(),
     displayName: text(),
     passwordHash: text(),
-    attributes: jsonObject().notNull().default({}),
+    attributes: jsonObjectColumn().notNull().default({}),
     frozen: boolean().notNull().default(false),
   },
   (t) => [index("identity_created_idx").on(t.created, t.id), index("identity_updated_idx").on(t.updated, t.id)],

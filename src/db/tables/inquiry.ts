@@ -1,23 +1,23 @@
 import { sql } from "drizzle-orm";
 import { check, index, text } from "drizzle-orm/pg-core";
-import { attune, inquiryStatus, instant, json, jsonObject, reference, versioned } from "../schema.ts";
+import { attune, inquiryStatus, instant, jsonColumn, jsonObjectColumn, reference, versioned } from "../schema.ts";
 import { execution } from "./execution.ts";
 import { identity } from "./identity.ts";
 
-/** A question to a person, asked by an execution that waits for its answer, or by itself. */
+/** A question to a person, with or without an execution that waits for the response. */
 export const inquiry = attune.table(
   "inquiry",
   {
     ...versioned(),
     executionId: reference("execution").references(() => execution.id, { onDelete: "cascade" }),
     prompt: text().notNull(),
-    responseSchema: jsonObject(),
+    responseSchema: jsonObjectColumn(),
     assignedToId: reference("assigned_to").references(() => identity.id, { onDelete: "set null" }),
     assignedRole: text(),
     status: inquiryStatus().notNull().default("pending"),
-    response: json(),
+    response: jsonColumn(),
     timeoutAt: instant(),
-    defaultResponse: json(),
+    defaultResponse: jsonColumn(),
     respondedById: reference("responded_by").references(() => identity.id, { onDelete: "set null" }),
     respondedAt: instant(),
   },

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { bigint, check, index, integer, text } from "drizzle-orm/pg-core";
-import { attune, base, jsonObject, notificationState, reference } from "../schema.ts";
+import { attune, base, jsonObjectColumn, notificationState, reference } from "../schema.ts";
 
 /** The append-only log of every change, written in the change's own transaction; read in the order of `id`. */
 export const notification = attune.table(
@@ -12,7 +12,7 @@ export const notification = attune.table(
     entityId: reference("entity").notNull(),
     activity: text().notNull(),
     state: notificationState().notNull().default("created"),
-    content: jsonObject(),
+    content: jsonObjectColumn(),
     packRef: text(),
   },
   (t) => [index("notification_created_idx").on(t.created, t.id)],

@@ -1,9 +1,9 @@
 import { sql } from "drizzle-orm";
 import { type AnyPgColumn, bigint, boolean, check, index, text, unique } from "drizzle-orm/pg-core";
-import { attune, base, instant, jsonObject, reference, textList, versioned } from "../schema.ts";
+import { attune, base, instant, jsonObjectColumn, reference, textList, versioned } from "../schema.ts";
 import { identity } from "./identity.ts";
 
-/** A bundle of triggers, actions, rules and the rest, loaded from files or (`default`) filled by people. */
+/** A bundle of triggers, actions, rules and other components, loaded from files or created by hand. */
 export const pack = attune.table(
   "pack",
   {
@@ -12,9 +12,9 @@ export const pack = attune.table(
     label: text().notNull(),
     description: text(),
     version: text().notNull(),
-    confSchema: jsonObject().notNull().default({}),
-    config: jsonObject().notNull().default({}),
-    meta: jsonObject().notNull().default({}),
+    confSchema: jsonObjectColumn().notNull().default({}),
+    config: jsonObjectColumn().notNull().default({}),
+    meta: jsonObjectColumn().notNull().default({}),
     tags: textList(),
     runtimeDeps: textList(),
     dependencies: textList(),
@@ -43,7 +43,7 @@ export const pack = attune.table(
   ],
 );
 
-/** One immutable content of a pack; work that is running stays on the release it started with. */
+/** One immutable version of a pack's files; a running execution keeps the release with which it started. */
 export const packRelease = attune.table(
   "pack_release",
   {
@@ -53,7 +53,7 @@ export const packRelease = attune.table(
       .references(() => pack.id, { onDelete: "cascade" }),
     version: text().notNull(),
     digest: text().notNull(),
-    manifest: jsonObject().notNull(),
+    manifest: jsonObjectColumn().notNull(),
     path: text().notNull(),
     size: bigint({ mode: "bigint" }).notNull(),
   },

@@ -25,7 +25,7 @@ export const permissionSet = attune.table(
   ],
 );
 
-/** The roles of an identity; a role brings permission sets and may be assigned inquiries. */
+/** The roles of an identity; a role has permission sets, and inquiries can be assigned to it. */
 export const identityRole = attune.table(
   "identity_role",
   {
@@ -42,7 +42,7 @@ export const identityRole = attune.table(
   ],
 );
 
-/** Which permission sets a role brings. */
+/** The permission sets of a role. */
 export const permissionSetRole = attune.table(
   "permission_set_role",
   {
@@ -59,7 +59,7 @@ export const permissionSetRole = attune.table(
   ],
 );
 
-/** Which identity holds which permission set. */
+/** The permission sets of an identity. */
 export const permissionAssignment = attune.table(
   "permission_assignment",
   {

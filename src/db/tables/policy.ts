@@ -4,7 +4,7 @@ import { attune, dotted, policyMethod, reference, textList, versioned } from "..
 import { action } from "./action.ts";
 import { pack } from "./pack.ts";
 
-/** How many executions of an action, of a pack's actions or of all may run at once, or start in a while. */
+/** A limit on the concurrency or the rate of executions: of one action, of a pack's actions or of all. */
 export const policy = attune.table(
   "policy",
   {

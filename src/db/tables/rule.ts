@@ -1,13 +1,13 @@
 import { sql } from "drizzle-orm";
 import { bigint, boolean, check, index, integer, jsonb, text } from "drizzle-orm/pg-core";
 import type { Json } from "../../lib/json.ts";
-import { attune, dotted, enforcementCondition, instant, jsonObject, reference, versioned } from "../schema.ts";
+import { attune, dotted, enforcementCondition, instant, jsonObjectColumn, reference, versioned } from "../schema.ts";
 import { action } from "./action.ts";
 import { identity } from "./identity.ts";
 import { pack } from "./pack.ts";
 import { trigger } from "./trigger.ts";
 
-/** When an event of its trigger meets its conditions, its action runs. */
+/** Runs its action when an event of its trigger meets its conditions. */
 export const rule = attune.table(
   "rule",
   {
@@ -25,8 +25,8 @@ export const rule = attune.table(
     triggerRef: text().notNull(),
     condition: enforcementCondition().notNull().default("all"),
     conditions: jsonb().$type<Json[]>().notNull().default([]),
-    actionParams: jsonObject().notNull().default({}),
-    triggerParams: jsonObject().notNull().default({}),
+    actionParams: jsonObjectColumn().notNull().default({}),
+    triggerParams: jsonObjectColumn().notNull().default({}),
     enabled: boolean().notNull().default(true),
     isAdhoc: boolean().notNull().default(false),
     revision: integer().notNull().default(1),

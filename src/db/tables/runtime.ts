@@ -1,9 +1,9 @@
 import { sql } from "drizzle-orm";
 import { check, index, text } from "drizzle-orm/pg-core";
-import { attune, jsonObject, reference, runtimeType, versioned } from "../schema.ts";
+import { attune, jsonObjectColumn, reference, runtimeType, versioned } from "../schema.ts";
 import { pack } from "./pack.ts";
 
-/** An interpreter that actions or sensors run in: how to verify it, how to build an environment for it. */
+/** An interpreter in which actions or sensors run: how to find it and how to build an environment for it. */
 export const runtime = attune.table(
   "runtime",
   {
@@ -14,8 +14,8 @@ export const runtime = attune.table(
     description: text(),
     runtimeType: runtimeType().notNull(),
     name: text().notNull(),
-    distributions: jsonObject().notNull(),
-    installation: jsonObject(),
+    distributions: jsonObjectColumn().notNull(),
+    installation: jsonObjectColumn(),
   },
   (t) => [
     check("runtime_ref_check", sql`${t.ref} = lower(${t.ref}) and ${t.ref} ~ '^[^.]+\\.(action|sensor)\\.[^.]+$'`),

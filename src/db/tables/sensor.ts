@@ -1,5 +1,5 @@
 import { boolean, check, index, text } from "drizzle-orm/pg-core";
-import { attune, dotted, jsonObject, reference, versioned } from "../schema.ts";
+import { attune, dotted, jsonObjectColumn, reference, versioned } from "../schema.ts";
 import { pack } from "./pack.ts";
 import { runtime } from "./runtime.ts";
 
@@ -20,8 +20,8 @@ export const sensor = attune.table(
     runtimeRef: text().notNull(),
     enabled: boolean().notNull().default(true),
     isAdhoc: boolean().notNull().default(false),
-    paramSchema: jsonObject(),
-    config: jsonObject(),
+    paramSchema: jsonObjectColumn(),
+    config: jsonObjectColumn(),
   },
   (t) => [
     check("sensor_ref_check", dotted(t.ref)),

@@ -5,7 +5,7 @@ import { execution } from "./execution.ts";
 import { identity } from "./identity.ts";
 import { sensor } from "./sensor.ts";
 
-/** Every credential: opaque, stored as the sha-256 of 32 random bytes; the value itself is shown once. */
+/** A credential: only the sha-256 of its value, which has 32 random bytes, is stored. */
 export const token = attune.table(
   "token",
   {

@@ -1,10 +1,10 @@
 import { sql } from "drizzle-orm";
 import { bigint, boolean, check, index, inet, integer, text, unique } from "drizzle-orm/pg-core";
-import { attune, base, dotted, jsonObject, reference, versioned } from "../schema.ts";
+import { attune, base, dotted, jsonObjectColumn, reference, versioned } from "../schema.ts";
 import { pack } from "./pack.ts";
 import { sensor } from "./sensor.ts";
 
-/** A kind of event: what a rule configures (`param_schema`) and what its events carry (`out_schema`). */
+/** A kind of event: the schemas of a rule's configuration (`param_schema`) and of its events' payloads (`out_schema`). */
 export const trigger = attune.table(
   "trigger",
   {
@@ -16,13 +16,13 @@ export const trigger = attune.table(
     description: text(),
     enabled: boolean().notNull().default(true),
     isAdhoc: boolean().notNull().default(false),
-    paramSchema: jsonObject(),
-    outSchema: jsonObject(),
+    paramSchema: jsonObjectColumn(),
+    outSchema: jsonObjectColumn(),
     sensorId: reference("sensor").references(() => sensor.id, { onDelete: "set null" }),
     sensorRef: text(),
     webhookEnabled: boolean().notNull().default(false),
     webhookKey: text().unique(),
-    webhookConfig: jsonObject().notNull().default({}),
+    webhookConfig: jsonObjectColumn().notNull().default({}),
     rulesRevision: bigint({ mode: "bigint" }).notNull().default(sql`0`),
   },
   (t) => [
@@ -35,7 +35,7 @@ export const trigger = attune.table(
   ],
 );
 
-/** Every request to a webhook, taken or refused, and why. */
+/** Every request to a webhook, accepted or refused, with the reason. */
 export const webhookDelivery = attune.table(
   "webhook_delivery",
   {
@@ -45,7 +45,7 @@ export const webhookDelivery = attune.table(
       .references(() => trigger.id, { onDelete: "cascade" }),
     eventId: reference("event"),
     sourceIp: inet(),
-    headers: jsonObject().notNull().default({}),
+    headers: jsonObjectColumn().notNull().default({}),
     statusCode: integer().notNull(),
     error: text(),
     durationMs: integer().notNull(),

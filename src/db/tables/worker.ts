@@ -1,9 +1,9 @@
 import { sql } from "drizzle-orm";
 import { boolean, check, index, integer, text } from "drizzle-orm/pg-core";
-import { attune, instant, jsonObject, reference, versioned, workerStatus, workerType } from "../schema.ts";
+import { attune, instant, jsonObjectColumn, reference, versioned, workerStatus, workerType } from "../schema.ts";
 import { runtime } from "./runtime.ts";
 
-/** A process that claims and runs executions; lost when its heartbeat stops. */
+/** A process that claims and runs executions; it counts as lost when its heartbeat stops. */
 export const worker = attune.table(
   "worker",
   {
@@ -14,8 +14,8 @@ export const worker = attune.table(
     host: text(),
     port: integer(),
     status: workerStatus().default("inactive"),
-    capabilities: jsonObject(),
-    meta: jsonObject(),
+    capabilities: jsonObjectColumn(),
+    meta: jsonObjectColumn(),
     lastHeartbeat: instant(),
     cordoned: boolean().notNull().default(false),
   },

@@ -1,8 +1,8 @@
 import { check, index, text } from "drizzle-orm/pg-core";
-import { attune, dotted, jsonObject, reference, textList, versioned } from "../schema.ts";
+import { attune, dotted, jsonObjectColumn, reference, textList, versioned } from "../schema.ts";
 import { pack } from "./pack.ts";
 
-/** A graph of tasks; an action names it to be a workflow. */
+/** A graph of tasks; an action that names it runs it. */
 export const workflowDefinition = attune.table(
   "workflow_definition",
   {
@@ -15,9 +15,9 @@ export const workflowDefinition = attune.table(
     label: text().notNull(),
     description: text(),
     version: text().notNull(),
-    definition: jsonObject().notNull(),
-    paramSchema: jsonObject(),
-    outSchema: jsonObject(),
+    definition: jsonObjectColumn().notNull(),
+    paramSchema: jsonObjectColumn(),
+    outSchema: jsonObjectColumn(),
     tags: textList(),
   },
   (t) => [

@@ -16,7 +16,7 @@ import type {
   workerType,
 } from "../../db/schema.ts";
 import type { WaitsFor as ExecutionWaitsFor } from "../../execution/states.ts";
-import { operators } from "../../lang/operators.ts";
+import { criterionOperators } from "../../lang/operators.ts";
 import { builder } from "./builder.ts";
 
 type Described<Value extends string> = Readonly<Record<Value, string>>;
@@ -213,5 +213,5 @@ const operatorMeanings: Readonly<Record<string, string>> = {
 export const CriterionOperator = upperCased(
   "CriterionOperator",
   "How a criterion compares a field of an event's payload with its value.",
-  Object.fromEntries(Object.keys(operators).map((name) => [name, operatorMeanings[name] ?? ""])),
+  Object.fromEntries(Object.keys(criterionOperators).map((name) => [name, operatorMeanings[name] ?? ""])),
 );

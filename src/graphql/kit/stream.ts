@@ -1,6 +1,6 @@
 import { may } from "../../access/grants.ts";
 import type { Session } from "../../access/session.ts";
-import { type Content, groundsOf } from "../../db/channels.ts";
+import { type ChannelContent, groundsOf } from "../../db/channels.ts";
 import { UnauthenticatedError } from "../../errors.ts";
 import { stoppable } from "../../lib/stoppable.ts";
 import type { Change, ChangeFilter } from "../../notifier/page.ts";
@@ -55,7 +55,7 @@ export function mayReadChange(session: Session | null, change: Change): boolean 
 }
 
 /** Whether the inquiry is assigned to the session's identity or roles, or was created by its execution. */
-function takesPart(session: Session, { assignedTo, assignedRole, execution }: Content<"inquiry">): boolean {
+function takesPart(session: Session, { assignedTo, assignedRole, execution }: ChannelContent<"inquiry">): boolean {
   const { identityId, executionId, roles } = session;
   return (
     (identityId !== null && assignedTo === String(identityId)) ||
