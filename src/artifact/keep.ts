@@ -12,7 +12,7 @@ import { appendEntry } from "./progress.ts";
 import { addVersion } from "./version.ts";
 
 /** One attempt at an execution: what it leaves counts only while it is the one that runs. */
-export interface Attempt {
+export interface ExecutionAttempt {
   id: string;
   attempt: number;
   actionRef: string;
@@ -35,7 +35,7 @@ const keptDays = 30;
  */
 export async function keepContent(
   services: Services,
-  of: Attempt,
+  of: ExecutionAttempt,
   { ref: given, type, contentType, received }: LeftContent,
 ): Promise<{ ref: string; version: number; size: number } | null> {
   const ref = checkInput(artifactRef, given, "ref");
@@ -66,7 +66,7 @@ export async function keepContent(
 }
 
 /** Whether the attempt is the one that runs; then it cannot end before the transaction does. */
-async function holdRunning(tx: Tx, { id, attempt }: Attempt): Promise<boolean> {
+async function holdRunning(tx: Tx, { id, attempt }: ExecutionAttempt): Promise<boolean> {
   const found = await rows(
     tx.db,
     sql`select id::text from attune.execution where id = ${id}::bigint and attempt = ${attempt}
@@ -108,7 +108,7 @@ async function findSame(
 /** Notes how far an attempt says that it is, in an artifact of type progress; not when it is not the one that runs any more. */
 export async function noteProgress(
   services: Services,
-  of: Attempt,
+  of: ExecutionAttempt,
   { ref, entry }: { ref: string; entry: ProgressEntry },
 ) {
   await write(services, (tx) =>

@@ -2,7 +2,7 @@ import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import { Refusal } from "../errors.ts";
 import type { Claim } from "../execution/claim.ts";
-import type { Outcome } from "../execution/finish.ts";
+import type { ExecutionOutcome } from "../execution/finish.ts";
 import { askAndPark } from "../inquiry/create.ts";
 
 /** Returns whether the execution asks a person: then it is parked instead of run. */
@@ -11,7 +11,7 @@ export function isInquiry({ entrypoint, runtimeRef }: Claim): boolean {
 }
 
 /** Asks the question. Returns null when the execution is parked, else how it ended. Throws every error that is not a refusal. */
-export async function inquire(services: Services, claim: Claim): Promise<Outcome | null> {
+export async function inquire(services: Services, claim: Claim): Promise<ExecutionOutcome | null> {
   const { id, attempt } = claim;
   const ended = { id, attempt, result: null };
   try {
@@ -25,7 +25,7 @@ export async function inquire(services: Services, claim: Claim): Promise<Outcome
 }
 
 /** Returns the end of an execution whose question could not be stored for a reason that is not its own. */
-export function notAsked({ id, attempt }: Claim, cause: unknown): Outcome {
+export function notAsked({ id, attempt }: Claim, cause: unknown): ExecutionOutcome {
   const message = `The question could not be stored: ${cause instanceof Error ? cause.message : String(cause)}`;
   return { id, attempt, status: "failed", result: null, error: { code: "NOT_ASKED", message }, reason: message };
 }

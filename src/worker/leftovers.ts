@@ -2,11 +2,11 @@ import { constants, type Dirent } from "node:fs";
 import { type FileHandle, open, opendir, readlink, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import { receiveContent } from "../artifact/files.ts";
-import { type Attempt, keepContent } from "../artifact/keep.ts";
+import { type ExecutionAttempt, keepContent } from "../artifact/keep.ts";
 import { kindOf } from "../artifact/kind.ts";
 import type { Services } from "../db/services.ts";
 import { Refusal } from "../errors.ts";
-import type { Outcome } from "../execution/finish.ts";
+import type { ExecutionOutcome } from "../execution/finish.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { persist } from "./persist.ts";
 
@@ -30,7 +30,7 @@ class LeftOut extends Error {}
  */
 export async function keepFiles(
   services: Services,
-  of: Attempt,
+  of: ExecutionAttempt,
   directory: string,
   { say, shown }: { say: (text: string) => void; shown: (name: string) => string },
 ): Promise<void> {
@@ -102,7 +102,7 @@ function faultOf(entry: Dirent, depth: number): string | null {
 /** Stores one file; answers its size. */
 async function keepFile(
   services: Services,
-  of: Attempt,
+  of: ExecutionAttempt,
   { directory, file, name, room }: { directory: string; file: string; name: string; room: number },
 ): Promise<number> {
   await using handle = await openRegular(directory, file);
@@ -135,7 +135,11 @@ async function* readUpTo(handle: FileHandle, most: number): AsyncGenerator<Uint8
 }
 
 /** The outcome as the row can hold it: a result above 256 KiB becomes a version of the action's artifact, and its place is told instead. */
-export async function fitResult(services: Services, of: Attempt, outcome: Outcome): Promise<Outcome> {
+export async function fitResult(
+  services: Services,
+  of: ExecutionAttempt,
+  outcome: ExecutionOutcome,
+): Promise<ExecutionOutcome> {
   const { result } = outcome;
   const data = isObject(result) ? (result["data"] ?? null) : result;
   // A long text is told by its length: 10 MiB of output need not be written out once more to be refused.

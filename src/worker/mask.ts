@@ -1,4 +1,4 @@
-import type { Outcome } from "../execution/finish.ts";
+import type { ExecutionOutcome } from "../execution/finish.ts";
 import type { Json } from "../lib/json.ts";
 import type { Mask } from "../secrecy/mask.ts";
 
@@ -32,7 +32,7 @@ export function maskOutput(mask: Mask | null, emit: Emit): MaskedOutput {
 }
 
 /** How an attempt ended, without the secrets that its action may have put into the data, the error or the reason. */
-export function maskOutcome(mask: Mask | null, outcome: Outcome): Outcome {
+export function maskOutcome(mask: Mask | null, outcome: ExecutionOutcome): ExecutionOutcome {
   if (mask === null) return outcome;
   const { result, error, reason } = outcome;
   return {

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Claim } from "../execution/claim.ts";
-import type { ExecutionError, Outcome } from "../execution/finish.ts";
+import type { ExecutionError, ExecutionOutcome } from "../execution/finish.ts";
 import type { Json } from "../lib/json.ts";
 import type { Mask } from "../secrecy/mask.ts";
 import { builtins } from "./builtin.ts";
@@ -38,7 +38,7 @@ export interface Run {
 }
 
 /** Runs one claimed execution to its end, whatever the action does; never rejects for what the action did. */
-export async function perform(run: Run, surroundings: Surroundings): Promise<Outcome> {
+export async function perform(run: Run, surroundings: Surroundings): Promise<ExecutionOutcome> {
   const { claim } = run;
   if (claim.entrypoint === null) {
     return outcome(claim, "failed", {
@@ -55,7 +55,7 @@ export async function perform(run: Run, surroundings: Surroundings): Promise<Out
   return await performProcess(run, claim.entrypoint, surroundings);
 }
 
-async function performBuiltin({ claim, signal }: Run, builtin: (typeof builtins)[string]): Promise<Outcome> {
+async function performBuiltin({ claim, signal }: Run, builtin: (typeof builtins)[string]): Promise<ExecutionOutcome> {
   const started = performance.now();
   const deadline = new AbortController();
   const timer = setTimeout(() => deadline.abort(), Math.min(claim.timeoutMs, longestTimer));
@@ -76,7 +76,7 @@ async function performBuiltin({ claim, signal }: Run, builtin: (typeof builtins)
   }
 }
 
-async function performProcess(run: Run, entrypoint: string, surroundings: Surroundings): Promise<Outcome> {
+async function performProcess(run: Run, entrypoint: string, surroundings: Surroundings): Promise<ExecutionOutcome> {
   const { claim } = run;
   const interpreter = surroundings.interpreters.get(claim.runtimeRef);
   const directory = claim.release && (surroundings.releases.get(claim.release.digest) ?? claim.release.path);
@@ -157,7 +157,7 @@ function readOutput({ claim, mask }: Run, stdout: string): ReturnType<typeof par
   return "error" in masked ? masked : { error: `The output is not valid ${claim.outputFormat}.` };
 }
 
-function judge(run: Run, process: ProcessResult): Outcome {
+function judge(run: Run, process: ProcessResult): ExecutionOutcome {
   const { claim } = run;
   const { ended, exitCode, signalName, durationMs, message } = process;
   const parsed = readOutput(run, process.stdout);
@@ -185,16 +185,16 @@ function judge(run: Run, process: ProcessResult): Outcome {
   }
 }
 
-function timedOut(claim: Claim, result: Json): Outcome {
+function timedOut(claim: Claim, result: Json): ExecutionOutcome {
   const message = `The action ran longer than ${claim.timeoutMs / 1000} s.`;
   return outcome(claim, "timeout", { result, error: { code: "TIMEOUT", message }, reason: message });
 }
 
 function outcome(
   claim: Claim,
-  status: Outcome["status"],
+  status: ExecutionOutcome["status"],
   end: { result?: Json; error?: ExecutionError; reason?: string },
-): Outcome {
+): ExecutionOutcome {
   const { id, attempt } = claim;
   return {
     id,

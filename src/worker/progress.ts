@@ -1,5 +1,5 @@
 import type { ProgressEntry } from "../artifact/fields.ts";
-import { type Attempt, noteProgress } from "../artifact/keep.ts";
+import { type ExecutionAttempt, noteProgress } from "../artifact/keep.ts";
 import type { Services } from "../db/services.ts";
 import { globalId } from "../lib/global-id.ts";
 import { createRest } from "../lib/loop.ts";
@@ -21,7 +21,7 @@ export interface ProgressListener {
 }
 
 /** Stores what an attempt says of its progress, in the artifact `<action>/progress/<execution>`. */
-export function listenForProgress(services: Services, of: Attempt): ProgressListener {
+export function listenForProgress(services: Services, of: ExecutionAttempt): ProgressListener {
   const ref = `${of.actionRef}/progress/${globalId("Execution", of.id)}`;
   const rest = createRest();
   let line = "";

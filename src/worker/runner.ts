@@ -1,8 +1,8 @@
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
-import { appendLogs, type LogEntry } from "../execution/append.ts";
+import { appendLogs, type ExecutionLogEntry } from "../execution/append.ts";
 import type { Claim } from "../execution/claim.ts";
-import { finishExecutions, type Outcome } from "../execution/finish.ts";
+import { type ExecutionOutcome, finishExecutions } from "../execution/finish.ts";
 import { openSecrets } from "../execution/secret.ts";
 import { createBatch } from "../lib/batch.ts";
 import { faultPoint } from "../lib/fault.ts";
@@ -31,7 +31,7 @@ const handBack = new Error("the worker is stopping");
 /** `ended` is called whenever an execution has ended and a slot is free. */
 export function createRunner(services: Services, surroundings: Surroundings, ended: () => void): Runner {
   const running = new Map<string, { claim: Claim; abort: AbortController; ended: Promise<void> }>();
-  const finish = createBatch<Outcome, boolean>({
+  const finish = createBatch<ExecutionOutcome, boolean>({
     size: 100,
     lanes: services.kind === "pglite" ? 1 : 2,
     run: async (outcomes) => {
@@ -41,7 +41,7 @@ export function createRunner(services: Services, surroundings: Surroundings, end
       return applied;
     },
   });
-  const append = createBatch<LogEntry, true>({
+  const append = createBatch<ExecutionLogEntry, true>({
     size: 50,
     lanes: 1,
     run: async (entries) => {
@@ -54,12 +54,12 @@ export function createRunner(services: Services, surroundings: Surroundings, end
     let seq = BigInt(claim.logSeq);
     const written: Promise<unknown>[] = [];
     const progress = listenForProgress(services, claim);
-    const log = (stream: LogEntry["stream"], text: string) => {
+    const log = (stream: ExecutionLogEntry["stream"], text: string) => {
       seq += 1n;
       written.push(append({ execution: claim.id, seq: String(seq), stream, at: new Date().toISOString(), text }));
       if (stream === "stdout") progress.take(text);
     };
-    const runAction = async (): Promise<Outcome> => {
+    const runAction = async (): Promise<ExecutionOutcome> => {
       const given = openGiven(services, claim);
       if ("error" in given) return unreadable(claim, given.error);
       const { config, mask } = given;
@@ -114,7 +114,7 @@ function openGiven({ keyring }: Services, { config, secrets }: Claim) {
   }
 }
 
-function unreadable({ id, attempt }: Claim, reason: string): Outcome {
+function unreadable({ id, attempt }: Claim, reason: string): ExecutionOutcome {
   const message = `A secret among the parameters cannot be read: ${reason}.`;
   return {
     ...{ id, attempt, status: "failed", result: null },
