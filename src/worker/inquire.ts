@@ -5,12 +5,12 @@ import type { Claim } from "../execution/claim.ts";
 import type { ExecutionOutcome } from "../execution/finish.ts";
 import { askAndPark } from "../inquiry/create.ts";
 
-/** Returns whether the execution asks a person: then it is parked instead of run. */
+/** Returns whether the execution creates an inquiry: then it is parked instead of run. */
 export function isInquiry({ entrypoint, runtimeRef }: Claim): boolean {
   return entrypoint === "core.inquire" && runtimeRef === "core.action.builtin";
 }
 
-/** Asks the question. Returns null when the execution is parked, else how it ended. Throws every error that is not a refusal. */
+/** Creates the inquiry. Returns null when the execution is parked, else its outcome. Throws every error that is not a refusal. */
 export async function inquire(services: Services, claim: Claim): Promise<ExecutionOutcome | null> {
   const { id, attempt } = claim;
   const ended = { id, attempt, result: null };
@@ -24,8 +24,8 @@ export async function inquire(services: Services, claim: Claim): Promise<Executi
   }
 }
 
-/** Returns the end of an execution whose question could not be stored for a reason that is not its own. */
-export function notAsked({ id, attempt }: Claim, cause: unknown): ExecutionOutcome {
+/** Returns the outcome of an execution whose question could not be stored because of an internal error. */
+export function failedToAsk({ id, attempt }: Claim, cause: unknown): ExecutionOutcome {
   const message = `The question could not be stored: ${cause instanceof Error ? cause.message : String(cause)}`;
   return { id, attempt, status: "failed", result: null, error: { code: "NOT_ASKED", message }, reason: message };
 }
