@@ -411,7 +411,7 @@ describe("a rule", () => {
     );
     expect(last).toEqual({
       executions: 0,
-      error: { code: "FORBIDDEN", message: expect.stringContaining("belongs to nobody any more") },
+      error: { code: "FORBIDDEN", message: expect.stringContaining("no longer exists") },
     });
   });
 
