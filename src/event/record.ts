@@ -21,6 +21,7 @@ export interface EventTrigger {
   outSchema: ParameterMap | null;
 }
 
+/** An event to be stored. */
 export interface NewEvent {
   trigger: EventTrigger;
   payload: Json;

@@ -35,6 +35,7 @@ export async function requestExecutions(tx: Tx, requests: readonly ExecutionRequ
   return ids;
 }
 
+/** A request to execute an action. */
 export interface ExecuteActionInput {
   action: string;
   parameters: JsonObject | null;

@@ -6,6 +6,7 @@ import { type FeedServices, startReader } from "./reader.ts";
 import { createRing, type Ring } from "./ring.ts";
 import { readSettled, type Settled } from "./settled.ts";
 
+/** A feed of the changes in the notification log. */
 export interface Feed extends AsyncDisposable {
   /**
    * Yields every change after the cursor, oldest first, then each as it commits, exactly once; null begins with the next change.

@@ -16,11 +16,13 @@ const slowMs = 5000;
 /** The services that the feed uses. */
 export type FeedServices = Pick<Services, "db" | "wake" | "log">;
 
+/** A running reader of the notification log. */
 export interface Reader extends AsyncDisposable {
   /** Returns for how many milliseconds the current transaction has been hiding committed changes; 0 when none does. */
   lagMs(): number;
 }
 
+/** The position of a reader, and the receivers of what it reads. */
 export interface ReaderOptions {
   /** Returns the cursor after the newest entry that was read. */
   head(): Cursor;

@@ -19,6 +19,7 @@ const beatMs = 10_000;
 /** Fallback for wake-ups that a killed process did not send. */
 const pollMs = 2000;
 
+/** The runtimes, slots and host of a worker. */
 export interface WorkerOptions {
   runtimes: readonly FoundRuntime[];
   /** How many processes may run at once. */

@@ -8,6 +8,7 @@ import type { Services } from "../db/services.ts";
 import { Refusal } from "../errors.ts";
 import type { ExecutionOutcome } from "../execution/finish.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
+import type { Mask } from "../secrecy/mask.ts";
 import { persist } from "./persist.ts";
 
 const mib = 1024 * 1024;
@@ -26,26 +27,27 @@ class SkippedFile extends Error {}
 
 /**
  * Stores the regular files in an action's artifacts directory as versions of its artifacts, and reports skipped files in the log. Never
- * rejects: these files do not affect the execution's outcome. `shown` returns a file's name without secrets.
+ * rejects: these files do not affect the execution's outcome. Secrets are masked in the names of files.
  */
 export async function keepFiles(
   services: Services,
   of: ExecutionAttempt,
   directory: string,
-  { say, shown }: { say: (text: string) => void; shown: (name: string) => string },
+  { report, mask }: { report: (text: string) => void; mask: Mask | null },
 ): Promise<void> {
   const { files, skipped } = await listFiles(directory);
+  const masked = (name: string) => mask?.text(name) ?? name;
   let room = maxBytes;
   for (const [index, file] of files.sort().entries()) {
     try {
       if (index >= maxFiles) throw new SkippedFile(`there are more than ${maxFiles} files`);
       if (file.includes("\ufffd")) throw new SkippedFile("its name is not UTF-8");
-      room -= await keepFile(services, of, { directory, file, name: shown(file), room });
+      room -= await keepFile(services, of, { directory, file, name: masked(file), room });
     } catch (error) {
       skipped.push(`${file} (${reasonOf(error)})`);
       if (!(error instanceof SkippedFile || error instanceof Refusal)) {
         services.log.error(
-          { err: error, execution: of.id, file: shown(file) },
+          { err: error, execution: of.id, file: masked(file) },
           "a file that an action left could not be stored",
         );
       }
@@ -53,7 +55,7 @@ export async function keepFiles(
   }
   if (skipped.length === 0) return;
   const more = skipped.length > maxNamed ? ` and ${skipped.length - maxNamed} more` : "";
-  say(`Artifacts left out: ${oneLine(skipped.slice(0, maxNamed).join(", "))}${more}.\n`);
+  report(`Artifacts left out: ${oneLine(skipped.slice(0, maxNamed).join(", "))}${more}.\n`);
 }
 
 /** Actions choose the names: none may start a new line in the log. */
@@ -76,8 +78,8 @@ async function listFiles(root: string): Promise<{ files: string[]; skipped: stri
       left -= 1;
       if (left < 0) return;
       const inner = join(path, entry.name);
-      const fault = faultOf(entry, depth);
-      if (fault !== null) skipped.push(`${inner} (${fault})`);
+      const reason = skipReasonOf(entry, depth);
+      if (reason !== null) skipped.push(`${inner} (${reason})`);
       else if (entry.isFile()) files.push(inner);
       else await enter(inner, depth + 1);
     }
@@ -93,7 +95,7 @@ async function listFiles(root: string): Promise<{ files: string[]; skipped: stri
 }
 
 /** Returns why an entry is neither a file to store nor a directory to read; null when it is one. */
-function faultOf(entry: Dirent, depth: number): string | null {
+function skipReasonOf(entry: Dirent, depth: number): string | null {
   if (entry.isFile()) return null;
   if (entry.isDirectory()) return depth < maxDepth ? null : `deeper than ${maxDepth} levels`;
   return entry.isSymbolicLink() ? "a symbolic link" : "not a regular file";

@@ -72,9 +72,9 @@ function parseLines(source: string): Json[] {
 function parseYaml(source: string): Json {
   // The check for duplicate keys compares each key with all earlier ones: 256 KiB of keys took half a minute.
   const document = parseDocument(source, { uniqueKeys: false, resolveKnownTags: false, logLevel: "error" });
-  const [fault] = document.errors;
+  const [error] = document.errors;
   // The following lines quote the source.
-  if (fault !== undefined) throw new Error(fault.message.split("\n", 1).join("").replace(/:$/, ""));
+  if (error !== undefined) throw new Error(error.message.split("\n", 1).join("").replace(/:$/, ""));
   let aliases = 0;
   visit(document, {
     Alias() {

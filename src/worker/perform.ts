@@ -27,6 +27,7 @@ export interface HostEnvironment {
   issueToken: (claim: Claim) => Promise<string | null>;
 }
 
+/** A claimed execution to run, and the receivers of its output. */
 export interface Run {
   claim: Claim;
   /** Stops the action: the execution was cancelled, or the worker is stopping. */

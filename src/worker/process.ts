@@ -14,6 +14,7 @@ const readTogether = 200;
 /** The longest delay of a timer; a longer one would fire at once. */
 const longestTimer = 2 ** 31 - 1;
 
+/** A command to run, and its limits. */
 export interface ProcessSpec {
   command: string;
   args: string[];
@@ -30,11 +31,13 @@ export interface ProcessSpec {
   signal: AbortSignal;
 }
 
+/** Receivers of what a process writes. */
 export interface ProcessHooks {
   /** Receives output in order, within 200 ms, without NUL. "system" lines report what was done to the process. Must not throw. */
   onOutput(stream: "stdout" | "stderr" | "system", text: string): void;
 }
 
+/** The end of a process and its output. */
 export interface ProcessResult {
   ended: "exited" | "timed_out" | "stopped" | "spawn_failed";
   /** Null if a signal ended the process, or it never started or ended. */

@@ -9,6 +9,7 @@ import type { JsonObject } from "../lib/json.ts";
 import { thisProcess } from "../lib/process-identity.ts";
 import { compileRegex } from "../lib/regex.ts";
 
+/** A registered worker. */
 export interface Registration {
   id: string;
   name: string;

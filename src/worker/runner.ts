@@ -64,12 +64,10 @@ export function createRunner(services: Services, host: HostEnvironment, ended: (
       if ("error" in opened) return unreadable(claim, opened.error);
       const { config, mask } = opened;
       const { onOutput, end } = maskOutput(mask, log);
-      const names = { say: (text: string) => onOutput("system", text), shown: mask?.text ?? ((name: string) => name) };
-      const collectArtifacts = (directory: string) => keepFiles(services, claim, directory, names);
-      const outcome = await performAction(
-        { claim: { ...claim, config }, signal, mask, onOutput, collectArtifacts },
-        host,
-      );
+      const report = (text: string) => onOutput("system", text);
+      const collectArtifacts = (directory: string) => keepFiles(services, claim, directory, { report, mask });
+      const actionRun = { claim: { ...claim, config }, signal, mask, onOutput, collectArtifacts };
+      const outcome = await performAction(actionRun, host);
       end();
       return maskOutcome(mask, outcome);
     };
