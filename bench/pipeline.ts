@@ -36,7 +36,7 @@ export async function startPipeline({ services, trigger }: Stage): Promise<Pipel
     runtimes: await findRuntimes(services, process.env["PATH"] ?? ""),
     slots: 10,
     stopMs: 1000,
-    surroundings: { base: {}, apiUrl: "", releases: new Map() },
+    host: { base: {}, apiUrl: "", releases: new Map() },
   });
   const stopping = new AbortController();
   const waiting = new Map<string, () => void>();

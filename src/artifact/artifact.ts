@@ -17,18 +17,18 @@ import {
   artifactScopes,
   artifactTypes,
   contentType,
-  type Nulls,
+  type Nullable,
   type ProgressEntry,
   progressEntry,
 } from "./fields.ts";
 import { removeFiles } from "./files.ts";
 import { appendEntry } from "./progress.ts";
 
-/** Whose an artifact is: with its ref, what makes it one of its own. */
-export interface Place {
+/** The unique key of an artifact: its ref and its owner. */
+export interface OwnedRef {
   ref: string;
   scope?: ArtifactScope | null | undefined;
-  /** A login or a ref, as the scope says; absent for the system's. */
+  /** A login or a ref, depending on the scope; absent in the scope `system`. */
   owner?: string | null | undefined;
 }
 
@@ -41,19 +41,19 @@ const newArtifact = artifactFields.extend({
 });
 
 /**
- * Creates an artifact without a version. Throws InvalidInputError, ForbiddenError, NotFoundError (its owner), ConflictError (its
- * owner has one of that ref).
+ * Creates an artifact without versions. Throws InvalidInputError, ForbiddenError, NotFoundError (its owner), ConflictError (its owner
+ * has an artifact with that ref).
  */
 export async function createArtifact(
   tx: Tx,
   session: Session,
-  input: Place & Nulls<ArtifactFields> & { type: ArtifactType; contentType?: string | null | undefined },
+  input: OwnedRef & Nullable<ArtifactFields> & { type: ArtifactType; contentType?: string | null | undefined },
 ): Promise<{ id: bigint }> {
   const { ref, type, contentType: of = null, scope, owner, ...fields } = checkNew(newArtifact, input);
   checkUrl(type, fields.url, true);
-  const place = await findPlace(tx, session, { ref, scope, owner, actions: ["create"] });
-  authorize(session, "artifact", "create", { ref, ownerId: place.id });
-  const id = await insertArtifact(tx, { ref, ...place, type, contentType: of, fields });
+  const found = await findArtifactOwner(tx, session, { ref, scope, owner, actions: ["create"] });
+  authorize(session, "artifact", "create", { ref, ownerId: found.id });
+  const id = await insertArtifact(tx, { ref, ...found, type, contentType: of, fields });
   if (id === null) throw taken("artifact", ref);
   return { id };
 }
@@ -65,14 +65,14 @@ interface Insert extends Owner {
   fields: ArtifactFields;
 }
 
-/** Adds an artifact; null when its owner has one of that ref. */
-export async function insertArtifact(tx: Tx, { ref, type, fields, ...made }: Insert): Promise<bigint | null> {
+/** Inserts an artifact and returns its id; null when its owner has one with that ref. */
+export async function insertArtifact(tx: Tx, { ref, type, fields, ...columns }: Insert): Promise<bigint | null> {
   const data = fields.url ? JSON.stringify({ url: fields.url }) : null;
   const [inserted] = await rows<{ id: string }>(
     tx.db,
     sql`insert into attune.artifact (ref, scope, owner, type, content_type, name, description, visibility, retention,
         retention_limit, data)
-      values (${ref}, ${made.scope}::attune.owner_type, ${made.owner}, ${type}::attune.artifact_type, ${made.contentType},
+      values (${ref}, ${columns.scope}::attune.owner_type, ${columns.owner}, ${type}::attune.artifact_type, ${columns.contentType},
         ${fields.name ?? null}, ${fields.description ?? null}, ${fields.visibility ?? "private"}::attune.visibility,
         ${fields.retention ?? "versions"}::attune.artifact_retention, ${fields.retentionLimit ?? 1}, ${data}::text::jsonb)
       on conflict (scope, owner, ref) do nothing returning id::text`,
@@ -81,13 +81,13 @@ export async function insertArtifact(tx: Tx, { ref, type, fields, ...made }: Ins
 }
 
 /**
- * Changes the fields that the patch names. Throws NotFoundError, ForbiddenError, InvalidInputError, and ConflictError when it has
+ * Changes the fields in the patch. Throws NotFoundError, ForbiddenError, InvalidInputError, and ConflictError when the artifact has
  * changed since `expectedUpdated`.
  */
 export async function updateArtifact(
   tx: Tx,
   session: Session,
-  input: Which<"artifact"> & { patch: Nulls<ArtifactFields> },
+  input: Which<"artifact"> & { patch: Nullable<ArtifactFields> },
 ): Promise<{ id: bigint }> {
   const { url, ...fields } = checkPatch(artifactFields, input.patch);
   const { id, type } = await lockRow(tx, session, { of: "artifact", doing: "update", which: input });
@@ -96,7 +96,7 @@ export async function updateArtifact(
   return { id };
 }
 
-/** Deletes an artifact with all its versions; their files go after the commit. Throws NotFoundError, ForbiddenError. */
+/** Deletes an artifact with all its versions; their files are deleted after the commit. Throws NotFoundError, ForbiddenError. */
 export async function deleteArtifact(
   tx: Tx,
   session: Session,
@@ -113,7 +113,7 @@ export async function deleteArtifact(
   return { id, ref };
 }
 
-/** Notes how far something is; the newest entries are kept. Throws NotFoundError, ForbiddenError, InvalidInputError. */
+/** Adds an entry to an artifact of type progress; the newest entries are kept. Throws NotFoundError, ForbiddenError, InvalidInputError. */
 export async function appendProgress(
   tx: Tx,
   session: Session,
@@ -121,7 +121,7 @@ export async function appendProgress(
 ): Promise<{ id: bigint }> {
   const entry = checkInput(progressEntry, { percent: input.percent ?? null, message: input.message ?? null });
   const { id, type } = await lockRow(tx, session, { of: "artifact", doing: "update", which: { id: input.id } });
-  if (type !== "progress") throw invalid("id", `must be of an artifact of type progress, not ${type}`);
+  if (type !== "progress") throw invalid("id", `must be the id of an artifact of type progress, not ${type}`);
   await tx.db.execute(sql`update attune.artifact a set data = ${appendEntry(entry)} where id = ${String(id)}::bigint`);
   return { id };
 }
@@ -134,19 +134,19 @@ interface Owner {
 }
 
 /**
- * Looks up what is to own an artifact, with which one of these actions is to be done. Throws InvalidInputError, and NotFoundError
- * as `findOwner`.
+ * Returns the owner of an artifact on which the session wants to perform one of the actions. Throws InvalidInputError, and
+ * NotFoundError as `findOwner` does.
  */
-export async function findPlace(
+export async function findArtifactOwner(
   tx: Tx,
   session: Session,
-  { ref, scope, owner, actions }: Place & { actions: readonly string[] },
+  { ref, scope, owner, actions }: OwnedRef & { actions: readonly string[] },
 ): Promise<Owner> {
   if (!scope || scope === "system") {
-    if (owner) throw invalid("owner", "must be absent: what belongs to the system has no other owner");
+    if (owner) throw invalid("owner", "must be absent: artifacts of the system have no other owner");
     return { scope: "system", owner: "", id: null };
   }
-  if (!owner) throw invalid("owner", `must name the ${scope} that it belongs to`);
+  if (!owner) throw invalid("owner", `must name the ${scope} that owns it`);
   const identityOf = (id: bigint) => (scope === "identity" ? id : null);
   const mayCreate = (found: bigint) =>
     actions.some((action) => may(session, "artifact", action, { ref, ownerId: identityOf(found) }));
@@ -155,6 +155,6 @@ export async function findPlace(
 }
 
 function checkUrl(type: ArtifactType, url: string | null | undefined, isNew: boolean): void {
-  if (type === "url" && isNew && !url) throw invalid("url", "must say where an artifact of type url leads");
+  if (type === "url" && isNew && !url) throw invalid("url", "is required for artifacts of type url");
   if (type !== "url" && url) throw invalid("url", `is only for artifacts of type url, not ${type}`);
 }

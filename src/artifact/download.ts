@@ -7,19 +7,19 @@ import { ForbiddenError, NotFoundError } from "../errors.ts";
 import type { Link } from "./link.ts";
 import { findVersion, type StoredVersion } from "./version.ts";
 
-/** Whose link it is, as that session is now. Throws ForbiddenError when it is over. */
+/** Returns the session that created the link, with its current grants. Throws ForbiddenError when it has ended. */
 export async function sessionOfLink(db: Db, { token }: Link): Promise<Session> {
   if (token !== 0n) {
     const session = await findTokenSession(db, token);
-    if (session === null) throw new ForbiddenError("The link's session is over: sign in and ask for a new one.");
+    if (session === null) throw new ForbiddenError("The link's session has ended: sign in and request a new one.");
     return session;
   }
   const [admin] = await rows<{ id: string }>(db, sql`select id::text from attune.identity where login = 'admin'`);
-  if (!admin) throw new ForbiddenError("The link's session is over: sign in and ask for a new one.");
+  if (!admin) throw new ForbiddenError("The link's session has ended: sign in and request a new one.");
   return openSession(admin.id);
 }
 
-/** Returns the version that the link leads to. Throws NotFoundError, also when the session may not read it any more. */
+/** Returns the link's version. Throws NotFoundError, also when the session may no longer read it. */
 export async function findDownload(db: Db, session: Session, { id }: Link): Promise<StoredVersion> {
   const version = await findVersion(db, id);
   if (version === null) throw new NotFoundError("artifact_version", String(id));

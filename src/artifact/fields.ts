@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { description } from "../schema/fields.ts";
 
-/** What an artifact can be. */
+/** The types of artifacts. */
 export const artifactTypes = [
   "file_binary",
   "file_datatable",
@@ -17,13 +17,13 @@ export type ArtifactScope = (typeof artifactScopes)[number];
 export const artifactRetentions = ["versions", "days", "hours", "minutes"] as const;
 export const artifactVisibilities = ["public", "private"] as const;
 
-/** Types whose artifacts have no versions: what they are stands in the row. */
+/** Types whose artifacts have no versions: their content is in the row. */
 export const withoutVersions: readonly ArtifactType[] = ["progress", "url"];
 
 const unprintable = /[\p{Cc}\p{Zl}\p{Zp}]/u;
 const printable = (text: string) => text.isWellFormed() && !unprintable.test(text);
 
-/** A name such as `reports/july.csv` or `my_pack.my_action/out.txt`: parts joined by `/`, none of them empty, `.` or `..`. */
+/** A name such as `reports/july.csv` or `my_pack.my_action/out.txt`: names joined by `/`, none of them empty, `.` or `..`. */
 export const artifactRef = z
   .string()
   .max(400)
@@ -33,7 +33,7 @@ export const artifactRef = z
     'must be names joined by "/", none of them empty, "." or ".."',
   );
 
-/** A media type as it may stand in a header (RFC 9110, 8.3.1). */
+/** A media type, as allowed in a header (RFC 9110, 8.3.1). */
 export const contentType = z
   .string()
   .max(200)
@@ -50,7 +50,7 @@ const webUrl = z
   .refine((text) => /^https?:\/\//.test(text) && URL.canParse(text) && printable(text), "must be an http or https URL");
 const text = (most: number) => z.string().max(most).refine(printable, "must be printable text in one line");
 
-/** The fields of an artifact that users give. What is left out has its default or, in an update, stays as it is. */
+/** The fields of an artifact that users set. A missing field has its default or, in an update, is unchanged. */
 export const artifactFields = z
   .object({
     name: text(200).nullable(),
@@ -62,10 +62,10 @@ export const artifactFields = z
   })
   .partial();
 export type ArtifactFields = z.infer<typeof artifactFields>;
-/** The same as clients write them, where each field may be null. */
-export type Nulls<T> = { [K in keyof T]: T[K] | null };
+/** The type with nullable fields, as in GraphQL inputs. */
+export type Nullable<T> = { [K in keyof T]: T[K] | null };
 
-/** How far something is; at least one of both. */
+/** A progress entry, with a percentage, a message or both. */
 export const progressEntry = z
   .object({ percent: z.number().min(0).max(100).nullable(), message: text(500).nullable() })
   .refine(({ percent, message }) => percent !== null || message !== null, "give `percent`, `message` or both");

@@ -6,33 +6,33 @@ import type { Services } from "../db/services.ts";
 import { invalid } from "../errors.ts";
 
 const mib = 1024 * 1024;
-/** Contents up to this size stand in the row, and may be held in memory whole. */
+/** Contents up to this size are stored in the row, and may be held in memory. */
 export const rowBytes = mib;
-/** Without a directory that all processes share, larger ones do, too, up to this. */
+/** Without a shared directory, contents up to this size are stored in the row, too. */
 const rowBytesAlone = 32 * mib;
-const mostBytes = 1024 * mib;
+const maxBytes = 1024 * mib;
 
-/** Bytes that are ready to become a version: at hand, in a file that lasts, or in one that is gone after the transaction. */
-export type Content = { size: number; sha256: string } & (
+/** A content that can be stored as a version: in memory, in a permanent file, or in a temporary file. */
+export type StorableContent = { size: number; sha256: string } & (
   | { bytes: Uint8Array; storageKey: null; spool: null }
   | { bytes: null; storageKey: string; spool: null }
   | { bytes: null; storageKey: null; spool: string }
 );
 
-/** Bytes as they came; whatever is temporary about them goes when this is disposed of. */
+/** A received content; disposing deletes its temporary file. */
 export interface Received extends AsyncDisposable {
   size: number;
   sha256: string;
-  /** Makes them last, to the disk if they are a file; the transaction that stores the version follows. May be asked again. */
-  keep(): Promise<Content>;
+  /** Makes the content permanent, synced to disk if it is a file, before the transaction that stores the version. May be called again. */
+  keep(): Promise<StorableContent>;
 }
 
-/** Where large contents go: a directory that all processes share, or null. */
-type FilePlace = Pick<Services, "artifactsDir">;
+/** The directory of large contents, which all processes share, or null. */
+type FileStore = Pick<Services, "artifactsDir">;
 
-/** Throws InvalidInputError at `size` for more bytes than can be kept here. */
-export function checkSize({ artifactsDir }: FilePlace, size: number): void {
-  if (size > mostBytes) throw invalid("size", `must be at most ${mostBytes / mib} MiB`);
+/** Throws InvalidInputError for `size` when this installation cannot store that many bytes. */
+export function checkSize({ artifactsDir }: FileStore, size: number): void {
+  if (size > maxBytes) throw invalid("size", `must be at most ${maxBytes / mib} MiB`);
   if (artifactsDir !== null || size <= rowBytesAlone) return;
   throw invalid(
     "size",
@@ -40,18 +40,18 @@ export function checkSize({ artifactsDir }: FilePlace, size: number): void {
   );
 }
 
-/** Where files wait until they have a name: on the same file system, so that renaming is at once. */
-export const waitingRoom = (artifactsDir: string) => join(artifactsDir, "tmp");
+/** Returns the directory of temporary files: on the same file system, so that renaming is atomic. */
+export const spoolDirectory = (artifactsDir: string) => join(artifactsDir, "tmp");
 
 /**
- * Reads a source to its end: at most 1 MiB of it stays in memory, more goes into a temporary file. A piece is used before the
- * next is asked for. Throws InvalidInputError at `size` for more than can be kept, and whatever the source throws.
+ * Reads a source to its end: at most 1 MiB is held in memory, more is written to a temporary file. Each piece is used before the next is
+ * requested. Throws InvalidInputError for `size` when the content is too large, and the errors of the source.
  */
-export async function receiveContent(place: FilePlace, source: AsyncIterable<Uint8Array>): Promise<Received> {
+export async function receiveContent(place: FileStore, source: AsyncIterable<Uint8Array>): Promise<Received> {
   const { artifactsDir } = place;
   const hash = createHash("sha256");
   const pieces: Uint8Array[] = [];
-  const spool = createSpool(artifactsDir === null ? tmpdir() : waitingRoom(artifactsDir));
+  const spool = createSpool(artifactsDir === null ? tmpdir() : spoolDirectory(artifactsDir));
   let size = 0;
   try {
     for await (const piece of source) {
@@ -59,7 +59,7 @@ export async function receiveContent(place: FilePlace, source: AsyncIterable<Uin
       checkSize(place, size);
       hash.update(piece);
       if (size <= rowBytes) {
-        pieces.push(Uint8Array.from(piece)); // the source may use its memory again
+        pieces.push(Uint8Array.from(piece)); // the source may reuse its memory
         continue;
       }
       for (const earlier of pieces.splice(0)) await spool.write(earlier);
@@ -89,7 +89,7 @@ async function moveIn(artifactsDir: string, sha256: string, spool: ReturnType<ty
   return storageKey;
 }
 
-/** A temporary file, made with its first bytes and gone at the end unless it was moved. */
+/** A temporary file: created with its first bytes, and deleted by disposing unless it was moved. */
 function createSpool(directory: string) {
   const path = join(directory, `attune-artifact-${randomUUID()}`);
   let handle: FileHandle | null = null;
@@ -100,14 +100,14 @@ function createSpool(directory: string) {
         await mkdir(directory, { recursive: true, mode: 0o700 });
         handle = await open(path, "wx", 0o600);
       }
-      await handle.writeFile(bytes); // from where the last ended
+      await handle.writeFile(bytes); // appends
     },
     moveTo: async (target: string) => {
       await handle?.sync();
-      const made = await mkdir(dirname(target), { recursive: true, mode: 0o700 });
+      const created = await mkdir(dirname(target), { recursive: true, mode: 0o700 });
       await rename(path, target);
       await syncDirectory(dirname(target));
-      if (made !== undefined) await syncDirectory(dirname(dirname(target)));
+      if (created !== undefined) await syncDirectory(dirname(dirname(target)));
     },
     [Symbol.asyncDispose]: async () => {
       await handle?.close();
@@ -117,7 +117,7 @@ function createSpool(directory: string) {
   };
 }
 
-/** A name is on the disk when its directory is. */
+/** A file's name is on disk only when its directory has been synced. */
 async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, "r");
   try {
@@ -127,23 +127,24 @@ async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-/** Removes files whose rows are gone; what cannot be removed now, the sweep finds. */
+/** Deletes files whose rows have been deleted; the sweep retries failures. */
 export async function removeFiles(
-  { artifactsDir, log }: FilePlace & Pick<Services, "log">,
+  { artifactsDir, log }: FileStore & Pick<Services, "log">,
   storageKeys: readonly (string | null)[],
 ): Promise<void> {
   for (const key of storageKeys) {
     if (key === null) continue;
-    if (artifactsDir === null) log.warn({ key }, "an artifact's file was left: ATTUNE__ARTIFACTS__DIR is not set");
+    if (artifactsDir === null)
+      log.warn({ key }, "an artifact's file was not deleted: ATTUNE__ARTIFACTS__DIR is not set");
     else
       await rm(join(artifactsDir, key), { force: true }).catch((error: unknown) => {
-        log.warn({ err: error, key }, "removing an artifact's file; the sweep will try again");
+        log.warn({ err: error, key }, "an artifact's file was not deleted; the sweep will retry");
       });
   }
 }
 
-/** The path of a version's file. */
-export function pathOf({ artifactsDir }: FilePlace, storageKey: string): string {
+/** Returns the path of a version's file. Throws when ATTUNE__ARTIFACTS__DIR is not set. */
+export function pathOf({ artifactsDir }: FileStore, storageKey: string): string {
   if (artifactsDir !== null) return join(artifactsDir, storageKey);
   throw new Error(`the content ${storageKey} is in a file, and ATTUNE__ARTIFACTS__DIR is not set`);
 }

@@ -11,32 +11,32 @@ import { type Received, removeFiles } from "./files.ts";
 import { appendEntry } from "./progress.ts";
 import { addVersion } from "./version.ts";
 
-/** One attempt at an execution: what it leaves counts only while it is the one that runs. */
-export interface Attempt {
+/** An attempt at an execution; its files and progress are only stored while it is the current one. */
+export interface ExecutionAttempt {
   id: string;
   attempt: number;
   actionRef: string;
 }
 
-/** What an attempt left behind. */
-export interface LeftContent {
+/** A content that an attempt produced. */
+export interface ProducedContent {
   ref: string;
   type: ArtifactType;
   contentType: string;
   received: Received;
 }
 
-/** What an execution leaves is kept as long as the execution is. */
+/** The retention of artifacts of executions, in days: that of the executions themselves. */
 const keptDays = 30;
 
 /**
- * Stores what an attempt left as the next version of its action's artifact of that ref. Null when the attempt is not the one
- * that runs any more: a lost worker changes nothing. Storing the same again changes nothing. Throws InvalidInputError, ConflictError.
+ * Stores a content of an attempt as the next version of its action's artifact with that ref. Returns null, and stores nothing, when the
+ * attempt is no longer running. A content that is stored again is skipped. Throws InvalidInputError, ConflictError.
  */
 export async function keepContent(
   services: Services,
-  of: Attempt,
-  { ref: given, type, contentType, received }: LeftContent,
+  of: ExecutionAttempt,
+  { ref: given, type, contentType, received }: ProducedContent,
 ): Promise<{ ref: string; version: number; size: number } | null> {
   const ref = checkInput(artifactRef, given, "ref");
   const content = await received.keep();
@@ -66,8 +66,8 @@ export async function keepContent(
   }
 }
 
-/** Whether the attempt is the one that runs; then it cannot end before the transaction does. */
-async function holdRunning(tx: Tx, { id, attempt }: Attempt): Promise<boolean> {
+/** Returns whether the attempt is running, and keeps it from ending before the transaction does. */
+async function holdRunning(tx: Tx, { id, attempt }: ExecutionAttempt): Promise<boolean> {
   const found = await rows(
     tx.db,
     sql`select id::text from attune.execution where id = ${id}::bigint and attempt = ${attempt}
@@ -79,11 +79,11 @@ async function holdRunning(tx: Tx, { id, attempt }: Attempt): Promise<boolean> {
 async function actionArtifact(
   tx: Tx,
   owner: string,
-  { ref, type, contentType }: Pick<LeftContent, "ref" | "type" | "contentType">,
+  { ref, type, contentType }: Pick<ProducedContent, "ref" | "type" | "contentType">,
 ): Promise<string> {
   const fields = { retention: "days", retentionLimit: keptDays } as const;
-  const made = await insertArtifact(tx, { ref, scope: "action", owner, id: null, type, contentType, fields });
-  if (made !== null) return String(made);
+  const inserted = await insertArtifact(tx, { ref, scope: "action", owner, id: null, type, contentType, fields });
+  if (inserted !== null) return String(inserted);
   const [found] = await rows<{ id: string }>(
     tx.db,
     sql`select id::text from attune.artifact where scope = 'action' and owner = ${owner} and ref = ${ref}`,
@@ -92,7 +92,7 @@ async function actionArtifact(
   return found.id;
 }
 
-/** A retry whose first try was stored after all, or the next attempt at the same, finds what there is. */
+/** Returns the newest version if this execution has already stored the same content: in a retry, or in an earlier attempt. */
 async function findSame(
   tx: Tx,
   artifact: string,
@@ -106,10 +106,10 @@ async function findSame(
   return newest?.isSame ? newest : null;
 }
 
-/** Notes how far an attempt says that it is, in an artifact of type progress; not when it is not the one that runs any more. */
+/** Adds an entry to an attempt's artifact of type progress; does nothing when the attempt is no longer running. */
 export async function noteProgress(
   services: Services,
-  of: Attempt,
+  of: ExecutionAttempt,
   { ref, entry }: { ref: string; entry: ProgressEntry },
 ) {
   // A transaction of its own: progress is visible while the action runs.

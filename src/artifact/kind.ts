@@ -41,7 +41,7 @@ const kinds: Readonly<Record<string, Kind>> = {
   ".tar": binary("x-tar"),
 };
 
-/** What a file is by the extension of its name; bytes, when that says nothing. */
+/** Returns the artifact type and media type for the extension of a file's name; binary when it is unknown. */
 export function kindOf(name: string): Kind {
   return kinds[extname(name).toLowerCase()] ?? binary("octet-stream");
 }

@@ -2,15 +2,15 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { ForbiddenError } from "../errors.ts";
 import type { Keyring } from "../secrecy/keyring.ts";
 
-/** A permission to read one version, or to send one content, that speaks for itself. */
+/** The content of a signed link, which permits reading one version or uploading one content. */
 export interface Link {
-  /** A version's id to read it; an artifact's to send a content to. */
+  /** The id of the version to read, or of the artifact to upload to. */
   id: bigint;
-  /** The token of the session that asked for it: when that is over, so is the link. 0 where authentication is off. */
+  /** The token of the session that created the link, which ends with the session. 0 without authentication. */
   token: bigint;
-  /** When it stops working, in milliseconds since 1970. */
+  /** When it expires, in milliseconds since 1970. */
   expires: number;
-  /** What may be sent; null for reading. */
+  /** The content that may be uploaded; null for reading. */
   upload: Upload | null;
 }
 
@@ -18,17 +18,17 @@ interface Upload {
   size: number;
   sha256: string;
   contentType: string;
-  /** What makes it work once. */
+  /** A random id, with which the link works once. */
   once: string;
 }
 
 const validMs = 15 * 60_000;
 const purpose = "attune artifact links";
 
-/** When a link that is made now stops working. */
+/** Returns when a link that is created at `now` expires. */
 export const expiryOf = (now: number) => now + validMs;
 
-/** The path by which the link's request is made: GET to read, PUT to send. Signed with HMAC-SHA256 under a key of its own. */
+/** Returns the signed path of the link: GET to read, PUT to upload. It is signed with HMAC-SHA256 and a separate key. */
 export function signedPath(keyring: Keyring, link: Link): string {
   const query = new URLSearchParams({ token: String(link.token), expires: String(link.expires) });
   const { upload } = link;
@@ -42,7 +42,7 @@ export function signedPath(keyring: Keyring, link: Link): string {
   return `/artifacts/${upload ? "upload/" : ""}${link.id}?${query}`;
 }
 
-/** Reads a signed path back. Throws ForbiddenError when it was not made here, was altered, or has expired. */
+/** Returns the link of a signed path. Throws ForbiddenError when its signature is invalid or it has expired. */
 export function readLink(keyring: Keyring, target: URL, now: number): Link {
   const [, upload, id = ""] = /^\/artifacts\/(upload\/)?([1-9]\d{0,17})$/.exec(target.pathname) ?? [];
   const text = (name: string) => target.searchParams.get(name) ?? "";
@@ -58,18 +58,18 @@ export function readLink(keyring: Keyring, target: URL, now: number): Link {
   const expected = Buffer.from(signature(keyring, link));
   const given = Buffer.from(text("signature"));
   if (given.length !== expected.length || !timingSafeEqual(given, expected)) {
-    throw new ForbiddenError("The link is not one of this server's: ask for a new one.");
+    throw new ForbiddenError("The link has no valid signature: request a new one.");
   }
-  if (link.expires <= now) throw new ForbiddenError("The link has expired: ask for a new one.");
+  if (link.expires <= now) throw new ForbiddenError("The link has expired: request a new one.");
   return link;
 }
 
-/** Over all that the link says; the method is part of it, so that none can stand for the other. */
+/** Signs all properties of the link, and its method, so that a link works for one method only. */
 function signature(keyring: Keyring, { id, token, expires, upload }: Link): string {
-  const said = upload
+  const signed = upload
     ? ["PUT", id, token, expires, upload.size, upload.sha256, upload.contentType, upload.once]
     : ["GET", id, token, expires];
   return createHmac("sha256", keyring.derive(purpose))
-    .update(JSON.stringify(said.map(String)))
+    .update(JSON.stringify(signed.map(String)))
     .digest("base64url");
 }

@@ -4,20 +4,19 @@ import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
-import { removeFiles, waitingRoom } from "./files.ts";
+import { removeFiles, spoolDirectory } from "./files.ts";
 import { filesLock } from "./version.ts";
 
 const batch = 500;
 
-/** SQL: how long the artifact `a` is kept, where that is a time. */
+/** SQL: the retention period of the artifact `a`, if it has one. */
 const period = sql.raw(`make_interval(days => case a.retention when 'days' then a.retention_limit else 0 end,
   hours => case a.retention when 'hours' then a.retention_limit else 0 end,
   mins => case a.retention when 'minutes' then a.retention_limit else 0 end)`);
 
 /**
- * Removes a batch of the versions that their artifacts do not keep any longer: all but the newest so many, or those older
- * than so many days, hours or minutes; then artifacts kept for such a time that have not changed within it and have no
- * version left. Answers whether there may be more.
+ * Deletes a batch of versions past their artifacts' retention: all but the newest ones, or those older than the retention period;
+ * then artifacts without versions that have not changed within their retention period. Returns whether there may be more.
  */
 export async function pruneArtifacts(services: Services): Promise<boolean> {
   // A transaction of its own: each batch is removed by itself, its files after the commit.
@@ -53,19 +52,19 @@ export async function pruneArtifacts(services: Services): Promise<boolean> {
 }
 
 /**
- * Removes files that no row names and that are older than `minAgeMs`: what a process left that died before its transaction
- * committed, or before it had removed them. Answers how many. While a version is being stored nothing is removed, and what
- * is removed here is missed there, so that no row ever names a file that is gone.
+ * Deletes files without a row that are older than `minAgeMs`: a process died before its transaction committed, or before it deleted
+ * them. Returns their number. Nothing is deleted while a version is being stored, and storing a version fails when its file was
+ * deleted, so that every row has its file.
  */
 export async function sweepFiles(services: Services, minAgeMs: number): Promise<number> {
   const { artifactsDir } = services;
   if (artifactsDir === null) return 0;
   const before = Date.now() - minAgeMs;
   let removed = 0;
-  for (const name of await namesIn(waitingRoom(artifactsDir))) {
-    const path = join(waitingRoom(artifactsDir), name);
+  for (const name of await namesIn(spoolDirectory(artifactsDir))) {
+    const path = join(spoolDirectory(artifactsDir), name);
     if (!(await isOlder(path, before))) continue;
-    await rm(path, { force: true }); // whoever still wrote to it finds no file to rename
+    await rm(path, { force: true }); // a process that still writes to it fails to rename it
     removed += 1;
   }
   for (const prefix of await namesIn(artifactsDir)) {
@@ -108,6 +107,6 @@ async function namesIn(directory: string): Promise<string[]> {
 }
 
 async function isOlder(path: string, time: number): Promise<boolean> {
-  const found = await stat(path).catch(() => null); // gone meanwhile
+  const found = await stat(path).catch(() => null); // deleted meanwhile
   return found !== null && found.mtimeMs < time;
 }

@@ -13,7 +13,7 @@ import { artifact } from "../db/tables/artifact.ts";
 import { type Tx, write } from "../db/tx.ts";
 import { ConflictError, ForbiddenError, invalid, Refusal } from "../errors.ts";
 import { checkInput } from "../schema/input.ts";
-import { findPlace, insertArtifact, type Place } from "./artifact.ts";
+import { findArtifactOwner, insertArtifact, type OwnedRef } from "./artifact.ts";
 import {
   type ArtifactType,
   artifactRef,
@@ -37,8 +37,8 @@ const uploadInput = z.object({
   sha256,
 });
 
-/** Where a content may be sent, once, until it expires. */
-export interface UploadPlace {
+/** A signed path to which a content may be uploaded once. */
+export interface PreparedUpload {
   /** The artifact's id. */
   id: bigint;
   path: string;
@@ -46,18 +46,18 @@ export interface UploadPlace {
 }
 
 /**
- * Prepares an upload: makes the artifact unless there is one, and signs a path that takes exactly this content, once. Throws
- * InvalidInputError, ForbiddenError, NotFoundError (its owner), ConflictError (there is one of another type).
+ * Prepares an upload: creates the artifact unless it exists, and signs a path that accepts exactly this content, once. Throws
+ * InvalidInputError, ForbiddenError, NotFoundError (its owner), ConflictError (the artifact has another type).
  */
 export async function createUpload(
   tx: Tx,
   session: Session,
-  input: Place & { type: ArtifactType; contentType: string; size: number; sha256: string },
-): Promise<UploadPlace> {
+  input: OwnedRef & { type: ArtifactType; contentType: string; size: number; sha256: string },
+): Promise<PreparedUpload> {
   const { ref, type, contentType: of, size, sha256: hash, ...place } = checkInput(uploadInput, input);
   checkSize(tx, size);
   if (identityOf(session) === null) {
-    throw new ForbiddenError("An upload takes an identity: an action leaves its files in ATTUNE_ARTIFACTS_DIR.");
+    throw new ForbiddenError("An upload needs an identity: actions write their files to ATTUNE_ARTIFACTS_DIR.");
   }
   const id = await findOrInsert(tx, session, { ref, type, contentType: of, place });
   const expires = expiryOf(Date.now());
@@ -66,7 +66,7 @@ export async function createUpload(
   return { id, path, expiresAt: new Date(expires) };
 }
 
-/** Returns the artifact's id, creating it unless there is one. */
+/** Returns the artifact's id; creates the artifact unless it exists. */
 async function findOrInsert(
   tx: Tx,
   session: Session,
@@ -75,9 +75,9 @@ async function findOrInsert(
     type,
     contentType: of,
     place,
-  }: { ref: string; type: ArtifactType; contentType: string; place: Omit<Place, "ref"> },
+  }: { ref: string; type: ArtifactType; contentType: string; place: Omit<OwnedRef, "ref"> },
 ): Promise<bigint> {
-  const owner = await findPlace(tx, session, { ref, ...place, actions: ["create", "update"] });
+  const owner = await findArtifactOwner(tx, session, { ref, ...place, actions: ["create", "update"] });
   const target = { ref, ownerId: owner.id };
   const described = { resource: "artifact", target: () => target, implicit: entities.artifact.implicit } as const;
   const find = async () => {
@@ -93,7 +93,7 @@ async function findOrInsert(
     authorize(session, "artifact", "create", target);
     const id = await insertArtifact(tx, { ref, ...owner, type, contentType: of, fields: {} });
     if (id !== null) return id;
-    found = await find(); // another request was faster
+    found = await find(); // another request has created it
     if (found === null) throw taken("artifact", ref);
   }
   authorizeFound(session, "update", found, { ...described, name: ref });
@@ -101,7 +101,7 @@ async function findOrInsert(
   return found.id;
 }
 
-/** Who sends a content, and from where. */
+/** The session that uploads a content, and its request. */
 export interface Sender {
   session: Session;
   ip: string | null;
@@ -109,8 +109,8 @@ export interface Sender {
 }
 
 /**
- * Takes the content that an upload's link was made for and stores it as the artifact's next version. Throws ForbiddenError,
- * NotFoundError (the artifact), ConflictError (the link was used), InvalidInputError (another size or hash); then nothing is stored.
+ * Receives the content of an upload link and stores it as the artifact's next version. Throws ForbiddenError, NotFoundError (the
+ * artifact), ConflictError (the link was used), InvalidInputError (wrong size or hash); then nothing is stored.
  */
 export async function receiveUpload(
   services: Services,
@@ -120,7 +120,7 @@ export async function receiveUpload(
 ): Promise<{ id: bigint; version: number }> {
   const artifact = String(id);
   await findRow(services.db, session, { of: "artifact", doing: "update", which: { id } });
-  await checkUnused(services.db, session, upload.once); // before the bytes come; the transaction decides
+  await checkUnused(services.db, session, upload.once); // before receiving; the transaction checks again
   const secret = services.keyring.derive(onceSecret);
   const request = { key: onceKey(upload.once), operation: "uploadArtifact", input: artifact, secret };
   await using received = await receiveContent(services, source);
@@ -155,13 +155,13 @@ export async function receiveUpload(
     // A transaction of its own: the content is received before it, and its file is removed if it fails.
     return await write(services, store);
   } catch (error) {
-    // A refusal has rolled back for certain; after anything else the row may stand, and the sweep will know.
+    // A refusal has rolled back. After other errors the row may exist: the sweep finds out.
     if (error instanceof Refusal) await removeFiles(services, [content.storageKey]);
     throw error;
   }
 }
 
-const used = "This link has been used: ask for a new one.";
+const used = "This link has been used: request a new one.";
 const onceKey = (once: string) => `artifact-upload:${once}`;
 
 async function checkUnused(db: Db, session: Session, once: string): Promise<void> {
@@ -174,9 +174,9 @@ async function checkUnused(db: Db, session: Session, once: string): Promise<void
 
 function checkReceived(received: { size: number; sha256: string }, upload: { size: number; sha256: string }): void {
   if (received.size !== upload.size) {
-    throw invalid("size", `must be ${upload.size} bytes, as the link was made for; ${received.size} came`);
+    throw invalid("size", `must be ${upload.size} bytes, as in the link; received ${received.size}`);
   }
   if (received.sha256 !== upload.sha256) {
-    throw invalid("sha256", `must be ${upload.sha256}, as the link was made for; ${received.sha256} came`);
+    throw invalid("sha256", `must be ${upload.sha256}, as in the link; received ${received.sha256}`);
   }
 }

@@ -6,21 +6,21 @@ import type { Tx } from "../db/tx.ts";
 import { ConflictError, NotFoundError } from "../errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import type { ArtifactScope } from "./fields.ts";
-import { type Content, pathOf, rowBytes } from "./files.ts";
+import { pathOf, rowBytes, type StorableContent } from "./files.ts";
 
-/** Whoever stores a version with a file holds this shared until the commit; the sweep holds it alone. */
+/** SQL: the key of the advisory lock that transactions storing a file share, and the sweep holds exclusively. */
 export const filesLock = sql`hashtextextended('attune artifact files', 0)`;
 
 interface NewVersion {
   artifact: string;
   execution: string | null;
   contentType: string | null;
-  content: Content;
+  content: StorableContent;
 }
 
 /**
- * Stores a content as the artifact's next version, in the caller's transaction: numbers have no gap and no duplicate, also
- * when several are stored at the same time. Throws ConflictError when the artifact is gone or of a type without versions.
+ * Stores a content as the artifact's next version, in the caller's transaction. Version numbers have no gaps or duplicates, also when
+ * several are stored at once. Throws ConflictError when the artifact was deleted or has a type without versions.
  */
 export async function addVersion(
   tx: Tx,
@@ -28,7 +28,7 @@ export async function addVersion(
 ): Promise<{ id: bigint; version: number }> {
   if (content.storageKey !== null) await requireFile(tx, content.storageKey);
   const large = content.spool === null ? null : await loadLarge(tx, content.spool);
-  // The row's lock makes the numbers; `lastVersion` remembers one that retention has removed.
+  // The row's lock serializes the numbers; `lastVersion` remembers those that retention has deleted.
   const [added] = await rows<{ id: string; version: number }>(
     tx.db,
     sql`with numbered as (
@@ -42,36 +42,37 @@ export async function addVersion(
         ${contentColumn(content, large)}, ${content.storageKey}
       from numbered n returning id::text, version`,
   );
-  if (!added) throw new ConflictError("The artifact is gone, or of a type that has no versions.");
+  if (!added) throw new ConflictError("The artifact no longer exists, or its type has no versions.");
   if (large !== null) await tx.db.execute(sql`select lo_unlink(${large}::text::oid)`);
   faultPoint("artifact.before_commit");
   return { id: BigInt(added.id), version: added.version };
 }
 
-function contentColumn({ bytes }: Content, large: string | null): SQL {
+function contentColumn({ bytes }: StorableContent, large: string | null): SQL {
   if (bytes !== null) return sql`decode(${Buffer.from(bytes).toString("base64")}, 'base64')`;
   return large === null ? sql`null::bytea` : sql`lo_get(${large}::text::oid)`;
 }
 
-/** Nobody removes a file while its row is on the way: the sweep waits for the lock, and a file that it took is missed here. */
+/** Keeps the sweep from deleting the file before its row is committed. Throws ConflictError when it has been deleted. */
 async function requireFile(tx: Tx, storageKey: string): Promise<void> {
   await tx.db.execute(sql`select pg_advisory_xact_lock_shared(${filesLock})`);
   const found = await stat(pathOf(tx, storageKey)).catch(() => null);
-  if (found === null) throw new ConflictError("The content was lost before its version was stored: send it again.");
+  if (found === null)
+    throw new ConflictError("The content was deleted before its version was stored: upload it again.");
 }
 
-/** Brings a file into the database piece by piece, as a large object that the transaction makes a column of. */
+/** Copies a file into the database piece by piece, as a large object that the transaction then copies into a column. */
 async function loadLarge(tx: Tx, path: string): Promise<string> {
-  const [made] = await rows<{ oid: string }>(tx.db, sql`select lo_from_bytea(0, '')::text as oid`);
-  if (!made) throw new Error("no large object was made");
+  const [created] = await rows<{ oid: string }>(tx.db, sql`select lo_from_bytea(0, '')::text as oid`);
+  if (!created) throw new Error("no large object was created");
   const file = await open(path, "r");
   try {
     const buffer = Buffer.alloc(rowBytes);
     for (let offset = 0; ; ) {
       const { bytesRead } = await file.read(buffer, 0, buffer.length, offset);
-      if (bytesRead === 0) return made.oid;
+      if (bytesRead === 0) return created.oid;
       const piece = buffer.toString("base64", 0, bytesRead);
-      await tx.db.execute(sql`select lo_put(${made.oid}::text::oid, ${offset}::bigint, decode(${piece}, 'base64'))`);
+      await tx.db.execute(sql`select lo_put(${created.oid}::text::oid, ${offset}::bigint, decode(${piece}, 'base64'))`);
       offset += bytesRead;
     }
   } finally {
@@ -79,7 +80,7 @@ async function loadLarge(tx: Tx, path: string): Promise<string> {
   }
 }
 
-/** A version with what there is to know before its content is read. */
+/** A version without its content, and the properties of its artifact that decide access. */
 export interface StoredVersion {
   id: string;
   artifact: string;
@@ -91,7 +92,7 @@ export interface StoredVersion {
   ref: string;
   scope: ArtifactScope;
   visibility: "public" | "private";
-  /** The identity whose artifact it is; null in the other scopes. */
+  /** The identity that owns the artifact; null in the other scopes. */
   ownerId: string | null;
 }
 
@@ -100,7 +101,7 @@ export const ownerOf: SQL = sql.raw(
   `case when a.scope = 'identity' then (select i.id from attune.identity i where i.login = a.owner) end`,
 );
 
-/** The version with that id; null when there is none (any more). */
+/** Returns the version with that id; null when it does not exist. */
 export async function findVersion(db: Db, id: bigint): Promise<StoredVersion | null> {
   const [found] = await rows<StoredVersion>(
     db,
@@ -115,8 +116,8 @@ export async function findVersion(db: Db, id: bigint): Promise<StoredVersion | n
 const pieceBytes = 256 * 1024;
 
 /**
- * The bytes of a version from `start` to before `end`, in pieces; each is valid until the next is asked for. Throws
- * NotFoundError when the version went meanwhile.
+ * Yields the bytes of a version from `start` to before `end`, in pieces; each is valid until the next is requested. Throws
+ * NotFoundError when the version was deleted.
  */
 export async function* readVersion(
   services: Services,
@@ -142,7 +143,7 @@ async function openFile(services: Services, id: string, storageKey: string): Pro
   try {
     return await open(pathOf(services, storageKey), "r");
   } catch (error) {
-    // Where the row went first, the file went after it.
+    // The row is deleted before the file.
     if ((await findVersion(services.db, BigInt(id))) === null) throw new NotFoundError("artifact_version", id);
     throw error;
   }

@@ -9,7 +9,7 @@ import type { Json, JsonObject } from "../lib/json.ts";
 import { checkPatch, json, jsonObject } from "../schema/fields.ts";
 import { compilePayloadSchema, type ParameterMap } from "../schema/schema.ts";
 
-/** The fields of an event that can be corrected. What is left out stays as it is. */
+/** The fields of an event that can be corrected. Missing fields are unchanged. */
 export interface EventFields {
   payload?: Json;
   config?: JsonObject | null;
@@ -18,8 +18,8 @@ export interface EventFields {
 const eventFields = z.object({ payload: json.nullable(), config: jsonObject.nullable() }).partial();
 
 /**
- * Corrects an event; its enforcements and executions stay as they are. Throws NotFoundError, ForbiddenError, and InvalidInputError
- * for a payload that its trigger does not accept.
+ * Corrects an event; its enforcements and executions are unchanged. Throws NotFoundError, ForbiddenError, and InvalidInputError for a
+ * payload that its trigger does not accept.
  */
 export async function updateEvent(
   tx: Tx,
@@ -41,19 +41,19 @@ async function checkPayload(tx: Tx, id: bigint, payload: Json): Promise<void> {
   );
   if (!trigger?.outSchema) return;
   if (typeof payload !== "object" || payload === null || Array.isArray(payload)) {
-    throw invalid("payload", "must be an object: its trigger accepts nothing else");
+    throw invalid("payload", "must be an object: the trigger accepts nothing else");
   }
   compilePayloadSchema(trigger.outSchema)(payload, "payload");
 }
 
-/** Deletes an event; its enforcements stay. Throws NotFoundError, ForbiddenError. */
+/** Deletes an event; its enforcements are kept. Throws NotFoundError, ForbiddenError. */
 export async function deleteEvent(tx: Tx, session: Session, { id }: { id: bigint }): Promise<{ id: bigint }> {
   await lockRow(tx, session, { of: "event", doing: "delete", which: { id } });
   await deleteRow(tx, "event", id);
   return { id };
 }
 
-/** Deletes an enforcement; its executions stay. Throws NotFoundError, ForbiddenError. */
+/** Deletes an enforcement; its executions are kept. Throws NotFoundError, ForbiddenError. */
 export async function deleteEnforcement(tx: Tx, session: Session, { id }: { id: bigint }): Promise<{ id: bigint }> {
   await lockRow(tx, session, { of: "enforcement", doing: "delete", which: { id } });
   await deleteRow(tx, "enforcement", id);

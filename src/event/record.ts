@@ -10,10 +10,10 @@ import type { Json, JsonObject } from "../lib/json.ts";
 import { compilePayloadSchema, type ParameterMap } from "../schema/schema.ts";
 import { storableJson } from "../schema/storable.ts";
 
-/** An event caused by events this many generations deep is stored, not evaluated: a stopped loop. */
+/** Events of later generations are stored but not evaluated, to stop loops. */
 const maxGeneration = 32;
 
-/** What an event needs to know of its trigger. Ids are decimal text, as the database gives them. */
+/** The properties of a trigger that its events depend on. Ids are decimal text, as the database returns them. */
 export interface EventTrigger {
   id: string;
   ref: string;
@@ -21,21 +21,23 @@ export interface EventTrigger {
   outSchema: ParameterMap | null;
 }
 
+/** An event to be stored. */
 export interface NewEvent {
   trigger: EventTrigger;
   payload: Json;
-  /** The trigger's parameters at the time, where it has any (timers). */
+  /** The trigger's parameters at that time, if any (timers). */
   config: JsonObject | null;
-  /** The one rule that may match it (timers); null: every rule of the trigger. */
+  /** The only rule that may match it (timers); null for every rule of the trigger. */
   rule: string | null;
-  /** Null: `<trigger ref>.<event id>`. */
+  /** Null for `<trigger ref>.<event id>`. */
   traceTag: string | null;
-  /** The execution that emitted it, and the generation of what started that one plus one. */
+  /** The execution that emitted it, if any. */
   cause: string | null;
+  /** The generation of the cause plus one; 0 without a cause. */
   generation: number;
 }
 
-/** The trigger with that ref; null when there is none. */
+/** Returns the trigger with that ref; null when it does not exist. */
 export async function findTrigger(db: Db, ref: string): Promise<EventTrigger | null> {
   const [trigger] = await rows<EventTrigger>(
     db,
@@ -45,9 +47,9 @@ export async function findTrigger(db: Db, ref: string): Promise<EventTrigger | n
 }
 
 /**
- * The only way in: stores events and their jobs in the caller's transaction, in two statements whatever their number, and
- * answers their ids in order. Throws ConflictError (trigger disabled) and InvalidInputError (a payload that breaks the
- * trigger's contract, each fault at its path); then nothing is stored.
+ * Stores events and their jobs in the caller's transaction, in two statements, and returns their ids in order. Every event is stored
+ * by this function. Throws ConflictError (a trigger is disabled) and InvalidInputError (a payload violates its trigger's schema, each
+ * issue with its path); then nothing is stored.
  */
 export async function emitEvents(tx: Tx, events: readonly NewEvent[]): Promise<string[]> {
   for (const { trigger, payload } of events) checkEvent(trigger, payload);
@@ -88,16 +90,16 @@ export async function emitEvents(tx: Tx, events: readonly NewEvent[]): Promise<s
 }
 
 function checkEvent(trigger: EventTrigger, payload: Json): void {
-  if (!trigger.enabled) throw new ConflictError(`The trigger "${trigger.ref}" is disabled: it takes no events.`);
+  if (!trigger.enabled) throw new ConflictError(`The trigger "${trigger.ref}" is disabled: it accepts no events.`);
   storableJson(payload, "payload");
   if (!trigger.outSchema) return;
   if (typeof payload !== "object" || payload === null || Array.isArray(payload)) {
-    throw invalid("payload", `the trigger "${trigger.ref}" takes an object`);
+    throw invalid("payload", `must be an object for the trigger "${trigger.ref}"`);
   }
   compilePayloadSchema(trigger.outSchema)(payload, "payload");
 }
 
-/** What an event takes from the execution whose session emits it; null: no execution does. */
+/** Returns what an event inherits from the execution of the session; null for other sessions. */
 async function findCause(
   db: Db,
   { executionId }: Session,
@@ -112,7 +114,7 @@ async function findCause(
   return { traceTag: cause.traceTag, cause: String(executionId), generation: cause.generation + 1 };
 }
 
-/** Stores one event, by hand or from the execution whose session asks: then that is its cause. Throws NotFoundError (no such trigger) and what `emitEvents` throws. */
+/** Stores one event; in an execution's session, with that execution as its cause. Throws NotFoundError, ForbiddenError, and the errors of `emitEvents`. */
 export async function createEvent(
   tx: Tx,
   session: Session,

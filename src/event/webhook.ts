@@ -7,11 +7,11 @@ import type { Json, JsonObject } from "../lib/json.ts";
 import type { Keyring } from "../secrecy/keyring.ts";
 import { type EventTrigger, emitEvents } from "./record.ts";
 
-/** A trigger's webhook, as found by its URL. */
+/** The webhook of a trigger. */
 export interface Webhook {
   trigger: EventTrigger;
   config: WebhookConfig;
-  /** The encrypted HMAC secret; null without one, or when the key is gone. */
+  /** The encrypted HMAC secret; null when the webhook has none, or when its key was deleted. */
   secret: string | null;
 }
 
@@ -24,14 +24,14 @@ export interface Delivery {
   startedAt: number;
 }
 
-/** How to respond: 202 with a new event, 200 with the first event of a repeated delivery, else a refusal. */
-export interface DeliveryAnswer {
+/** The response to a delivery: 202 with a new event, 200 with the first event of a repeated delivery, else a refusal. */
+export interface DeliveryResponse {
   status: 200 | 202 | 400 | 401 | 409 | 413;
   event: string | null;
   error: string | null;
 }
 
-/** The webhook with that key; null when there is none or it is disabled. */
+/** Returns the webhook with that key; null when it does not exist or is disabled. */
 export async function findWebhook(db: Db, key: string): Promise<Webhook | null> {
   const [webhook] = await rows<Webhook>(
     db,
@@ -43,7 +43,7 @@ export async function findWebhook(db: Db, key: string): Promise<Webhook | null> 
   return webhook ?? null;
 }
 
-/** Never passed on: they are the sender's credentials. */
+/** Headers with the sender's credentials, which are never stored. */
 const credentials = new Set(["authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"]);
 
 /** Stores a refused delivery, with the reason. */
@@ -51,7 +51,7 @@ export async function recordRefusedDelivery(
   tx: Tx,
   webhook: Webhook,
   delivery: Delivery,
-  { status, error }: DeliveryAnswer,
+  { status, error }: DeliveryResponse,
 ): Promise<void> {
   const verified = status === 401 ? false : null;
   await tx.db.execute(
@@ -62,15 +62,15 @@ export async function recordRefusedDelivery(
 }
 
 /**
- * Stores a delivery whose signature has been verified (null: it needs none) and its event. A delivery id that came before returns
- * the first event. Throws ConflictError (the trigger is disabled), InvalidInputError (a payload that breaks its contract).
+ * Stores a delivery and its event; its signature has been verified (null: it needs none). A repeated delivery id returns the first
+ * event. Throws ConflictError (the trigger is disabled), InvalidInputError (the payload violates its schema).
  */
 export async function acceptDelivery(
   tx: Tx,
   webhook: Webhook,
   delivery: Delivery,
   verified: true | null,
-): Promise<DeliveryAnswer> {
+): Promise<DeliveryResponse> {
   const deliveryId = delivery.headers[webhook.config.delivery_header] ?? null;
   const [stored] = await rows<{ id: string }>(
     tx.db,
@@ -97,7 +97,7 @@ export async function acceptDelivery(
   return { status: 202, event: event ?? null, error: null };
 }
 
-/** Whether the delivery's signature is right; null: the webhook needs none. The comparison takes the same time wherever they differ. */
+/** Returns whether the delivery's signature is valid; null when the webhook needs none. The comparison takes constant time. */
 export function verifyDelivery(keyring: Keyring, { config, secret }: Webhook, delivery: Delivery): boolean | null {
   const { hmac } = config;
   if (!hmac) return null;
@@ -116,7 +116,7 @@ function bodyOf({ headers, body }: Delivery): Json {
   try {
     return JSON.parse(text) as Json;
   } catch {
-    return text; // not JSON, even if the header says so: the text itself is the body
+    return text; // not JSON, whatever the header declares
   }
 }
 

@@ -3,12 +3,12 @@ import { type Db, rows } from "../db/client.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { compileParameters, type ParameterMap } from "../schema/schema.ts";
 
-/** What a new execution takes from its action: copied, so that a later change of the action leaves it as it is. */
+/** The properties that a new execution copies from its action: later changes to the action do not affect it. */
 export interface RunnableAction {
   id: string;
   ref: string;
   enabled: boolean;
-  /** Null: a workflow, which no worker runs. */
+  /** Null for a workflow, which no worker runs. */
   runtimeRef: string | null;
   paramSchema: ParameterMap | null;
   timeoutSeconds: number | null;
@@ -19,13 +19,13 @@ export interface RunnableAction {
   packRelease: string | null;
 }
 
-/** SQL: a RunnableAction as one JSON object, of the action `a`, its runtime `rt` and its pack `p`. */
+/** SQL: a RunnableAction as a JSON object, from the action `a`, its runtime `rt` and its pack `p`. */
 export const runnableJson: SQL = sql.raw(`jsonb_build_object('id', a.id::text, 'ref', a.ref, 'enabled', a.enabled,
   'runtimeRef', rt.ref, 'paramSchema', a.param_schema, 'timeoutSeconds', a.timeout_seconds, 'retry', a.retry,
   'onWorkerLoss', a.on_worker_loss, 'permissionSetRefs', to_jsonb(a.permission_set_refs),
   'workerSelector', a.worker_selector, 'packRelease', p.active_release::text)`);
 
-/** The action with that ref, ready to be requested; null when there is none. */
+/** Returns the action with that ref; null when it does not exist. */
 export async function findAction(db: Db, ref: string): Promise<RunnableAction | null> {
   const [found] = await rows<{ action: RunnableAction }>(
     db,
@@ -42,7 +42,7 @@ export function unrunnable(action: RunnableAction): string | null {
   return null;
 }
 
-/** Returns the parameters with the action's defaults filled in. Throws InvalidInputError at `${path}.<name>` for each that does not fit. */
+/** Returns the parameters with the action's defaults filled in. Throws InvalidInputError with `${path}.<name>` for each invalid one. */
 export function checkParameters(action: RunnableAction, values: JsonObject, path: string): JsonObject {
   return action.paramSchema ? compileParameters(action.paramSchema)(values, path) : values;
 }

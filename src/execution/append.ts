@@ -2,8 +2,8 @@ import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 
-/** A piece of an execution's output; `seq` counts from 1 without a gap, given by the one worker that writes it. */
-export interface LogEntry {
+/** An entry of an execution's log; `seq` counts from 1 without gaps and is assigned by the one worker that runs the execution. */
+export interface ExecutionLogEntry {
   execution: string;
   seq: string;
   stream: "stdout" | "stderr" | "system";
@@ -11,8 +11,8 @@ export interface LogEntry {
   text: string;
 }
 
-/** Stores log entries of any number of executions in one statement and wakes their readers. */
-export async function appendLogs(tx: Tx, entries: readonly LogEntry[]): Promise<void> {
+/** Stores log entries of any number of executions in one statement and wakes the readers. Entries that exist are skipped. */
+export async function appendLogs(tx: Tx, entries: readonly ExecutionLogEntry[]): Promise<void> {
   await rows(
     tx.db,
     sql`insert into attune.execution_log (execution, seq, stream, at, text)

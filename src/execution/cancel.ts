@@ -7,8 +7,8 @@ import { ConflictError } from "../errors.ts";
 import { cancellable, type ExecutionStatus, isTerminal, statusIn, type WaitsFor } from "./states.ts";
 
 /**
- * Cancels an execution and everything below it: what no worker runs is cancelled at once; what runs is asked to stop (`canceling`) and
- * ends when its worker reports it. Throws NotFoundError, ConflictError when it has ended already.
+ * Cancels an execution and its descendants. Those that no worker runs are cancelled at once; the others are asked to stop
+ * (`canceling`) and end when their workers report it. Throws NotFoundError, ForbiddenError, ConflictError when it has already ended.
  */
 export async function cancelExecution(
   tx: Tx,
@@ -24,7 +24,7 @@ export async function cancelExecution(
     name: id,
     target: ({ ref, executor }) => targetOf(ref, executor === null ? null : BigInt(executor)),
   });
-  if (isTerminal(own.status)) throw new ConflictError(`The execution has ended already (${own.status}).`);
+  if (isTerminal(own.status)) throw new ConflictError(`The execution has already ended (${own.status}).`);
   await tx.db.execute(
     sql`update attune.execution set
           status = case when status = 'running' then 'canceling' else 'cancelled' end::attune.execution_status,
@@ -53,9 +53,9 @@ interface Member {
   executor: string | null;
 }
 
-/** The execution and everything below it, locked. What starts another takes the same lock: once all are held, none can come. */
+/** Locks and returns the execution and its descendants. Creating a child takes the same lock: once all are held, none is added. */
 async function lockTree(tx: Tx, id: string): Promise<Member[]> {
-  for (let known = 0; ; ) {
+  for (let locked = 0; ; ) {
     const tree = await rows<Member>(
       tx.db,
       sql`with recursive tree as (
@@ -65,7 +65,7 @@ async function lockTree(tx: Tx, id: string): Promise<Member[]> {
           e.executor::text from attune.execution e
           where e.id in (select id from tree) order by e.id for no key update`,
     );
-    if (tree.length === known) return tree;
-    known = tree.length;
+    if (tree.length === locked) return tree;
+    locked = tree.length;
   }
 }

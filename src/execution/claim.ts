@@ -5,7 +5,7 @@ import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 
-/** A claimed execution, with all that running it takes. `attempt` fences its result. */
+/** A claimed execution, with everything needed to run it. `attempt` fences its result. */
 export interface Claim {
   id: string;
   attempt: number;
@@ -17,27 +17,27 @@ export interface Claim {
   config: JsonObject;
   secrets: { path: string; encrypted: string }[];
   timeoutMs: number;
-  /** The last `seq` that an earlier attempt wrote to the log. */
+  /** The last `seq` of the log entries of earlier attempts. */
   logSeq: string;
-  /** Whether it names permission sets: then it is given a token. */
+  /** Whether it has permission sets, and therefore gets a token. */
   hasPermissions: boolean;
-  /** Null when the action has been deleted since. */
+  /** Null when the action has been deleted. */
   entrypoint: string | null;
   parameterDelivery: "stdin" | "file";
   parameterFormat: "json" | "yaml" | "dotenv";
   outputFormat: "text" | "json" | "yaml" | "jsonl";
   packRef: string | null;
-  /** The release that it started with, and where it was loaded from; null for what people made by hand. */
+  /** The release that it was requested with, and the path that it was loaded from; null for ad-hoc actions. */
   release: { digest: string; path: string } | null;
 }
 
-/** Seconds for an execution that names no time-out, nor its action. */
+/** Time-out in seconds when neither the execution nor its action has one. */
 const defaultTimeoutSeconds = 600;
 
 /**
- * Takes up to `limit` executions of one runtime for the worker: jobs fetched, `scheduled → running` by compare-and-set, jobs
- * deleted, in the caller's transaction. What was cancelled meanwhile is not among them. Throws ConflictError, so that the jobs stay,
- * when the worker is cordoned or gone.
+ * Claims up to `limit` executions of one runtime for the worker, in the caller's transaction: fetches jobs, sets `scheduled → running`
+ * by compare-and-set, deletes the jobs. Executions that were cancelled meanwhile are skipped. Throws ConflictError, which keeps the
+ * jobs, when the worker is cordoned or deleted.
  */
 export async function claimExecutions(
   tx: Tx,
@@ -70,12 +70,13 @@ export async function claimExecutions(
         s.entrypoint as "entrypoint", s.parameter_delivery as "parameterDelivery", s.parameter_format as "parameterFormat",
         s.output_format as "outputFormat", s.pack_ref as "packRef", s.release as "release"`,
   );
-  // Asked after the jobs were taken: what was queued after a cordon is never taken by that worker.
-  const asking = rows<{ cordoned: boolean }>(
+  // Read after the jobs were taken: a worker never claims executions that were queued after its cordon.
+  const reading = rows<{ cordoned: boolean }>(
     tx.db,
     sql`select cordoned from attune.worker where id = ${worker.id}::bigint`,
   );
-  const [claims, [own]] = await Promise.all([claiming, asking, tx.jobs.done(tx.db, queue, jobs)]);
-  if (own?.cordoned !== false) throw new ConflictError(`The worker "${worker.name}" is told to take no new work.`);
+  const [claims, [own]] = await Promise.all([claiming, reading, tx.jobs.done(tx.db, queue, jobs)]);
+  if (own?.cordoned !== false)
+    throw new ConflictError(`The worker "${worker.name}" is cordoned: it claims no executions.`);
   return { claims, jobs: jobs.length };
 }

@@ -5,8 +5,8 @@ import { ConflictError } from "../errors.ts";
 import { isTerminal } from "./states.ts";
 
 /**
- * Deletes an execution with its timeline and its log; its parts stay. Throws NotFoundError, ForbiddenError, and ConflictError while
- * it has not ended.
+ * Deletes an execution with its timeline and its log; its children are kept. Throws NotFoundError, ForbiddenError, and ConflictError
+ * while it has not ended.
  */
 export async function deleteExecution(tx: Tx, session: Session, { id }: { id: bigint }): Promise<{ id: bigint }> {
   const { status } = await lockRow(tx, session, { of: "execution", doing: "delete", which: { id } });

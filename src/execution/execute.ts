@@ -8,21 +8,21 @@ import { ConflictError, invalid } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { storableJson } from "../schema/storable.ts";
 import { checkParameters, findAction, unrunnable } from "./action.ts";
-import { admit } from "./admit.ts";
+import { decideAdmissions } from "./admit.ts";
 import { enqueue } from "./enqueue.ts";
 import { type ExecutionRequest, insertExecutions, type Parent } from "./insert.ts";
-import { concealSecrets, findHandedOn } from "./secret.ts";
+import { concealSecrets, findInheritedSecrets } from "./secret.ts";
 
-/** Executions this many levels below another are refused: a stopped loop. */
+/** Children of executions at this depth are refused, to stop loops. */
 const maxDepth = 32;
 
 /**
- * Makes one execution for each request, in the caller's transaction: admission decides, then all are inserted and those that it lets
- * pass are enqueued, in two statements whatever their number. Returns the ids in the order of the requests.
+ * Creates one execution for each request, in the caller's transaction: inserts them with their admissions and enqueues those that are
+ * scheduled, in two statements. Returns the ids in the order of the requests.
  */
 export async function requestExecutions(tx: Tx, requests: readonly ExecutionRequest[]): Promise<string[]> {
   if (requests.length === 0) return [];
-  const admissions = admit(requests);
+  const admissions = decideAdmissions(requests);
   const ids = await insertExecutions(tx, requests, admissions);
   await enqueue(
     tx,
@@ -35,6 +35,7 @@ export async function requestExecutions(tx: Tx, requests: readonly ExecutionRequ
   return ids;
 }
 
+/** A request to execute an action. */
 export interface ExecuteActionInput {
   action: string;
   parameters: JsonObject | null;
@@ -45,9 +46,9 @@ export interface ExecuteActionInput {
 const longestTimeout = 30 * 24 * 3600;
 
 /**
- * Starts an action by hand, or as a part of the execution whose session asks. Throws NotFoundError (the action, or a permission set that it comes with), ForbiddenError,
- * ConflictError (disabled; the execution that asks is not running any more), InvalidInputError (parameters that do not fit, each
- * named); then nothing is stored.
+ * Creates an execution of an action; in an execution's session, as its child. Throws NotFoundError (the action or one of its permission
+ * sets), ForbiddenError, ConflictError (the action is disabled; the parent is no longer running), InvalidInputError (each invalid
+ * parameter).
  */
 export async function executeAction(tx: Tx, session: Session, input: ExecuteActionInput): Promise<{ id: bigint }> {
   const action = authorizeFound(session, "execute", await findAction(tx.db, input.action), {
@@ -68,7 +69,7 @@ export async function executeAction(tx: Tx, session: Session, input: ExecuteActi
     tx.keyring,
     action.paramSchema,
     values,
-    await findHandedOn(tx, session, values),
+    await findInheritedSecrets(tx, session, values),
   );
   const parent = session.executionId === null ? null : await lockParent(tx, String(session.executionId));
   const [id] = await requestExecutions(tx, [
@@ -90,7 +91,7 @@ export async function executeAction(tx: Tx, session: Session, input: ExecuteActi
   return { id: BigInt(id ?? 0) };
 }
 
-/** Cancelling takes the same lock: a part is either cancelled with its parent or never made. */
+/** Cancelling takes the same lock: a child is either cancelled with its parent or never created. */
 async function lockParent(tx: Tx, id: string): Promise<Parent> {
   const [parent] = await rows<Parent & { status: string }>(
     tx.db,
@@ -99,7 +100,7 @@ async function lockParent(tx: Tx, id: string): Promise<Parent> {
       from attune.execution where id = ${id}::bigint for no key update`,
   );
   if (parent?.status !== "running")
-    throw new ConflictError("The execution is not running any more: it starts nothing.");
+    throw new ConflictError("The execution is no longer running: it cannot start actions.");
   if (parent.depth >= maxDepth) throw new ConflictError(`Stopped loop: the execution is ${maxDepth} levels deep.`);
   return parent;
 }

@@ -4,7 +4,7 @@ import type { Tx } from "../db/tx.ts";
 import type { Json } from "../lib/json.ts";
 import { cancelledOr, inProgress, type reportable, statusIn } from "./states.ts";
 
-/** Error of an execution: a stable code, a sentence, and what more there is to say. */
+/** Error of an execution: a stable code, a sentence, and optional details. */
 export interface ExecutionError {
   code: string;
   message: string;
@@ -12,7 +12,7 @@ export interface ExecutionError {
 }
 
 /** How one attempt ended. */
-export interface Outcome {
+export interface ExecutionOutcome {
   id: string;
   attempt: number;
   status: (typeof reportable)[number];
@@ -22,13 +22,13 @@ export interface Outcome {
 }
 
 /**
- * Ends executions with what their workers report, in one statement; an execution that was being cancelled ends as cancelled,
- * and how it ended stands in its timeline. A result of an attempt that is no longer the execution's own changes nothing; it
- * is noted in the timeline. Answers one boolean for each outcome: whether it was applied.
+ * Ends executions with the outcomes that their workers report, in one statement. An execution that was being cancelled ends as
+ * cancelled; its timeline records the reported status. The outcome of an attempt that is not the current one is only recorded in the
+ * timeline. Returns for each outcome whether it was applied.
  */
-export async function finishExecutions(tx: Tx, outcomes: readonly Outcome[]): Promise<boolean[]> {
+export async function finishExecutions(tx: Tx, outcomes: readonly ExecutionOutcome[]): Promise<boolean[]> {
   const input = JSON.stringify(outcomes);
-  // The ids stand there twice: of the rows of a function the planner expects a hundred, and reads the whole table for them.
+  // The ids are given twice: the planner expects a hundred rows from the function and would scan the whole table.
   const applied = await rows<{ id: string; attempt: number }>(
     tx.db,
     sql`update attune.execution e set
@@ -43,7 +43,7 @@ export async function finishExecutions(tx: Tx, outcomes: readonly Outcome[]): Pr
         and (r.status <> 'cancelled' or e.status = 'canceling')
       returning e.id::text, e.attempt`,
   );
-  for (const { id } of applied) tx.announce(`log:${id}`); // who follows its output learns that no more comes
+  for (const { id } of applied) tx.announce(`log:${id}`); // readers of its log learn that it is complete
   const done = new Set(applied.map(({ id, attempt }) => `${id}/${attempt}`));
   const results = outcomes.map(({ id, attempt }) => done.has(`${id}/${attempt}`));
   const late = outcomes.filter((_, index) => !results[index]);

@@ -6,32 +6,32 @@ import type { RunnableAction } from "./action.ts";
 import { insertSecrets, type StoredSecret } from "./secret.ts";
 import type { unstarted, WaitsFor } from "./states.ts";
 
-/** One execution to be made: its parameters are checked and complete. Ids are decimal text, as the database gives them. */
+/** A request for an execution, with checked and complete parameters. Ids are decimal text, as the database returns them. */
 export interface ExecutionRequest {
   action: RunnableAction;
   config: JsonObject;
-  /** What `concealSecrets` took out of the parameters; nothing when left out. */
+  /** The secrets that `concealSecrets` removed from the parameters; none by default. */
   secrets?: readonly StoredSecret[];
   enforcement: string | null;
   executor: string | null;
   ruleRef: string | null;
   triggerRef: string | null;
-  /** Null: `<action ref>.<execution id>`. */
+  /** Null for `<action ref>.<execution id>`. */
   traceTag: string | null;
   generation: number;
   timeoutSeconds: number | null;
   priority: number;
-  /** The execution that it is a direct part of, if any. */
+  /** The parent execution, if any. */
   parent?: Parent | null;
 }
 
-/** What admission decides of a request: its execution may be given to a worker (`scheduled`), or is held back and waits for something. */
+/** The decision on a request: its execution is `scheduled`, or waits for something first. */
 export interface Admission {
   status: (typeof unstarted)[number];
   waitsFor: WaitsFor | null;
 }
 
-/** What a part takes from the execution that asked for it. */
+/** The properties that a child inherits from its parent. */
 export interface Parent {
   id: string;
   root: string;
@@ -41,8 +41,8 @@ export interface Parent {
 }
 
 /**
- * Inserts one execution for each request, with the status that admission decided, in one statement whatever their number. The
- * database records the path to that status, beginning with `requested`. Returns the ids in the order of the requests.
+ * Inserts one execution for each request, with the status of its admission, in a single statement. The database records the
+ * transitions to that status, beginning with `requested`. Returns the ids in the order of the requests.
  */
 export async function insertExecutions(
   tx: Tx,

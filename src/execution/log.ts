@@ -5,7 +5,7 @@ import { NotFoundError } from "../errors.ts";
 import { createRest } from "../lib/loop.ts";
 import { type ExecutionStatus, isTerminal } from "./states.ts";
 
-/** A stored piece of an execution's output. */
+/** A stored entry of an execution's log. */
 export interface StoredLog {
   seq: bigint;
   stream: "stdout" | "stderr" | "system";
@@ -17,8 +17,8 @@ const pageSize = 100;
 const pollMs = 5000;
 
 /**
- * Yields what an execution wrote behind `after` (0: all of it), then what it writes, until it has ended and all is delivered, or
- * the signal fires. Throws NotFoundError.
+ * Yields the log entries after `after` (0: all), then new ones as they are stored, until the execution has ended and all are
+ * delivered, or the signal fires. Throws NotFoundError.
  */
 export async function* followLog(
   services: Services,
@@ -27,7 +27,7 @@ export async function* followLog(
   signal: AbortSignal,
 ): AsyncGenerator<StoredLog, void> {
   const rest = createRest();
-  const silence = services.wake.on(`log:${executionId}`, rest.end);
+  const unsubscribe = services.wake.on(`log:${executionId}`, rest.end);
   signal.addEventListener("abort", rest.end, { once: true });
   try {
     for (let seq = after; !signal.aborted; ) {
@@ -43,13 +43,13 @@ export async function* followLog(
     }
   } finally {
     signal.removeEventListener("abort", rest.end);
-    silence();
+    unsubscribe();
   }
 }
 
 /**
- * Reads at most `limit` pieces behind `after`, and whether the execution has ended: in one statement, so that nothing can be written in
- * between. Throws NotFoundError.
+ * Returns at most `limit` entries after `after`, and whether the execution has ended: in one statement, so that nothing can be written
+ * in between. Throws NotFoundError.
  */
 export async function readLog(
   db: Db,

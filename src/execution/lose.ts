@@ -4,12 +4,12 @@ import type { Tx } from "../db/tx.ts";
 import { enqueue } from "./enqueue.ts";
 import { cancelledOr, type ExecutionStatus, inProgress, statusIn } from "./states.ts";
 
-/** How often an execution may be given to another worker before it is abandoned. */
+/** The attempts after which an execution is abandoned instead of requeued. */
 const maxAttempts = 5;
 
 /**
- * Takes running executions (`e`) away from workers that will never report: those whose action allows it go back to the queue,
- * the others are abandoned; one that was being cancelled is cancelled. Returns how many.
+ * Ends the attempts of running executions (`e`) whose workers will never report: executions whose action allows it are requeued,
+ * the others are abandoned; those that were being cancelled are cancelled. Returns their number.
  */
 export async function loseExecutions(tx: Tx, which: SQL, reason: string): Promise<number> {
   const lost = await rows<{ id: string; status: ExecutionStatus; runtimeRef: string | null; priority: number }>(

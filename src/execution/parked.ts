@@ -2,12 +2,12 @@ import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import type { Json } from "../lib/json.ts";
-import type { ExecutionError, Outcome } from "./finish.ts";
+import type { ExecutionError, ExecutionOutcome } from "./finish.ts";
 import { cancelledOr, type WaitsFor } from "./states.ts";
 
 /**
- * Takes a claimed execution's worker away and leaves it to wait, without a slot, in the caller's transaction. Returns false, and
- * changes nothing, when the attempt is over, was asked to stop or waits already.
+ * Parks a claimed execution in the caller's transaction: it waits without a worker or a slot. Returns false, and changes nothing,
+ * when the attempt has ended, is being cancelled or is already parked.
  */
 export async function park(
   tx: Tx,
@@ -22,18 +22,18 @@ export async function park(
   return parked.length > 0;
 }
 
-/** How a wait ended: well, with data, or otherwise, with the reason. */
+/** The end of a parked execution: completed with data, or another status with a reason. */
 export interface ParkedEnd {
   id: string;
-  status: Outcome["status"];
+  status: ExecutionOutcome["status"];
   data: Json;
   error: ExecutionError | null;
   reason: string | null;
 }
 
 /**
- * Ends executions that wait for `waitsFor`, in the transaction that ends what they waited for, whose caller holds their locks.
- * Leaves the others alone: an execution that asked and does not wait goes on by itself. Returns the ids of those that ended.
+ * Ends executions that wait for `waitsFor`, in the transaction that ends what they waited for; the caller holds their locks.
+ * Executions that are not parked are left unchanged. Returns the ids of those that ended.
  */
 export async function endParked(tx: Tx, waitsFor: WaitsFor, ends: readonly ParkedEnd[]): Promise<string[]> {
   if (ends.length === 0) return [];
@@ -54,6 +54,6 @@ export async function endParked(tx: Tx, waitsFor: WaitsFor, ends: readonly Parke
         finished_at = clock_timestamp()
       from ${input} where ${waits} returning e.id::text`,
   );
-  for (const { id } of ended) tx.announce(`log:${id}`); // who follows its output learns that no more comes
+  for (const { id } of ended) tx.announce(`log:${id}`); // readers of its log learn that it is complete
   return ended.map(({ id }) => id);
 }

@@ -10,20 +10,20 @@ import { escapeKey, findSecrets, replaceAt } from "../secrecy/find.ts";
 import type { Keyring } from "../secrecy/keyring.ts";
 import { createMask, type Mask, marker, type Secret } from "../secrecy/mask.ts";
 
-/** A secret of an execution as it is stored: where in its parameters (a JSON pointer), from where, and the encrypted value. */
+/** A stored secret of an execution: its place in the parameters (a JSON pointer), its source, and the encrypted value. */
 export interface StoredSecret {
   path: string;
   source: string;
   encrypted: string;
 }
 
-/** What is encrypted: the parameter's value, and the texts that nothing may show. */
-interface Content {
+/** The content that is encrypted: the parameter's value, and the texts to mask. */
+interface SealedContent {
   value: Json;
   texts: Secret[];
 }
 
-/** What the parameters hold of keys: the values made of them, and the keys' own values by ref. */
+/** The use of keys in parameters: the values rendered from keys, and the keys' own values by ref. */
 export interface KeyUse {
   values: readonly SecretValue[];
   keys: ReadonlyMap<string, string>;
@@ -36,8 +36,8 @@ interface Concealed {
 }
 
 /**
- * Takes the secrets out of checked parameters: what keys went into, and what the action declares secret. Answers what may be shown and
- * stored, with `[secret:<name>]` in their places, and the secrets themselves, encrypted.
+ * Removes the secrets from checked parameters: values rendered from keys, and parameters that the action declares secret. Returns the
+ * parameters with `[secret:<name>]` in their places, and the encrypted secrets.
  */
 export function concealSecrets(
   keyring: Keyring,
@@ -50,7 +50,7 @@ export function concealSecrets(
   const places = new Map<string, Concealed>();
   for (const { path, names, shown } of values) {
     const texts = names.map((name) => ({ name, text: keys.get(name) ?? "" }));
-    texts.push(...derived(lookup(config, path), texts, names.join(", ")));
+    texts.push(...derivedTexts(lookup(config, path), texts, names.join(", ")));
     places.set(path, { shown, source: names.map((name) => `key:${name}`).join(", "), texts });
   }
   for (const { path, name, value } of declared) {
@@ -65,15 +65,15 @@ export function concealSecrets(
   const shown = structuredClone(config);
   const secrets = [...places].map(([path, { source, texts }]): StoredSecret => {
     const value = lookup(config, path);
-    if (value === ABSENT) throw new Error(`there is nothing at ${path}`);
-    return { path, source, encrypted: keyring.seal(JSON.stringify({ value, texts } satisfies Content)) };
+    if (value === ABSENT) throw new Error(`the parameters have no value at ${path}`);
+    return { path, source, encrypted: keyring.seal(JSON.stringify({ value, texts } satisfies SealedContent)) };
   });
   replaceAt(shown, new Map([...places].map(([path, place]) => [path, place.shown])));
   return { config: shown, secrets };
 }
 
-/** What was made of the secrets and holds none of them as it is: an upper-case form, a part. */
-function derived(value: Json | typeof ABSENT, of: readonly Secret[], name: string): Secret[] {
+/** Returns the texts of a value that was derived from the secrets but contains none of them unchanged: an upper-case form, a part. */
+function derivedTexts(value: Json | typeof ABSENT, of: readonly Secret[], name: string): Secret[] {
   const texts = value === ABSENT ? [] : textsIn(value);
   const isPlain = texts.some((text) => of.some((secret) => secret.text !== "" && text.includes(secret.text)));
   return isPlain ? [] : texts.map((text) => ({ name, text }));
@@ -95,46 +95,50 @@ export async function insertSecrets(tx: Tx, secrets: readonly (StoredSecret & { 
   );
 }
 
-/** The parameters as the action shall see them, and the mask for all that it writes. Throws when the keyring cannot open one. */
+/** Returns the parameters with their secrets, and the mask for the action's output. Throws when the keyring cannot decrypt one. */
 export function openSecrets(
   keyring: Keyring,
   shown: JsonObject,
   secrets: readonly Pick<StoredSecret, "path" | "encrypted">[],
 ): { config: JsonObject; mask: Mask | null } {
   if (secrets.length === 0) return { config: shown, mask: null };
-  const contents = secrets.map(({ encrypted }) => contentOf(keyring, encrypted));
+  const contents = secrets.map(({ encrypted }) => openContent(keyring, encrypted));
   const config = structuredClone(shown);
   replaceAt(config, new Map(secrets.map(({ path }, index) => [path, contents[index]?.value ?? null])));
   return { config, mask: createMask(contents.flatMap(({ texts }) => texts)) };
 }
 
-function contentOf(keyring: Keyring, encrypted: string): Content {
-  return JSON.parse(keyring.open(encrypted)) as Content; // sealed by `concealSecrets`
+function openContent(keyring: Keyring, encrypted: string): SealedContent {
+  return JSON.parse(keyring.open(encrypted)) as SealedContent; // sealed by `concealSecrets`
 }
 
-/** Where secrets are and what opens them: the services, or a transaction. */
-type Sealed = Pick<Services, "db" | "keyring">;
+/** The database and the keyring, of the services or a transaction. */
+type SecretStore = Pick<Services, "db" | "keyring">;
 
-/** The secrets that the session's execution was given; none where the session is no execution's. */
-async function findGiven({ db, keyring }: Sealed, { executionId }: Session): Promise<Secret[]> {
+/** Returns the secrets of the session's execution; none for other sessions. */
+async function findSecretsOfSession({ db, keyring }: SecretStore, { executionId }: Session): Promise<Secret[]> {
   if (executionId === null) return [];
   const secrets = await rows<{ encrypted: string }>(
     db,
     sql`select encrypted from attune.execution_secret where execution = ${String(executionId)}::bigint order by id`,
   );
-  return secrets.flatMap(({ encrypted }) => contentOf(keyring, encrypted).texts);
+  return secrets.flatMap(({ encrypted }) => openContent(keyring, encrypted).texts);
 }
 
-/** The mask for what the session's execution sends to the API with its own token; null where it was given no secret, or is none. */
-export async function findMask(services: Sealed, session: Session): Promise<Mask | null> {
-  return createMask(await findGiven(services, session));
+/** Returns the mask for requests of the session's execution; null for executions without secrets and for other sessions. */
+export async function findMask(services: SecretStore, session: Session): Promise<Mask | null> {
+  return createMask(await findSecretsOfSession(services, session));
 }
 
-/** What parameters hand on of the secrets that the session's execution was given itself: its parts keep them as it does. */
-export async function findHandedOn(services: Sealed, session: Session, config: JsonObject): Promise<KeyUse> {
-  const given = await findGiven(services, session);
-  const keys = new Map(given.toReversed().map(({ name, text }) => [name, text]));
-  const mask = createMask(given);
+/** Returns the secrets of the session's execution that these parameters contain, so that they stay secret in its children. */
+export async function findInheritedSecrets(
+  services: SecretStore,
+  session: Session,
+  config: JsonObject,
+): Promise<KeyUse> {
+  const inherited = await findSecretsOfSession(services, session);
+  const keys = new Map(inherited.toReversed().map(({ name, text }) => [name, text]));
+  const mask = createMask(inherited);
   const visit = (value: Json, path: string): SecretValue[] => {
     if (typeof value === "object" && value !== null) {
       return Object.entries(value).flatMap(([key, item]) => visit(item, `${path}/${escapeKey(key)}`));

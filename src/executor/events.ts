@@ -6,10 +6,10 @@ import { enforceBatch, enforceEach } from "../rule/enforce.ts";
 import { createRuleSets, type RuleSets } from "../rule/ruleset.ts";
 
 const batchSize = 100;
-/** Finds what a killed process did not announce. */
+/** Fallback for wake-ups that a killed process did not send. */
 const pollMs = 2000;
 
-/** Starts evaluating events as they come. */
+/** Starts evaluating events as they arrive. */
 export function startEvents(services: Services): AsyncDisposable {
   const ruleSets = createRuleSets();
   return startWokenLoop(services.wake, "event", {
@@ -18,7 +18,7 @@ export function startEvents(services: Services): AsyncDisposable {
   });
 }
 
-/** Evaluates up to `limit` events in one transaction; where that cannot be stored, each alone in another. Returns how many. */
+/** Evaluates up to `limit` events in one transaction; if it fails, each separately in another. Returns their number. */
 export async function enforceEvents(services: Services, ruleSets: RuleSets, limit: number): Promise<number> {
   const taken = await enforceTogether(services, ruleSets, limit);
   if (taken > 0) faultPoint("enforcement.after_commit");
@@ -34,12 +34,12 @@ async function enforceTogether(services: Services, ruleSets: RuleSets, limit: nu
     });
   } catch (error) {
     if (isConnectionLoss(error)) throw error;
-    services.log.warn({ err: error }, "a batch of events failed; trying each event alone");
+    services.log.warn({ err: error }, "a batch of events failed; evaluating each event separately");
     return await write(services, async (tx) => (await enforceEach(tx, ruleSets, limit)).length);
   }
 }
 
-/** A broken connection is no event's fault: the whole transaction is tried again, and no try is counted. */
+/** No event causes the loss of a connection: the transaction is retried without counting a try. */
 function isConnectionLoss(error: unknown): boolean {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";

@@ -3,27 +3,27 @@ import { write } from "../db/tx.ts";
 import { startWokenLoop } from "../db/wake.ts";
 import { endLate, expireDue, untilNextDue } from "../inquiry/expire.ts";
 
-/** Behind the wake-ups: finds what a killed process did not announce. */
+/** Fallback for wake-ups that a killed process did not send. */
 const pollMs = 15_000;
-/** Between two looks at something that is due and that someone else holds just now. */
+/** The shortest pause, for inquiries that are due but locked by another transaction. */
 const leastMs = 50;
 
-/** What one pass did. */
+/** The result of one pass. */
 export interface Expired {
-  /** How many inquiries and executions it ended. */
+  /** The number of inquiries and executions that it ended. */
   ended: number;
-  /** Milliseconds until the next is due; null when none is. */
+  /** Milliseconds until the next one is due; null when none is pending. */
   nextMs: number | null;
 }
 
-/** Ends inquiries that have expired, then executions that wait past their own deadlines. */
+/** Ends expired inquiries, then parked executions past their own deadlines. */
 export async function expireInquiries(services: Services): Promise<Expired> {
   const expired = await write(services, expireDue);
   const late = await write(services, endLate);
   return { ended: expired + late, nextMs: await untilNextDue(services.db) };
 }
 
-/** Starts ending inquiries when their time is up. */
+/** Starts ending inquiries when they expire. */
 export function startInquiries(services: Services): AsyncDisposable {
   return startWokenLoop(services.wake, "inquiry", {
     pass: async () => {

@@ -7,7 +7,7 @@ import { write } from "../db/tx.ts";
 const batch = 5000;
 const vacuumEveryMs = 180_000;
 
-/** Removes a batch of log entries older than seven days; cursors before them are refused from then on. */
+/** Deletes a batch of notifications older than seven days; cursors before them expire. */
 export async function pruneNotifications(services: Services): Promise<void> {
   await write(services, (tx) =>
     tx.db.execute(
@@ -22,7 +22,7 @@ export async function pruneNotifications(services: Services): Promise<void> {
   );
 }
 
-/** Removes a batch of the audit trail's entries older than 365 days: the one thing that may remove from it. */
+/** Deletes a batch of audit events older than 365 days. Nothing else may delete audit events. */
 export async function pruneAuditTrail(services: Services): Promise<void> {
   await write(services, async (tx) => {
     const [old] = await rows<{ ids: string[] | null }>(
@@ -36,7 +36,7 @@ export async function pruneAuditTrail(services: Services): Promise<void> {
   });
 }
 
-/** Removes a batch of credentials that ended a day ago, but for API tokens: people look those up. */
+/** Deletes a batch of tokens that ended more than a day ago, except API tokens: users look those up. */
 export async function pruneTokens(services: Services): Promise<void> {
   await write(services, (tx) =>
     tx.db.execute(
@@ -47,7 +47,7 @@ export async function pruneTokens(services: Services): Promise<void> {
   );
 }
 
-/** Removes a batch of idempotency keys older than the 24 hours that they count. */
+/** Deletes a batch of idempotency keys older than 24 hours, the time for which they are valid. */
 export async function pruneIdempotencyKeys(services: Services): Promise<void> {
   await write(services, (tx) =>
     tx.db.execute(
@@ -58,8 +58,8 @@ export async function pruneIdempotencyKeys(services: Services): Promise<void> {
 }
 
 /**
- * The embedded database has no autovacuum: the function returned, called in every sweep, vacuums and analyses the tables that
- * change most, every few minutes. On PostgreSQL it does nothing.
+ * Returns a function for every sweep, which vacuums and analyses the tables that change most, every few minutes. Only the embedded
+ * database needs it, because it has no autovacuum; on PostgreSQL it does nothing.
  */
 export function createVacuum(services: Services): () => Promise<void> {
   let last = Date.now();
@@ -75,12 +75,12 @@ export function createVacuum(services: Services): () => Promise<void> {
 
 const pruneEveryMs = 60_000;
 const sweepFilesEveryMs = 3600_000;
-/** A file without a row that has not been written to for so long was left by a process that died, or by a version that was removed. */
+/** A file without a row that is unchanged for this long was left by a process that died, or by a version that was deleted. */
 const fileAgeMs = 3600_000;
 
 /**
- * The function returned, called in every sweep, removes what artifacts keep no longer, once a minute, and files that belong to
- * no version, once an hour.
+ * Returns a function for every sweep, which deletes versions past their retention once a minute, and files without a version once an
+ * hour.
  */
 export function createArtifactKeeper(services: Services): () => Promise<void> {
   let pruned = Number.NEGATIVE_INFINITY;

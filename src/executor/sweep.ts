@@ -18,10 +18,10 @@ import {
 } from "./retention.ts";
 import { findDeadWorkers } from "./workers.ts";
 
-/** Rows put right in one transaction; more follow in the next pass, at once. */
+/** The number of rows repaired in one transaction; a full batch is followed by another pass at once. */
 const batch = 500;
 
-/** What one pass found to put right. */
+/** The numbers of rows that one pass repaired. */
 export interface SweepReport {
   events: number;
   executions: number;
@@ -30,7 +30,7 @@ export interface SweepReport {
   unschedulable: number;
 }
 
-/** Starts the sweep: every `everyMs` milliseconds it restores the invariants, whatever the job queue, a worker or a process did. */
+/** Starts the sweep: every `everyMs` milliseconds it restores the invariants after failures of workers, processes or the job queue. */
 export function startSweep(services: Services, everyMs: number): AsyncDisposable {
   const vacuum = createVacuum(services);
   const keepArtifacts = createArtifactKeeper(services);
@@ -50,7 +50,7 @@ export function startSweep(services: Services, everyMs: number): AsyncDisposable
   });
 }
 
-/** One pass; any number of processes may run it at the same time. */
+/** Runs one pass. Any number of processes may do so at the same time. */
 export async function sweep(services: Services): Promise<SweepReport> {
   return {
     lost: await reapLost(services),
@@ -61,7 +61,7 @@ export async function sweep(services: Services): Promise<SweepReport> {
   };
 }
 
-/** Creates the missing jobs of accepted events that have not been evaluated. */
+/** Creates missing jobs of events that have not been evaluated. */
 async function requeueEvents(services: Services): Promise<number> {
   return await write(services, async (tx) => {
     const left = await rows<{ id: string }>(
@@ -89,7 +89,7 @@ async function requeueExecutions(services: Services): Promise<number> {
   });
 }
 
-/** Executions whose worker is gone or silent, or whose inquiry is gone: given to another worker or ended, as their actions say. */
+/** Requeues or ends, as their actions define, executions whose worker is dead or whose inquiry was deleted. */
 async function reapLost(services: Services): Promise<number> {
   const dead = anyOf(await findDeadWorkers(services.db));
   return await write(services, async (tx) => {
@@ -99,7 +99,7 @@ async function reapLost(services: Services): Promise<number> {
   });
 }
 
-/** Executions half a minute past their deadlines: whatever should have ended them has not. */
+/** Ends executions half a minute past their deadlines, which their workers should have ended. */
 async function endOverdue(services: Services): Promise<number> {
   const reason = "the deadline passed and nothing ended it";
   return await write(services, async (tx) => {
@@ -115,14 +115,14 @@ async function endOverdue(services: Services): Promise<number> {
   });
 }
 
-/** What no worker could take for five minutes fails, and says what is missing. */
+/** Fails executions that no worker could claim for five minutes, with the reason. */
 async function failUnschedulable(services: Services): Promise<number> {
   return await write(services, async (tx) => {
     const failed = await rows<{ id: string }>(
       tx.db,
       sql`update attune.execution e set status = 'failed', finished_at = clock_timestamp(),
           reason = s.reason, error = jsonb_build_object('code', 'UNSCHEDULABLE', 'message', s.reason)
-        from (select x.id, case when rt.ref is null then 'its action is gone: no runtime to run it in'
+        from (select x.id, case when rt.ref is null then 'its action no longer exists'
               else 'no worker with the runtime ' || rt.ref end as reason
             from attune.execution x left join attune.action a on a.id = x.action left join attune.runtime rt on rt.id = a.runtime
             where x.status = 'scheduled' and x.scheduled_at < now() - interval '5 minutes'

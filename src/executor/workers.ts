@@ -7,8 +7,8 @@ import { isAlive, type ProcessIdentity, thisHost } from "../lib/process-identity
 const silentSeconds = 30;
 
 /**
- * The ids of workers that will never report again: silent for too long, or processes of this very host that the operating
- * system no longer knows (so that a killed process is noticed at once where it was killed).
+ * Returns the ids of dead workers: those without heartbeats for too long, and those whose process on this host no longer exists, so
+ * that a killed worker is found at once on its own host.
  */
 export async function findDeadWorkers(db: Db): Promise<string[]> {
   const workers = await rows<{ id: string; silent: boolean; process: ProcessIdentity | null }>(

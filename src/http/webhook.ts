@@ -5,7 +5,7 @@ import { Refusal } from "../errors.ts";
 import {
   acceptDelivery,
   type Delivery,
-  type DeliveryAnswer,
+  type DeliveryResponse,
   findWebhook,
   recordRefusedDelivery,
   verifyDelivery,
@@ -52,7 +52,7 @@ export async function handleWebhook(
 }
 
 /** Stores the delivery with its event, or with the reason for refusing it, and returns the response. */
-async function receive(services: Services, webhook: Webhook, delivery: Delivery): Promise<DeliveryAnswer> {
+async function receive(services: Services, webhook: Webhook, delivery: Delivery): Promise<DeliveryResponse> {
   const verified = verifyDelivery(services.keyring, webhook, delivery);
   if (verified === false) {
     const error = "the signature is missing or wrong";
@@ -71,8 +71,8 @@ async function storeRefusal(
   services: Services,
   webhook: Webhook,
   delivery: Delivery,
-  refused: DeliveryAnswer,
-): Promise<DeliveryAnswer> {
+  refused: DeliveryResponse,
+): Promise<DeliveryResponse> {
   await write(services, (tx) => recordRefusedDelivery(tx, webhook, delivery, refused));
   return refused;
 }

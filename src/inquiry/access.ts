@@ -1,19 +1,19 @@
 import { may } from "../access/grants.ts";
 import type { Session } from "../access/session.ts";
 
-/** Who has to do with an inquiry. */
+/** The execution and the assignees of an inquiry. */
 export interface Parties {
   executionId: bigint | null;
   assignedToId: bigint | null;
   assignedRole: string | null;
 }
 
-/** Whether the session is that of the execution that asked. */
-export function isAsker({ executionId }: Session, parties: Parties): boolean {
+/** Returns whether the session is of the execution that created the inquiry. */
+export function isAskingExecution({ executionId }: Session, parties: Parties): boolean {
   return executionId !== null && executionId === parties.executionId;
 }
 
-/** Whether it was assigned to whoever holds the session: a person, for an execution has no say of its identity's. */
+/** Returns whether the inquiry is assigned to the session's user. Executions are never assignees, even with that user's identity. */
 function isAssignee({ kind, identityId, roles }: Session, { assignedToId, assignedRole }: Parties): boolean {
   if (kind !== "session" && kind !== "api") return false;
   return (
@@ -21,21 +21,21 @@ function isAssignee({ kind, identityId, roles }: Session, { assignedToId, assign
   );
 }
 
-/** Whether the session may answer: the assignee and who holds the grant may, the execution that asked never. */
+/** Returns whether the session may respond: assignees and holders of the grant may, the execution that created the inquiry never. */
 export function mayRespond(session: Session, parties: Parties): boolean {
-  if (isAsker(session, parties)) return false;
+  if (isAskingExecution(session, parties)) return false;
   return isAssignee(session, parties) || may(session, "inquiry", "respond", { ownerId: parties.assignedToId });
 }
 
-/** Whether the session may take the question back: who asked may, and who holds the grant. */
+/** Returns whether the session may cancel the inquiry: the execution that created it and holders of the grant may. */
 export function mayCancel(session: Session, parties: Parties): boolean {
-  return isAsker(session, parties) || may(session, "inquiry", "cancel", { ownerId: parties.assignedToId });
+  return isAskingExecution(session, parties) || may(session, "inquiry", "cancel", { ownerId: parties.assignedToId });
 }
 
-/** Whether the session may know of the inquiry. */
+/** Returns whether the session may read the inquiry. */
 export function mayRead(session: Session, parties: Parties): boolean {
   return (
-    isAsker(session, parties) ||
+    isAskingExecution(session, parties) ||
     isAssignee(session, parties) ||
     may(session, "inquiry", "read", { ownerId: parties.assignedToId })
   );

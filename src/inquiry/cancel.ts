@@ -7,13 +7,13 @@ import { mayCancel } from "./access.ts";
 import { endOf, lockInquiry } from "./lock.ts";
 
 /**
- * Cancels an inquiry and, in the same transaction, an execution that waits for it. Throws NotFoundError, ForbiddenError (neither the
- * execution that asked nor inquiry:cancel), ConflictError when it has ended.
+ * Cancels an inquiry and, in the same transaction, an execution that waits for it. Throws NotFoundError, ForbiddenError (neither its
+ * execution nor inquiry:cancel), ConflictError when it has ended.
  */
 export async function cancelInquiry(tx: Tx, session: Session, input: { id: bigint }): Promise<{ id: bigint }> {
   const inquiry = await lockInquiry(tx, session, { id: input.id, allowed: mayCancel });
   if (!mayCancel(session, inquiry)) {
-    throw new ForbiddenError("You may not cancel this inquiry: it takes a grant of inquiry:cancel.");
+    throw new ForbiddenError("You may not cancel this inquiry: it needs a grant of inquiry:cancel.");
   }
   const end = endOf(inquiry);
   if (end !== null) throw new ConflictError(end);

@@ -11,18 +11,17 @@ import type { JsonObject } from "../lib/json.ts";
 import { checkQuestion, type Naming, type Question, type QuestionInput } from "./question.ts";
 
 const asNamed: Naming = (field) => field;
-/** The names of the parameters of `core.inquire`. */
+/** The names as parameters of `core.inquire`. */
 const asParameter: Naming = (field) => field.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 /**
- * Creates an inquiry. An execution's session asks for its execution and needs no grant; the inquiry ends with the execution. Throws
- * InvalidInputError, NotFoundError (the identity that it is assigned to), ForbiddenError, ConflictError when the execution has
- * stopped running.
+ * Creates an inquiry. In an execution's session it belongs to the execution, ends with it and needs no grant. Throws InvalidInputError,
+ * NotFoundError (the assigned identity), ForbiddenError, ConflictError when the execution is no longer running.
  */
 export async function createInquiry(tx: Tx, session: Session, input: QuestionInput): Promise<{ id: bigint }> {
   const question = checkQuestion(input, asNamed);
   const { executionId } = session;
-  if (executionId !== null) await lockAsking(tx, String(executionId));
+  if (executionId !== null) await lockAskingExecution(tx, String(executionId));
   const mayCreate = (ownerId: bigint) => executionId !== null || may(session, "inquiry", "create", { ownerId });
   const { assignedTo } = question;
   const assignee =
@@ -36,12 +35,12 @@ export async function createInquiry(tx: Tx, session: Session, input: QuestionInp
 }
 
 /**
- * Asks the question of a claimed execution of `core.inquire` and leaves the execution to wait without a worker.
- * Returns false when the attempt is over or was asked to stop: then nothing is asked. Throws InvalidInputError.
+ * Creates the inquiry of a claimed execution of `core.inquire` and parks the execution. Returns false, and creates nothing, when the
+ * attempt has ended or is being cancelled. Throws InvalidInputError.
  */
 export async function askAndPark(tx: Tx, claim: { id: string; attempt: number; config: JsonObject }): Promise<boolean> {
   const { config } = claim;
-  // The boundary to what the action's schema has let through.
+  // The action's schema has checked these parameters.
   const input = {
     prompt: config["prompt"],
     responseSchema: config["response_schema"],
@@ -51,21 +50,23 @@ export async function askAndPark(tx: Tx, claim: { id: string; attempt: number; c
     defaultResponse: config["default_response"] ?? null,
   } as unknown as QuestionInput;
   const question = checkQuestion(input, asParameter);
-  if (!(await park(tx, claim, { waitsFor: "inquiry", reason: "waits for an answer" }))) return false;
+  if (!(await park(tx, claim, { waitsFor: "inquiry", reason: "waits for a response" }))) return false;
   const assignee = await findAssignee(tx.db, question);
   await insertInquiry(tx, question, { execution: claim.id, assignee });
   faultPoint("inquiry.before_commit");
   return true;
 }
 
-/** The end of an execution takes the same lock, so that no execution leaves a pending inquiry behind. */
-async function lockAsking(tx: Tx, id: string): Promise<void> {
+/** The end of an execution takes the same lock, so that no ended execution has a pending inquiry. */
+async function lockAskingExecution(tx: Tx, id: string): Promise<void> {
   const [execution] = await rows<{ status: string }>(
     tx.db,
     sql`select status from attune.execution where id = ${id}::bigint for no key update`,
   );
   if (execution?.status === "running") return;
-  throw new ConflictError(`The execution is not running any more (${execution?.status ?? "gone"}): it cannot ask.`);
+  throw new ConflictError(
+    `The execution is no longer running (${execution?.status ?? "deleted"}): it cannot create an inquiry.`,
+  );
 }
 
 async function findAssignee(db: Db, { assignedTo }: Question): Promise<string | null> {

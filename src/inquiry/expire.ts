@@ -6,7 +6,7 @@ import type { Json } from "../lib/json.ts";
 
 const batch = 200;
 
-/** SQL: whether the execution `e` waits for an inquiry that is not there: its row was deleted by hand. */
+/** SQL: whether the execution `e` waits for an inquiry whose row was deleted by hand. */
 export const hasLostInquiry: SQL = sql.raw(`e.waits_for = 'inquiry'
   and not exists (select from attune.inquiry i where i.execution = e.id and i.status = 'pending')`);
 
@@ -23,8 +23,8 @@ export async function untilNextDue(db: Db): Promise<number | null> {
 }
 
 /**
- * Ends inquiries that have expired, with their default responses, and in the same transaction the executions that wait for them.
- * Any number of processes may do so at the same time. Returns how many.
+ * Ends expired inquiries with their default responses and, in the same transaction, the executions that wait for them. Any number of
+ * processes may do so at the same time. Returns the number of inquiries.
  */
 export async function expireDue(tx: Tx): Promise<number> {
   const due = await rows<{ id: string; execution: string | null }>(
@@ -33,7 +33,7 @@ export async function expireDue(tx: Tx): Promise<number> {
       order by timeout_at, id limit ${sql.raw(String(batch))}`,
   );
   if (due.length === 0) return 0;
-  // Executions before their inquiries: the order of every transaction. One that is locked now is being ended by another.
+  // Every transaction locks executions before inquiries. An execution that is locked now is being ended by another transaction.
   const asking = due.flatMap(({ execution }) => execution ?? []);
   const locked = await rows<{ id: string }>(
     tx.db,
@@ -41,30 +41,30 @@ export async function expireDue(tx: Tx): Promise<number> {
   );
   const held = new Set(locked.map(({ id }) => id));
   const free = due.filter(({ execution }) => execution === null || held.has(execution));
-  const expired = await rows<{ execution: string | null; response: Json; answered: boolean }>(
+  const expired = await rows<{ execution: string | null; response: Json; hasDefault: boolean }>(
     tx.db,
     sql`update attune.inquiry set status = 'timeout', response = default_response
       where status = 'pending' and id in (select id from attune.inquiry where id = ${anyOf(free.map(({ id }) => id))}
         and status = 'pending' order by id for no key update skip locked)
-      returning execution::text as "execution", default_response as "response", default_response is not null as "answered"`,
+      returning execution::text as "execution", default_response as "response", default_response is not null as "hasDefault"`,
   );
-  const ends = expired.flatMap(({ execution, response, answered }): ParkedEnd[] => {
+  const ends = expired.flatMap(({ execution, response, hasDefault }): ParkedEnd[] => {
     if (execution === null) return [];
-    if (!answered) return [unanswered(execution)];
+    if (!hasDefault) return [expiredWithoutResponse(execution)];
     const data = { response, responded_by: null, responded_at: null, expired: true };
-    const reason = "nobody answered in time: the default was taken";
+    const reason = "no response in time: the default was used";
     return [{ id: execution, status: "completed", data, error: null, reason }];
   });
   await endParked(tx, "inquiry", ends);
   return expired.length;
 }
 
-function unanswered(id: string): ParkedEnd {
-  const message = "nobody answered in time";
+function expiredWithoutResponse(id: string): ParkedEnd {
+  const message = "no response in time";
   return { id, status: "timeout", data: null, error: { code: "TIMEOUT", message }, reason: message };
 }
 
-/** Ends executions that wait for an inquiry past their own deadlines: no worker keeps those. Returns how many. */
+/** Ends executions that wait for an inquiry past their own deadlines, which no worker watches. Returns their number. */
 export async function endLate(tx: Tx): Promise<number> {
   const late = await rows<{ id: string }>(
     tx.db,
@@ -75,7 +75,7 @@ export async function endLate(tx: Tx): Promise<number> {
     await endParked(
       tx,
       "inquiry",
-      late.map(({ id }) => unanswered(id)),
+      late.map(({ id }) => expiredWithoutResponse(id)),
     )
   ).length;
 }

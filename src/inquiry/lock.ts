@@ -7,15 +7,15 @@ import { NotFoundError } from "../errors.ts";
 import type { ParameterMap } from "../schema/schema.ts";
 import { mayRead, type Parties } from "./access.ts";
 
-/** An inquiry that this transaction has locked, after the execution that asked: whoever ends one of them does so too. */
+/** An inquiry that this transaction has locked after its execution; every transaction that ends one of them locks in this order. */
 export interface LockedInquiry extends Parties {
   id: string;
   execution: string | null;
   status: (typeof inquiryStatus.enumValues)[number];
-  /** Time is up, though nobody has said so yet. */
+  /** Whether it has expired; its status may still be pending. */
   overdue: boolean;
   responseSchema: ParameterMap | null;
-  /** Whether the session is of an execution in the tree of the one that asked. */
+  /** Whether the session's execution has the same root as the inquiry's execution. */
   sameTree: boolean;
 }
 
@@ -28,7 +28,7 @@ interface Row {
   sameTree: boolean;
 }
 
-/** Locks the inquiry and its execution. Throws NotFoundError when there is none that the session may know of or act on. */
+/** Locks the inquiry and its execution. Throws NotFoundError when the session may neither read nor act on it. */
 export async function lockInquiry(
   tx: Tx,
   session: Session,
@@ -63,9 +63,9 @@ export async function lockInquiry(
   return inquiry;
 }
 
-/** How an inquiry that is not pending any more ended, for the refusal that says so. */
+/** Returns how the inquiry ended, as the message of a refusal; null when it is pending. */
 export function endOf({ status, overdue }: LockedInquiry): string | null {
-  if (status === "responded") return "The inquiry was answered already.";
+  if (status === "responded") return "The inquiry already has a response.";
   if (status === "cancelled") return "The inquiry was cancelled.";
   return status === "timeout" || overdue ? "The inquiry has expired." : null;
 }

@@ -5,7 +5,7 @@ import { checkInput } from "../schema/input.ts";
 import { compileParameters, type ParameterMap, parameterMap } from "../schema/schema.ts";
 import { storableJson } from "../schema/storable.ts";
 
-/** What is asked of whom, as it is given. */
+/** A question and its assignees, unchecked. */
 export interface QuestionInput {
   prompt: string;
   responseSchema?: JsonObject | null;
@@ -13,11 +13,11 @@ export interface QuestionInput {
   assignedTo?: string | null;
   assignedRole?: string | null;
   timeoutSeconds?: number | null;
-  /** Null: none. */
+  /** Null for none. */
   defaultResponse?: Json;
 }
 
-/** A question that can be stored. */
+/** A checked question. */
 export interface Question {
   prompt: string;
   responseSchema: ParameterMap | null;
@@ -27,18 +27,18 @@ export interface Question {
   defaultResponse: Json;
 }
 
-/** How the caller calls the input's fields, in the paths of faults. */
+/** Returns the caller's name of an input field, for the paths of issues. */
 export type Naming = (field: keyof QuestionInput) => string;
 
 const longestWait = 30 * 24 * 3600;
 const maxSchemaBytes = 64 * 1024;
-const maxAnswerBytes = 256 * 1024;
+const maxResponseBytes = 256 * 1024;
 
 const fields = {
   prompt: z
     .string()
     .max(4000)
-    .refine((text) => text.trim() !== "", "must say what is asked"),
+    .refine((text) => text.trim() !== "", "must not be blank"),
   assignedTo: z.string().min(1).max(200).nullable(),
   assignedRole: z
     .string()
@@ -47,7 +47,7 @@ const fields = {
   timeoutSeconds: z.int().min(1).max(longestWait).nullable(),
 };
 
-/** The question, checked: its schema compiles and its default keeps it. Throws InvalidInputError. */
+/** Returns the checked question: its schema compiles and its default response fits. Throws InvalidInputError. */
 export function checkQuestion(input: QuestionInput, at: Naming): Question {
   const prompt = checkInput(fields.prompt, input.prompt, at("prompt"));
   storableJson(prompt, at("prompt"));
@@ -55,7 +55,7 @@ export function checkQuestion(input: QuestionInput, at: Naming): Question {
   const timeoutSeconds = checkInput(fields.timeoutSeconds, input.timeoutSeconds ?? null, at("timeoutSeconds"));
   const given = input.defaultResponse ?? null;
   if (given !== null && timeoutSeconds === null) {
-    throw invalid(at("defaultResponse"), `is taken when time is up: it needs ${at("timeoutSeconds")}`);
+    throw invalid(at("defaultResponse"), `is used when the inquiry expires: it needs ${at("timeoutSeconds")}`);
   }
   return {
     prompt,
@@ -63,16 +63,18 @@ export function checkQuestion(input: QuestionInput, at: Naming): Question {
     assignedTo: checkInput(fields.assignedTo, input.assignedTo ?? null, at("assignedTo")),
     assignedRole: checkInput(fields.assignedRole, input.assignedRole ?? null, at("assignedRole")),
     timeoutSeconds,
-    defaultResponse: given === null ? null : checkAnswer(responseSchema, given, at("defaultResponse")),
+    defaultResponse: given === null ? null : checkResponse(responseSchema, given, at("defaultResponse")),
   };
 }
 
-/** The answer, with the schema's defaults filled in. Throws InvalidInputError when it breaks the schema or cannot be stored. */
-export function checkAnswer(schema: ParameterMap | null, answer: Json, path: string): Json {
-  storableJson(answer, path, maxAnswerBytes);
-  if (schema === null) return answer;
-  if (typeof answer !== "object" || answer === null || Array.isArray(answer)) throw invalid(path, "must be an object");
-  return compileParameters(schema)(answer, path);
+/** Returns the response with the schema's defaults filled in. Throws InvalidInputError when it violates the schema or cannot be stored. */
+export function checkResponse(schema: ParameterMap | null, response: Json, path: string): Json {
+  storableJson(response, path, maxResponseBytes);
+  if (schema === null) return response;
+  if (typeof response !== "object" || response === null || Array.isArray(response)) {
+    throw invalid(path, "must be an object");
+  }
+  return compileParameters(schema)(response, path);
 }
 
 function checkSchema(given: JsonObject, path: string): ParameterMap {
@@ -86,7 +88,7 @@ function checkSchema(given: JsonObject, path: string): ParameterMap {
 function findSecrets(map: ParameterMap, path: string): Issue[] {
   return Object.entries(map).flatMap(([name, parameter]) => [
     ...(parameter.secret
-      ? [{ path: `${path}.${name}.secret`, message: "answers are stored as they are: they cannot be secret" }]
+      ? [{ path: `${path}.${name}.secret`, message: "responses are stored unencrypted: they cannot be secret" }]
       : []),
     ...findSecrets(parameter.properties ?? {}, `${path}.${name}.properties`),
     ...(parameter.items ? findSecrets({ items: parameter.items }, `${path}.${name}`) : []),

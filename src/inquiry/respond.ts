@@ -7,12 +7,12 @@ import { endParked } from "../execution/parked.ts";
 import type { Json } from "../lib/json.ts";
 import { mayRespond } from "./access.ts";
 import { endOf, lockInquiry } from "./lock.ts";
-import { checkAnswer } from "./question.ts";
+import { checkResponse } from "./question.ts";
 
 /**
  * Stores the response to an inquiry, once; an execution that waits for it completes in the same transaction. Throws NotFoundError,
- * ForbiddenError (neither the assignee nor inquiry:respond; the execution that asked, or one of its tree), ConflictError (it has a
- * response, has expired, or was cancelled), InvalidInputError (the response breaks the schema).
+ * ForbiddenError (neither the assignee nor inquiry:respond; an execution with the same root as the inquiry's), ConflictError (it has a
+ * response, has expired, or was cancelled), InvalidInputError (the response violates the schema).
  */
 export async function respondToInquiry(
   tx: Tx,
@@ -21,24 +21,26 @@ export async function respondToInquiry(
 ): Promise<{ id: bigint }> {
   const inquiry = await lockInquiry(tx, session, { id: input.id, allowed: mayRespond });
   if (inquiry.sameTree) {
-    throw new ForbiddenError("An execution answers nothing that it asked itself, or that another of its tree asked.");
+    throw new ForbiddenError(
+      "An execution may not respond to its own inquiries or to those of executions with the same root.",
+    );
   }
   if (!mayRespond(session, inquiry)) {
-    throw new ForbiddenError("You may not answer this inquiry: it is for somebody else.");
+    throw new ForbiddenError("You may not respond to this inquiry: it is not assigned to you.");
   }
   const end = endOf(inquiry);
   if (end !== null) throw new ConflictError(end);
-  const response = checkAnswer(inquiry.responseSchema, input.response, "response");
-  const [answered] = await rows<{ at: string }>(
+  const response = checkResponse(inquiry.responseSchema, input.response, "response");
+  const [stored] = await rows<{ at: string }>(
     tx.db,
     sql`update attune.inquiry set status = 'responded', response = ${JSON.stringify(response)}::text::jsonb,
           responded_by = ${identityOf(session)}::bigint, responded_at = clock_timestamp()
         where id = ${inquiry.id}::bigint and status = 'pending'
         returning to_char(responded_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at`,
   );
-  if (!answered) throw new ConflictError("The inquiry was answered already.");
+  if (!stored) throw new ConflictError("The inquiry already has a response.");
   if (inquiry.execution === null) return { id: input.id };
-  const data = { response, responded_by: session.login, responded_at: answered.at };
+  const data = { response, responded_by: session.login, responded_at: stored.at };
   await endParked(tx, "inquiry", [{ id: inquiry.execution, status: "completed", data, error: null, reason: null }]);
   return { id: input.id };
 }

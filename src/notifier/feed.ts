@@ -1,30 +1,31 @@
 import { CursorExpiredError, LaggedError } from "../errors.ts";
 import { formatCursor, parseCursor } from "./cursor.ts";
-import { type Change, type ChangeFilter, readOldest, readPage, wanted } from "./page.ts";
+import { type Change, type ChangeFilter, passesFilter, readOldest, readPage } from "./page.ts";
 import { createParking } from "./parking.ts";
 import { type FeedServices, startReader } from "./reader.ts";
 import { createRing, type Ring } from "./ring.ts";
 import { readSettled, type Settled } from "./settled.ts";
 
+/** A feed of the changes in the notification log. */
 export interface Feed extends AsyncDisposable {
   /**
-   * Every change after the cursor, oldest first, then each as it commits, none twice and none missing; null begins with the
-   * next one. Ends when the signal fires. Throws InvalidInputError (no cursor), CursorExpiredError, LaggedError.
+   * Yields every change after the cursor, oldest first, then each as it commits, exactly once; null begins with the next change.
+   * Ends when the signal fires. Throws InvalidInputError (invalid cursor), CursorExpiredError, LaggedError.
    */
   follow(filter: ChangeFilter, after: string | null, signal: AbortSignal): AsyncGenerator<Change, void>;
-  /** What `follow` would replay from storage: at most `limit` changes after the cursor (null: from the oldest kept). */
+  /** Returns at most `limit` stored changes after the cursor (null: from the oldest). Throws as `follow` does. */
   replay(filter: ChangeFilter, after: string | null, limit: number): Promise<Change[]>;
-  /** The cursor behind everything read so far. */
+  /** Returns the cursor after the newest change that was read. */
   position(): string;
-  /** Milliseconds for which a transaction that is still writing has been hiding committed changes; 0 when none does. */
+  /** Returns for how many milliseconds an open transaction has been hiding committed changes; 0 when none does. */
   lagMs(): number;
 }
 
-/** The log that the database has now, as far as it has been read. */
+/** The current log of the database, as far as it has been read. */
 interface Log {
   name: string;
   ring: Ring;
-  /** Fires when the database has another log instead: after a restore in place, or a promotion. */
+  /** Fires when the database has another log, after a restore in place or a promotion. */
   replaced: AbortController;
 }
 
@@ -32,8 +33,8 @@ const pageSize = 100;
 const handoverMs = 30_000;
 
 /**
- * The process's one reader of the notification log: reads each entry once, in order, and hands it to the followers that want
- * it, from memory. `ringSize` entries are kept for followers that fall behind; beyond, they page from the table.
+ * Starts the process's only reader of the notification log. It reads each entry once, in order, and delivers it from memory to the
+ * followers whose filters it passes. `ringSize` entries are kept for slow followers; older ones are read from the table.
  */
 export async function createFeed(services: FeedServices, ringSize = 10_000): Promise<Feed> {
   const { db } = services;
@@ -56,8 +57,8 @@ export async function createFeed(services: FeedServices, ringSize = 10_000): Pro
 
   const expired = async () => new CursorExpiredError(formatCursor(await readOldest(db)));
 
-  /** The cursor's place in that log. Throws CursorExpiredError when it is of another one. */
-  async function placeIn(log: Log, after: string): Promise<bigint> {
+  /** Returns the cursor's id in that log. Throws CursorExpiredError for a cursor of another log. */
+  async function positionIn(log: Log, after: string): Promise<bigint> {
     const cursor = parseCursor(after);
     if (cursor.log !== log.name) throw await expired();
     return cursor.id;
@@ -69,7 +70,7 @@ export async function createFeed(services: FeedServices, ringSize = 10_000): Pro
   async function next(log: Log, filter: ChangeFilter, after: bigint): Promise<{ changes: Change[]; end: bigint }> {
     const held = log.ring.after(after, pageSize);
     if (!held) return await read(log, filter, after);
-    return { changes: held.changes.filter((change) => wanted(filter, change)), end: held.end };
+    return { changes: held.changes.filter((change) => passesFilter(filter, change)), end: held.end };
   }
 
   async function* follow(
@@ -80,8 +81,8 @@ export async function createFeed(services: FeedServices, ringSize = 10_000): Pro
     const log = current;
     const { ring, replaced } = log;
     const ended = AbortSignal.any([signal, closing.signal, replaced.signal]);
-    let position = after === null ? ring.head() : await placeIn(log, after);
-    // The ring may reach back further than what retention has left; a cursor is judged by what is stored.
+    let position = after === null ? ring.head() : await positionIn(log, after);
+    // The ring may hold changes that retention has deleted; whether a cursor has expired depends on the table.
     if (after !== null) await read(log, filter, position, { until: position, limit: 1 });
     while (!ended.aborted) {
       const page = await next(log, filter, position);
@@ -98,7 +99,7 @@ export async function createFeed(services: FeedServices, ringSize = 10_000): Pro
       const log = current;
       const until = log.ring.head();
       const found: Change[] = [];
-      let position = await placeIn(log, after ?? formatCursor(await readOldest(db)));
+      let position = await positionIn(log, after ?? formatCursor(await readOldest(db)));
       do {
         const page = await read(log, filter, position, { until });
         found.push(...page.changes);

@@ -5,8 +5,8 @@ import { CursorExpiredError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { type Cursor, formatCursor } from "./cursor.ts";
 
-/** The place of an entry in the log, and the entity that it is about. `cursor` resumes right after it. */
-interface Place {
+/** The position of an entry in the log, and its entity. `cursor` resumes after it. */
+interface EntryPosition {
   id: bigint;
   cursor: string;
   at: Date;
@@ -14,17 +14,17 @@ interface Place {
 }
 
 /** One entry of the notification log. */
-export type Change<C extends Channel = Channel> = Place & NotificationEntry<C>;
+export type Change<C extends Channel = Channel> = EntryPosition & NotificationEntry<C>;
 
-/** Which changes a reader wants: the first two narrow the SQL of a replay, `matches` decides. */
+/** A filter of changes: the first two fields also narrow the SQL of a replay. */
 export interface ChangeFilter {
   channel: Channel | null;
   entityId: bigint | null;
   matches(change: Change): boolean;
 }
 
-/** Whether the filter lets the change through. */
-export function wanted(filter: ChangeFilter, change: Change): boolean {
+/** Returns whether the change passes the filter. */
+export function passesFilter(filter: ChangeFilter, change: Change): boolean {
   return (
     (filter.channel === null || filter.channel === change.channel) &&
     (filter.entityId === null || filter.entityId === change.entityId) &&
@@ -32,7 +32,7 @@ export function wanted(filter: ChangeFilter, change: Change): boolean {
   );
 }
 
-/** A part of the log: up to `limit` entries after the cursor, up to the id `until`, narrowed by the filter's columns. */
+/** A page of the log: at most `limit` entries after the cursor, up to the id `until`, narrowed by the filter's columns. */
 export interface PageRequest {
   filter: ChangeFilter;
   after: Cursor;
@@ -77,10 +77,10 @@ function toChange(entry: Entry, log: string): Change {
     content: entry.content,
     packRef: entry.packRef,
   };
-  return change as Change; // the triggers that wrote it keep the contract of its channel
+  return change as Change; // the database's triggers keep the contract of the channel
 }
 
-/** The cursor before every entry that is kept. */
+/** Returns the cursor before the oldest stored entry. */
 export async function readOldest(db: Db): Promise<Cursor> {
   const [found] = await rows<Extent>(db, sql`select ${extent} from attune.notification_extent() x`);
   if (!found) throw new Error("the notification log has no extent");
@@ -88,12 +88,12 @@ export async function readOldest(db: Db): Promise<Cursor> {
 }
 
 /**
- * Reads one page of the stored log, in order; `until` must be settled, see readSettled. `end` is where the next page begins.
- * Throws CursorExpiredError when the cursor is of another log, lies before what retention has removed, or after the newest entry.
+ * Returns one page of the stored log, in order; `until` must be settled, see readSettled. The next page begins after `end`. Throws
+ * CursorExpiredError when the cursor is of another log, before entries that retention has deleted, or after the newest entry.
  */
 export async function readPage(db: Db, page: PageRequest): Promise<{ changes: Change[]; end: bigint }> {
   const { filter, after, until, limit } = page;
-  // The order names the table: "id" alone would be the text of the selection.
+  // "n.id", because "id" alone would order by the selected text.
   const found = await rows<Extent & Partial<Entry>>(
     db,
     sql`select ${extent}, e.* from attune.notification_extent() x
@@ -107,7 +107,7 @@ export async function readPage(db: Db, page: PageRequest): Promise<{ changes: Ch
   if (log !== after.log || after.id < BigInt(pruned) || after.id > BigInt(newest)) {
     throw new CursorExpiredError(formatCursor({ log, id: BigInt(pruned) }));
   }
-  // The left join returns one row without an entry when there is none.
+  // Without entries the left join returns one row without an id.
   const entries = (found as (Extent & Entry)[]).filter(({ id }) => typeof id === "string");
   const changes = entries.map((entry) => toChange(entry, log));
   const last = changes.at(-1);

@@ -1,19 +1,20 @@
-import { type Change, type ChangeFilter, wanted } from "./page.ts";
+import { type Change, type ChangeFilter, passesFilter } from "./page.ts";
 
-/** A follower that has delivered everything read so far, until a change that it wants comes. */
+/** A follower that has delivered every change read so far, and waits for the next one that passes its filter. */
 interface Parked {
   filter: ChangeFilter;
   wake(from: bigint): void;
 }
 
+/** The followers that wait for changes. */
 export interface Parking {
-  /** Wakes the followers that want one of the changes, all of which come after `from`; the others need not look at them. */
+  /** Wakes the followers whose filters one of the changes passes. All changes are after `from`. */
   wake(changes: Change[], from: bigint): void;
-  /** Resolves with the id to read on after: when a wanted change has come, or at once when the signal fires. */
+  /** Resolves when a change passes the filter or the signal fires, with the id after which to continue reading. */
   wait(filter: ChangeFilter, position: bigint, signal: AbortSignal): Promise<bigint>;
 }
 
-/** The waiting followers, found by what they wait for: by entity where their filter names one. */
+/** Creates an empty parking. Followers are indexed by the entity of their filters, if any. */
 export function createParking(): Parking {
   const byEntity = new Map<bigint | null, Set<Parked>>();
   function add(follower: Parked): () => void {
@@ -29,11 +30,11 @@ export function createParking(): Parking {
     wake: (changes, from) => {
       for (const change of changes) {
         for (const follower of byEntity.get(change.entityId) ?? []) {
-          if (wanted(follower.filter, change)) follower.wake(from);
+          if (passesFilter(follower.filter, change)) follower.wake(from);
         }
       }
       for (const follower of byEntity.get(null) ?? []) {
-        if (changes.some((change) => wanted(follower.filter, change))) follower.wake(from);
+        if (changes.some((change) => passesFilter(follower.filter, change))) follower.wake(from);
       }
     },
     wait: (filter, position, signal) =>

@@ -13,24 +13,26 @@ const spacingMs = 4;
 const longestRetryMs = 100;
 const slowMs = 5000;
 
-/** What the feed works with. */
+/** The services that the feed uses. */
 export type FeedServices = Pick<Services, "db" | "wake" | "log">;
 
+/** A running reader of the notification log. */
 export interface Reader extends AsyncDisposable {
-  /** Milliseconds for which the transaction that hides committed changes now has been seen to do so; 0 when none does. */
+  /** Returns for how many milliseconds the current transaction has been hiding committed changes; 0 when none does. */
   lagMs(): number;
 }
 
+/** The position of a reader, and the receivers of what it reads. */
 export interface ReaderOptions {
-  /** The log that is read, and up to where it has been. */
+  /** Returns the cursor after the newest entry that was read. */
   head(): Cursor;
-  /** Takes each entry after the head once, in order, and the new head. */
+  /** Receives each entry after the head once, in order, and the new head. */
   take(changes: Change[], head: bigint): void;
-  /** The database has another log now: `settled` is where it stands. */
+  /** Is called when the database has another log, with the state of that log. */
   replaced(settled: Settled): void;
 }
 
-/** Reads the log whenever it is woken. */
+/** Starts reading the log whenever it is woken. */
 export function startReader(services: FeedServices, { head, take, replaced }: ReaderOptions): Reader {
   const lag = createLag();
   let retryMs = 1;
@@ -43,7 +45,7 @@ export function startReader(services: FeedServices, { head, take, replaced }: Re
     const after = head();
     const state = await readSettled(services.db, after.id);
     lastRead = performance.now();
-    const read = state.log === after.log && state.settled === after.id ? 0 : await readOn(after, state);
+    const read = state.log === after.log && state.settled === after.id ? 0 : await readNext(after, state);
     if (read === null || read === readSize) return 0;
     lag.note(state);
     if (state.settled >= state.newest) {
@@ -51,13 +53,13 @@ export function startReader(services: FeedServices, { head, take, replaced }: Re
       return pollMs;
     }
     if (lag.ms() > slowMs && Date.now() - reported > slowMs) await report();
-    // The end of the transaction that hides the rest may wake nobody: look again, soon at first.
+    // The end of the transaction that hides the rest may send no wake-up: read again, with growing pauses.
     retryMs = read > 0 ? 2 : Math.min(longestRetryMs, retryMs * 2);
     return retryMs;
   }
 
-  /** Hands on a page and returns its size; null when the head is not in the log any more. */
-  async function readOn(after: Cursor, { settled }: Settled): Promise<number | null> {
+  /** Delivers a page and returns its size; null when the head is no longer in the log. */
+  async function readNext(after: Cursor, { settled }: Settled): Promise<number | null> {
     const until = settled > after.id ? settled : after.id; // `settled` may step back, the head does not
     try {
       const { changes, end } = await readPage(services.db, { filter: everything, after, until, limit: readSize });
@@ -86,7 +88,7 @@ export function startReader(services: FeedServices, { head, take, replaced }: Re
   };
 }
 
-/** Measures for how long one transaction has been hiding entries: `settled` stays where it is as long as the same one does. */
+/** Measures how long one transaction has been hiding entries: `settled` does not change while it is open. */
 function createLag(): { note(state: Settled): void; ms(): number } {
   let since = 0;
   let settled = -1n;

@@ -1,17 +1,17 @@
 import type { Change } from "./page.ts";
 
-/** The newest changes, in order, without a gap: all those after the id `tail`, up to the id `head`. */
+/** The newest changes, in order and complete: all those after the id `tail`, up to the id `head`. */
 export interface Ring {
-  /** Adds the changes between the old head and the new one. */
+  /** Adds the changes after the old head, up to the new one. */
   push(changes: Change[], head: bigint): void;
-  /** Up to `limit` changes after the id, and where the next ones begin; null when the ring does not reach back that far. */
+  /** Returns at most `limit` changes after the id, and the id after which to continue; null when older ones have been dropped. */
   after(id: bigint, limit: number): { changes: Change[]; end: bigint } | null;
-  /** How many changes come after the id, as far as the ring reaches. */
+  /** Returns how many changes in the ring are after the id. */
   since(id: bigint): number;
   head(): bigint;
 }
 
-/** An empty ring that begins after the id `start` and keeps at least `size` changes. */
+/** Creates an empty ring that begins after the id `start` and keeps at least `size` changes. */
 export function createRing(start: bigint, size: number): Ring {
   let kept: Change[] = [];
   let tail = start;

@@ -1,12 +1,12 @@
 import { sql } from "drizzle-orm";
 import { type Db, rows } from "../db/client.ts";
 
-/** How far the log can be read. */
+/** The position up to which the log can be read. */
 export interface Settled {
   log: string;
-  /** Every entry up to this id is visible to statements that begin later. May step back. */
+  /** Every entry up to this id is visible to later statements. May decrease. */
   settled: bigint;
-  /** The newest entry that is visible; above `settled` when a transaction that is still writing hides entries. */
+  /** The newest visible entry; above `settled` when an open transaction hides entries. */
   newest: bigint;
 }
 
@@ -20,19 +20,19 @@ export interface Writer {
 }
 
 /**
- * Asks how far the log can be read; the locks of writers are not looked at when nothing comes after the id `behind`. Entries
- * must be read in a statement of their own afterwards: in this one's snapshot some may still be missing.
+ * Returns up to where the log can be read; the locks of writers are only read when there are entries after the id `after`. Entries
+ * must be read in a later statement: the snapshot of this one may not contain all of them.
  */
-export async function readSettled(db: Db, behind: bigint): Promise<Settled> {
+export async function readSettled(db: Db, after: bigint): Promise<Settled> {
   const [found] = await rows<{ log: string; settled: string; newest: string }>(
     db,
-    sql`select log, settled::text as settled, newest::text as newest from attune.notification_settled(${String(behind)}::bigint)`,
+    sql`select log, settled::text as settled, newest::text as newest from attune.notification_settled(${String(after)}::bigint)`,
   );
-  if (!found) throw new Error("the notification log has not said how far it can be read");
+  if (!found) throw new Error("attune.notification_settled returned no row");
   return { log: found.log, settled: BigInt(found.settled), newest: BigInt(found.newest) };
 }
 
-/** The transaction that has been writing to the log for longest; null when there is none. */
+/** Returns the transaction that has been writing to the log for longest; null when there is none. */
 export async function readLongestWriter(db: Db): Promise<Writer | null> {
   const [writer] = await rows<Writer>(
     db,

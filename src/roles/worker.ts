@@ -15,6 +15,6 @@ export async function startWorker(
     runtimes: await findRuntimes(services, config.actionBase["PATH"] ?? defaultPath),
     slots: config.workerSlots,
     stopMs: config.workerStopMs,
-    surroundings: { base: config.actionBase, apiUrl, releases },
+    host: { base: config.actionBase, apiUrl, releases },
   });
 }

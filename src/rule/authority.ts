@@ -8,7 +8,7 @@ import { type Db, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { ForbiddenError, NotFoundError } from "../errors.ts";
 
-/** A rule as far as its authority goes. Without an owner it is a pack's own; if it was created by hand, its owner was deleted. */
+/** The properties of a rule that decide its authority. A rule without an owner is its pack's; an ad-hoc one has lost its owner. */
 export interface OwnedRule {
   ref: string;
   owner: string | null;
@@ -16,36 +16,36 @@ export interface OwnedRule {
   pack: { ref: string };
 }
 
-/** What the grants of rules' owners and the keys say at one moment. */
+/** The permissions of rules, from their owners' grants and the keys at one moment. */
 export interface Authority {
-  /** Why the action may not be run for the rule; null when it may. */
+  /** Returns why the rule may not execute the action; null when it may. */
   refuseAction(rule: OwnedRule, actionRef: string): string | null;
-  /** Why the key may not be used by the rule; null when it may, or when there is none. */
+  /** Returns why the rule may not use the key; null when it may, or when the key does not exist. */
   refuseKey(rule: OwnedRule, ref: string): string | null;
-  /** The value of a key that the rule may use. Throws when there is none. */
+  /** Returns the value of a key that the rule may use. Throws NotFoundError. */
   readKey(ref: string): string;
 }
 
-/** The grants of rules' owners, at most a second old; one for each executor. */
+/** A cache of the grants of rules' owners, at most a second old. Each executor has one. */
 export interface Owners {
-  /** In one statement when any must be looked up, else in none. */
+  /** Returns grants by owner, with at most one statement. */
   load(db: Db, ids: Iterable<string>): Promise<ReadonlyMap<string, Grant[]>>;
 }
 
 const cacheMs = 1000;
 
-/** Nothing looked up yet. */
+/** Creates an empty cache. */
 export function createOwners(): Owners {
   let loadedAt = Number.NEGATIVE_INFINITY;
   let known = new Map<string, Grant[]>();
   let lookedUp = new Set<string>();
-  let asked = new Set<string>();
+  let requested = new Set<string>();
   return {
     load: async (db, ids) => {
       const wanted = new Set(ids);
       const isOld = performance.now() - loadedAt >= cacheMs;
-      // All that were asked for lately together: not one after another, each at its own second.
-      const missing = isOld ? [...new Set([...wanted, ...asked])] : [...wanted].filter((id) => !lookedUp.has(id));
+      // Reloads all recently requested owners together instead of each when its own second is over.
+      const missing = isOld ? [...new Set([...wanted, ...requested])] : [...wanted].filter((id) => !lookedUp.has(id));
       if (wanted.size > 0 && missing.length > 0) {
         const startedAt = performance.now();
         const found = await findGrants(db, missing);
@@ -53,10 +53,10 @@ export function createOwners(): Owners {
         lookedUp = new Set(isOld ? missing : [...lookedUp, ...missing]);
         if (isOld) {
           loadedAt = startedAt;
-          asked = new Set();
+          requested = new Set();
         }
       }
-      for (const id of wanted) asked.add(id);
+      for (const id of wanted) requested.add(id);
       return known;
     },
   };
@@ -83,7 +83,7 @@ async function findKeys(db: Db, refs: readonly string[]): Promise<Map<string, Ke
   );
 }
 
-/** What these rules may do now. Looks up their owners' grants (see `Owners`) and the keys that they name, if they name any. */
+/** Returns what these rules may do now: loads their owners' grants (see `Owners`) and the keys that they name. */
 export async function loadAuthority(
   { db, keyring }: Tx,
   owners: Owners,
@@ -95,7 +95,7 @@ export async function loadAuthority(
   const sessionOf = (owner: string): Session => ({ ...openSession(owner), login: "", grants: grants.get(owner) ?? [] });
   return {
     refuseAction: ({ ref, owner, isAdhoc }, actionRef) => {
-      if (owner === null) return isAdhoc ? `The rule "${ref}" belongs to nobody any more.` : null;
+      if (owner === null) return isAdhoc ? `The owner of the rule "${ref}" no longer exists.` : null;
       if (may(sessionOf(owner), "action", "execute", targetOf(actionRef))) return null;
       return `The owner of the rule "${ref}" may not execute the action "${actionRef}".`;
     },
@@ -103,7 +103,7 @@ export async function loadAuthority(
       const key = keys.get(keyRef);
       if (!key) return null;
       const ofPack = key.ownerType === "system" || (key.ownerType === "pack" && key.owner === pack.ref);
-      // Whoever is frozen has no grants, and may not use what is their own either.
+      // A frozen owner has no grants, and may not use their own keys either.
       const allowed =
         owner === null ? !isAdhoc && ofPack : grants.has(owner) && mayWithKey(sessionOf(owner), "use", key);
       return allowed ? null : `The rule "${ref}" may not use the key "${keyRef}".`;
@@ -119,8 +119,8 @@ export async function loadAuthority(
 }
 
 /**
- * Whether a rule that the session saves may use these keys: the session becomes its owner. Throws NotFoundError (also where it may not know
- * of the key) and ForbiddenError.
+ * Requires that the session, which becomes the owner of the rule, may use these keys. Throws NotFoundError (also for keys that it may
+ * not read) and ForbiddenError.
  */
 export async function requireKeys(db: Db, session: Session, refs: readonly string[]): Promise<void> {
   const keys = await findKeys(db, refs);
@@ -128,6 +128,6 @@ export async function requireKeys(db: Db, session: Session, refs: readonly strin
     const key = keys.get(ref);
     if (key && mayWithKey(session, "use", key)) continue;
     if (!key || !mayWithKey(session, "read", key)) throw new NotFoundError("key", ref);
-    throw new ForbiddenError(`You may not use the key "${ref}" in a rule: it takes a grant of key:use.`);
+    throw new ForbiddenError(`You may not use the key "${ref}" in a rule: it needs a grant of key:use.`);
   }
 }

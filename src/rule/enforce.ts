@@ -8,12 +8,12 @@ import { loadAuthority } from "./authority.ts";
 import { type Evaluation, type Match, type MatchedRule, matchEvent, type PendingEvent, resolveMatch } from "./match.ts";
 import type { RuleSets } from "./ruleset.ts";
 
-/** After this many failed tries an event is given up, and its row says why. */
+/** After this many failed tries an event is skipped, and its row records the reason. */
 const maxTries = 5;
 
 /**
- * Evaluates up to `limit` events together: writes what the rules decided, one enforcement for each match, their executions and
- * jobs, and ends the events' own jobs. Returns the jobs that were taken.
+ * Evaluates up to `limit` events together: stores evaluations, one enforcement for each match, their executions and jobs, and deletes
+ * the events' own jobs. Returns the jobs that were taken.
  */
 export async function enforceBatch(tx: Tx, ruleSets: RuleSets, limit: number): Promise<Job[]> {
   const jobs = await tx.jobs.take(tx.db, eventQueue, limit);
@@ -22,8 +22,8 @@ export async function enforceBatch(tx: Tx, ruleSets: RuleSets, limit: number): P
 }
 
 /**
- * The same for a batch that cannot be stored: each event is evaluated alone, inside a savepoint, so that a bad one does not stop
- * the others. It is tried again later, and given up after five tries; then its row says why.
+ * The same for a batch that cannot be stored: each event is evaluated separately, in a savepoint, so that a failure does not affect
+ * the others. A failed event is retried later, and skipped after five tries; then its row records the reason.
  */
 export async function enforceEach(tx: Tx, ruleSets: RuleSets, limit: number): Promise<Job[]> {
   const jobs = await tx.jobs.take(tx.db, eventQueue, limit);
@@ -40,7 +40,7 @@ export async function enforceEach(tx: Tx, ruleSets: RuleSets, limit: number): Pr
 
 async function recordFailure(tx: Tx, job: Job, error: unknown): Promise<void> {
   const refusal = asRefusal(error);
-  // The driver's own sentence: the statement's would contain the event's data.
+  // The driver's message: that of DrizzleQueryError would contain the event's data.
   const reason = refusal instanceof DrizzleQueryError ? (refusal.cause ?? refusal) : refusal;
   const message = reason instanceof Error ? reason.message : String(reason);
   await tx.jobs.done(tx.db, eventQueue, [job]);
@@ -75,7 +75,7 @@ async function evaluate(tx: Tx, ruleSets: RuleSets, jobs: readonly Job[]): Promi
   const rules = [...new Set(matched.map(({ rule }) => rule))];
   const authority = await loadAuthority(tx, ruleSets.owners, rules);
   const matches = matched.map((each) => resolveMatch(each, authority, tx.keyring));
-  // No statement depends on another: on one connection they go out together.
+  // No statement depends on another: the connection pipelines them.
   await Promise.all([
     insertEnforcements(tx, matches),
     insertEvaluations(tx, evaluations),
@@ -89,12 +89,12 @@ async function markEvaluated(tx: Tx, events: readonly PendingEvent[]): Promise<v
   await rows(
     tx.db,
     sql`update attune.event set evaluated_at = clock_timestamp(),
-        skipped = case when trigger is null then 'its trigger is gone' end
+        skipped = case when trigger is null then 'its trigger no longer exists' end
       where id = ${anyOf(events.map(({ id }) => id))}`,
   );
 }
 
-/** The events of the jobs that nobody has evaluated, locked; the revision of each trigger's rules as this snapshot shows it. */
+/** Locks and returns the unevaluated events of the jobs, with the revision of their triggers' rules in this snapshot. */
 async function lockEvents(tx: Tx, jobs: readonly Job[]): Promise<PendingEvent[]> {
   return await rows<PendingEvent>(
     tx.db,
@@ -107,7 +107,7 @@ async function lockEvents(tx: Tx, jobs: readonly Job[]): Promise<PendingEvent[]>
   );
 }
 
-/** At most one enforcement for each (rule, event), and one execution for each enforcement that was made here. */
+/** Inserts at most one enforcement for each (rule, event), and requests one execution for each new enforcement. */
 async function insertEnforcements(tx: Tx, matches: readonly Match[]): Promise<void> {
   if (matches.length === 0) return;
   const input = matches.map(({ rule, event, status, config, error }, ord) => ({
@@ -123,7 +123,7 @@ async function insertEnforcements(tx: Tx, matches: readonly Match[]): Promise<vo
     conditions: rule.conditions,
     error,
   }));
-  const made = await rows<{ id: string; rule: string; event: string }>(
+  const inserted = await rows<{ id: string; rule: string; event: string }>(
     tx.db,
     sql`insert into attune.enforcement (rule, rule_ref, trigger_ref, event, status, config, payload, condition, conditions, error, resolved_at)
       select rule, rule_ref, trigger_ref, event, status::attune.enforcement_status, config, payload,
@@ -134,7 +134,7 @@ async function insertEnforcements(tx: Tx, matches: readonly Match[]): Promise<vo
       on conflict (rule, event) where rule is not null do nothing
       returning id::text, rule::text, event::text`,
   );
-  const ids = new Map(made.map(({ id, rule, event }) => [`${rule}/${event}`, id]));
+  const ids = new Map(inserted.map(({ id, rule, event }) => [`${rule}/${event}`, id]));
   const requests: ExecutionRequest[] = [];
   for (const { rule, event, config, secrets } of matches) {
     const enforcement = ids.get(`${rule.id}/${event.id}`);

@@ -10,7 +10,7 @@ import { createMask } from "../secrecy/mask.ts";
 import type { Authority } from "./authority.ts";
 import type { CompiledRule } from "./ruleset.ts";
 
-/** An event as rules see it. */
+/** An event to be evaluated. */
 export interface PendingEvent {
   id: string;
   trigger: string | null;
@@ -30,16 +30,16 @@ export interface MatchedRule {
   event: PendingEvent;
 }
 
-/** What one rule makes of one event. */
+/** A match with the parameters of its execution, or the reason why it has none. */
 export interface Match extends MatchedRule {
   status: "processed" | "disabled";
-  /** The resolved parameters without their secrets; null when there is no execution to be made. */
+  /** The resolved parameters without their secrets; null when no execution is requested. */
   config: JsonObject | null;
   secrets: StoredSecret[];
   error: ExecutionError | null;
 }
 
-/** How one rule evaluated one event, to be recorded. */
+/** The recorded evaluation of an event by a rule. */
 export interface Evaluation {
   rule: CompiledRule;
   event: PendingEvent;
@@ -47,7 +47,7 @@ export interface Evaluation {
   detail: CriterionOutcome[];
 }
 
-/** Evaluates every rule that concerns the event. Pure: no side effects, and no rule can stop another. */
+/** Evaluates the event against every rule that applies to it. Pure; no rule affects another. */
 export function matchEvent(
   event: PendingEvent,
   rules: readonly CompiledRule[],
@@ -63,27 +63,28 @@ export function matchEvent(
   return { matches, evaluations };
 }
 
-/** `near`: a match, or a miss of which at least one criterion held, or one that could not be asked. */
+/** `near` records matches, misses with at least one criterion that held, and criteria that failed. */
 function isRecorded(rule: CompiledRule, matched: boolean, criteria: CriterionOutcome[]): boolean {
   if (rule.recordEvaluations === "none") return false;
   if (rule.recordEvaluations === "all" || criteria.some(({ error }) => error !== null)) return true;
   return criteria.length > 0 && (matched || criteria.some(({ result }) => result));
 }
 
-/** What the rule makes of the event: the parameters of its execution, or why there is to be none. */
+/** Returns the parameters of the match's execution, or the reason why it has none. */
 export function resolveMatch({ rule, event }: MatchedRule, authority: Authority, keyring: Keyring): Match {
-  const refuse = (code: string, message: string, status: Match["status"] = "processed"): Match => ({
+  const refused = (code: string, message: string, status: Match["status"] = "processed"): Match => ({
     ...{ rule, event, status, config: null, secrets: [] },
     error: { code, message },
   });
   const { action } = rule;
-  if (action === null) return refuse("ACTION_UNAVAILABLE", `The action "${rule.actionRef}" is gone.`, "disabled");
+  if (action === null)
+    return refused("ACTION_UNAVAILABLE", `The action "${rule.actionRef}" no longer exists.`, "disabled");
   const unavailable = unrunnable(action);
-  if (unavailable !== null) return refuse("ACTION_UNAVAILABLE", unavailable, "disabled");
+  if (unavailable !== null) return refused("ACTION_UNAVAILABLE", unavailable, "disabled");
   const forbidden =
     authority.refuseAction(rule, action.ref) ??
     rule.keys.map((key) => authority.refuseKey(rule, key)).find((reason) => reason !== null);
-  if (forbidden) return refuse("FORBIDDEN", forbidden);
+  if (forbidden) return refused("FORBIDDEN", forbidden);
   const keys = new Map<string, string>();
   try {
     const { value, secrets } = rule.render(contextOf(rule, event), (ref) => {
@@ -99,11 +100,11 @@ export function resolveMatch({ rule, event }: MatchedRule, authority: Authority,
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     const mask = createMask([...keys].map(([name, text]) => ({ name, text })));
-    return refuse("PARAMETERS_INVALID", mask?.text(message) ?? message);
+    return refused("PARAMETERS_INVALID", mask?.text(message) ?? message);
   }
 }
 
-/** What a rule's templates may name. */
+/** Returns the variables of a rule's templates. */
 function contextOf(rule: CompiledRule, event: PendingEvent): Record<string, unknown> {
   return {
     event: {

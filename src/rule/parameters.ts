@@ -5,7 +5,7 @@ import { didYouMean } from "../lib/nearest.ts";
 import { compileParameters, type ParameterMap } from "../schema/schema.ts";
 import { findSecrets } from "../secrecy/find.ts";
 
-/** What can be known of a rule before an event: literal parameters are checked whole, of templates only the names. Throws InvalidInputError. */
+/** Checks a rule's parameters when it is saved: completely if they are literal, only their names if there are templates. Throws InvalidInputError. */
 export function checkActionParams(
   { actionRef, actionParams }: { actionRef: string; actionParams: JsonObject },
   schema: ParameterMap | null,
@@ -13,11 +13,11 @@ export function checkActionParams(
   if (actionRef === "core.shell" && usesVariable(actionParams["command"] ?? null, "event")) {
     throw invalid(
       "actionParams.command",
-      'must not contain anything of the event: give it as `args`, where the command finds it as "$1"',
+      'must not use the event: pass its values as `args`, which the command reads as "$1"',
     );
   }
   if (!schema) return;
-  refuseWritten(schema, actionParams);
+  refuseLiteralSecrets(schema, actionParams);
   if (!hasTemplate(actionParams)) {
     compileParameters(schema)(actionParams, "actionParams");
     return;
@@ -35,12 +35,12 @@ export function checkActionParams(
   if (issues.length > 0) throw new InvalidInputError(issues);
 }
 
-/** A rule is there for everybody to read. */
-function refuseWritten(schema: ParameterMap, actionParams: JsonObject): void {
-  const written = findSecrets(schema, actionParams).filter(({ value }) => !hasTemplate(value));
-  if (written.length === 0) return;
-  const message = 'is secret and must not be written into a rule: store a key, and give it as {{ key("its ref") }}';
-  throw new InvalidInputError(written.map(({ name }) => ({ path: `actionParams.${name}`, message })));
+/** Rules are readable without access to keys, so they must not contain secrets. */
+function refuseLiteralSecrets(schema: ParameterMap, actionParams: JsonObject): void {
+  const literals = findSecrets(schema, actionParams).filter(({ value }) => !hasTemplate(value));
+  if (literals.length === 0) return;
+  const message = 'is secret and must not be literal in a rule: store a key, and refer to it as {{ key("its ref") }}';
+  throw new InvalidInputError(literals.map(({ name }) => ({ path: `actionParams.${name}`, message })));
 }
 
 function hasTemplate(value: Json): boolean {

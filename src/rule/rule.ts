@@ -27,7 +27,7 @@ import { requireKeys } from "./authority.ts";
 import { checkActionParams } from "./parameters.ts";
 import { intervalSeconds, intervalTimer, syncTimer } from "./timer.ts";
 
-/** The fields of a rule that users give. What is left out has its default or, in an update, stays as it is. */
+/** The fields of a rule that users set. A missing field has its default or, in an update, is unchanged. */
 export interface RuleFields {
   label?: string | null;
   description?: string | null;
@@ -41,7 +41,7 @@ export interface RuleFields {
   recordEvaluations?: "none" | "near" | "all" | null;
 }
 
-/** A rule, whole. */
+/** All fields of a rule. */
 interface RuleDefinition {
   label: string;
   description: string | null;
@@ -56,7 +56,7 @@ interface RuleDefinition {
 }
 
 const texts = z.object({ label, description: description.nullable() });
-/** Anything but null: `checkRule` checks it together with the rest. */
+/** Anything but null: `checkRule` checks it together with the other fields. */
 const checkedLater = <T>() => z.custom<T>((value) => value !== null);
 const ruleFields = z
   .object({
@@ -79,8 +79,8 @@ const newRule = ruleFields.extend({
 });
 
 /**
- * Creates a rule in the pack that its ref names. Throws InvalidInputError (each fault at its path), NotFoundError (pack, trigger,
- * action, permission set, key), ForbiddenError, ConflictError (the ref is taken).
+ * Creates a rule in the pack of its ref. Throws InvalidInputError (each issue with its path), NotFoundError (pack, trigger, action,
+ * permission set, key), ForbiddenError, ConflictError (the ref is taken).
  */
 export async function createRule(
   tx: Tx,
@@ -102,16 +102,16 @@ export async function createRule(
     recordEvaluations: "near",
     ...fields,
   });
-  const place = { ref, packId: pack.id, packRef: pack.ref, isAdhoc: true, ownerId: session.identityId };
-  const { id } = await insertRow(tx, "rule", { ...columns, ...place });
+  const ownership = { ref, packId: pack.id, packRef: pack.ref, isAdhoc: true, ownerId: session.identityId };
+  const { id } = await insertRow(tx, "rule", { ...columns, ...ownership });
   await syncTimer(tx, { id: String(id) });
   return { id };
 }
 
 /**
- * Changes the fields that the patch names. The session becomes the rule's owner, for a rule runs with its owner's grants. Throws
- * NotFoundError, InvalidInputError, ForbiddenError, and ConflictError for a rule of a pack's files and when it has changed since
- * `expectedUpdated`.
+ * Changes the fields in the patch. The session's identity becomes the rule's owner, because a rule runs with its owner's grants.
+ * Throws NotFoundError, InvalidInputError, ForbiddenError, and ConflictError for a rule of a pack's files and when it has changed
+ * since `expectedUpdated`.
  */
 export async function updateRule(
   tx: Tx,
@@ -121,7 +121,7 @@ export async function updateRule(
   const patch = checkPatch(ruleFields, input.patch);
   const stored = await lockRow(tx, session, { of: "rule", doing: "update", which: input });
   if (isEmpty(patch)) return { id: stored.id };
-  requireAdhoc(stored, "only whether it is enabled can be changed");
+  requireAdhoc(stored, "it can only be enabled or disabled");
   const { action: actionRef = stored.actionRef, trigger: triggerRef = stored.triggerRef, ...fields } = patch;
   const columns = await checkRule(tx.db, session, { ...stored, ...fields, actionRef, triggerRef });
   await updateRow(tx, "rule", { id: stored.id, fields: { ...columns, ownerId: session.identityId } });
@@ -129,7 +129,7 @@ export async function updateRule(
   return { id: stored.id };
 }
 
-/** Enables or disables a rule; one that is so already stays as it is. Throws NotFoundError, ForbiddenError. */
+/** Enables or disables a rule; does nothing when it already is. Throws NotFoundError, ForbiddenError. */
 export async function setRuleEnabled(
   tx: Tx,
   session: Session,
@@ -145,7 +145,7 @@ export async function setRuleEnabled(
   return { id };
 }
 
-/** Deletes a rule; its enforcements and executions keep its ref. Throws NotFoundError, ForbiddenError, ConflictError. */
+/** Deletes a rule; its enforcements and executions keep its ref. Throws NotFoundError, ForbiddenError, ConflictError (a pack's file). */
 export async function deleteRule(
   tx: Tx,
   session: Session,
@@ -158,8 +158,8 @@ export async function deleteRule(
 }
 
 /**
- * A rule shows its trigger's events to its action, and runs it: the session must be allowed to read the one and to execute the
- * other. Returns both. Throws NotFoundError and ForbiddenError.
+ * Requires that the session may read the trigger and execute the action, because a rule passes events of the one to the other.
+ * Returns both. Throws NotFoundError and ForbiddenError.
  */
 function requireReach<A, T>(
   session: Session,
@@ -173,21 +173,21 @@ function requireReach<A, T>(
   };
 }
 
-/** A rule of a pack's files has no owner and runs with the pack's rights: only the files change what it does. */
+/** A rule of a pack's files has no owner and runs with the pack's permissions: only the files may change it. */
 function requireAdhoc({ ref, isAdhoc }: Row<"rule">, instead: string): void {
   if (!isAdhoc) throw new ConflictError(`The rule "${ref}" comes from its pack's files: ${instead}.`);
 }
 
-/** Checks a whole rule and returns its columns. Throws NotFoundError, ForbiddenError, and InvalidInputError with every fault. */
+/** Checks all fields of a rule and returns its columns. Throws NotFoundError, ForbiddenError, and InvalidInputError with every issue. */
 async function checkRule(db: Db, session: Session, rule: RuleDefinition) {
-  const [found] = await rows<{ action: RuleAction | null; trigger: Target | null }>(
+  const [found] = await rows<{ action: ActionRow | null; trigger: TriggerRow | null }>(
     db,
     sql`select (select jsonb_build_object('id', id::text, 'paramSchema', param_schema, 'permissionSetRefs', permission_set_refs) from attune.action where ref = ${rule.actionRef}) as action,
       (select jsonb_build_object('id', id::text, 'paramSchema', param_schema) from attune.trigger where ref = ${rule.triggerRef}) as trigger`,
   );
   const { action, trigger } = requireReach(session, rule, found ?? { action: null, trigger: null });
   await requireHeldSets(db, session, action.permissionSetRefs);
-  const [, conditions, keys, triggerParams] = allOf(
+  const [, conditions, keys, triggerParams] = runChecks(
     () => checkInput(texts, { label: rule.label, description: rule.description }),
     () => {
       const canonical = normaliseConditions(rule.conditions, "conditions");
@@ -224,8 +224,8 @@ async function checkRule(db: Db, session: Session, rule: RuleDefinition) {
   };
 }
 
-/** Makes every check, so that all their faults come together; the results, where there is no fault. */
-function allOf<T extends readonly unknown[]>(...checks: { [K in keyof T]: () => T[K] }): T {
+/** Runs every check and returns the results. Throws one InvalidInputError with all issues. */
+function runChecks<T extends readonly unknown[]>(...checks: { [K in keyof T]: () => T[K] }): T {
   const issues: Issue[] = [];
   const results = checks.map((check) => {
     try {
@@ -240,11 +240,11 @@ function allOf<T extends readonly unknown[]>(...checks: { [K in keyof T]: () => 
   return results as unknown as T; // without an issue every check has returned
 }
 
-interface RuleAction extends Target {
+interface ActionRow extends TriggerRow {
   permissionSetRefs: string[];
 }
 
-interface Target {
+interface TriggerRow {
   id: string;
   paramSchema: ParameterMap | null;
 }

@@ -6,7 +6,7 @@ import { compileTemplates, type Templates } from "../lang/template.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { createOwners, type Owners } from "./authority.ts";
 
-/** A rule, ready to judge events. */
+/** A rule that can evaluate events. */
 export interface CompiledRule {
   id: string;
   ref: string;
@@ -16,14 +16,14 @@ export interface CompiledRule {
   recordEvaluations: "none" | "near" | "all";
   pack: { ref: string; config: JsonObject };
   actionRef: string;
-  /** Null when the action is gone. */
+  /** Null when the action has been deleted. */
   action: RunnableAction | null;
-  /** Who stands behind it: null for a pack's own, and for an ad-hoc one whose owner is gone. */
+  /** The identity whose grants it runs with; null for a pack's rule, and for an ad-hoc rule whose owner was deleted. */
   owner: string | null;
   isAdhoc: boolean;
   evaluate: (payload: Json) => CriteriaOutcome;
   render: Templates["render"];
-  /** The refs of the keys that its templates name. */
+  /** The refs of the keys in its templates. */
   keys: readonly string[];
 }
 
@@ -36,7 +36,7 @@ function compile(rule: StoredRule): CompiledRule {
     const { render, names } = compileTemplates(rule.actionParams, "action_params");
     return { ...rule, evaluate: compileCriteria(rule.condition, rule.conditions), render, keys: names };
   } catch (error) {
-    // Saved rules compile; one that no longer does must neither fire nor stop the others.
+    // Saved rules compile; one that no longer does must neither match nor affect the others.
     const message = error instanceof Error ? error.message : String(error);
     const broken = {
       path: "",
@@ -50,17 +50,17 @@ function compile(rule: StoredRule): CompiledRule {
   }
 }
 
-/** The enabled rules of triggers, compiled, kept by (trigger, revision of its rules). */
+/** A cache of compiled enabled rules, by trigger and revision of its rules. */
 export interface RuleSets {
-  /** The rules of each trigger at the revision that the caller's own snapshot showed. */
+  /** Returns the rules of each trigger at the given revision, which the caller's snapshot showed. */
   load(db: Db, triggers: ReadonlyMap<string, string>): Promise<Map<string, CompiledRule[]>>;
-  /** What the rules' owners may do. */
+  /** The grants of the rules' owners. */
   owners: Owners;
 }
 
 const maxKept = 2000;
 
-/** An empty cache; the executor keeps one for each process. */
+/** Creates an empty cache; the executor has one for each process. */
 export function createRuleSets(): RuleSets {
   const kept = new Map<string, { revision: string; rules: CompiledRule[] }>();
   async function read(db: Db, triggers: readonly string[]): Promise<Map<string, CompiledRule[]>> {

@@ -4,23 +4,23 @@ import type { Tx } from "../db/tx.ts";
 import { invalid } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 
-/** The trigger whose rules each have a timer of their own. */
+/** The trigger whose rules each have their own timer. */
 export const intervalTimer = "core.intervaltimer";
 
 const unitSeconds: Readonly<Record<string, number>> = { seconds: 1, minutes: 60, hours: 3600, days: 86_400 };
 const longestSeconds = 10 * 365 * 86_400;
 
-/** Seconds between two ticks of a rule's `trigger_params`; InvalidInputError when they make no interval. */
+/** Returns the interval of a rule's `trigger_params` in seconds. Throws InvalidInputError when they define none. */
 export function intervalSeconds(params: JsonObject): number {
   const { unit, interval } = params;
   const seconds = typeof unit === "string" && typeof interval === "number" ? (unitSeconds[unit] ?? 0) * interval : 0;
   if (!(seconds >= 1 && seconds <= longestSeconds)) {
-    throw invalid("triggerParams.interval", "must make an interval of at least one second and at most ten years");
+    throw invalid("triggerParams.interval", "must be an interval of at least one second and at most ten years");
   }
   return seconds;
 }
 
-/** Makes the rule's timer what the rule says, in the caller's transaction: none for other triggers, silent while disabled. */
+/** Creates, updates or deletes the rule's timer in the caller's transaction. Other triggers have none; disabled rules do not tick. */
 export async function syncTimer(tx: Tx, rule: { id: string }): Promise<void> {
   const [row] = await rows<{ triggerRef: string; enabled: boolean; params: JsonObject; kind: string | null }>(
     tx.db,
@@ -33,7 +33,7 @@ export async function syncTimer(tx: Tx, rule: { id: string }): Promise<void> {
     return;
   }
   const seconds = intervalSeconds(row.params);
-  // An interval that stays the same keeps its next tick: saving a rule again must not push it away.
+  // An unchanged interval keeps its next tick: saving a rule again must not delay it.
   const kind = `interval:${seconds}`;
   await tx.db.execute(
     sql`insert into attune.timer (rule, kind, next_fire_at)

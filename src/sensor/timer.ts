@@ -8,10 +8,10 @@ import type { JsonObject } from "../lib/json.ts";
 import { intervalSeconds } from "../rule/timer.ts";
 
 const batch = 100;
-/** Behind the wake-ups; also bounds how long a clock that jumped can mislead the wait. */
+/** Fallback for missed wake-ups; also limits the delay after the clock was changed. */
 const pollMs = 5000;
 
-/** Starts the timers: any number of processes may run them, each tick happens once. */
+/** Starts the timers. Any number of processes may run them; each tick emits one event. */
 export function startTimers(services: Services): AsyncDisposable {
   return startWokenLoop(services.wake, "timer", {
     pass: async () => ((await fireDue(services)) === batch ? 0 : await untilNext(services)),
@@ -29,8 +29,8 @@ interface DueTimer {
 }
 
 /**
- * Claims due timers and emits their events in one transaction. The next tick is anchored to the last; ticks that were missed
- * meanwhile are skipped. Answers how many fired.
+ * Claims due timers and emits their events in one transaction. The next tick is computed from the previous one; missed ticks are
+ * skipped. Returns how many timers fired.
  */
 async function fireDue(services: Services): Promise<number> {
   return await write(services, async (tx) => {

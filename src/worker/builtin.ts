@@ -1,6 +1,6 @@
 import type { Json, JsonObject } from "../lib/json.ts";
 
-/** How a built-in action ended. */
+/** The result of a built-in action. */
 export type BuiltinResult = { data: Json } | { error: { code: string; message: string; detail?: Json } };
 
 /** An action that runs inside the worker, without a process. */
@@ -31,7 +31,9 @@ async function httpRequest(parameters: JsonObject, signal: AbortSignal): Promise
     };
     const ok = Array.isArray(expected) ? expected.includes(response.status) : response.ok;
     if (ok) return { data };
-    return { error: { code: "UNEXPECTED_STATUS", message: `${url} answered ${response.status}`, detail: data } };
+    return {
+      error: { code: "UNEXPECTED_STATUS", message: `${url} responded with status ${response.status}`, detail: data },
+    };
   } catch (error) {
     return { error: { code: "REQUEST_FAILED", message: `${url}: ${reasonOf(error, seconds)}` } };
   }
@@ -48,7 +50,7 @@ function textual(headers: Json | undefined): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), String(value)]));
 }
 
-/** The body as JSON where it says so and is, else as text; at most 1 MiB of it, the rest is not read. */
+/** Returns the body, parsed if it is declared and valid JSON, else as text. Throws when it is longer than 1 MiB. */
 async function readBody(response: Response): Promise<Json> {
   const chunks: Uint8Array[] = [];
   let size = 0;
@@ -62,7 +64,7 @@ async function readBody(response: Response): Promise<Json> {
   try {
     return JSON.parse(text) as Json;
   } catch {
-    return text; // it claimed to be JSON and is not: the text is all there is to show
+    return text; // declared as JSON, but invalid
   }
 }
 
@@ -72,7 +74,7 @@ function reasonOf(error: unknown, seconds: number): string {
   return error.cause instanceof Error ? error.cause.message : error.message;
 }
 
-/** The built-in actions, by entrypoint: the ref of the one that brings it. */
+/** The built-in actions, by entrypoint. */
 export const builtins: Readonly<Record<string, Builtin>> = {
   "core.noop": noop,
   "core.http_request": httpRequest,

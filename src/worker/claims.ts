@@ -8,27 +8,28 @@ import { type Claim, claimExecutions } from "../execution/claim.ts";
 import { loseExecutions } from "../execution/lose.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { type Loop, startLoop } from "../lib/loop.ts";
-import type { Surroundings } from "./perform.ts";
+import type { HostEnvironment } from "./perform.ts";
 import { beat, type FoundRuntime, type Registration, registerWorker, signOff } from "./registry.ts";
 import { createRunner, type Runner } from "./runner.ts";
 
-/** Built-in actions cost no process: many may wait for their answers at a time. */
+/** Built-in actions need no process: many can wait for their responses at once. */
 const builtinSlots = 200;
 const claimSize = 100;
 const beatMs = 10_000;
-/** Behind the wake-ups: finds what a killed process did not announce. */
+/** Fallback for wake-ups that a killed process did not send. */
 const pollMs = 2000;
 
+/** The runtimes, slots and host of a worker. */
 export interface WorkerOptions {
   runtimes: readonly FoundRuntime[];
-  /** How many processes may run at a time. */
+  /** How many processes may run at once. */
   slots: number;
-  surroundings: Omit<Surroundings, "interpreters" | "issueToken">;
-  /** How long stopping waits for what runs, in milliseconds; what is left then is handed back. */
+  host: Omit<HostEnvironment, "interpreters" | "issueToken">;
+  /** How long stopping waits for running executions, in milliseconds; the remaining ones are handed back. */
   stopMs: number;
 }
 
-/** Registers a worker, which beats, claims what it has slots for, runs it and reports the results. */
+/** Registers and starts a worker: it sends heartbeats, claims executions for its free slots, runs them and reports the outcomes. */
 export async function startClaims(services: Services, options: WorkerOptions): Promise<AsyncDisposable> {
   const registration = await registerWorker(services, { runtimes: options.runtimes, slots: options.slots, labels: {} });
   const lease = { mayClaim: true };
@@ -36,8 +37,8 @@ export async function startClaims(services: Services, options: WorkerOptions): P
   const interpreters = new Map(options.runtimes.map(({ ref, command }) => [ref, command ?? ""]));
   const pools: Pool[] = [];
   const issueToken = (claim: Claim) => write(services, (tx) => createExecutionToken(tx, claim));
-  const runner = createRunner(services, { ...options.surroundings, interpreters, issueToken }, () => {
-    for (const pool of pools) if (pool.due.size > 0) pool.loop.wake();
+  const runner = createRunner(services, { ...options.host, interpreters, issueToken }, () => {
+    for (const { due, loop } of pools) if (due.size > 0) loop.wake();
   });
   const refs = options.runtimes.map(({ ref }) => ref);
   const isBuiltin = (ref: string) => ref === "core.action.builtin";
@@ -96,14 +97,14 @@ export async function startClaims(services: Services, options: WorkerOptions): P
   };
 }
 
-/** Runtimes that share slots. `due`: those in whose queues something may be waiting. */
+/** Runtimes that share slots. `due`: those whose queues may have jobs. */
 interface Pool {
   runtimes: readonly string[];
   due: Set<string>;
   loop: Loop;
 }
 
-/** Claims what there are slots for from the queues that are due; answers whether more may be waiting and could be taken. */
+/** Claims executions for the free slots from the queues that are due. Returns whether there may be more that can be claimed now. */
 async function claimDue(
   services: Services,
   runner: Runner,
@@ -111,11 +112,11 @@ async function claimDue(
 ): Promise<boolean> {
   for (const runtimeRef of [...due]) {
     const limit = Math.min(claimSize, slots - runner.count(runtimes));
-    if (limit <= 0) return false; // the first slot that becomes free wakes the pool again: it is still due
+    if (limit <= 0) return false; // the next free slot wakes the pool, which is still due
     due.delete(runtimeRef);
     const claimed = await claim(services, registration, { runtimeRef, limit });
     if (claimed === null || claimed.jobs === limit) due.add(runtimeRef);
-    if (claimed === null) return false; // the heartbeat says when work may be taken again
+    if (claimed === null) return false; // the heartbeat finds out when the worker may claim again
     const { claims } = claimed;
     if (claims.length > 0) faultPoint("claim.after_commit");
     for (const each of claims) runner.begin(each);
@@ -123,7 +124,7 @@ async function claimDue(
   return due.size > 0;
 }
 
-/** Null: the worker was cordoned since its last heartbeat. */
+/** Returns null when the worker was cordoned after its last heartbeat. */
 async function claim(services: Services, registration: Registration, from: { runtimeRef: string; limit: number }) {
   try {
     return await write(services, (tx) => claimExecutions(tx, registration, from));

@@ -2,16 +2,16 @@ import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import { Refusal } from "../errors.ts";
 import type { Claim } from "../execution/claim.ts";
-import type { Outcome } from "../execution/finish.ts";
+import type { ExecutionOutcome } from "../execution/finish.ts";
 import { askAndPark } from "../inquiry/create.ts";
 
-/** Returns whether the execution asks a person: then it is parked instead of run. */
+/** Returns whether the execution creates an inquiry: then it is parked instead of run. */
 export function isInquiry({ entrypoint, runtimeRef }: Claim): boolean {
   return entrypoint === "core.inquire" && runtimeRef === "core.action.builtin";
 }
 
-/** Asks the question. Returns null when the execution is parked, else how it ended. Throws every error that is not a refusal. */
-export async function inquire(services: Services, claim: Claim): Promise<Outcome | null> {
+/** Creates the inquiry. Returns null when the execution is parked, else its outcome. Throws every error that is not a refusal. */
+export async function inquire(services: Services, claim: Claim): Promise<ExecutionOutcome | null> {
   const { id, attempt } = claim;
   const ended = { id, attempt, result: null };
   try {
@@ -24,8 +24,8 @@ export async function inquire(services: Services, claim: Claim): Promise<Outcome
   }
 }
 
-/** Returns the end of an execution whose question could not be stored for a reason that is not its own. */
-export function notAsked({ id, attempt }: Claim, cause: unknown): Outcome {
+/** Returns the outcome of an execution whose question could not be stored because of an internal error. */
+export function failedToAsk({ id, attempt }: Claim, cause: unknown): ExecutionOutcome {
   const message = `The question could not be stored: ${cause instanceof Error ? cause.message : String(cause)}`;
   return { id, attempt, status: "failed", result: null, error: { code: "NOT_ASKED", message }, reason: message };
 }

@@ -3,26 +3,26 @@ import { parseDocument, visit } from "yaml";
 
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
-/** What is kept and passed on of each of stdout and stderr, in bytes of UTF-8. */
+/** How much of stdout and of stderr is kept, in bytes of UTF-8. */
 const outputLimit = 10 * 1024 * 1024;
 const truncationMarker = "[output truncated: the limit of 10 MiB was reached]\n";
-/** Text is handed on at least this often, in milliseconds, and in pieces of about this many characters. */
+/** Text is emitted at least this often, in milliseconds, and in pieces of about this many characters. */
 const flushMs = 100;
 const flushLength = 64 * 1024;
 /**
- * The longest output of each format, in characters. Parsing holds up the whole process: hostile output of this length takes less than a
+ * The longest output of each format, in characters. Parsing blocks the process: hostile output of this length takes less than a
  * second, ten times as much JSON took 4 s. YAML takes about ten times as long as JSON.
  */
 const lengthLimits = { json: 1024 * 1024, jsonl: 1024 * 1024, yaml: 128 * 1024 };
-/** Each alias is looked up among all anchors. */
+/** Each alias is searched among all anchors. */
 const aliasLimit = 1_000;
-/** What a value may weigh with its aliases written out, in characters and values; without aliases it is never more than the output. */
+/** The largest value with its aliases expanded, in characters and values; without aliases it is never larger than the output. */
 const weightLimit = 1024 * 1024;
 const depthLimit = 200;
 
 /**
- * Reads an action's stdout as a value that a jsonb column can hold, or says in one sentence why it is none. text: the string without its last
- * line break (one, as in StackStorm); json and yaml: one document; jsonl: the list of its non-empty lines. Empty stdout is null (jsonl: []).
+ * Parses an action's stdout to a value for a jsonb column, or returns an error of one sentence. text: the string without its last line
+ * break (one, as in StackStorm); json and yaml: one document; jsonl: the list of its non-empty lines. Empty stdout is null (jsonl: []).
  * json and jsonl are limited to 1 MiB, yaml to 128 KiB and 1,000 aliases. NUL and lone surrogates, which PostgreSQL refuses, become U+FFFD.
  */
 export function parseOutput(
@@ -70,11 +70,11 @@ function parseLines(source: string): Json[] {
 }
 
 function parseYaml(source: string): Json {
-  // The check for duplicate keys compares each key with all before it: 256 KiB of keys took half a minute.
+  // The check for duplicate keys compares each key with all earlier ones: 256 KiB of keys took half a minute.
   const document = parseDocument(source, { uniqueKeys: false, resolveKnownTags: false, logLevel: "error" });
-  const [fault] = document.errors;
-  // The lines after the first show the place in the source.
-  if (fault !== undefined) throw new Error(fault.message.split("\n", 1).join("").replace(/:$/, ""));
+  const [error] = document.errors;
+  // The following lines quote the source.
+  if (error !== undefined) throw new Error(error.message.split("\n", 1).join("").replace(/:$/, ""));
   let aliases = 0;
   visit(document, {
     Alias() {
@@ -85,13 +85,13 @@ function parseYaml(source: string): Json {
   return document.toJS();
 }
 
-/** Makes a freshly parsed value fit for jsonb, in place, and refuses what cannot be made so. */
+/** Converts a parsed value in place to one that jsonb can store, or throws. */
 function storable(value: Json): Json {
   let size = 0;
 
   function weigh(weight: number) {
     size += weight;
-    if (size > weightLimit) throw new Error("it is larger than 1 MiB with its aliases written out");
+    if (size > weightLimit) throw new Error("it is larger than 1 MiB with its aliases expanded");
   }
   function visitValue(item: Json, depth: number): Json {
     weigh(typeof item === "string" ? item.length : 1);
@@ -110,7 +110,7 @@ function storable(value: Json): Json {
       const cleanChild = visitValue(child, depth + 1);
       if (cleanName === name && cleanChild === child) continue;
       delete item[name];
-      // Not by assignment: that of "__proto__" would set the prototype.
+      // Assigning to "__proto__" would set the prototype.
       Object.defineProperty(item, cleanName, {
         value: cleanChild,
         configurable: true,
@@ -128,9 +128,9 @@ function storableText(text: string): string {
 }
 
 /**
- * Turns one pipe's bytes into text and hands it to `emit` in few, bounded pieces: at once after 100 ms of silence, else every 100 ms or 64 Ki
- * characters. The first 10 MiB (as UTF-8), then a marker, once; `keep` gets the same without the marker. What is not UTF-8, and NUL, becomes
- * U+FFFD. `end` hands on the rest; `received` counts all bytes, also those dropped.
+ * Decodes one pipe's bytes and passes the text to `emit` in few, bounded pieces: at once after 100 ms of silence, else every 100 ms or
+ * 64 Ki characters. After 10 MiB (as UTF-8) it emits a marker once and drops the rest; `keep` gets the same text without the marker.
+ * Invalid UTF-8 and NUL become U+FFFD. `end` emits the rest; `received` counts all bytes, including dropped ones.
  */
 export function createCapture(emit: (text: string) => void, keep: (text: string) => void = () => {}) {
   const decoder = new StringDecoder("utf8");
@@ -185,7 +185,7 @@ export function createCapture(emit: (text: string) => void, keep: (text: string)
   };
 }
 
-/** Keeps the text of one capture in one growing buffer: a list of many small strings would weigh a multiple of their length. */
+/** Stores the text of a capture in one growing buffer: a list of many small strings would need a multiple of their length. */
 export function createStore() {
   let memory = new ArrayBuffer(0);
   let length = 0;
@@ -197,7 +197,7 @@ export function createStore() {
       }
       length += Buffer.from(memory).write(text, length);
     },
-    /** The whole text, once: the buffer is given back at the same time. */
+    /** Returns the whole text and frees the buffer. */
     take() {
       const text = Buffer.from(memory, 0, length).toString();
       memory = memory.transfer(0);
@@ -206,7 +206,7 @@ export function createStore() {
   };
 }
 
-/** Gives a chunk's memory back at once: the garbage collector lets more than 64 MiB of read buffers gather before it looks at them. */
+/** Frees a chunk's memory at once: the garbage collector lets more than 64 MiB of read buffers accumulate. */
 function release(chunk: Buffer): void {
   const memory = chunk.buffer;
   if (memory instanceof ArrayBuffer && memory.byteLength === chunk.length) memory.transfer(0);

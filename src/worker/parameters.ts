@@ -3,9 +3,10 @@ import { InvalidInputError } from "../errors.ts";
 import { globalId } from "../lib/global-id.ts";
 
 /**
- * Writes parameters as the action reads them, with a line break at the end. dotenv is lines of NAME='value' that a POSIX shell can source, names as
- * they are, null as '', lists and objects as JSON; a list of scalars besides as NAME_count and NAME_0, NAME_1, …, for shells have no lists; a name that is no shell variable's is refused with InvalidInputError. YAML is quoted so
- * that readers of YAML 1.1 (PyYAML) see the same values, and has no aliases.
+ * Formats parameters for the action, with a line break at the end. dotenv is lines of NAME='value' that a POSIX shell can source: names
+ * are unchanged, null is '', lists and objects are JSON; a list of scalars is also given as NAME_count and NAME_0, NAME_1, …, because
+ * shells have no lists. Throws InvalidInputError for a name that is no valid shell variable. YAML is quoted so that readers of YAML 1.1
+ * (PyYAML) see the same values, and has no aliases.
  */
 export function formatParameters(values: Record<string, unknown>, format: "json" | "yaml" | "dotenv"): string {
   switch (format) {
@@ -42,24 +43,24 @@ function plain(value: unknown): string {
 }
 
 interface ActionContext {
-  /** The server's environment, of which five names are passed on. */
+  /** The server's environment variables; five are passed on. */
   base: Record<string, string | undefined>;
   executionId: bigint;
   action: string;
   packRef: string;
   apiUrl: string;
-  /** Paths of files and directories made for this execution; null where there is none. */
+  /** Paths of files and directories that were created for this execution; null for those that were not. */
   parameterFile: string | null;
   tokenFile: string | null;
   artifactsDir: string | null;
-  /** Refs of what caused the execution; null if no rule did. */
+  /** Refs of the rule and trigger that caused the execution; null if none did. */
   rule: string | null;
   trigger: string | null;
 }
 
 /**
- * Builds an action's whole environment from nothing: PATH, HOME, LANG, TZ and TMPDIR of the base, and the ATTUNE_ names that actions are
- * promised. What is null or missing is left out, except PATH, which falls back to the system's directories.
+ * Returns an action's complete environment: PATH, HOME, LANG, TZ and TMPDIR of the base, and the documented ATTUNE_ variables. Null or
+ * missing values are omitted, except PATH, which falls back to the system's directories.
  */
 export function actionEnvironment(context: ActionContext): Record<string, string> {
   const { base } = context;

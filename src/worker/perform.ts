@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Claim } from "../execution/claim.ts";
-import type { ExecutionError, Outcome } from "../execution/finish.ts";
+import type { ExecutionError, ExecutionOutcome } from "../execution/finish.ts";
 import type { Json } from "../lib/json.ts";
 import type { Mask } from "../secrecy/mask.ts";
 import { builtins } from "./builtin.ts";
@@ -11,38 +11,40 @@ import { actionEnvironment, formatParameters } from "./parameters.ts";
 import { type ProcessResult, runProcess } from "./process.ts";
 
 const graceMs = 5000;
-/** The longest delay that a timer holds (24.8 days); a longer one would fire at once. */
+/** The longest delay of a timer (24.8 days); a longer one would fire at once. */
 const longestTimer = 2 ** 31 - 1;
 
-export interface Surroundings {
-  /** The server's environment, of which actions see five names. */
+/** The properties of this host that actions depend on. */
+export interface HostEnvironment {
+  /** The server's environment variables; five are passed to actions. */
   base: Record<string, string | undefined>;
   apiUrl: string;
-  /** Where this host has the contents of a release (by digest), if not where they were loaded from. */
+  /** Directories of releases on this host by digest, where they differ from the directories that they were loaded from. */
   releases: ReadonlyMap<string, string>;
-  /** The command of each runtime that was found on this host. */
+  /** The command of each runtime on this host. */
   interpreters: ReadonlyMap<string, string>;
-  /** Makes the execution's token; null when nobody stands behind it any more. */
+  /** Creates the execution's token; null when its identity no longer exists. */
   issueToken: (claim: Claim) => Promise<string | null>;
 }
 
+/** A claimed execution to run, and the receivers of its output. */
 export interface Run {
   claim: Claim;
-  /** Its abort stops the action: the execution was cancelled, or the worker is stopping. */
+  /** Stops the action: the execution was cancelled, or the worker is stopping. */
   signal: AbortSignal;
   onOutput: (stream: "stdout" | "stderr" | "system", text: string) => void;
-  /** For what the action writes; null when it was given no secret. */
+  /** For the action's output; null when it has no secrets. */
   mask: Mask | null;
-  /** Keeps what the action left in its artifacts directory, before that is removed; never rejects. */
-  onLeft: (directory: string) => Promise<void>;
+  /** Stores the files in the action's artifacts directory before it is removed; never rejects. */
+  collectArtifacts: (directory: string) => Promise<void>;
 }
 
-/** Runs one claimed execution to its end, whatever the action does; never rejects for what the action did. */
-export async function perform(run: Run, surroundings: Surroundings): Promise<Outcome> {
+/** Runs a claimed execution to its end and returns the outcome. Failures of the action do not reject. */
+export async function performAction(run: Run, host: HostEnvironment): Promise<ExecutionOutcome> {
   const { claim } = run;
   if (claim.entrypoint === null) {
     return outcome(claim, "failed", {
-      error: { code: "NO_SUCH_ACTION", message: `The action "${claim.actionRef}" is gone.` },
+      error: { code: "NO_SUCH_ACTION", message: `The action "${claim.actionRef}" no longer exists.` },
     });
   }
   const builtin = builtins[claim.entrypoint];
@@ -52,10 +54,10 @@ export async function perform(run: Run, surroundings: Surroundings): Promise<Out
       error: { code: "NO_SUCH_BUILTIN", message: `This worker has no built-in action "${claim.entrypoint}".` },
     });
   }
-  return await performProcess(run, claim.entrypoint, surroundings);
+  return await performProcess(run, claim.entrypoint, host);
 }
 
-async function performBuiltin({ claim, signal }: Run, builtin: (typeof builtins)[string]): Promise<Outcome> {
+async function performBuiltin({ claim, signal }: Run, builtin: (typeof builtins)[string]): Promise<ExecutionOutcome> {
   const started = performance.now();
   const deadline = new AbortController();
   const timer = setTimeout(() => deadline.abort(), Math.min(claim.timeoutMs, longestTimer));
@@ -76,10 +78,10 @@ async function performBuiltin({ claim, signal }: Run, builtin: (typeof builtins)
   }
 }
 
-async function performProcess(run: Run, entrypoint: string, surroundings: Surroundings): Promise<Outcome> {
+async function performProcess(run: Run, entrypoint: string, host: HostEnvironment): Promise<ExecutionOutcome> {
   const { claim } = run;
-  const interpreter = surroundings.interpreters.get(claim.runtimeRef);
-  const directory = claim.release && (surroundings.releases.get(claim.release.digest) ?? claim.release.path);
+  const interpreter = host.interpreters.get(claim.runtimeRef);
+  const directory = claim.release && (host.releases.get(claim.release.digest) ?? claim.release.path);
   if (interpreter === undefined || directory === null) {
     const message = `This worker cannot run ${entrypoint} in ${claim.runtimeRef}.`;
     return outcome(claim, "failed", { error: { code: "RUNTIME_UNAVAILABLE", message } });
@@ -92,18 +94,18 @@ async function performProcess(run: Run, entrypoint: string, surroundings: Surrou
     const artifactsDir = join(scratch, "artifacts");
     mkdirSync(artifactsDir);
     chmodSync(scratch, 0o700);
-    const tokenFile = await writeToken(run, surroundings, scratch);
+    const tokenFile = await writeToken(run, host, scratch);
     const result = await runProcess(
       {
         command: interpreter,
         args: [join(directory, entrypoint)],
         cwd: directory,
         env: actionEnvironment({
-          base: surroundings.base,
+          base: host.base,
           executionId: BigInt(claim.id),
           action: claim.actionRef,
           packRef: claim.packRef ?? "",
-          apiUrl: surroundings.apiUrl,
+          apiUrl: host.apiUrl,
           parameterFile,
           tokenFile,
           artifactsDir,
@@ -117,8 +119,8 @@ async function performProcess(run: Run, entrypoint: string, surroundings: Surrou
       },
       { onOutput: run.onOutput },
     );
-    await run.onLeft(artifactsDir);
-    return judge(run, result);
+    await run.collectArtifacts(artifactsDir);
+    return outcomeOf(run, result);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     return outcome(claim, "failed", { error: { code: "ACTION_ERROR", message } });
@@ -127,7 +129,7 @@ async function performProcess(run: Run, entrypoint: string, surroundings: Surrou
   }
 }
 
-/** An action may leave directories that its user cannot empty: then they stay, and the execution ends all the same. */
+/** An action may leave directories that cannot be removed: then they are kept, and the execution ends all the same. */
 function removeScratch(scratch: string, { onOutput }: Run): void {
   try {
     rmSync(scratch, { recursive: true, force: true });
@@ -136,12 +138,12 @@ function removeScratch(scratch: string, { onOutput }: Run): void {
   }
 }
 
-/** The file of the execution's token in its own directory; null when it has none. */
-async function writeToken({ claim, onOutput }: Run, surroundings: Surroundings, scratch: string) {
+/** Writes the execution's token to a file in the scratch directory. Returns its path; null when there is no token. */
+async function writeToken({ claim, onOutput }: Run, host: HostEnvironment, scratch: string) {
   if (!claim.hasPermissions) return null;
-  const token = await surroundings.issueToken(claim);
+  const token = await host.issueToken(claim);
   if (token === null) {
-    onOutput("system", "There is no token: nobody stands behind this execution any more.\n");
+    onOutput("system", "There is no token: the identity of this execution no longer exists.\n");
     return null;
   }
   const file = join(scratch, "token");
@@ -149,7 +151,7 @@ async function writeToken({ claim, onOutput }: Run, surroundings: Surroundings, 
   return file;
 }
 
-/** What stdout says, as the action's format reads it. A message about what cannot be read may quote a piece of it: of the masked text then. */
+/** Parses stdout in the action's output format. Error messages may quote the output, so they are built from the masked text. */
 function readOutput({ claim, mask }: Run, stdout: string): ReturnType<typeof parseOutput> {
   const parsed = parseOutput(claim.outputFormat, stdout);
   if (mask === null || "data" in parsed) return parsed;
@@ -157,7 +159,7 @@ function readOutput({ claim, mask }: Run, stdout: string): ReturnType<typeof par
   return "error" in masked ? masked : { error: `The output is not valid ${claim.outputFormat}.` };
 }
 
-function judge(run: Run, process: ProcessResult): Outcome {
+function outcomeOf(run: Run, process: ProcessResult): ExecutionOutcome {
   const { claim } = run;
   const { ended, exitCode, signalName, durationMs, message } = process;
   const parsed = readOutput(run, process.stdout);
@@ -185,16 +187,16 @@ function judge(run: Run, process: ProcessResult): Outcome {
   }
 }
 
-function timedOut(claim: Claim, result: Json): Outcome {
+function timedOut(claim: Claim, result: Json): ExecutionOutcome {
   const message = `The action ran longer than ${claim.timeoutMs / 1000} s.`;
   return outcome(claim, "timeout", { result, error: { code: "TIMEOUT", message }, reason: message });
 }
 
 function outcome(
   claim: Claim,
-  status: Outcome["status"],
+  status: ExecutionOutcome["status"],
   end: { result?: Json; error?: ExecutionError; reason?: string },
-): Outcome {
+): ExecutionOutcome {
   const { id, attempt } = claim;
   return {
     id,

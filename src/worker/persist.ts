@@ -1,9 +1,9 @@
 import { Refusal } from "../errors.ts";
 
-/** Tries to store something: the database may be away for a moment. */
+/** The database may be unavailable for a moment. */
 const maxTries = 6;
 
-/** Stores what a worker has to say, again and again for some six seconds; what is refused stays refused. */
+/** Calls `store` and returns its result; retries for about six seconds when it fails. Refusals are thrown at once. */
 export async function persist<T>(store: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries += 1) {
     try {

@@ -5,15 +5,16 @@ import { finished } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createCapture, createStore } from "./output.ts";
 
-/** How long what the leader started may go on after it, when nobody asked it to stop. */
+/** How long descendants may outlive a leader that exited without being stopped. */
 const leftoverMs = 250;
-/** How long a leader may outlive SIGKILL (another user's process, a hung disk) before it is given up. */
+/** How long to wait for a leader after SIGKILL (another user's process, a hung disk). */
 const unkillableMs = 2_000;
-/** How many processes are looked at in the same turns of the event loop: one by one, a busy server took 10 s for a hundred. */
+/** How many entries of /proc are read at once: one by one, a busy server took 10 s for a hundred. */
 const readTogether = 200;
-/** The longest delay that a timer holds; a longer one would fire at once. */
+/** The longest delay of a timer; a longer one would fire at once. */
 const longestTimer = 2 ** 31 - 1;
 
+/** A command to run, and its limits. */
 export interface ProcessSpec {
   command: string;
   args: string[];
@@ -26,40 +27,42 @@ export interface ProcessSpec {
   timeoutMs: number;
   /** Time between SIGTERM and SIGKILL, in milliseconds. */
   graceMs: number;
-  /** Its abort cancels the process. */
+  /** Cancels the process. */
   signal: AbortSignal;
 }
 
+/** Receivers of what a process writes. */
 export interface ProcessHooks {
-  /** Takes output in order, within 200 ms of its arrival; never a NUL. "system" lines say what was done to the process. Must not throw. */
+  /** Receives output in order, within 200 ms, without NUL. "system" lines report what was done to the process. Must not throw. */
   onOutput(stream: "stdout" | "stderr" | "system", text: string): void;
 }
 
+/** The end of a process and its output. */
 export interface ProcessResult {
   ended: "exited" | "timed_out" | "stopped" | "spawn_failed";
-  /** Null if a signal ended the process, or it never ran or ended. */
+  /** Null if a signal ended the process, or it never started or ended. */
   exitCode: number | null;
   signalName: string | null;
   durationMs: number;
-  /** The first 10 MiB, without the marker. */
+  /** The first 10 MiB, without the truncation marker. */
   stdout: string;
   truncated: { stdout: boolean; stderr: boolean };
-  /** Why it did not run to an end of its own; null if it did. */
+  /** Why the process did not start or exit by itself; null if it did. */
   message: string | null;
 }
 
 /**
- * Runs one command as the leader of its own session and process group, and resolves when none of the group is left, however the
- * command behaves; it never rejects. Time-out and abort send SIGTERM to the group and, after the grace, SIGKILL; what the leader
- * leaves behind is ended 100 ms after it. Bytes that are not UTF-8, and NUL, become U+FFFD. A descendant that calls setsid() leaves the group
- * and escapes: it is not ended, and is heard until it has been silent for 100 ms, at most 1 s.
+ * Runs a command as the leader of its own session and process group, and resolves when the group is empty, however the command
+ * behaves; never rejects. Time-out and abort send SIGTERM to the group and, after the grace, SIGKILL; descendants that outlive the
+ * leader are killed after 250 ms. Invalid UTF-8 and NUL become U+FFFD. A descendant that calls setsid() leaves the group and is not
+ * killed; its output is read until it has been silent for 100 ms, at most 1 s.
  */
 export async function runProcess(spec: ProcessSpec, hooks: ProcessHooks): Promise<ProcessResult> {
   const started = performance.now();
   const store = createStore();
   const stdout = createCapture((text) => hooks.onOutput("stdout", text), store.append);
   const stderr = createCapture((text) => hooks.onOutput("stderr", text));
-  const say = (text: string) => {
+  const report = (text: string) => {
     stdout.flush();
     stderr.flush();
     hooks.onOutput("system", `${text}\n`);
@@ -70,32 +73,34 @@ export async function runProcess(spec: ProcessSpec, hooks: ProcessHooks): Promis
     stdout: store.take(),
     truncated: { stdout: stdout.truncated(), stderr: stderr.truncated() },
   });
-  const unborn = { exitCode: null, signalName: null };
+  const notStarted = { exitCode: null, signalName: null };
 
-  if (spec.signal.aborted) return finish({ ...unborn, ended: "stopped", message: "Cancelled before it was started." });
+  if (spec.signal.aborted)
+    return finish({ ...notStarted, ended: "stopped", message: "Cancelled before it was started." });
   const child = start(spec);
-  if (child instanceof Error) return finish({ ...unborn, ended: "spawn_failed", message: spawnMessage(spec, child) });
+  if (child instanceof Error)
+    return finish({ ...notStarted, ended: "spawn_failed", message: spawnMessage(spec, child) });
   const pid = child.pid;
   if (pid === undefined) {
     const error = await new Promise<Error>((resolve) => child.once("error", resolve));
-    return finish({ ...unborn, ended: "spawn_failed", message: spawnMessage(spec, error) });
+    return finish({ ...notStarted, ended: "spawn_failed", message: spawnMessage(spec, error) });
   }
 
   child.stdout?.on("data", stdout.write);
   child.stderr?.on("data", stderr.write);
-  // Whoever never reads its stdin, or closes it early, makes the write fail: that is its right.
+  // The write fails when the process closes its stdin or never reads it: that is allowed.
   for (const pipe of child.stdio) pipe?.on("error", () => {});
   child.stdin?.end(spec.stdin);
 
-  const { killAt, ...end } = await supervise(spec, { child, pid, say });
-  await endGroup(pid, { until: killAt ?? performance.now() + leftoverMs, say });
+  const { killAt, ...end } = await supervise(spec, { child, pid, report });
+  await endGroup(pid, { until: killAt ?? performance.now() + leftoverMs, report });
   await drain(child, () => stdout.received() + stderr.received());
   stdout.end();
   stderr.end();
   return finish(end);
 }
 
-/** Starts the process; the errors that Node throws (no memory, arguments too long, NUL in them) are returned. */
+/** Starts the process. Returns the errors that Node throws (no memory, arguments too long or with NUL). */
 function start(spec: ProcessSpec): ChildProcess | Error {
   try {
     return spawn(spec.command, spec.args, {
@@ -113,17 +118,17 @@ function spawnMessage(spec: ProcessSpec, error: NodeJS.ErrnoException): string {
   // The system reports a missing directory with the same code as a missing command.
   if (error.code === "ENOENT" && !existsSync(spec.cwd)) return `The working directory "${spec.cwd}" does not exist.`;
   if (error.code === "ENOENT") return `The command "${spec.command}" was not found.`;
-  if (error.code === "EACCES") return `The command "${spec.command}" may not be executed.`;
+  if (error.code === "EACCES") return `The command "${spec.command}" is not executable.`;
   if (error.code === "E2BIG") return "The arguments and the environment are too long for the system.";
   return `The command "${spec.command}" could not be started: ${error.message}`;
 }
 
 type Ended = Pick<ProcessResult, "ended" | "exitCode" | "signalName" | "message"> & { killAt: number | null };
 
-/** Waits for the leader's end and stops the group at the time-out or the abort. `killAt` is when the grace ends, if it was stopped. */
+/** Waits for the leader to exit and stops the group on time-out or abort. `killAt` is when the grace ends, if it was stopped. */
 function supervise(
   spec: ProcessSpec,
-  { child, pid, say }: { child: ChildProcess; pid: number; say(text: string): void },
+  { child, pid, report }: { child: ChildProcess; pid: number; report(text: string): void },
 ): Promise<Ended> {
   return new Promise((resolve) => {
     const stopped: Omit<Ended, "exitCode" | "signalName"> = { ended: "exited", message: null, killAt: null };
@@ -143,12 +148,12 @@ function supervise(
       if (stopped.killAt !== null) return;
       clearTimeout(timer);
       Object.assign(stopped, { ended, message, killAt: performance.now() + spec.graceMs });
-      say(`${message} SIGTERM was sent to the process group.`);
+      report(`${message} SIGTERM was sent to the process group.`);
       signalGroup(pid, "SIGTERM");
       timer = setTimeout(kill, Math.min(spec.graceMs, longestTimer));
     }
     function kill() {
-      say(`Still running after ${seconds(spec.graceMs)}: SIGKILL was sent to the process group.`);
+      report(`Still running after ${seconds(spec.graceMs)}: SIGKILL was sent to the process group.`);
       signalGroup(pid, "SIGKILL");
       timer = setTimeout(giveUp, unkillableMs);
     }
@@ -169,35 +174,35 @@ function seconds(ms: number): string {
   return `${ms / 1000} s`;
 }
 
-/** Sends a signal (0: none, only asks) to the group; false if nobody is left in it. */
+/** Sends a signal to the group (0: only checks). Returns false if the group is empty. */
 function signalGroup(pid: number, signal: "SIGTERM" | "SIGKILL" | 0): boolean {
   try {
     return process.kill(-pid, signal);
   } catch (error) {
-    // What remains is EPERM: there is somebody, but of another user.
+    // The other error is EPERM: the group has processes of another user.
     return !(error instanceof Error && "code" in error && error.code === "ESRCH");
   }
 }
 
-/** Gives what is left of the group until then (a time of the monotonic clock) to leave, then kills it. */
-async function endGroup(pid: number, { until, say }: { until: number; say(text: string): void }): Promise<void> {
-  for (let pause = 5; await groupLives(pid); pause = Math.min(2 * pause, 100)) {
+/** Waits for the group to become empty until that time (of the monotonic clock), then kills it. */
+async function endGroup(pid: number, { until, report }: { until: number; report(text: string): void }): Promise<void> {
+  for (let pause = 5; await isGroupAlive(pid); pause = Math.min(2 * pause, 100)) {
     const left = until - performance.now();
     if (left <= 0) {
-      say("Processes were left behind: SIGKILL was sent to the process group.");
+      report("Processes were left behind: SIGKILL was sent to the process group.");
       break;
     }
     await sleep(Math.min(pause, left));
   }
-  // Also without a sign of life: a process that forks all the time can escape the look, but not the signal.
+  // Also when none was seen alive: a process that forks constantly can escape the check, but not the signal.
   signalGroup(pid, "SIGKILL");
 }
 
 /**
- * Whether anybody lives in the group. A zombie does not, but takes signals until its new parent has reaped it, which the first process of a
- * container may never do; only /proc tells them apart. Where there is none, a zombie counts.
+ * Returns whether the group has a living process. A zombie accepts signals until its new parent reaps it, which the first process of a
+ * container may never do; only /proc shows the difference. Without /proc, zombies count.
  */
-async function groupLives(pgid: number): Promise<boolean> {
+async function isGroupAlive(pgid: number): Promise<boolean> {
   if (!signalGroup(pgid, 0)) return false;
   const names = await readdir("/proc").catch(() => null);
   if (names === null) return true;
@@ -205,20 +210,20 @@ async function groupLives(pgid: number): Promise<boolean> {
   for (let from = 0; from < pids.length; from += readTogether) {
     const reads = pids.slice(from, from + readTogether).map((pid) => readFile(`/proc/${pid}/stat`, "latin1"));
     const stats = await Promise.allSettled(reads);
-    if (stats.some((stat) => stat.status === "fulfilled" && isLiving(stat.value, pgid))) return true;
+    if (stats.some((stat) => stat.status === "fulfilled" && isAliveIn(stat.value, pgid))) return true;
   }
   return false;
 }
 
-function isLiving(stat: string, pgid: number): boolean {
+function isAliveIn(stat: string, pgid: number): boolean {
   // After the command's name in parentheses, which may hold any character: state, parent, group.
   const [state, , group] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return group === String(pgid) && state !== "Z";
 }
 
 /**
- * Reads the pipes to their end; if somebody else holds them open, until nothing came in five turns, at most 50 turns of 20 ms. It counts
- * turns, not time: each turn of the event loop reads the pipes, so that a busy server does not lose what a process wrote last.
+ * Reads the pipes to their end; if another process holds them open, until five turns brought nothing, at most 50 turns of 20 ms. It
+ * counts turns, not time: each turn of the event loop reads the pipes, so that a busy server does not lose a process's last output.
  */
 async function drain(child: ChildProcess, received: () => number): Promise<void> {
   const pipes = [child.stdout, child.stderr].filter((pipe) => pipe !== null);

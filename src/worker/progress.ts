@@ -1,18 +1,18 @@
 import type { ProgressEntry } from "../artifact/fields.ts";
-import { type Attempt, noteProgress } from "../artifact/keep.ts";
+import { type ExecutionAttempt, noteProgress } from "../artifact/keep.ts";
 import type { Services } from "../db/services.ts";
 import { globalId } from "../lib/global-id.ts";
 import { createRest } from "../lib/loop.ts";
 import { persist } from "./persist.ts";
 
-/** One entry is stored in this time at most, in milliseconds: the newest. */
+/** At most one entry is stored in this time, in milliseconds: the newest. */
 const spacingMs = 200;
 const longestLine = 2000;
 const longestMessage = 500;
 const marker = "::progress";
 const pattern = /^::progress (\d{1,3}(?:\.\d{1,6})?)(?: (.*))?$/;
 
-/** Listens to an action's output for lines such as `::progress 40 copying files`. */
+/** Finds lines such as `::progress 40 copying files` in an action's output. */
 export interface ProgressListener {
   /** Takes the next piece of its standard output. */
   take(text: string): void;
@@ -20,8 +20,8 @@ export interface ProgressListener {
   end(): Promise<void>;
 }
 
-/** Stores what an attempt says of its progress, in the artifact `<action>/progress/<execution>`. */
-export function listenForProgress(services: Services, of: Attempt): ProgressListener {
+/** Stores the progress that an attempt reports, in the artifact `<action>/progress/<execution>`. */
+export function listenForProgress(services: Services, of: ExecutionAttempt): ProgressListener {
   const ref = `${of.actionRef}/progress/${globalId("Execution", of.id)}`;
   const rest = createRest();
   let line = "";
@@ -64,7 +64,7 @@ export function listenForProgress(services: Services, of: Attempt): ProgressList
   };
 }
 
-/** What a line says of the progress; null when it says nothing of it. */
+/** Returns the progress that a line reports; null when it reports none. */
 function readProgress(line: string): ProgressEntry | null {
   const [, percent, message = ""] = pattern.exec(line.trimEnd()) ?? [];
   if (percent === undefined || Number(percent) > 100) return null;

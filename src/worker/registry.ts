@@ -9,12 +9,13 @@ import type { JsonObject } from "../lib/json.ts";
 import { thisProcess } from "../lib/process-identity.ts";
 import { compileRegex } from "../lib/regex.ts";
 
+/** A registered worker. */
 export interface Registration {
   id: string;
   name: string;
 }
 
-/** A runtime that this host has: its command, and what it said its version is. */
+/** A runtime on this host, with its command and the version that it reported. */
 export interface FoundRuntime {
   ref: string;
   command: string | null;
@@ -28,17 +29,17 @@ interface Distribution {
 }
 
 const run = promisify(execFile);
-/** What this version knows how to run; an action in another runtime waits, and then fails naming it. */
-const served = new Set(["core.action.builtin", "core.action.shell", "core.action.python", "core.action.nodejs"]);
+/** The runtimes that this version supports; an execution in another one waits and then fails with a reason that names it. */
+const supported = new Set(["core.action.builtin", "core.action.shell", "core.action.python", "core.action.nodejs"]);
 
-/** Asks every action runtime's interpreters for their version; the first that answers as expected is used. */
+/** Returns the supported action runtimes on this host: the first command of each that reports a version as expected. */
 export async function findRuntimes(services: Services, path: string): Promise<FoundRuntime[]> {
   const known = await rows<{ ref: string; distributions: { commands?: Distribution[] } }>(
     services.db,
     sql`select ref, distributions from attune.runtime where runtime_type = 'action' order by ref`,
   );
-  const looked = known
-    .filter(({ ref }) => served.has(ref))
+  const searches = known
+    .filter(({ ref }) => supported.has(ref))
     .map(async ({ ref, distributions }) => {
       if (ref === "core.action.builtin") return { ref, command: null, version: null };
       for (const distribution of distributions.commands ?? []) {
@@ -47,7 +48,7 @@ export async function findRuntimes(services: Services, path: string): Promise<Fo
       }
       return null;
     });
-  return (await Promise.all(looked)).filter((found) => found !== null);
+  return (await Promise.all(searches)).filter((found) => found !== null);
 }
 
 async function versionOf({ command, args, pattern }: Distribution, path: string): Promise<string | null> {
@@ -58,11 +59,11 @@ async function versionOf({ command, args, pattern }: Distribution, path: string)
     if (!compileRegex(pattern).test(output)) return null;
     return output.trim().split("\n")[0] ?? "";
   } catch {
-    return null; // not installed here: reported by its absence from the worker's capabilities
+    return null; // not installed: it is missing from the worker's capabilities
   }
 }
 
-/** Adds this process to the workers. */
+/** Registers this process as a worker. */
 export async function registerWorker(
   services: Services,
   worker: { runtimes: readonly FoundRuntime[]; slots: number; labels: JsonObject },
@@ -86,7 +87,7 @@ export async function registerWorker(
   return registered;
 }
 
-/** Says that the worker is alive; answers whether it may claim: its row is there and not cordoned. */
+/** Records a heartbeat. Returns whether the worker may claim: its row exists and is not cordoned. */
 export async function beat(services: Services, worker: Registration, busy: boolean): Promise<boolean> {
   const [row] = await write(services, (tx) =>
     rows<{ cordoned: boolean }>(
@@ -98,7 +99,7 @@ export async function beat(services: Services, worker: Registration, busy: boole
   return row !== undefined && !row.cordoned;
 }
 
-/** The worker has stopped in good order. */
+/** Marks the worker as inactive after an orderly stop. */
 export async function signOff(services: Services, worker: Registration): Promise<void> {
   await write(services, (tx) =>
     tx.db.execute(sql`update attune.worker set status = 'inactive' where id = ${worker.id}::bigint`),

@@ -1,37 +1,37 @@
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
-import { appendLogs, type LogEntry } from "../execution/append.ts";
+import { appendLogs, type ExecutionLogEntry } from "../execution/append.ts";
 import type { Claim } from "../execution/claim.ts";
-import { finishExecutions, type Outcome } from "../execution/finish.ts";
+import { type ExecutionOutcome, finishExecutions } from "../execution/finish.ts";
 import { openSecrets } from "../execution/secret.ts";
 import { createBatcher } from "../lib/batch.ts";
 import { faultPoint } from "../lib/fault.ts";
-import { inquire, isInquiry, notAsked } from "./inquire.ts";
+import { failedToAsk, inquire, isInquiry } from "./inquire.ts";
 import { fitResult, keepFiles } from "./leftovers.ts";
 import { maskOutcome, maskOutput } from "./mask.ts";
-import { perform, type Surroundings } from "./perform.ts";
+import { type HostEnvironment, performAction } from "./perform.ts";
 import { persist } from "./persist.ts";
 import { listenForProgress } from "./progress.ts";
 
-/** What runs at the moment, and the way its output and results reach the database. */
+/** Runs claimed executions, and stores their output and outcomes. */
 export interface Runner {
-  /** Runs a claimed execution in the background, to its reported end. */
+  /** Runs a claimed execution in the background and reports its outcome. */
   begin(claim: Claim): void;
-  /** How many executions of these runtimes are running. */
+  /** Returns how many executions of these runtimes are running. */
   count(runtimes: readonly string[]): number;
-  /** Stops an execution that was cancelled; nothing if it is not running here. */
+  /** Stops an execution that was cancelled; does nothing if it is not running here. */
   cancel(id: string): void;
-  /** Resolves when nothing runs any more; after `ms` milliseconds what is left is stopped, and its end is not reported. */
+  /** Resolves when nothing is running; after `ms` milliseconds the remaining executions are stopped without reporting outcomes. */
   drain(ms: number): Promise<void>;
 }
 
 const cancelled = new Error("the execution was cancelled");
 const handBack = new Error("the worker is stopping");
 
-/** `ended` is called whenever an execution has ended and a slot is free. */
-export function createRunner(services: Services, surroundings: Surroundings, ended: () => void): Runner {
+/** Creates a runner. It calls `ended` whenever an execution has ended and its slot is free. */
+export function createRunner(services: Services, host: HostEnvironment, ended: () => void): Runner {
   const running = new Map<string, { claim: Claim; abort: AbortController; ended: Promise<void> }>();
-  const finish = createBatcher<Outcome, boolean>({
+  const finish = createBatcher<ExecutionOutcome, boolean>({
     size: 100,
     lanes: services.kind === "pglite" ? 1 : 2,
     run: async (outcomes) => {
@@ -41,7 +41,7 @@ export function createRunner(services: Services, surroundings: Surroundings, end
       return applied;
     },
   });
-  const append = createBatcher<LogEntry, true>({
+  const append = createBatcher<ExecutionLogEntry, true>({
     size: 50,
     lanes: 1,
     run: async (entries) => {
@@ -54,29 +54,30 @@ export function createRunner(services: Services, surroundings: Surroundings, end
     let seq = BigInt(claim.logSeq);
     const written: Promise<unknown>[] = [];
     const progress = listenForProgress(services, claim);
-    const log = (stream: LogEntry["stream"], text: string) => {
+    const log = (stream: ExecutionLogEntry["stream"], text: string) => {
       seq += 1n;
       written.push(append({ execution: claim.id, seq: String(seq), stream, at: new Date().toISOString(), text }));
       if (stream === "stdout") progress.take(text);
     };
-    const runAction = async (): Promise<Outcome> => {
-      const given = openGiven(services, claim);
-      if ("error" in given) return unreadable(claim, given.error);
-      const { config, mask } = given;
+    const runAction = async (): Promise<ExecutionOutcome> => {
+      const opened = openParameters(services, claim);
+      if ("error" in opened) return unreadable(claim, opened.error);
+      const { config, mask } = opened;
       const { onOutput, end } = maskOutput(mask, log);
-      const names = { say: (text: string) => onOutput("system", text), shown: mask?.text ?? ((name: string) => name) };
-      const onLeft = (directory: string) => keepFiles(services, claim, directory, names);
-      const outcome = await perform({ claim: { ...claim, config }, signal, mask, onOutput, onLeft }, surroundings);
+      const report = (text: string) => onOutput("system", text);
+      const collectArtifacts = (directory: string) => keepFiles(services, claim, directory, { report, mask });
+      const actionRun = { claim: { ...claim, config }, signal, mask, onOutput, collectArtifacts };
+      const outcome = await performAction(actionRun, host);
       end();
       return maskOutcome(mask, outcome);
     };
-    // A question is for people: it shows what everybody may see of the parameters.
+    // People read the question: its parameters keep their secrets hidden.
     const outcome = isInquiry(claim)
-      ? await persist(() => inquire(services, claim)).catch((error: unknown) => notAsked(claim, error))
+      ? await persist(() => inquire(services, claim)).catch((error: unknown) => failedToAsk(claim, error))
       : await runAction();
-    if (outcome === null) return; // it is parked: no worker has a say in it
+    if (outcome === null) return; // the execution is parked: no worker ends it
     await progress.end();
-    // The log stands before the end does: who follows it sees all of it.
+    // The log is stored before the outcome, so that readers get all of it.
     const failures = (await Promise.allSettled(written)).filter(({ status }) => status === "rejected");
     if (failures.length > 0)
       services.log.error({ execution: claim.id, lost: failures.length }, "output could not be stored");
@@ -105,8 +106,8 @@ export function createRunner(services: Services, surroundings: Surroundings, end
   };
 }
 
-/** The parameters as the action gets them; secrets that cannot be decrypted are no reason to stop the worker. */
-function openGiven({ keyring }: Services, { config, secrets }: Claim) {
+/** Returns the parameters with their secrets. A secret that cannot be decrypted fails the execution, not the worker. */
+function openParameters({ keyring }: Services, { config, secrets }: Claim) {
   try {
     return openSecrets(keyring, config, secrets);
   } catch (error) {
@@ -114,7 +115,7 @@ function openGiven({ keyring }: Services, { config, secrets }: Claim) {
   }
 }
 
-function unreadable({ id, attempt }: Claim, reason: string): Outcome {
+function unreadable({ id, attempt }: Claim, reason: string): ExecutionOutcome {
   const message = `A secret among the parameters cannot be read: ${reason}.`;
   return {
     ...{ id, attempt, status: "failed", result: null },

@@ -414,7 +414,7 @@ describe("a rule", () => {
     );
     expect(last).toEqual({
       executions: 0,
-      error: { code: "FORBIDDEN", message: expect.stringContaining("belongs to nobody any more") },
+      error: { code: "FORBIDDEN", message: expect.stringContaining("no longer exists") },
     });
   });
 

@@ -112,7 +112,7 @@ describe("an upload", () => {
     const bytes = bytesOf("only once");
     const url = await announce(announcementOf("up/once", bytes));
     expect(await put(url, bytes)).toMatchObject({ status: 201, version: 1 });
-    expect(await put(url, bytes)).toEqual({ status: 409, error: "This link has been used: ask for a new one." });
+    expect(await put(url, bytes)).toEqual({ status: 409, error: "This link has been used: request a new one." });
     expect(await versionsOf("up/once")).toHaveLength(1);
   });
 
@@ -214,7 +214,7 @@ describe("a link", () => {
     const last = signature.endsWith("A") ? "B" : "A";
     url.searchParams.set("signature", `${signature.slice(0, -1)}${last}`);
   };
-  const refusal = { error: "The link is not one of this server's: ask for a new one." };
+  const refusal = { error: "The link has no valid signature: request a new one." };
 
   test.each<[string, (url: URL) => void]>([
     ["version", (url) => (url.pathname = `/artifacts/${link.id + 1n}`)],
@@ -267,7 +267,7 @@ describe("a link", () => {
     const response = await get(signedPath(keyring, { ...link, expires }));
     expect({ status: response.status, ...((await response.json()) as object) }).toEqual({
       status: 403,
-      error: "The link has expired: ask for a new one.",
+      error: "The link has expired: request a new one.",
     });
     expect(await put(signedPath(keyring, { ...sending, expires }), bytes)).toMatchObject({ status: 403 });
   });
@@ -297,7 +297,7 @@ describe("a link", () => {
     const response = await get(url);
     expect({ status: response.status, ...((await response.json()) as object) }).toEqual({
       status: 403,
-      error: "The link's session is over: sign in and ask for a new one.",
+      error: "The link's session has ended: sign in and request a new one.",
     });
   });
 });

@@ -130,7 +130,7 @@ describe("files that an action writes", () => {
     for (const reason of [
       "link (a symbolic link)",
       "dirlink (a symbolic link)",
-      "pipe (no file)",
+      "pipe (not a regular file)",
       "a/b/c (deeper than 3 levels)",
       "new\ufffdline (ref: must be printable text in one line)",
       "(its name is not UTF-8)",

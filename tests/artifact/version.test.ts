@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createArtifact, deleteArtifact } from "../../src/artifact/artifact.ts";
-import { type Content, receiveContent } from "../../src/artifact/files.ts";
+import { receiveContent, type StorableContent } from "../../src/artifact/files.ts";
 import { pruneArtifacts, sweepFiles } from "../../src/artifact/retention.ts";
 import { addVersion, readVersion } from "../../src/artifact/version.ts";
 import type { Services } from "../../src/db/services.ts";
@@ -277,7 +277,7 @@ describe("files that belong to no version", () => {
   test("a row inserted after its file was removed is refused", async () => {
     const id = await artifact();
     await using received = await receiveContent(world.services, inPieces(randomBytes(2 * mib)));
-    const content: Content = await received.keep();
+    const content: StorableContent = await received.keep();
     expect(await sweepFiles(world.services, -1000)).toBe(1);
     const storing = write(world.services, (tx) =>
       addVersion(tx, { artifact: id, execution: null, contentType: null, content }),

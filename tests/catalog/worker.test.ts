@@ -54,7 +54,10 @@ describe("a cordoned worker", () => {
     const running = await world.execute("core.sleep", { seconds: 0.3 });
     await until(async () => (await world.execution(running)).status === "running", "the start");
     await cordon(id, true);
-    await expect(remove(id)).rejects.toMatchObject({ code: "CONFLICT", message: expect.stringContaining("has running executions") });
+    await expect(remove(id)).rejects.toMatchObject({
+      code: "CONFLICT",
+      message: expect.stringContaining("has running executions"),
+    });
     expect(await world.ended(running)).toMatchObject({ status: "completed" });
     await expect(remove(id)).rejects.toMatchObject({ code: "CONFLICT", message: expect.stringContaining("alive") });
     await runningWorker.stop();

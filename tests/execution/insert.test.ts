@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { write } from "../../src/db/tx.ts";
 import { findAction } from "../../src/execution/action.ts";
-import { admit } from "../../src/execution/admit.ts";
+import { decideAdmissions } from "../../src/execution/admit.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
 import { enqueue } from "../../src/execution/enqueue.ts";
 import { requestExecutions } from "../../src/execution/execute.ts";
@@ -100,7 +100,7 @@ describe("requested executions", () => {
 
   test("of an empty list are none", async () => {
     expect(await write(world.services, (tx) => requestExecutions(tx, []))).toEqual([]);
-    expect(admit([])).toEqual([]);
+    expect(decideAdmissions([])).toEqual([]);
   });
 });
 

@@ -4,7 +4,7 @@ import { write } from "../../src/db/tx.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
 import { claimExecutions } from "../../src/execution/claim.ts";
 import { executeAction } from "../../src/execution/execute.ts";
-import { finishExecutions, type Outcome } from "../../src/execution/finish.ts";
+import { type ExecutionOutcome, finishExecutions } from "../../src/execution/finish.ts";
 import { loseExecutions } from "../../src/execution/lose.ts";
 import { commit } from "../support/commit.ts";
 import { processesWith } from "../support/processes.ts";
@@ -40,7 +40,7 @@ async function register(name: string): Promise<{ id: string; name: string }> {
 const claim = (worker: { id: string; name: string }, limit: number) =>
   write(world.services, (tx) => claimExecutions(tx, worker, { runtimeRef: "core.action.builtin", limit }));
 
-const finish = (outcome: Partial<Outcome> & { id: string; attempt: number }) =>
+const finish = (outcome: Partial<ExecutionOutcome> & { id: string; attempt: number }) =>
   write(world.services, (tx) =>
     finishExecutions(tx, [{ status: "completed", result: { exit_code: 0 }, error: null, reason: null, ...outcome }]),
   );

@@ -4,7 +4,7 @@ import { deleteWorker } from "../../src/catalog/worker.ts";
 import { write } from "../../src/db/tx.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
 import { claimExecutions } from "../../src/execution/claim.ts";
-import { finishExecutions, type Outcome } from "../../src/execution/finish.ts";
+import { type ExecutionOutcome, finishExecutions } from "../../src/execution/finish.ts";
 import { endParked, park } from "../../src/execution/parked.ts";
 import { reportable, type WaitsFor } from "../../src/execution/states.ts";
 import { sweep } from "../../src/executor/sweep.ts";
@@ -50,7 +50,7 @@ async function parked(): Promise<string> {
   return id;
 }
 
-const end = (id: string, waitsFor: WaitsFor, status: Outcome["status"]) =>
+const end = (id: string, waitsFor: WaitsFor, status: ExecutionOutcome["status"]) =>
   write(world.services, (tx) =>
     endParked(tx, waitsFor, [{ id, status, data: null, error: null, reason: "the wait is over" }]),
   );

@@ -132,7 +132,7 @@ describe("the sweep", () => {
     await world.all(sql`delete from attune.action where ref = 'default.python'`);
     await rewrite("scheduled_at = now() - interval '5 minutes 1 second'");
     expect(await sweep(world.services)).toMatchObject({ unschedulable: 1 });
-    expect((await world.execution(id)).reason).toBe("its action is gone: no runtime to run it in");
+    expect((await world.execution(id)).reason).toBe("its action no longer exists");
   });
 
   test("by several executors concurrently repairs each row once", async () => {

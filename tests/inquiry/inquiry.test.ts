@@ -66,7 +66,7 @@ describe("core.inquire", () => {
       status: "running",
       waitsFor: "inquiry",
       worker: null,
-      reason: "waits for an answer",
+      reason: "waits for a response",
     });
     await respond(world.session, id, { approved: true });
     const ended = await world.execution(execution);
@@ -185,7 +185,7 @@ describe("expiry", () => {
     });
     expect(await world.execution(execution)).toMatchObject({
       status: "completed",
-      reason: "nobody answered in time: the default was taken",
+      reason: "no response in time: the default was used",
       result: {
         data: { response: { approved: false, note: "none" }, responded_by: null, responded_at: null, expired: true },
       },
@@ -201,7 +201,7 @@ describe("expiry", () => {
     expect(await inquiry(id)).toMatchObject({ status: "timeout", response: null });
     expect(await world.execution(execution)).toMatchObject({
       status: "timeout",
-      error: { code: "TIMEOUT", message: "nobody answered in time" },
+      error: { code: "TIMEOUT", message: "no response in time" },
       result: null,
     });
   });
@@ -246,7 +246,7 @@ describe("responding", () => {
       await expect(respond(await reader.session(), id, 1)).rejects.toThrow(ForbiddenError);
       await respond(await session(), id, 1);
       expect((await inquiry(id)).status).toBe("responded");
-      await expect(respond(await session(), id, 2)).rejects.toThrow("answered already");
+      await expect(respond(await session(), id, 2)).rejects.toThrow("already has a response");
     }
     const { id } = await create();
     await world.all(sql`delete from attune.identity_role where identity = ${helper.id}::bigint`);

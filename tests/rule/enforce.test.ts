@@ -131,7 +131,7 @@ describe("an event", () => {
     const event = await world.event(ref);
     await world.all(sql`delete from attune.trigger where ref = ${ref}`);
     await evaluator.evaluate();
-    expect(await evaluator.event(event)).toMatchObject({ evaluated: true, skipped: "its trigger is gone" });
+    expect(await evaluator.event(event)).toMatchObject({ evaluated: true, skipped: "its trigger no longer exists" });
   });
 });
 
@@ -274,7 +274,7 @@ describe("disabled and deleted objects", () => {
       {
         status: "disabled",
         execution: null,
-        error: { code: "ACTION_UNAVAILABLE", message: 'The action "default.brief" is gone.' },
+        error: { code: "ACTION_UNAVAILABLE", message: 'The action "default.brief" no longer exists.' },
       },
     ]);
   });

@@ -131,7 +131,7 @@ function roles(
           runtimes: await runtimesOfHost(services),
           slots,
           stopMs: 5000,
-          surroundings: { base: { PATH: path }, apiUrl: "", releases: new Map() },
+          host: { base: { PATH: path }, apiUrl: "", releases: new Map() },
         }),
       ),
     startTimers: () => keep(startTimers(services)),

@@ -223,7 +223,7 @@ describe("a failed start is a result", () => {
   writeFileSync(plain, "#!/bin/sh\n", { mode: 0o644 });
   test.each([
     [{ command: "no-such-command" }, 'The command "no-such-command" was not found.'],
-    [{ command: plain }, `The command "${plain}" may not be executed.`],
+    [{ command: plain }, `The command "${plain}" is not executable.`],
     [{ cwd: join(dir, "absent") }, `The working directory "${join(dir, "absent")}" does not exist.`],
     [{ args: ["a\0b"] }, "null bytes"],
     [{ args: ["x".repeat(mib)] }, "too long for the system"],

@@ -1,5 +1,5 @@
 import { appendProgress, createArtifact, deleteArtifact, updateArtifact } from "../../artifact/artifact.ts";
-import { createUpload, type UploadPlace } from "../../artifact/upload.ts";
+import { createUpload, type PreparedUpload } from "../../artifact/upload.ts";
 import { invalid } from "../../errors.ts";
 import { builder } from "../kit/builder.ts";
 import { ArtifactRetention, ArtifactType, ArtifactVisibility, OwnerType } from "../kit/enums.ts";
@@ -134,7 +134,7 @@ addDeletionById(
   deleteArtifact,
 );
 
-const ArtifactUpload = builder.objectRef<UploadPlace>("ArtifactUpload").implement({
+const ArtifactUpload = builder.objectRef<PreparedUpload>("ArtifactUpload").implement({
   description: "A URL for one upload.",
   fields: (t) => ({
     url: t.exposeString("path", {
