@@ -7,6 +7,7 @@ import { type Link, readLink, signedPath } from "../../src/artifact/link.ts";
 import { createKeyring } from "../../src/secrecy/keyring.ts";
 import { cloneDatabase } from "../support/database.ts";
 import { request, type ServerProcess, startProcess } from "../support/server.ts";
+import { until } from "../support/until.ts";
 
 const mib = 1024 * 1024;
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
@@ -162,7 +163,8 @@ describe("an upload", () => {
       sending.write(bytes.subarray(0, bytes.length - 1), () => sending.destroy(new Error("gone")));
     });
     expect(await put(url, bytes)).toMatchObject({ status: 201 });
-    expect(filesOnDisk()).toBe(before + 1);
+    // The interrupted request removes its temporary file when it notices the end of its connection.
+    await until(() => filesOnDisk() === before + 1, "one more file");
     expect(server.output()).not.toContain("request failed");
   });
 

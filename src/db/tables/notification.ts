@@ -15,7 +15,7 @@ export const notification = attune.table(
     content: jsonObjectColumn(),
     packRef: text(),
   },
-  (t) => [index("notification_created_idx").on(t.created, t.id)],
+  (t) => [index("notification_created_idx").on(t.created)],
 );
 
 /** At most one row: the newest id that retention has removed from the log. A cursor before it has expired. */

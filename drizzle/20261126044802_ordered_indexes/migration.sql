@@ -61,8 +61,6 @@ DROP INDEX "attune"."inquiry_responded_by_idx";--> statement-breakpoint
 CREATE INDEX "inquiry_responded_by_idx" ON "attune"."inquiry" ("responded_by","created","id") WHERE "responded_by" is not null;--> statement-breakpoint
 DROP INDEX "attune"."inquiry_created_idx";--> statement-breakpoint
 CREATE INDEX "inquiry_created_idx" ON "attune"."inquiry" ("created","id");--> statement-breakpoint
-DROP INDEX "attune"."notification_created_idx";--> statement-breakpoint
-CREATE INDEX "notification_created_idx" ON "attune"."notification" ("created","id");--> statement-breakpoint
 DROP INDEX "attune"."permission_assignment_permission_set_idx";--> statement-breakpoint
 CREATE INDEX "permission_assignment_permission_set_idx" ON "attune"."permission_assignment" ("permission_set","created","id");--> statement-breakpoint
 DROP INDEX "attune"."worker_name_idx";--> statement-breakpoint
