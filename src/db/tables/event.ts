@@ -58,7 +58,7 @@ export const ruleEvaluation = attune.table(
     detail: jsonb().$type<Json[]>().notNull(),
   },
   (t) => [
-    index("rule_evaluation_event_idx").on(t.eventId, t.created, t.id),
+    index("rule_evaluation_event_idx").on(t.eventId),
     index("rule_evaluation_rule_idx").on(t.ruleId, t.created, t.id),
   ],
 );

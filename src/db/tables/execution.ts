@@ -134,7 +134,7 @@ export const executionTransition = attune.table(
     workerId: reference("worker"),
     reason: text(),
   },
-  (t) => [index("execution_transition_execution_idx").on(t.executionId, t.id)],
+  (t) => [index("execution_transition_execution_idx").on(t.executionId)],
 );
 
 /** The output of an execution in the order of `seq`, which has no gaps. */

@@ -57,6 +57,8 @@ export const samples = {
 const special: Readonly<Record<string, string>> = {
   "execution.enforcement": "n",
   "enforcement.event": "n",
+  "execution_transition.execution": "1 + n / 5", // at most five for each of five attempts
+  "rule_evaluation.event": "1 + n / 5", // at most one of each rule
   "execution_log.seq": "n",
   "artifact_version.version": "n",
   "artifact.ref": "'r' || n",

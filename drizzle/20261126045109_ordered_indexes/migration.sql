@@ -25,8 +25,6 @@ DROP INDEX "attune"."event_cause_execution_idx";--> statement-breakpoint
 CREATE INDEX "event_cause_execution_idx" ON "attune"."event" ("cause_execution","created","id") WHERE "cause_execution" is not null;--> statement-breakpoint
 DROP INDEX "attune"."event_trace_tag_idx";--> statement-breakpoint
 CREATE INDEX "event_trace_tag_idx" ON "attune"."event" ("trace_tag","created","id");--> statement-breakpoint
-DROP INDEX "attune"."rule_evaluation_event_idx";--> statement-breakpoint
-CREATE INDEX "rule_evaluation_event_idx" ON "attune"."rule_evaluation" ("event","created","id");--> statement-breakpoint
 DROP INDEX "attune"."rule_evaluation_rule_idx";--> statement-breakpoint
 CREATE INDEX "rule_evaluation_rule_idx" ON "attune"."rule_evaluation" ("rule","created","id");--> statement-breakpoint
 DROP INDEX "attune"."execution_enforcement_key";--> statement-breakpoint
@@ -49,8 +47,6 @@ DROP INDEX "attune"."execution_executor_idx";--> statement-breakpoint
 CREATE INDEX "execution_executor_idx" ON "attune"."execution" ("executor","created","id") WHERE "executor" is not null;--> statement-breakpoint
 DROP INDEX "attune"."execution_worker_idx";--> statement-breakpoint
 CREATE INDEX "execution_worker_idx" ON "attune"."execution" ("worker","created","id") WHERE "worker" is not null;--> statement-breakpoint
-DROP INDEX "attune"."execution_transition_execution_idx";--> statement-breakpoint
-CREATE INDEX "execution_transition_execution_idx" ON "attune"."execution_transition" ("execution","id");--> statement-breakpoint
 DROP INDEX "attune"."inquiry_execution_idx";--> statement-breakpoint
 CREATE INDEX "inquiry_execution_idx" ON "attune"."inquiry" ("execution","created","id") WHERE "execution" is not null;--> statement-breakpoint
 DROP INDEX "attune"."inquiry_assigned_to_idx";--> statement-breakpoint
