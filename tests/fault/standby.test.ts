@@ -13,6 +13,7 @@ import { until } from "../support/until.ts";
 
 const open = (url: string) => openDatabase({ url, dataDir: "", maxConnections: 4 });
 
+// It creates a primary and a standby, for which it needs PostgreSQL's server programs.
 describe.runIf(onPostgres() && hasServerPrograms())("a standby", () => {
   test("is refused; once promoted it has a new log, and open streams end", async () => {
     await using servers = createServers();

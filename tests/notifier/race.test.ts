@@ -113,6 +113,7 @@ function startWriters(url: string, transactions: number, killAfter: number | nul
   });
 }
 
+// One connection cannot run concurrent writers: these need PostgreSQL.
 describe.runIf(onPostgres())("16 concurrent writers on PostgreSQL", () => {
   test("of random transactions, some killed, beside a foreign transaction: every committed entry once, each row's in order", async () => {
     await using services = await createServices();

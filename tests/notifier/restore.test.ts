@@ -87,6 +87,7 @@ describe.runIf(onPostgres() && pgDump)("a dump", () => {
   });
 });
 
+// The embedded database has no templates.
 describe.runIf(onPostgres())("a database created from another as its template", () => {
   test("has another log", async () => {
     const location = await cloneDatabase();
