@@ -12,6 +12,7 @@ import { notification, notificationRetention } from "./tables/notification.ts";
 import { pack, packRelease } from "./tables/pack.ts";
 import { identityRole, permissionAssignment, permissionSet, permissionSetRole } from "./tables/permission.ts";
 import { policy } from "./tables/policy.ts";
+import { presence } from "./tables/presence.ts";
 import { rule, timer } from "./tables/rule.ts";
 import { runtime } from "./tables/runtime.ts";
 import { sensor } from "./tables/sensor.ts";
@@ -56,4 +57,5 @@ export const tables = {
   notifications: notification,
   notificationRetentions: notificationRetention,
   workers: worker,
+  presences: presence,
 };

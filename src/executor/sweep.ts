@@ -99,7 +99,7 @@ async function reapLost(services: Services): Promise<number> {
   });
 }
 
-/** Ends executions half a minute past their deadlines, which their workers should have ended. */
+/** Ends executions half a minute past their deadlines, which their workers should have ended; they cannot while the database is away. */
 async function endOverdue(services: Services): Promise<number> {
   const reason = "the deadline passed and nothing ended it";
   return await write(services, async (tx) => {
@@ -108,14 +108,14 @@ async function endOverdue(services: Services): Promise<number> {
       sql`update attune.execution e set status = ${cancelledOr("timeout")}, waits_for = null, reason = ${reason},
           finished_at = clock_timestamp(), error = jsonb_build_object('code', 'TIMEOUT', 'message', ${reason}::text)
         where id in (select id from attune.execution where ${statusIn(inProgress)}
-          and deadline < now() - interval '30 seconds' for no key update skip locked)
+          and deadline < now() - interval '30 seconds' and attune.time_present(deadline) > interval '30 seconds' for no key update skip locked)
         returning id::text`,
     );
     return ended.length;
   });
 }
 
-/** Fails executions that no worker could claim for five minutes, with the reason. */
+/** Fails executions that no worker could claim for five minutes in which the database was there, with the reason. */
 async function failUnschedulable(services: Services): Promise<number> {
   return await write(services, async (tx) => {
     const failed = await rows<{ id: string }>(
@@ -126,6 +126,7 @@ async function failUnschedulable(services: Services): Promise<number> {
               else 'no worker with the runtime ' || rt.ref end as reason
             from attune.execution x left join attune.action a on a.id = x.action left join attune.runtime rt on rt.id = a.runtime
             where x.status = 'scheduled' and x.scheduled_at < now() - interval '5 minutes'
+              and attune.time_present(x.scheduled_at) > interval '5 minutes'
               and not exists (select from attune.healthy_worker w where not w.cordoned and w.capabilities -> 'runtimes' ? rt.ref)
             for no key update of x skip locked) s
         where e.id = s.id returning e.id::text`,

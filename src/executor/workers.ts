@@ -3,7 +3,7 @@ import { type Db, rows } from "../db/client.ts";
 import { inProgress, statusIn } from "../execution/states.ts";
 import { isAlive, type ProcessIdentity, thisHost } from "../lib/process-identity.ts";
 
-/** A worker that misses three heartbeats of ten seconds is lost. */
+/** A worker that misses three heartbeats of ten seconds is lost; the time in which the database was away does not count. */
 const silentSeconds = 30;
 
 /**
@@ -14,7 +14,7 @@ export async function findDeadWorkers(db: Db): Promise<string[]> {
   const workers = await rows<{ id: string; silent: boolean; process: ProcessIdentity | null }>(
     db,
     sql`select w.id::text, w.meta -> 'process' as process,
-        coalesce(w.last_heartbeat < now() - make_interval(secs => ${silentSeconds}::int), true) as silent
+        coalesce(attune.time_present(w.last_heartbeat) > make_interval(secs => ${silentSeconds}::int), true) as silent
       from attune.worker w
       where w.status in ('active', 'busy')
         or exists (select from attune.execution e where e.worker = w.id and ${statusIn(inProgress, "e.status")})`,

@@ -1,14 +1,16 @@
 import type { Services } from "../db/services.ts";
 import { startEvents } from "../executor/events.ts";
 import { startInquiries } from "../executor/inquiries.ts";
+import { startPresence } from "../executor/presence.ts";
 import { startSweep } from "../executor/sweep.ts";
 
 const sweepMs = 15_000;
 
-/** Starts the role `executor`, which evaluates events, expires inquiries, and sweeps every `everyMs` milliseconds. */
+/** Starts the role `executor`, which evaluates events, expires inquiries, notes that the database is there, and sweeps every `everyMs` milliseconds. */
 export function startExecutor(services: Services, everyMs = sweepMs): AsyncDisposable {
   const parts = new AsyncDisposableStack();
   parts.use(startEvents(services));
+  parts.use(startPresence(services));
   parts.use(startSweep(services, everyMs));
   parts.use(startInquiries(services));
   return parts;

@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => world[Symbol.asyncDispose]());
 afterEach(async () => {
-  for (const table of ["attune_jobs.job", "attune.execution", "attune.event", "attune.worker"]) {
+  for (const table of ["attune_jobs.job", "attune.execution", "attune.event", "attune.worker", "attune.presence"]) {
     await world.all(sql`delete from ${sql.raw(table)}`);
   }
 });

@@ -129,6 +129,7 @@ export const records: Readonly<Record<string, Sample>> = {
     { ...timestamped, singleton: 1 },
     "delete from attune.notification_retention",
   ),
+  presence: pair({ seen_until: "2026-12-31T00:00:00Z" }, timestamped),
   rule_evaluation: pair({ rule_revision: 1, matched: true, detail: [] }, { ...timestamped, detail: [object] }),
   webhook_delivery: pair(
     { status_code: 200, duration_ms: 1, size: 2 },

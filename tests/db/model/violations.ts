@@ -45,6 +45,7 @@ export const violating: Readonly<Record<string, readonly Row[]>> = {
   policy_rate_window_seconds_check: notPositive("rate_window_seconds"),
   policy_ref_check: badRefs,
   policy_threshold_check: notPositive("threshold"),
+  presence_seen_until_check: [{ seen_until: "2026-01-01T00:00:00Z" }],
   rule_record_evaluations_check: [{ record_evaluations: "some" }],
   rule_ref_check: badRefs,
   runtime_ref_check: [
