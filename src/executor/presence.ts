@@ -16,7 +16,8 @@ export async function notePresence(db: Db): Promise<number | null> {
     db,
     sql`with extended as (update attune.presence set seen_until = greatest(seen_until, now())
           where seen_until >= now() - make_interval(secs => ${longestGapSeconds}::int) returning id),
-        forgotten as (delete from attune.presence where seen_until < now() - interval '1 day')
+        forgotten as (delete from attune.presence p where exists (
+          select from attune.presence n where n.id > p.id and n.created < now() - interval '1 day'))
       insert into attune.presence (seen_until) select now() where not exists (select from extended)
       returning (select extract(epoch from now() - max(p.seen_until))::float8 from attune.presence p) as "awaySeconds"`,
   );

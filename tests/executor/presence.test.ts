@@ -106,6 +106,14 @@ describe("an outage of the database", () => {
     expect((await world.execution(id)).status).toBe("failed");
   });
 
+  test("longer than periods are kept still does not count", async () => {
+    await notePresence(world.services.db);
+    await away(3 * 86_400);
+    await notePresence(world.services.db);
+    await notePresence(world.services.db);
+    expect(await timePresent(2 * 86_400)).toBeLessThan(1);
+  });
+
   test("is noticed by several executors at once without counting time twice", async () => {
     expect(await notePresence(world.services.db)).toBeNull();
     expect(await notePresence(world.services.db)).toBeNull();
@@ -121,6 +129,8 @@ describe("an outage of the database", () => {
   });
 });
 
-test("a database that no executor has ever seen counts all time", async () => {
+test("all time counts before an executor first saw the database", async () => {
   expect(await timePresent(90)).toBeCloseTo(90, 3);
+  await notePresence(world.services.db);
+  expect(await timePresent(90)).toBeCloseTo(90, 0);
 });
