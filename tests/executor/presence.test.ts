@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { type Db, rows } from "../../src/db/client.ts";
 import { write } from "../../src/db/tx.ts";
 import { claimExecutions } from "../../src/execution/claim.ts";
 import { notePresence } from "../../src/executor/presence.ts";
@@ -43,12 +44,22 @@ async function present(forSeconds: number): Promise<void> {
   );
 }
 
-const timePresent = async (agoSeconds: number) =>
+const timePresent = async (agoSeconds: number, db: Db = world.services.db) =>
   (
-    await world.one<{ seconds: number }>(
-      sql`select extract(epoch from attune.time_present(now() - make_interval(secs => ${agoSeconds}::float8)))::float8 as seconds`,
-    )
+    (
+      await rows<{ seconds: number }>(
+        db,
+        sql`select extract(epoch from attune.time_present(now() - make_interval(secs => ${agoSeconds}::float8)))::float8 as seconds`,
+      )
+    )[0] as { seconds: number }
   ).seconds;
+
+/** The time present at the instant of a note. */
+const timePresentAtNote = (agoSeconds: number) =>
+  write(world.services, async ({ db }) => {
+    await notePresence(db);
+    return timePresent(agoSeconds, db);
+  });
 
 describe("an outage of the database", () => {
   test("longer than the lease loses no worker, and what finished meanwhile is stored", async () => {
@@ -110,8 +121,7 @@ describe("an outage of the database", () => {
     await notePresence(world.services.db);
     await away(3 * 86_400);
     await notePresence(world.services.db);
-    await notePresence(world.services.db);
-    expect(await timePresent(2 * 86_400)).toBeLessThan(1);
+    expect(await timePresentAtNote(2 * 86_400)).toBeLessThan(5);
   });
 
   test("is noticed by several executors at once without counting time twice", async () => {
@@ -121,16 +131,19 @@ describe("an outage of the database", () => {
     const reported = await Promise.all([1, 2, 3, 4].map(() => notePresence(world.services.db)));
     expect(Math.max(...reported.map((seconds) => seconds ?? 0))).toBeGreaterThan(149);
     await world.all(
-      sql`update attune.presence set created = now() - interval '20 seconds' where created > now() - interval '1 minute'`,
+      sql`update attune.presence set created = now() - interval '20 seconds', seen_until = now()
+        where created > now() - interval '1 minute'`,
     );
-    expect(await timePresent(10)).toBeCloseTo(10, 0);
-    expect(await timePresent(100)).toBeCloseTo(20, 0);
-    expect(await timePresent(0)).toBe(0);
+    const atNote = await write(world.services, async ({ db }) => {
+      await notePresence(db);
+      return [await timePresent(10, db), await timePresent(100, db), await timePresent(0, db)];
+    });
+    // The period began 20 seconds before its update, which is a while ago on a busy machine.
+    expect(atNote).toEqual([10, expect.closeTo(20, -1), 0]);
   });
 });
 
 test("all time counts before an executor first saw the database", async () => {
   expect(await timePresent(90)).toBeCloseTo(90, 3);
-  await notePresence(world.services.db);
-  expect(await timePresent(90)).toBeCloseTo(90, 0);
+  expect(await timePresentAtNote(90)).toBeCloseTo(90, 3);
 });

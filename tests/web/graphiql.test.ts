@@ -37,7 +37,7 @@ describe.skipIf(missing)("GraphiQL in Chromium", () => {
     page.on("console", (message) => {
       if (message.type() === "error") pageErrors.push(message.text());
     });
-  }, 60_000);
+  }, 120_000); // a browser and a server, started on a busy machine
 
   afterAll(async () => {
     await browser?.close();
