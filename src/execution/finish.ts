@@ -24,7 +24,8 @@ export interface ExecutionOutcome {
 /**
  * Ends executions with the outcomes that their workers report, in one statement. An execution that was being cancelled ends as
  * cancelled; its timeline records the reported status. The outcome of an attempt that is not the current one is only recorded in the
- * timeline. Returns for each outcome whether it was applied.
+ * timeline. Nothing records one that is stored again, because the answer to its commit was lost. Returns for each outcome whether it was
+ * applied.
  */
 export async function finishExecutions(tx: Tx, outcomes: readonly ExecutionOutcome[]): Promise<boolean[]> {
   const input = JSON.stringify(outcomes);
@@ -53,7 +54,8 @@ export async function finishExecutions(tx: Tx, outcomes: readonly ExecutionOutco
         select e.id, e.status, e.status, clock_timestamp(), r.attempt, null,
           'late result of attempt ' || r.attempt || ' ignored: ' || r.status
         from jsonb_to_recordset(${JSON.stringify(late)}::text::jsonb) as r(id bigint, attempt int, status text)
-          join attune.execution e on e.id = r.id`,
+          join attune.execution e on e.id = r.id
+        where e.attempt <> r.attempt or e.status::text <> r.status`,
     );
   }
   return results;

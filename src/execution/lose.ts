@@ -9,14 +9,16 @@ const maxAttempts = 5;
 
 /**
  * Ends the attempts of running executions (`e`) whose workers will never report: executions whose action allows it are requeued,
- * the others are abandoned; those that were being cancelled are cancelled. Returns their number.
+ * the others are abandoned; those that were being cancelled are cancelled. Attempts that never began are requeued in any case. Returns
+ * their number.
  */
-export async function loseExecutions(tx: Tx, which: SQL, reason: string): Promise<number> {
+export async function loseExecutions(tx: Tx, which: SQL, reason: string, { began } = { began: true }): Promise<number> {
   const lost = await rows<{ id: string; status: ExecutionStatus; runtimeRef: string | null; priority: number }>(
     tx.db,
     sql`with lost as (
         select e.id, rt.ref as runtime_ref,
-          ${cancelledOr(sql`case when e.on_worker_loss = 'requeue' and e.attempt < ${maxAttempts}::int and rt.ref is not null
+          ${cancelledOr(sql`case when rt.ref is not null
+              and (not ${began}::boolean or e.on_worker_loss = 'requeue' and e.attempt < ${maxAttempts}::int)
             then 'scheduled' else 'abandoned' end`)} as becomes
         from attune.execution e left join attune.action a on a.id = e.action left join attune.runtime rt on rt.id = a.runtime
         where ${statusIn(inProgress, "e.status")} and (${which})

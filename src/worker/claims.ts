@@ -1,16 +1,17 @@
 import { sql } from "drizzle-orm";
 import { createExecutionToken } from "../access/execution-token.ts";
-import { rows } from "../db/client.ts";
+import { anyOf, rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import { type Claim, claimExecutions } from "../execution/claim.ts";
 import { loseExecutions } from "../execution/lose.ts";
+import { inProgress, statusIn } from "../execution/states.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { type Loop, startLoop } from "../lib/loop.ts";
 import type { HostEnvironment } from "./perform.ts";
 import { beat, type FoundRuntime, type Registration, registerWorker, signOff } from "./registry.ts";
-import { createRunner, type Runner } from "./runner.ts";
+import { createRunner, type HeldAttempt, type Runner } from "./runner.ts";
 
 /** Built-in actions need no process: many can wait for their responses at once. */
 const builtinSlots = 200;
@@ -46,7 +47,10 @@ export async function startClaims(services: Services, options: WorkerOptions): P
     const due = new Set(runtimes);
     const pass = async () => {
       if (due.size === 0) for (const ref of runtimes) due.add(ref);
-      const more = lease.mayClaim && (await claimDue(services, runner, { runtimes, slots, due, registration }));
+      const more =
+        lease.mayClaim &&
+        !runner.isWaiting() &&
+        (await claimDue(services, runner, { runtimes, slots, due, registration }));
       return more ? 0 : pollMs;
     };
     pools.push({ runtimes, due, loop: startLoop({ failed, pass }) });
@@ -62,6 +66,7 @@ export async function startClaims(services: Services, options: WorkerOptions): P
       const paused = !lease.mayClaim;
       lease.mayClaim = await beat(services, registration, runner.count(refs) > 0);
       if (paused && lease.mayClaim) for (const { loop } of pools) loop.wake();
+      await releaseLostClaims(services, registration, runner);
       return beatMs;
     },
   });
@@ -90,9 +95,7 @@ export async function startClaims(services: Services, options: WorkerOptions): P
       await Promise.all(pools.map(({ loop }) => loop[Symbol.asyncDispose]()));
       await runner.drain(options.stopMs);
       await Promise.all([heartbeat[Symbol.asyncDispose](), cancels[Symbol.asyncDispose]()]);
-      const mine = sql`e.worker = ${registration.id}::bigint`;
-      await write(services, (tx) => loseExecutions(tx, mine, "the worker stopped"));
-      await signOff(services, registration);
+      await handBack(services, registration);
     },
   };
 }
@@ -140,4 +143,35 @@ async function findCancelled(services: Services, worker: Registration): Promise<
     sql`select id::text from attune.execution where status = 'canceling' and worker = ${worker.id}::bigint`,
   );
   return found.map(({ id }) => id);
+}
+
+/**
+ * Returns to the queue what is this worker's according to the database but never began here: the answer to its claim was lost. An answer
+ * that arrives later begins nothing.
+ */
+async function releaseLostClaims(services: Services, worker: Registration, runner: Runner): Promise<void> {
+  const mine = sql`e.worker = ${worker.id}::bigint`;
+  const lost = await runner.compare(() =>
+    rows<HeldAttempt>(
+      services.db,
+      sql`select e.id::text, e.attempt, e.started_at < clock_timestamp() - make_interval(secs => ${beatMs / 1000}::int) as "isOld"
+        from attune.execution e where ${statusIn(inProgress, "e.status")} and ${mine}`,
+    ),
+  );
+  if (lost.length === 0) return;
+  services.log.warn({ executions: lost.map(({ id }) => id) }, "claims whose answers were lost return to the queue");
+  const these = sql`${mine} and e.id = ${anyOf(lost.map(({ id }) => id))} and (e.id, e.attempt) in (select r.id, r.attempt
+    from jsonb_to_recordset(${JSON.stringify(lost)}::text::jsonb) as r(id bigint, attempt int))`;
+  await write(services, (tx) => loseExecutions(tx, these, "the answer to its claim was lost", { began: false }));
+}
+
+/** Ends the worker: what it still runs returns to the queue, as its actions define. If that fails, the sweep finds that its process has ended. */
+async function handBack(services: Services, worker: Registration): Promise<void> {
+  try {
+    const mine = sql`e.worker = ${worker.id}::bigint`;
+    await write(services, (tx) => loseExecutions(tx, mine, "the worker stopped"));
+    await signOff(services, worker);
+  } catch (error) {
+    services.log.error({ err: error }, "signing off");
+  }
 }

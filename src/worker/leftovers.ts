@@ -9,7 +9,7 @@ import { Refusal } from "../errors.ts";
 import type { ExecutionOutcome } from "../execution/finish.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import type { Mask } from "../secrecy/mask.ts";
-import { persist } from "./persist.ts";
+import type { Persist } from "./persist.ts";
 
 const mib = 1024 * 1024;
 const maxDepth = 3;
@@ -33,7 +33,7 @@ export async function keepFiles(
   services: Services,
   of: ExecutionAttempt,
   directory: string,
-  { report, mask }: { report: (text: string) => void; mask: Mask | null },
+  { report, mask, persist }: { report: (text: string) => void; mask: Mask | null; persist: Persist },
 ): Promise<void> {
   const { files, skipped } = await listFiles(directory);
   const masked = (name: string) => mask?.text(name) ?? name;
@@ -42,7 +42,7 @@ export async function keepFiles(
     try {
       if (index >= maxFiles) throw new SkippedFile(`there are more than ${maxFiles} files`);
       if (file.includes("\ufffd")) throw new SkippedFile("its name is not UTF-8");
-      room -= await keepFile(services, of, { directory, file, name: masked(file), room });
+      room -= await keepFile(services, of, { directory, file, name: masked(file), room, persist });
     } catch (error) {
       skipped.push(`${file} (${reasonOf(error)})`);
       if (!(error instanceof SkippedFile || error instanceof Refusal)) {
@@ -105,7 +105,13 @@ function skipReasonOf(entry: Dirent, depth: number): string | null {
 async function keepFile(
   services: Services,
   of: ExecutionAttempt,
-  { directory, file, name, room }: { directory: string; file: string; name: string; room: number },
+  {
+    directory,
+    file,
+    name,
+    room,
+    persist,
+  }: { directory: string; file: string; name: string; room: number; persist: Persist },
 ): Promise<number> {
   await using handle = await openRegular(directory, file);
   await using received = await receiveContent(services, readUpTo(handle, room));
@@ -140,7 +146,7 @@ async function* readUpTo(handle: FileHandle, most: number): AsyncGenerator<Uint8
 export async function fitResult(
   services: Services,
   of: ExecutionAttempt,
-  outcome: ExecutionOutcome,
+  { outcome, persist }: { outcome: ExecutionOutcome; persist: Persist },
 ): Promise<ExecutionOutcome> {
   const { result } = outcome;
   const data = isObject(result) ? (result["data"] ?? null) : result;

@@ -1,16 +1,66 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { Refusal } from "../errors.ts";
+import type { Log } from "../log.ts";
 
-/** The database may be unavailable for a moment. */
-const maxTries = 6;
+const longestPauseMs = 2000;
+/** The SQLSTATE classes of errors that the data itself causes: storing it again would fail again. */
+const causedByData = /^(22|23|54|P0)/;
 
-/** Calls `store` and returns its result; retries for about six seconds when it fails. Refusals are thrown at once. */
-export async function persist<T>(store: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await store();
-    } catch (error) {
-      if (tries === maxTries || error instanceof Refusal) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100 * 2 ** tries));
+/** Calls `store` until it succeeds, and returns its result. Throws an error that the data causes, and after `stop` every error. */
+export type Persist = <T>(store: () => Promise<T>) => Promise<T>;
+
+/** Keeps what executions produced until the database stores it, however long that takes. */
+export interface Persistence {
+  persist: Persist;
+  /** Returns whether something is kept that the database has not stored at the first try. */
+  isWaiting(): boolean;
+  /** Ends the pauses: from now on nothing is tried again. */
+  stop(): void;
+}
+
+/** Creates a persistence; it calls `stored` when nothing waits any longer. */
+export function createPersistence(log: Log, stored: () => void): Persistence {
+  const stopping = new AbortController();
+  let waiting = 0;
+
+  async function retry<T>(store: () => Promise<T>, cause: unknown): Promise<T> {
+    let error = cause;
+    for (let tries = 1; !stopping.signal.aborted && !isFinal(error); tries += 1) {
+      await sleep(Math.min(100 * 2 ** tries, longestPauseMs), undefined, { signal: stopping.signal }).catch(() => {});
+      try {
+        return await store();
+      } catch (thrown) {
+        error = thrown;
+      }
     }
+    throw error;
   }
+
+  return {
+    persist: async (store) => {
+      try {
+        return await store();
+      } catch (error) {
+        if (isFinal(error)) throw error;
+        if (waiting === 0)
+          log.warn({ err: error }, "results wait for the database: this worker claims nothing until they are stored");
+        waiting += 1;
+        try {
+          return await retry(store, error);
+        } finally {
+          waiting -= 1;
+          if (waiting === 0) stored();
+        }
+      }
+    },
+    isWaiting: () => waiting > 0,
+    stop: () => stopping.abort(),
+  };
+}
+
+/** Returns whether the data causes the error, so that another try is useless. */
+export function isFinal(error: unknown): boolean {
+  if (error instanceof Refusal) return true;
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  return cause instanceof Error && "code" in cause && causedByData.test(String(cause.code));
 }

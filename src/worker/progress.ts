@@ -3,7 +3,7 @@ import { type ExecutionAttempt, noteProgress } from "../artifact/keep.ts";
 import type { Services } from "../db/services.ts";
 import { globalId } from "../lib/global-id.ts";
 import { createRest } from "../lib/loop.ts";
-import { persist } from "./persist.ts";
+import type { Persist } from "./persist.ts";
 
 /** At most one entry is stored in this time, in milliseconds: the newest. */
 const spacingMs = 200;
@@ -21,7 +21,7 @@ export interface ProgressListener {
 }
 
 /** Stores the progress that an attempt reports, in the artifact `<action>/progress/<execution>`. */
-export function listenForProgress(services: Services, of: ExecutionAttempt): ProgressListener {
+export function listenForProgress(services: Services, of: ExecutionAttempt, persist: Persist): ProgressListener {
   const ref = `${of.actionRef}/progress/${globalId("Execution", of.id)}`;
   const rest = createRest();
   let line = "";

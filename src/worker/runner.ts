@@ -1,17 +1,15 @@
 import type { Services } from "../db/services.ts";
-import { write } from "../db/tx.ts";
-import { appendLogs, type ExecutionLogEntry } from "../execution/append.ts";
+import type { ExecutionLogEntry } from "../execution/append.ts";
 import type { Claim } from "../execution/claim.ts";
-import { type ExecutionOutcome, finishExecutions } from "../execution/finish.ts";
+import type { ExecutionOutcome } from "../execution/finish.ts";
 import { openSecrets } from "../execution/secret.ts";
-import { createBatcher } from "../lib/batch.ts";
-import { faultPoint } from "../lib/fault.ts";
 import { failedToAsk, inquire, isInquiry } from "./inquire.ts";
 import { fitResult, keepFiles } from "./leftovers.ts";
 import { maskOutcome, maskOutput } from "./mask.ts";
 import { type HostEnvironment, performAction } from "./perform.ts";
-import { persist } from "./persist.ts";
+import { createPersistence, type Persist } from "./persist.ts";
 import { listenForProgress } from "./progress.ts";
+import { createReporter, type Reporter } from "./report.ts";
 
 /** Runs claimed executions, and stores their output and outcomes. */
 export interface Runner {
@@ -21,89 +19,137 @@ export interface Runner {
   count(runtimes: readonly string[]): number;
   /** Stops an execution that was cancelled; does nothing if it is not running here. */
   cancel(id: string): void;
+  /** Returns whether results wait for the database; what is kept is bounded only if nothing is claimed meanwhile. */
+  isWaiting(): boolean;
+  /**
+   * Compares what runs here with the attempts that are this worker's according to the database: stops those that are no longer its own.
+   * Returns those that never began here and never will, because the answer to their claim was lost.
+   */
+  compare(read: () => Promise<readonly HeldAttempt[]>): Promise<HeldAttempt[]>;
   /** Resolves when nothing is running; after `ms` milliseconds the remaining executions are stopped without reporting outcomes. */
   drain(ms: number): Promise<void>;
 }
 
+/** An attempt of an execution that is a worker's according to the database. */
+export interface HeldAttempt {
+  id: string;
+  attempt: number;
+  /** Whether it was claimed longer ago than any answer takes. */
+  isOld: boolean;
+}
+
 const cancelled = new Error("the execution was cancelled");
 const handBack = new Error("the worker is stopping");
+const notOwn = new Error("the execution is no longer this worker's");
+const keyOf = ({ id, attempt }: { id: string; attempt: number }) => `${id}/${attempt}`;
 
-/** Creates a runner. It calls `ended` whenever an execution has ended and its slot is free. */
-export function createRunner(services: Services, host: HostEnvironment, ended: () => void): Runner {
+/** Creates a runner. It calls `ready` whenever a slot has become free, and when results that waited for the database are stored. */
+export function createRunner(services: Services, host: HostEnvironment, ready: () => void): Runner {
   const running = new Map<string, { claim: Claim; abort: AbortController; ended: Promise<void> }>();
-  const finish = createBatcher<ExecutionOutcome, boolean>({
-    size: 100,
-    lanes: services.kind === "pglite" ? 1 : 2,
-    run: async (outcomes) => {
-      faultPoint("finish.before");
-      const applied = await persist(() => write(services, (tx) => finishExecutions(tx, outcomes)));
-      faultPoint("finish.after_commit");
-      return applied;
-    },
-  });
-  const append = createBatcher<ExecutionLogEntry, true>({
-    size: 50,
-    lanes: 1,
-    run: async (entries) => {
-      await persist(() => write(services, (tx) => appendLogs(tx, entries)));
-      return entries.map(() => true as const);
-    },
-  });
-
-  async function run(claim: Claim, signal: AbortSignal): Promise<void> {
-    let seq = BigInt(claim.logSeq);
-    const written: Promise<unknown>[] = [];
-    const progress = listenForProgress(services, claim);
-    const log = (stream: ExecutionLogEntry["stream"], text: string) => {
-      seq += 1n;
-      written.push(append({ execution: claim.id, seq: String(seq), stream, at: new Date().toISOString(), text }));
-      if (stream === "stdout") progress.take(text);
-    };
-    const runAction = async (): Promise<ExecutionOutcome> => {
-      const opened = openParameters(services, claim);
-      if ("error" in opened) return unreadable(claim, opened.error);
-      const { config, mask } = opened;
-      const { onOutput, end } = maskOutput(mask, log);
-      const report = (text: string) => onOutput("system", text);
-      const collectArtifacts = (directory: string) => keepFiles(services, claim, directory, { report, mask });
-      const actionRun = { claim: { ...claim, config }, signal, mask, onOutput, collectArtifacts };
-      const outcome = await performAction(actionRun, host);
-      end();
-      return maskOutcome(mask, outcome);
-    };
-    // People read the question: its parameters keep their secrets hidden.
-    const outcome = isInquiry(claim)
-      ? await persist(() => inquire(services, claim)).catch((error: unknown) => failedToAsk(claim, error))
-      : await runAction();
-    if (outcome === null) return; // the execution is parked: no worker ends it
-    await progress.end();
-    // The log is stored before the outcome, so that readers get all of it.
-    const failures = (await Promise.allSettled(written)).filter(({ status }) => status === "rejected");
-    if (failures.length > 0)
-      services.log.error({ execution: claim.id, lost: failures.length }, "output could not be stored");
-    if (signal.reason !== handBack) await finish(await fitResult(services, claim, outcome));
-  }
+  /** Attempts that were let go before the answer to their claim arrived: if it still does, they do not begin. */
+  const letGo = new Set<string>();
+  let handingBack = false;
+  const { persist, isWaiting, stop } = createPersistence(services.log, ready);
+  const parts = { services, host, persist, reporter: createReporter(services, persist) };
 
   return {
     begin: (claim) => {
+      if (letGo.delete(keyOf(claim))) return;
       const abort = new AbortController();
-      const done = run(claim, abort.signal)
-        .catch((error: unknown) => services.log.error({ err: error, execution: claim.id }, "running an execution"))
-        .finally(() => {
-          running.delete(claim.id);
-          ended();
-        });
-      running.set(claim.id, { claim, abort, ended: done });
+      const ended = runToEnd(parts, claim, abort.signal).then(
+        () => {
+          running.delete(keyOf(claim));
+          ready();
+        },
+        // Its end is not stored: it keeps its slot, so that it is neither forgotten nor run again.
+        (error: unknown) => services.log.error({ err: error, execution: claim.id }, "reporting an execution's end"),
+      );
+      running.set(keyOf(claim), { claim, abort, ended });
     },
     count: (runtimes) => [...running.values()].filter(({ claim }) => runtimes.includes(claim.runtimeRef)).length,
-    cancel: (id) => running.get(id)?.abort.abort(cancelled),
+    cancel: (id) => {
+      for (const { claim, abort } of running.values()) if (claim.id === id) abort.abort(cancelled);
+    },
+    isWaiting,
+    compare: async (read) => {
+      const before = [...running];
+      const held = await read();
+      if (handingBack) return [];
+      const own = new Set(held.map(keyOf));
+      for (const [key, { abort }] of before) if (!own.has(key)) abort.abort(notOwn);
+      const lost = held.filter((each) => each.isOld && !running.has(keyOf(each)));
+      for (const each of lost) letGo.add(keyOf(each));
+      return lost;
+    },
     drain: async (ms) => {
       const all = Promise.all([...running.values()].map((each) => each.ended));
       await Promise.race([all, new Promise((resolve) => setTimeout(resolve, ms).unref())]);
+      handingBack = true;
+      stop();
       for (const { abort } of running.values()) abort.abort(handBack);
       await all;
     },
   };
+}
+
+/** What running a claim needs. */
+interface Parts {
+  services: Services;
+  host: HostEnvironment;
+  persist: Persist;
+  reporter: Reporter;
+}
+
+/** Runs a claim and reports its outcome. Rejects when the outcome cannot be stored. */
+async function run(parts: Parts, claim: Claim, signal: AbortSignal): Promise<void> {
+  const { services, host, persist, reporter } = parts;
+  let seq = BigInt(claim.logSeq);
+  const stored: Promise<boolean>[] = [];
+  const progress = listenForProgress(services, claim, persist);
+  const log = (stream: ExecutionLogEntry["stream"], text: string) => {
+    seq += 1n;
+    const entry = { execution: claim.id, seq: String(seq), stream, at: new Date().toISOString(), text };
+    stored.push(
+      reporter.append(entry).then(
+        () => true,
+        () => false,
+      ),
+    );
+    if (stream === "stdout") progress.take(text);
+  };
+  const runAction = async (): Promise<ExecutionOutcome> => {
+    const opened = openParameters(services, claim);
+    if ("error" in opened) return unreadable(claim, opened.error);
+    const { config, mask } = opened;
+    const { onOutput, end } = maskOutput(mask, log);
+    const report = (text: string) => onOutput("system", text);
+    const collectArtifacts = (directory: string) => keepFiles(services, claim, directory, { report, mask, persist });
+    const actionRun = { claim: { ...claim, config }, signal, mask, onOutput, collectArtifacts };
+    const issueToken = () => persist(() => host.issueToken(claim));
+    const outcome = await performAction(actionRun, { ...host, issueToken });
+    end();
+    return maskOutcome(mask, outcome);
+  };
+  // People read the question: its parameters keep their secrets hidden.
+  const outcome = isInquiry(claim)
+    ? await persist(() => inquire(services, claim)).catch((error: unknown) => failedToAsk(claim, error))
+    : await runAction();
+  if (outcome === null) return; // the execution is parked: no worker ends it
+  await progress.end();
+  // The log is stored before the outcome, so that readers get all of it.
+  const lost = (await Promise.all(stored)).filter((isStored) => !isStored).length;
+  if (lost > 0) services.log.error({ execution: claim.id, lost }, "output could not be stored");
+  if (signal.reason !== handBack) await reporter.finish(await fitResult(services, claim, { outcome, persist }));
+}
+
+/** Runs a claim to its reported end, whatever fails: a row left `running` would look like a claim that never began. */
+async function runToEnd(parts: Parts, claim: Claim, signal: AbortSignal): Promise<void> {
+  try {
+    await run(parts, claim, signal);
+  } catch (error) {
+    parts.services.log.error({ err: error, execution: claim.id }, "running an execution");
+    if (signal.reason !== handBack) await parts.reporter.finish(broken(claim));
+  }
 }
 
 /** Returns the parameters with their secrets. A secret that cannot be decrypted fails the execution, not the worker. */
@@ -122,4 +168,10 @@ function unreadable({ id, attempt }: Claim, reason: string): ExecutionOutcome {
     error: { code: "SECRET_UNREADABLE", message },
     reason: message,
   };
+}
+
+/** The error itself is only in the server's log: it may quote statements with secrets. */
+function broken({ id, attempt }: Claim): ExecutionOutcome {
+  const message = "An internal error of the worker stopped the action; the server's log names it.";
+  return { id, attempt, status: "failed", result: null, error: { code: "WORKER_ERROR", message }, reason: message };
 }

@@ -60,7 +60,8 @@ export interface World extends AsyncDisposable {
   execute(action: string, parameters?: JsonObject, timeoutSeconds?: number): Promise<string>;
   /** Evaluates events as they arrive; sweeps once at its start, then every `sweepMs`. */
   startExecutor(sweepMs?: number): Part;
-  startWorker(slots?: number): Promise<Part>;
+  /** Its stop waits `stopMs` milliseconds for what it runs. */
+  startWorker(slots?: number, stopMs?: number): Promise<Part>;
   startTimers(): Part;
   /** The rows of a hand-written query. */
   all<T extends object>(query: SQL): Promise<T[]>;
@@ -125,12 +126,12 @@ function roles(
   };
   return {
     startExecutor: (sweepMs = never) => keep(startExecutor(services, sweepMs)),
-    startWorker: async (slots = 10) =>
+    startWorker: async (slots = 10, stopMs = 5000) =>
       keep(
         await startClaims(services, {
           runtimes: await runtimesOfHost(services),
           slots,
-          stopMs: 5000,
+          stopMs,
           host: { base: { PATH: path }, apiUrl: "", releases: new Map() },
         }),
       ),
