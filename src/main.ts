@@ -33,21 +33,47 @@ export async function main(): Promise<void> {
   }
 }
 
+/** What stopping may take beyond the time that running actions get. */
+const stopReserveMs = 10_000;
+
 async function serve(): Promise<void> {
   const config = readConfig(process.env, process.stdout.isTTY === true);
   const log = createLog(config.log);
   const { startServer } = await import("./server.ts");
   const server = await startServer(config, log);
   process.stdout.write(server.greeting);
-  const stop = async (signal: string) => {
-    process.once(signal, () => process.exit(1)); // a second signal exits at once
-    log.info({ signal }, "stopping");
+  let exitCode: number | null = null;
+  const stop = async (code: number) => {
+    if (exitCode !== null) return;
+    exitCode = code;
+    const limitMs = config.workerStopMs + stopReserveMs;
+    setTimeout(() => {
+      log.error(
+        { limitMs },
+        "stopping took too long: exiting; what was under way is taken up by another process or the next start",
+      );
+      process.exit(1);
+    }, limitMs);
     try {
       await server[Symbol.asyncDispose]();
     } catch (error) {
       log.error({ err: error }, "stopping failed");
+      exitCode = 1;
     }
-    process.exit(0);
+    process.exit(exitCode);
   };
-  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => void stop(signal));
+  for (const signal of ["SIGINT", "SIGTERM"]) {
+    process.once(signal, () => {
+      process.once(signal, () => process.exit(1)); // a second signal exits at once
+      log.info({ signal }, "stopping");
+      void stop(0);
+    });
+  }
+  // A promise that nobody awaited has failed: its own work is lost, and the state of everything else is known.
+  process.on("unhandledRejection", (error) => log.error({ err: error }, "a failure that nothing handled"));
+  // Anything may have been interrupted between two lines, so the process ends. What it held is in the database.
+  process.on("uncaughtException", (error) => {
+    log.fatal({ err: error }, "an error that nothing caught: stopping");
+    void stop(1);
+  });
 }

@@ -7,6 +7,7 @@ import { drizzle as drizzlePglite } from "drizzle-orm/pglite";
 import { drizzle as drizzlePostgres, type PostgresJsQueryResultHKT } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
 import { StartError } from "../errors.ts";
+import { startLoop } from "../lib/loop.ts";
 import { lockDirectory } from "./lock.ts";
 import { preparedClient } from "./prepared.ts";
 import { relations } from "./relations.ts";
@@ -22,8 +23,11 @@ export interface Database extends AsyncDisposable {
   url: string | null;
   /** Set on PGlite: the instance itself. */
   pglite: PGlite | null;
-  /** Calls back with each payload that any process, including this one, sends on the channel `attune`. */
-  listen(callback: (payload: string) => void): Promise<void>;
+  /**
+   * Calls back with each payload that any process, including this one, sends on the channel `attune`, and with null when payloads may
+   * have been missed because the connection was lost.
+   */
+  listen(callback: (payload: string | null) => void): Promise<void>;
   notify(payload: string): Promise<void>;
 }
 
@@ -31,8 +35,8 @@ export interface DatabaseOptions {
   url: string | null;
   dataDir: string;
   maxConnections: number;
-  /** PostgreSQL only: the milliseconds after which the server cancels a statement; 60 s by default. */
-  statementTimeoutMs?: number;
+  /** PostgreSQL only: limits that differ from the usual ones. */
+  limits?: Partial<ConnectionLimits>;
   /** PGlite only; on by default. */
   fsync?: boolean;
   /** Called with the text of every statement and its parameters, before it runs. */
@@ -45,8 +49,42 @@ const channel = "attune";
  * grows, until the table is analysed.
  */
 const randomPageCost = 1.1;
-/** Twice the time limit of a request, after which no client waits for the statement. */
-const statementTimeoutMs = 60_000;
+
+/** How long anything waits for PostgreSQL, in milliseconds. */
+export interface ConnectionLimits {
+  connect: number;
+  /** The server cancels a statement after this time: no client waits longer for a request. */
+  statement: number;
+  /**
+   * A connection that has sent nothing for this time, though a statement waits, is closed: the network or the server's machine is gone.
+   * Longer than `statement`, because a server that works sends its refusal by then.
+   */
+  response: number;
+  /** A statement that found no free connection for this time is rejected. */
+  queue: number;
+  /** The server ends a session that leaves a transaction open for this time, and lets go of its locks. */
+  idleInTransaction: number;
+  /** The pause between two checks of the connection that listens. */
+  listening: number;
+}
+
+/** What differs between the clients of a process. */
+interface ClientOptions {
+  max: number;
+  /** The sessions' `application_name`. */
+  name: string;
+  /** Called with the channel and the payload of each NOTIFY; the connection is then kept. */
+  onnotify?: (channel: string, payload: string) => void;
+}
+
+export const usualLimits: ConnectionLimits = {
+  connect: 5000,
+  statement: 30_000,
+  response: 35_000,
+  queue: 30_000,
+  idleInTransaction: 30_000,
+  listening: 10_000,
+};
 const dialect = new PgDialect();
 
 /**
@@ -57,19 +95,41 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
   return options.url ? await openPostgres(options, options.url) : await openPglite(options);
 }
 
-async function openPostgres(options: DatabaseOptions, url: string): Promise<Database> {
+/**
+ * Returns a client of PostgreSQL with these limits. Throws StartError when the driver lacks `patches/postgres+*.patch`: without it a
+ * lost connection ends the process, and a silent one is waited for without end.
+ */
+export function connect(url: string, limits: ConnectionLimits, options: ClientOptions): postgres.Sql {
   const client = postgres(url, {
-    max: options.maxConnections,
-    connect_timeout: 5,
+    max: options.max,
+    ...(options.onnotify ? { onnotify: options.onnotify, max_lifetime: null } : {}),
+    connect_timeout: limits.connect / 1000,
+    response_timeout: limits.response / 1000,
+    queue_timeout: limits.queue / 1000,
+    keep_alive: 10,
+    backoff: (failures: number) => (0.5 + Math.random() / 2) * Math.min(3 ** failures / 100, 2),
     onnotice: () => {},
     connection: {
       search_path: "attune, public",
-      application_name: "attune",
+      application_name: options.name,
       jit: "off",
       random_page_cost: randomPageCost,
-      statement_timeout: options.statementTimeoutMs ?? statementTimeoutMs,
+      statement_timeout: limits.statement,
+      idle_in_transaction_session_timeout: limits.idleInTransaction,
+      // The server's side of a network that is gone: it ends the session, whose locks nobody else could release.
+      tcp_keepalives_idle: 10,
+      tcp_keepalives_interval: 5,
+      tcp_keepalives_count: 4,
+      tcp_user_timeout: 30_000,
     },
   });
+  if ("response_timeout" in client.options) return client;
+  throw new StartError("The PostgreSQL driver lacks its patch: run `npm ci` without --ignore-scripts.");
+}
+
+async function openPostgres(options: DatabaseOptions, url: string): Promise<Database> {
+  const limits = { ...usualLimits, ...options.limits };
+  const client = connect(url, limits, { max: options.maxConnections, name: "attune" });
   try {
     const [server] = await client`
       select current_setting('server_version_num')::int as version, pg_is_in_recovery() as standby`;
@@ -89,18 +149,55 @@ async function openPostgres(options: DatabaseOptions, url: string): Promise<Data
     );
   }
   const db = drizzlePostgres({ client, relations, logger: logger(options) });
+  const listening = new AsyncDisposableStack();
   return {
     kind: "postgres",
     db,
     url,
     pglite: null,
     listen: async (callback) => {
-      await client.listen(channel, callback);
+      listening.use(await listen(url, limits, callback));
     },
     notify: async (payload) => {
       await client.notify(channel, payload);
     },
-    [Symbol.asyncDispose]: () => client.end({ timeout: 5 }),
+    [Symbol.asyncDispose]: async () => {
+      await listening.disposeAsync();
+      await client.end({ timeout: 5 });
+    },
+  };
+}
+
+/**
+ * Listens on a connection of its own. LISTEN is repeated, because a connection that only waits does not notice that the network is gone;
+ * on a new connection it also tells the callback (null) that payloads may have been missed.
+ */
+async function listen(
+  url: string,
+  limits: ConnectionLimits,
+  callback: (payload: string | null) => void,
+): Promise<AsyncDisposable> {
+  const client = connect(
+    url,
+    { ...limits, statement: limits.listening, response: limits.listening },
+    { max: 1, name: "attune listener", onnotify: (_channel, payload) => callback(payload) },
+  );
+  let session: number | null = null;
+  const check = async () => {
+    const { state } = await client`listen ${client(channel)}`;
+    const isNew = state.pid !== session;
+    const isFirst = session === null;
+    session = state.pid;
+    if (isNew && !isFirst) callback(null);
+    return limits.listening;
+  };
+  await check();
+  const checks = startLoop({ pass: check, failed: () => {} }); // a lasting failure is reported by whatever else uses the database
+  return {
+    [Symbol.asyncDispose]: async () => {
+      await client.end({ timeout: 0 });
+      await checks[Symbol.asyncDispose]();
+    },
   };
 }
 

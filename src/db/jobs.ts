@@ -1,7 +1,7 @@
 import { type SQL, sql } from "drizzle-orm";
 import { fromPglite, PgBoss } from "pg-boss";
 import type { Log } from "../log.ts";
-import { type Database, type Db, rowsOfText } from "./client.ts";
+import { type Database, type Db, rowsOfText, usualLimits } from "./client.ts";
 
 /** A job only names a row; the row's state decides what is to be done. */
 export interface Job {
@@ -49,6 +49,17 @@ function within(tx: Db) {
   return { executeSql: async (text: string, values: unknown[] = []) => ({ rows: await rowsOfText(tx, text, values) }) };
 }
 
+/** Its statements are the queues' own; maintenance of a large queue may take longer than a request. */
+const jobsClient = {
+  max: 2,
+  application_name: "attune jobs",
+  connectionTimeoutMillis: usualLimits.connect,
+  statement_timeout: 60_000,
+  query_timeout: 65_000,
+  idle_in_transaction_session_timeout: usualLimits.idleInTransaction,
+  keepAlive: true,
+};
+
 /**
  * Starts pg-boss: on PostgreSQL with its own small pool (it migrates with multi-statement transactions), on PGlite with the instance.
  */
@@ -56,8 +67,11 @@ export async function startJobs(database: Database, log: Log): Promise<Jobs> {
   const shared = { schema: "attune_jobs", schedule: false, monitorVacuum: false, reindex: false };
   const boss = database.pglite
     ? new PgBoss({ ...shared, db: fromPglite(database.pglite), backend: "pglite" })
-    : new PgBoss({ ...shared, connectionString: database.url ?? "", max: 2, application_name: "attune jobs" });
-  boss.on("error", (error) => log.error({ err: error }, "job queue"));
+    : new PgBoss({ ...shared, connectionString: database.url ?? "", ...jobsClient });
+  boss.on("error", (error) => {
+    Reflect.deleteProperty(error, "client"); // the pool adds the whole connection
+    log.error({ err: error }, "job queue");
+  });
   await boss.start();
   const known = new Set<string>();
   return {

@@ -2,8 +2,7 @@ import { fileURLToPath } from "node:url";
 import { migrate as migratePglite } from "drizzle-orm/pglite/migrator";
 import { drizzle } from "drizzle-orm/postgres-js";
 import { migrate as migratePostgres } from "drizzle-orm/postgres-js/migrator";
-import postgres from "postgres";
-import type { Database } from "./client.ts";
+import { connect, type Database, usualLimits } from "./client.ts";
 import { relations } from "./relations.ts";
 
 const migrationsFolder = fileURLToPath(new URL("../../drizzle", import.meta.url));
@@ -20,12 +19,9 @@ export async function migrate<T>(database: Database, prepare: () => Promise<T>):
     await migratePglite(database.db as never, settings); // its type is the driver's own class
     return await prepare();
   }
-  // The lock belongs to a session, so everything runs on this connection, which has no statement timeout.
-  const holder = postgres(database.url, {
-    max: 1,
-    onnotice: () => {},
-    connection: { search_path: "attune, public", application_name: "attune migrations" },
-  });
+  // The lock belongs to a session, so everything runs on this connection. A migration and the wait for another process's may take long.
+  const patient = { ...usualLimits, statement: 0, response: 0, idleInTransaction: 0 };
+  const holder = connect(database.url, patient, { max: 1, name: "attune migrations" });
   try {
     await holder`select pg_advisory_lock(${lockKey})`;
     const db = drizzle({ client: holder, relations });

@@ -72,7 +72,7 @@ export async function createWake(database: Database, log: Log): Promise<Wake> {
     sending = null;
   };
   await database.listen((payload) => {
-    const [sender, topics = "*"] = payload.split(" ");
+    const [sender, topics = "*"] = (payload ?? "").split(" ");
     if (sender === own) return; // its listeners were called at once
     for (const topic of topics === "*" ? [...callbacks.keys()] : topics.split(",")) call(topic);
   });

@@ -1,11 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { sql } from "drizzle-orm";
 import type { Attempts } from "../access/attempts.ts";
 import type { Origins } from "../access/origin.ts";
 import type { Services } from "../db/services.ts";
 import { StartError } from "../errors.ts";
 import { handleArtifact } from "./artifact.ts";
 import { admitRequest } from "./gate.ts";
+import { createReadiness, type Readiness } from "./ready.ts";
 import { respond } from "./respond.ts";
 import { handleSignIn } from "./sign-in.ts";
 import { handleWebhook } from "./webhook.ts";
@@ -30,8 +30,9 @@ export interface HttpServer extends AsyncDisposable {
 /** Starts the HTTP server. Throws StartError when it cannot listen on the address. */
 export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const { services, host, port } = options;
+  const readiness = createReadiness(services.db);
   const server = createServer((request, response) => {
-    route(options, request, response).catch((error: unknown) => {
+    route({ ...options, readiness }, request, response).catch((error: unknown) => {
       const requestId = response.getHeader("x-request-id");
       services.log.error({ err: error, method: request.method, requestId }, "request failed");
       if (response.headersSent) response.destroy();
@@ -68,7 +69,11 @@ function listen(server: Server, host: string, port: number): Promise<string> {
   });
 }
 
-async function route(options: HttpOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function route(
+  options: HttpOptions & { readiness: Readiness },
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   const { services } = options;
   const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
   const requestId = admitRequest(options.origins, request, response, path);
@@ -84,9 +89,11 @@ async function route(options: HttpOptions, request: IncomingMessage, response: S
       return await handleSignIn(services, request, response, { attempts: options.attempts, requestId });
     case "/healthz":
       return respond(response, 200, { status: "ok" });
-    case "/readyz":
-      await services.db.execute(sql`select 1`);
+    case "/readyz": {
+      const reason = await options.readiness();
+      if (reason !== null) return respond(response, 503, { status: "not ready", reason });
       return respond(response, 200, { status: "ready" });
+    }
     case "/":
       return respond(response, 302, "GraphiQL is at /graphql\n", { location: "/graphql" });
     default:

@@ -129,7 +129,7 @@ describe.runIf(onPostgres())("a fresh PostgreSQL database", () => {
     await admin`create database ${admin(name)}`;
     await admin.end();
     const url = databaseUrl(inject("serverUrl") ?? "", name);
-    const hurried = await openDatabase({ url, dataDir: "", maxConnections: 2, statementTimeoutMs: 50 });
+    const hurried = await openDatabase({ url, dataDir: "", maxConnections: 2, limits: { statement: 50 } });
     await migrate(hurried, async () => {});
     await expect(rows(hurried.db, sql`select pg_sleep(20)`)).rejects.toMatchObject({ cause: { code: "57014" } });
     expect(await rows(hurried.db, sql`select from attune.pack`)).toEqual([]);

@@ -1,0 +1,32 @@
+import { sql } from "drizzle-orm";
+import type { Db } from "../db/client.ts";
+
+/** Returns why the server cannot do its work, or null when it can. It answers in time whatever the database does, and never throws. */
+export type Readiness = () => Promise<string | null>;
+
+/** A probe that waits longer gets its response without the database's. */
+const longestMs = 1500;
+
+/** Returns the readiness of a server with this database. Probes that overlap share one statement, so that they cannot pile up. */
+export function createReadiness(db: Db): Readiness {
+  let pending: Promise<string | null> | null = null;
+  const ask = async () => {
+    try {
+      await db.execute(sql`select 1`);
+      return null;
+    } catch (error) {
+      const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+      return `the database cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`;
+    } finally {
+      pending = null;
+    }
+  };
+  return async () => {
+    pending ??= ask();
+    const { promise: late, resolve } = Promise.withResolvers<string>();
+    const timer = setTimeout(() => resolve(`the database has not responded for ${longestMs} ms`), longestMs);
+    const reason = await Promise.race([pending, late]);
+    clearTimeout(timer);
+    return reason;
+  };
+}
