@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { Services } from "../db/services.ts";
 import { invalid } from "../errors.ts";
+import { unname } from "../lib/scratch.ts";
 
 const mib = 1024 * 1024;
 /** Contents up to this size are stored in the row, and may be held in memory. */
@@ -51,7 +52,7 @@ export async function receiveContent(place: FileStore, source: AsyncIterable<Uin
   const { artifactsDir } = place;
   const hash = createHash("sha256");
   const pieces: Uint8Array[] = [];
-  const spool = createSpool(artifactsDir === null ? tmpdir() : spoolDirectory(artifactsDir));
+  const spool = createSpool(artifactsDir === null ? tmpdir() : spoolDirectory(artifactsDir), artifactsDir !== null);
   let size = 0;
   try {
     for await (const piece of source) {
@@ -75,7 +76,7 @@ export async function receiveContent(place: FileStore, source: AsyncIterable<Uin
     ...known,
     keep: async () => {
       if (size <= rowBytes) return { ...known, bytes: Buffer.concat(pieces), storageKey: null, spool: null };
-      if (artifactsDir === null) return { ...known, bytes: null, storageKey: null, spool: spool.path };
+      if (artifactsDir === null) return { ...known, bytes: null, storageKey: null, spool: spool.path() };
       moved ??= await moveIn(artifactsDir, known.sha256, spool);
       return { ...known, bytes: null, storageKey: moved, spool: null };
     },
@@ -89,30 +90,32 @@ async function moveIn(artifactsDir: string, sha256: string, spool: ReturnType<ty
   return storageKey;
 }
 
-/** A temporary file: created with its first bytes, and deleted by disposing unless it was moved. */
-function createSpool(directory: string) {
-  const path = join(directory, `attune-artifact-${randomUUID()}`);
+/** A temporary file: created with its first bytes, and deleted by disposing unless it was moved. It has a name only if it can be moved. */
+function createSpool(directory: string, isMoved: boolean) {
+  const named = join(directory, `attune-artifact-${randomUUID()}`);
+  let path = named;
   let handle: FileHandle | null = null;
   return {
-    path,
+    path: () => path,
     write: async (bytes: Uint8Array) => {
       if (handle === null) {
         await mkdir(directory, { recursive: true, mode: 0o700 });
-        handle = await open(path, "wx", 0o600);
+        handle = await open(named, "wx", 0o600);
+        if (!isMoved) path = unname(named, handle.fd);
       }
       await handle.writeFile(bytes); // appends
     },
     moveTo: async (target: string) => {
       await handle?.sync();
       const created = await mkdir(dirname(target), { recursive: true, mode: 0o700 });
-      await rename(path, target);
+      await rename(named, target);
       await syncDirectory(dirname(target));
       if (created !== undefined) await syncDirectory(dirname(dirname(target)));
     },
     [Symbol.asyncDispose]: async () => {
       await handle?.close();
       handle = null;
-      await rm(path, { force: true });
+      await rm(named, { force: true });
     },
   };
 }

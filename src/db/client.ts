@@ -7,8 +7,8 @@ import { drizzle as drizzlePglite } from "drizzle-orm/pglite";
 import { drizzle as drizzlePostgres, type PostgresJsQueryResultHKT } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
 import { StartError } from "../errors.ts";
+import { lockDirectory } from "../lib/lock.ts";
 import { startLoop } from "../lib/loop.ts";
-import { lockDirectory } from "./lock.ts";
 import { preparedClient } from "./prepared.ts";
 import { relations } from "./relations.ts";
 

@@ -8,6 +8,7 @@ import { loseExecutions } from "../execution/lose.ts";
 import { cancelledOr, inProgress, statusIn } from "../execution/states.ts";
 import { hasLostInquiry } from "../inquiry/expire.ts";
 import { startLoop } from "../lib/loop.ts";
+import { removeLeftScratch } from "../lib/scratch.ts";
 import {
   createArtifactKeeper,
   createVacuum,
@@ -30,7 +31,10 @@ export interface SweepReport {
   unschedulable: number;
 }
 
-/** Starts the sweep: every `everyMs` milliseconds it restores the invariants after failures of workers, processes or the job queue. */
+/**
+ * Starts the sweep: every `everyMs` milliseconds it restores the invariants after failures of workers, processes or the job queue, and
+ * deletes what is no longer needed.
+ */
 export function startSweep(services: Services, everyMs: number): AsyncDisposable {
   const vacuum = createVacuum(services);
   const keepArtifacts = createArtifactKeeper(services);
@@ -43,6 +47,7 @@ export function startSweep(services: Services, everyMs: number): AsyncDisposable
       await pruneIdempotencyKeys(services);
       await pruneTokens(services);
       await keepArtifacts();
+      await removeLeftScratch();
       await vacuum();
       return Math.max(report.events, report.executions) >= batch ? 0 : everyMs;
     },

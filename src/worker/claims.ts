@@ -9,6 +9,7 @@ import { loseExecutions } from "../execution/lose.ts";
 import { inProgress, statusIn } from "../execution/states.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { type Loop, startLoop } from "../lib/loop.ts";
+import { createScratch, removeLeftScratch } from "../lib/scratch.ts";
 import type { HostEnvironment } from "./perform.ts";
 import { beat, type FoundRuntime, type Registration, registerWorker, signOff } from "./registry.ts";
 import { createRunner, type HeldAttempt, type Runner } from "./runner.ts";
@@ -25,20 +26,23 @@ export interface WorkerOptions {
   runtimes: readonly FoundRuntime[];
   /** How many processes may run at once. */
   slots: number;
-  host: Omit<HostEnvironment, "interpreters" | "issueToken">;
+  host: Omit<HostEnvironment, "interpreters" | "issueToken" | "scratch">;
   /** How long stopping waits for running executions, in milliseconds; the remaining ones are handed back. */
   stopMs: number;
 }
 
 /** Registers and starts a worker: it sends heartbeats, claims executions for its free slots, runs them and reports the outcomes. */
 export async function startClaims(services: Services, options: WorkerOptions): Promise<AsyncDisposable> {
+  await removeLeftScratch();
+  const scratch = createScratch();
   const registration = await registerWorker(services, { runtimes: options.runtimes, slots: options.slots, labels: {} });
   const lease = { mayClaim: true };
   const failed = (error: unknown) => services.log.error({ err: error }, "worker");
   const interpreters = new Map(options.runtimes.map(({ ref, command }) => [ref, command ?? ""]));
   const pools: Pool[] = [];
   const issueToken = (claim: Claim) => write(services, (tx) => createExecutionToken(tx, claim));
-  const runner = createRunner(services, { ...options.host, interpreters, issueToken }, () => {
+  const host = { ...options.host, interpreters, issueToken, scratch: scratch.directory };
+  const runner = createRunner(services, host, () => {
     for (const { due, loop } of pools) if (due.size > 0) loop.wake();
   });
   const refs = options.runtimes.map(({ ref }) => ref);
@@ -95,6 +99,7 @@ export async function startClaims(services: Services, options: WorkerOptions): P
       await Promise.all(pools.map(({ loop }) => loop[Symbol.asyncDispose]()));
       await runner.drain(options.stopMs);
       await Promise.all([heartbeat[Symbol.asyncDispose](), cancels[Symbol.asyncDispose]()]);
+      scratch.remove();
       await handBack(services, registration);
     },
   };

@@ -1,9 +1,9 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Claim } from "../execution/claim.ts";
 import type { ExecutionError, ExecutionOutcome } from "../execution/finish.ts";
 import type { Json } from "../lib/json.ts";
+import { unname } from "../lib/scratch.ts";
 import type { Mask } from "../secrecy/mask.ts";
 import { builtins } from "./builtin.ts";
 import { parseOutput } from "./output.ts";
@@ -23,6 +23,8 @@ export interface HostEnvironment {
   releases: ReadonlyMap<string, string>;
   /** The command of each runtime on this host. */
   interpreters: ReadonlyMap<string, string>;
+  /** The directory for the temporary files of executions. */
+  scratch: string;
   /** Creates the execution's token; null when its identity no longer exists. */
   issueToken: (claim: Claim) => Promise<string | null>;
 }
@@ -86,15 +88,15 @@ async function performProcess(run: Run, entrypoint: string, host: HostEnvironmen
     const message = `This worker cannot run ${entrypoint} in ${claim.runtimeRef}.`;
     return outcome(claim, "failed", { error: { code: "RUNTIME_UNAVAILABLE", message } });
   }
-  const scratch = mkdtempSync(join(tmpdir(), "attune-execution-"));
+  const scratch = mkdtempSync(join(host.scratch, "execution-"));
+  const files = createSecretFiles(scratch);
   try {
     const parameters = formatParameters(claim.config, claim.parameterFormat);
-    const parameterFile = claim.parameterDelivery === "file" ? join(scratch, "parameters") : null;
-    if (parameterFile) writeFileSync(parameterFile, parameters, { mode: 0o600 });
+    const parameterFile = claim.parameterDelivery === "file" ? files.write("parameters", parameters) : null;
     const artifactsDir = join(scratch, "artifacts");
     mkdirSync(artifactsDir);
-    chmodSync(scratch, 0o700);
-    const tokenFile = await writeToken(run, host, scratch);
+    const token = await issueToken(run, host);
+    const tokenFile = token === null ? null : files.write("token", token);
     const result = await runProcess(
       {
         command: interpreter,
@@ -125,6 +127,7 @@ async function performProcess(run: Run, entrypoint: string, host: HostEnvironmen
     const message = error instanceof Error ? error.message : String(error);
     return outcome(claim, "failed", { error: { code: "ACTION_ERROR", message } });
   } finally {
+    files.close();
     removeScratch(scratch, run);
   }
 }
@@ -138,17 +141,31 @@ function removeScratch(scratch: string, { onOutput }: Run): void {
   }
 }
 
-/** Writes the execution's token to a file in the scratch directory. Returns its path; null when there is no token. */
-async function writeToken({ claim, onOutput }: Run, host: HostEnvironment, scratch: string) {
+/** Returns the execution's token; null when it gets none. */
+async function issueToken({ claim, onOutput }: Run, host: HostEnvironment): Promise<string | null> {
   if (!claim.hasPermissions) return null;
   const token = await host.issueToken(claim);
-  if (token === null) {
-    onOutput("system", "There is no token: the identity of this execution no longer exists.\n");
-    return null;
-  }
-  const file = join(scratch, "token");
-  writeFileSync(file, token, { mode: 0o600 });
-  return file;
+  if (token === null) onOutput("system", "There is no token: the identity of this execution no longer exists.\n");
+  return token;
+}
+
+/** Files with secrets for one action. They have no names before they have contents: kill -9 leaves nothing of them. */
+function createSecretFiles(directory: string) {
+  const open: number[] = [];
+  return {
+    /** Returns the file's path. */
+    write: (name: string, text: string): string => {
+      const named = join(directory, name);
+      const fd = openSync(named, "wx", 0o600);
+      open.push(fd);
+      const path = unname(named, fd);
+      writeFileSync(fd, text);
+      return path;
+    },
+    close: () => {
+      for (const fd of open) closeSync(fd);
+    },
+  };
 }
 
 /** Parses stdout in the action's output format. Error messages may quote the output, so they are built from the masked text. */

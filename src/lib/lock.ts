@@ -10,17 +10,27 @@ import { StartError } from "../errors.ts";
  */
 export function lockDirectory(directory: string): { release(): void } {
   prepare(directory);
-  const lock = new DatabaseSync(join(directory, "lock"), { timeout: 0 });
+  const lock = tryLock(directory);
+  if (lock !== null) return lock;
+  throw new StartError(
+    `Another attune process is using the data directory ${directory}: stop it, or set ATTUNE__DATA_DIR to a directory of its own.`,
+  );
+}
+
+/** Locks an existing directory for this process; returns null when another one holds the lock, or there can be none. */
+export function tryLock(directory: string): { release(): void } | null {
   try {
-    lock.exec("pragma locking_mode = exclusive; begin exclusive");
-  } catch (cause) {
-    lock.close();
-    throw new StartError(
-      `Another attune process is using the data directory ${directory}: stop it, or set ATTUNE__DATA_DIR to a directory of its own.`,
-      { cause },
-    );
+    const lock = new DatabaseSync(join(directory, "lock"), { timeout: 0 });
+    try {
+      lock.exec("pragma locking_mode = exclusive; begin exclusive");
+      return { release: () => lock.close() };
+    } catch {
+      lock.close();
+      return null;
+    }
+  } catch {
+    return null; // the directory is gone
   }
-  return { release: () => lock.close() };
 }
 
 function prepare(directory: string): void {
