@@ -73,7 +73,7 @@ export function spawnServer(env: Record<string, string>): { child: ChildProcess;
   return { child, output: () => output };
 }
 
-/** Starts a server on a new clone (or on `at`); resolves when it has printed its address. */
+/** Starts a server on a new clone (or on `at`); resolves when it has printed its address, or without the role `api` its roles. */
 export async function startProcess(at?: Location, extra: Record<string, string> = {}): Promise<ServerProcess> {
   const location = at ?? (await cloneDatabase("core"));
   const { child, output } = spawnServer(serverEnvironment(location, extra));
@@ -81,7 +81,7 @@ export async function startProcess(at?: Location, extra: Record<string, string> 
   const [, url = ""] = await until(
     () => {
       if (child.exitCode !== null) throw new Error(`the server ended: ${output()}`);
-      return /listens on (\S+)\n.*\n/.exec(output());
+      return /listens on (\S+)\n.*\n|runs as .*\n/.exec(output());
     },
     "the server's address",
     30_000,
