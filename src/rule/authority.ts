@@ -20,6 +20,8 @@ export interface OwnedRule {
 export interface Authority {
   /** Returns why the rule may not execute the action; null when it may. */
   refuseAction(rule: OwnedRule, actionRef: string): string | null;
+  /** Returns why the rule may not pass on what events of the trigger contain; null when it may. */
+  refuseEvents(rule: OwnedRule, triggerRef: string): string | null;
   /** Returns why the rule may not use the key; null when it may, or when the key does not exist. */
   refuseKey(rule: OwnedRule, ref: string): string | null;
   /** Returns the value of a key that the rule may use. Throws NotFoundError. */
@@ -99,6 +101,11 @@ export async function loadAuthority(
       if (may(sessionOf(owner), "action", "execute", targetOf(actionRef))) return null;
       return `The owner of the rule "${ref}" may not execute the action "${actionRef}".`;
     },
+    // The action has been checked before: here an ad-hoc rule has its owner.
+    refuseEvents: ({ ref, owner }, triggerRef) => {
+      if (owner === null || may(sessionOf(owner), "event", "read", targetOf(triggerRef))) return null;
+      return `The owner of the rule "${ref}" may not read events of the trigger "${triggerRef}".`;
+    },
     refuseKey: ({ ref, owner, isAdhoc, pack }, keyRef) => {
       const key = keys.get(keyRef);
       if (!key) return null;
@@ -116,6 +123,13 @@ export async function loadAuthority(
       return value;
     },
   };
+}
+
+/** Requires that the session, which becomes the owner of a rule that passes on what events contain, may read them. Throws ForbiddenError. */
+export function requireEvents(session: Session, triggerRef: string): void {
+  if (may(session, "event", "read", targetOf(triggerRef))) return;
+  const what = `use what events of the trigger "${triggerRef}" contain in a rule`;
+  throw new ForbiddenError(`You may not ${what}: it requires a grant of event:read.`);
 }
 
 /**

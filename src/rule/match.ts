@@ -83,6 +83,7 @@ export function resolveMatch({ rule, event }: MatchedRule, authority: Authority,
   if (unavailable !== null) return refused("ACTION_UNAVAILABLE", unavailable, "disabled");
   const forbidden =
     authority.refuseAction(rule, action.ref) ??
+    (rule.readsEvents ? authority.refuseEvents(rule, event.triggerRef) : null) ??
     rule.keys.map((key) => authority.refuseKey(rule, key)).find((reason) => reason !== null);
   if (forbidden) return refused("FORBIDDEN", forbidden);
   const keys = new Map<string, string>();

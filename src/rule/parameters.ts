@@ -35,6 +35,17 @@ export function checkActionParams(
   if (issues.length > 0) throw new InvalidInputError(issues);
 }
 
+/** Returns whether a rule tells anything of what its events contain: whether they meet its conditions, or values in its templates. */
+export function readsEvents({
+  conditions,
+  actionParams,
+}: {
+  conditions: readonly Json[];
+  actionParams: JsonObject;
+}): boolean {
+  return conditions.length > 0 || usesVariable(actionParams, "event");
+}
+
 /** Rules are readable without access to keys, so they must not contain secrets. */
 function refuseLiteralSecrets(schema: ParameterMap, actionParams: JsonObject): void {
   const literals = findSecrets(schema, actionParams).filter(({ value }) => !hasTemplate(value));

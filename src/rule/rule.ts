@@ -23,8 +23,8 @@ import { checkNew, checkPatch, description, label } from "../schema/fields.ts";
 import { checkInput, componentRef } from "../schema/input.ts";
 import { compileParameters, type ParameterMap } from "../schema/schema.ts";
 import { storableJson } from "../schema/storable.ts";
-import { requireKeys } from "./authority.ts";
-import { checkActionParams } from "./parameters.ts";
+import { requireEvents, requireKeys } from "./authority.ts";
+import { checkActionParams, readsEvents } from "./parameters.ts";
 import { intervalSeconds, intervalTimer, syncTimer } from "./timer.ts";
 
 /** The fields of a rule that users set. A missing field has its default or, in an update, is unchanged. */
@@ -207,6 +207,7 @@ async function checkRule(db: Db, session: Session, rule: RuleDefinition) {
       return params;
     },
   );
+  if (readsEvents({ conditions, actionParams: rule.actionParams })) requireEvents(session, rule.triggerRef);
   await requireKeys(db, session, keys);
   return {
     label: rule.label,

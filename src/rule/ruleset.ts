@@ -5,6 +5,7 @@ import { type CriteriaOutcome, compileCriteria } from "../lang/criteria.ts";
 import { compileTemplates, type Templates } from "../lang/template.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { createOwners, type Owners } from "./authority.ts";
+import { readsEvents } from "./parameters.ts";
 
 /** A rule that can evaluate events. */
 export interface CompiledRule {
@@ -23,18 +24,21 @@ export interface CompiledRule {
   isAdhoc: boolean;
   evaluate: (payload: Json) => CriteriaOutcome;
   render: Templates["render"];
+  /** Whether it tells anything of what its events contain. */
+  readsEvents: boolean;
   /** The refs of the keys in its templates. */
   keys: readonly string[];
 }
 
-interface StoredRule extends Omit<CompiledRule, "evaluate" | "render" | "keys"> {
+interface StoredRule extends Omit<CompiledRule, "evaluate" | "render" | "readsEvents" | "keys"> {
   actionParams: JsonObject;
 }
 
 function compile(rule: StoredRule): CompiledRule {
   try {
     const { render, names } = compileTemplates(rule.actionParams, "action_params");
-    return { ...rule, evaluate: compileCriteria(rule.condition, rule.conditions), render, keys: names };
+    const evaluate = compileCriteria(rule.condition, rule.conditions);
+    return { ...rule, evaluate, render, readsEvents: readsEvents(rule), keys: names };
   } catch (error) {
     // Saved rules compile; one that no longer does must neither match nor affect the others.
     const message = error instanceof Error ? error.message : String(error);
@@ -46,7 +50,7 @@ function compile(rule: StoredRule): CompiledRule {
       error: `the rule does not compile: ${message}`,
     };
     const render = () => ({ value: {}, secrets: [] });
-    return { ...rule, evaluate: () => ({ matched: false, criteria: [broken] }), render, keys: [] };
+    return { ...rule, evaluate: () => ({ matched: false, criteria: [broken] }), render, readsEvents: true, keys: [] };
   }
 }
 

@@ -70,6 +70,61 @@ describe("an identity reaches no further than its grants", () => {
     await expect(commit(world.services, createRule, limited, rule)).rejects.toMatchObject(notFound);
   });
 
+  test("a rule that uses what events contain requires the grant to read them, when it is saved and when an event arrives", async () => {
+    const { services, session } = world;
+    const rule = { ref: "default.spying", trigger: "default.seen", action: "core.echo" };
+    const uses = {
+      "a template": { actionParams: { message: "{{ event.payload.secret }}" } },
+      "an event's id": { actionParams: { message: "{{ event.id }}" } },
+      "a condition": {
+        actionParams: { message: "x" },
+        conditions: [{ field: "secret", operator: "equals", value: "a" }],
+      },
+      "a condition in CEL": {
+        actionParams: { message: "x" },
+        conditions: [{ expression: "event.payload.secret.startsWith('a')" }],
+      },
+    };
+    for (const [what, fields] of Object.entries(uses))
+      await expect(commit(services, createRule, limited, { ...rule, ...fields }), what).rejects.toMatchObject(
+        forbidden,
+      );
+    await commit(services, createRule, limited, { ...rule, actionParams: { message: "{{ now }}" } });
+    const change = (by: Session, patch: object) =>
+      commit(services, updateRule, by, { ref: rule.ref, expectedUpdated: null, patch });
+    for (const [what, fields] of Object.entries(uses))
+      await expect(change(limited, fields), what).rejects.toMatchObject(forbidden);
+    const reader = sessionWith([
+      ...limited.grants,
+      { resource: "event", actions: ["read"], constraints: { refs: ["default.seen"] } },
+    ]);
+    await change(reader, uses["a template"]);
+    await expect(change(limited, { label: "Mine" })).rejects.toMatchObject(forbidden);
+    // The owner loses the grant afterwards.
+    const set = sql`insert into attune.permission_set (ref, pack_ref, label, grants) values ('default.blind', 'default', 'x', ${JSON.stringify(limited.grants)}::text::jsonb) returning id`;
+    await world.all(sql`with owner as (insert into attune.identity (login) values ('blind') returning id), given as (${set}),
+      assigned as (insert into attune.permission_assignment (identity, permission_set) select owner.id, given.id from owner, given)
+      update attune.rule set owner = (select id from owner) where ref = 'default.spying'`);
+    const executor = world.startExecutor();
+    const event = await commit(services, createEvent, session, {
+      trigger: "default.seen",
+      payload: { secret: "abc" },
+      traceTag: null,
+    });
+    const found = await until(
+      async () =>
+        (
+          await world.all<{ error: unknown }>(
+            sql`select error from attune.enforcement where event = ${event.id} and rule_ref = 'default.spying'`,
+          )
+        )[0],
+      "the enforcement",
+    );
+    expect(found.error).toMatchObject({ code: "FORBIDDEN", message: expect.stringContaining("may not read events") });
+    await executor.stop();
+    await commit(services, deleteRule, session, { ref: rule.ref });
+  });
+
   test("without the grant every verb refuses, and rows that may not be read are not found", async () => {
     const { services } = world;
     const ungranted = sessionWith([]);

@@ -25,7 +25,7 @@ const scratches = () => readdirSync(base).filter((name) => name.startsWith("attu
 
 test("kill -9 leaves nothing of the parameters, and the next start removes what the action wrote", async () => {
   const command = `echo kept > "$ATTUNE_ARTIFACTS_DIR/file"; cat "$ATTUNE_PARAMETER_FILE" >&2; exec sleep ${seconds}`;
-  const killed = await startProcess(undefined, { TMPDIR: base });
+  await using killed = await startProcess(undefined, { TMPDIR: base });
   const input = { action: "core.shell", parameters: { command } };
   await request(
     killed,
