@@ -3,6 +3,8 @@ import { alias, type PgColumn } from "drizzle-orm/pg-core";
 import { channels, readableChannels } from "../db/channels.ts";
 import { packOf } from "../db/schema.ts";
 import { artifact } from "../db/tables/artifact.ts";
+import { event } from "../db/tables/event.ts";
+import { rule } from "../db/tables/rule.ts";
 import { type Constraints, meetsSql } from "./constraints.ts";
 import { grantsFor, type Resource } from "./grants.ts";
 import { identityOf, type Session } from "./session.ts";
@@ -126,9 +128,26 @@ export const resourceOfTable: Readonly<Record<string, Resource>> = {
 /** Returns the condition for the rows of the table, by its plural name, that the session may read; null: no condition. */
 export function readableRows(session: Session, table: string): Expression | null {
   if (table === "artifactVersions") return readableVersions(session);
+  if (table === "ruleEvaluations") return readableEvaluations(session);
   if (table === "tokens") return readableTokens(session);
   const resource = resourceOfTable[table];
   return resource ? readable(session, resource) : null;
+}
+
+/** An evaluation quotes the event's payload and the rule's conditions: it is readable with both. */
+function readableEvaluations(session: Session): Expression | null {
+  const parts = [
+    { name: "event", of: alias(event, "of_evaluation"), key: "eventId", filter: readable(session, "event") },
+    { name: "rule", of: alias(rule, "of_evaluation"), key: "ruleId", filter: readable(session, "rule") },
+  ].flatMap(({ filter, ...part }) => (filter ? [{ ...part, filter }] : []));
+  if (parts.length === 0) return null;
+  return (table) =>
+    and(
+      ...parts.map(({ name, of, key, filter }) => {
+        const columns = getColumns(of) as Readonly<Record<string, PgColumn>>; // an alias has the columns of its table
+        return sql`exists (select from attune.${sql.raw(name)} "of_evaluation" where ${columns["id"]} = ${table[key]} and ${filter(columns)})`;
+      }),
+    ) ?? sql`true`;
 }
 
 /** Only API tokens are readable; the others are internal. */

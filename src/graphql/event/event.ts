@@ -10,7 +10,7 @@ import { enforcements } from "../rule/enforcement.ts";
 
 const RuleEvaluation = builder.drizzleObject("ruleEvaluations", {
   name: "RuleEvaluation",
-  description: "The evaluation of an event by a rule.",
+  description: "The evaluation of an event by a rule, for those who may read both.",
   select: { columns: { id: true } },
   fields: (t) => ({
     at: t.expose("created", { type: "DateTime", description: "When it was evaluated." }),

@@ -2,6 +2,7 @@ import { sql } from "drizzle-orm";
 import { packOf } from "../../db/schema.ts";
 import { builder } from "../kit/builder.ts";
 import { ExecutionStatus, LogStream, WaitsFor, WorkerLoss } from "../kit/enums.ts";
+import { contentOf } from "../kit/event-content.ts";
 import { byBigInt, byEnum, byId, byInt, byText, byTime } from "../kit/filter.ts";
 import { ExecutionStatusFilter, LogStreamFilter, WaitsForFilter } from "../kit/filter-inputs.ts";
 import { defineList } from "../kit/list.ts";
@@ -64,6 +65,8 @@ const logs = defineList("ExecutionLog", "executionLogs", {
   defaultOrder: ["seq", "asc"],
 });
 
+const onlyReaders = "Null if a rule requested it and you may not read the events of the rule's trigger.";
+
 /** One run of an action. */
 export const Execution = builder.drizzleNode("executions", {
   name: "Execution",
@@ -81,10 +84,12 @@ export const Execution = builder.drizzleNode("executions", {
     triggerRef: t.exposeString("triggerRef", { nullable: true, description: "The ref of that rule's trigger." }),
     workerName: t.exposeString("workerName", { nullable: true, description: "The name of the worker that ran it." }),
     traceTag: t.exposeString("traceTag", { description: "Shared by all events and executions with the same origin." }),
-    parameters: t.expose("config", {
+    parameters: t.field({
       type: "JSONObject",
       nullable: true,
-      description: "The action's parameters, with defaults filled in and secrets masked.",
+      description: `The action's parameters, with defaults filled in and secrets masked. ${onlyReaders}`,
+      select: { columns: { triggerRef: true, config: true } },
+      resolve: ({ triggerRef, config }, _args, ctx) => contentOf(ctx, triggerRef, config),
     }),
     result: t.expose("result", {
       type: "JSON",

@@ -1,10 +1,13 @@
 import { executions } from "../execution/execution.ts";
 import { builder } from "../kit/builder.ts";
 import { EnforcementStatus, RuleCondition } from "../kit/enums.ts";
+import { contentOf } from "../kit/event-content.ts";
 import { byEnum, byId, byText, byTime } from "../kit/filter.ts";
 import { EnforcementStatusFilter } from "../kit/filter-inputs.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
+
+const onlyReaders = "Null unless you may read the trigger's events.";
 
 /** A rule's match. */
 export const Enforcement = builder.drizzleNode("enforcements", {
@@ -18,18 +21,30 @@ export const Enforcement = builder.drizzleNode("enforcements", {
     status: t.expose("status", { type: EnforcementStatus, description: "The status." }),
     ruleRef: t.exposeString("ruleRef", { description: "The rule's ref, kept when the rule is deleted." }),
     triggerRef: t.exposeString("triggerRef", { description: "The ref of the rule's trigger." }),
-    payload: t.expose("payload", { type: "JSON", description: "The event's payload when the rule matched." }),
+    payload: t.field({
+      type: "JSON",
+      nullable: true,
+      description: `The event's payload when the rule matched. ${onlyReaders}`,
+      select: { columns: { triggerRef: true, payload: true } },
+      resolve: ({ triggerRef, payload }, _args, ctx) => contentOf(ctx, triggerRef, payload),
+    }),
     condition: t.expose("condition", { type: RuleCondition, description: "How the rule's conditions were combined." }),
     conditions: t.expose("conditions", { type: ["JSON"], description: "The rule's conditions when it matched." }),
-    parameters: t.expose("config", {
+    parameters: t.field({
       type: "JSONObject",
       nullable: true,
-      description: "The action's parameters as rendered from the rule's templates, with secrets masked.",
+      description: `The action's parameters as rendered from the rule's templates, with secrets masked. ${onlyReaders}`,
+      select: { columns: { triggerRef: true, config: true } },
+      resolve: ({ triggerRef, config }, _args, ctx) => contentOf(ctx, triggerRef, config),
     }),
-    error: t.expose("error", {
+    error: t.field({
       type: "JSONObject",
       nullable: true,
-      description: "Why no execution was created: code, message and detail.",
+      description:
+        "Why no execution was created: code, message and detail; only the code unless you may read the trigger's events.",
+      select: { columns: { triggerRef: true, error: true } },
+      resolve: ({ triggerRef, error }, _args, ctx) =>
+        contentOf(ctx, triggerRef, error) ?? (error && { code: error["code"] ?? null }),
     }),
     resolvedAt: t.expose("resolvedAt", { type: "DateTime", nullable: true, description: "When it was processed." }),
     rule: t.relation("rule", { nullable: true, description: "The rule; null if it was deleted." }),

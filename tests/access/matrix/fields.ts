@@ -88,16 +88,24 @@ export interface Edge {
   from: string;
   path: string;
   selection: string;
+  /** Whether an object on the way is readable only together with all those that it leads to. */
+  whole: boolean;
 }
 
 /** Every edge from the type: its own fields, and those of objects without an id inside it. */
 export function edges(typename: string): Edge[] {
   const type = schema.getType(typename);
   if (!isObjectType(type)) throw new Error(`${typename} is no object type`);
-  return edgesOf(type, 2).map(({ path, selection }) => ({ from: typename, path, selection }));
+  return edgesOf(type, 2).map(({ whole = false, ...edge }) => ({ from: typename, whole, ...edge }));
 }
 
-function edgesOf(type: GraphQLObjectType, depth: number): { path: string; selection: string }[] {
+/** The selection of all edges of an object. */
+const all = (type: GraphQLObjectType) =>
+  edgesOf(type, 0)
+    .map(({ selection }) => selection)
+    .join(" ");
+
+function edgesOf(type: GraphQLObjectType, depth: number): (Omit<Edge, "from" | "whole"> & { whole?: boolean })[] {
   return Object.values(type.getFields()).flatMap((field) => {
     const named = getNamedType(field.type);
     if (field.args.some(isRequiredArgument)) return [];
@@ -109,7 +117,10 @@ function edgesOf(type: GraphQLObjectType, depth: number): { path: string; select
     const item = nodes ? getNamedType(nodes.type) : named;
     if (isNode(item)) return [wrap(`totalCount { count } nodes { ${found(item)} }`)];
     if (!isObjectType(item)) return [];
+    const whole = item.name === "RuleEvaluation";
+    if (whole) return [{ path: field.name, selection: `${field.name} { nodes { ${all(item)} } }`, whole }];
     return edgesOf(item, depth - 1).map((edge) => ({
+      ...edge,
       path: `${field.name}.${edge.path}`,
       selection: nodes ? `${field.name} { nodes { ${edge.selection} } }` : `${field.name} { ${edge.selection} }`,
     }));
