@@ -14,6 +14,7 @@ import {
 } from "yaml";
 import { z } from "zod";
 import type { Issue } from "../errors.ts";
+import { inexactness } from "../lib/json-text.ts";
 import { didYouMean } from "../lib/nearest.ts";
 
 const LARGEST = 128 * 1024;
@@ -131,7 +132,7 @@ function contentFaults(document: Document.Parsed): SyntaxFault[] {
 function valueFault(node: Node): string | null {
   if (!isAlias(node) && node.tag && !TAGS.has(node.tag)) return `the tag ${node.tag} is not supported`;
   const value = isScalar(node) ? node.value : null;
-  if (typeof value === "number" && !Number.isFinite(value)) return "expected a finite number";
+  if (typeof value === "number") return inexactness((isScalar(node) && node.source) || String(value));
   // PostgreSQL cannot store NUL or lone surrogates.
   const storable = typeof value !== "string" || (value.isWellFormed() && !value.includes("\0"));
   return storable ? null : "expected text without NUL and lone surrogates";

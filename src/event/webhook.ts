@@ -3,7 +3,9 @@ import { sql } from "drizzle-orm";
 import type { WebhookConfig } from "../catalog/trigger.ts";
 import { type Db, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
+import { InvalidInputError } from "../errors.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
+import { parseJson } from "../lib/json-text.ts";
 import type { Keyring } from "../secrecy/keyring.ts";
 import { type EventTrigger, emitEvents } from "./record.ts";
 
@@ -114,9 +116,10 @@ function bodyOf({ headers, body }: Delivery): Json {
   if (type.startsWith("application/x-www-form-urlencoded")) return Object.fromEntries(new URLSearchParams(text));
   if (text === "") return null;
   try {
-    return JSON.parse(text) as Json;
-  } catch {
-    return text; // not JSON, whatever the header declares
+    return parseJson(text, "payload.body");
+  } catch (error) {
+    if (error instanceof InvalidInputError && error.cause instanceof SyntaxError) return text; // whatever the header declares
+    throw error;
   }
 }
 

@@ -1,14 +1,16 @@
 import { InvalidInputError, type Issue } from "../errors.ts";
 import type { Json } from "../lib/json.ts";
+import { requireShape } from "../lib/json-text.ts";
 
 const escapedNul = /(^|[^\\])(\\\\)*\\u0000/;
 const loneSurrogate = /(^|[^\\])(\\\\)*\\ud[89a-f]/i;
 
 /**
- * Returns the value as JSON text that Postgres' jsonb can store, at most `maxBytes` long. Throws InvalidInputError at `path`
+ * Returns the value as JSON text that Postgres' jsonb can store, at most `maxBytes` long and `maxJsonDepth` deep. Throws InvalidInputError at `path`
  * otherwise. NUL and lone surrogates are valid JSON, but Postgres cannot store them.
  */
 export function storableJson(value: Json, path: string, maxBytes = 1024 * 1024): string {
+  requireShape(value, path);
   const text = JSON.stringify(value);
   const issues: Issue[] = [];
   if (Buffer.byteLength(text) > maxBytes) {

@@ -1,5 +1,7 @@
 import { StringDecoder } from "node:string_decoder";
-import { parseDocument, visit } from "yaml";
+import { isScalar, parseDocument, visit } from "yaml";
+import { InvalidInputError } from "../errors.ts";
+import { inexactness, maxJsonDepth, parseJson } from "../lib/json-text.ts";
 
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
@@ -18,7 +20,6 @@ const lengthLimits = { json: 1024 * 1024, jsonl: 1024 * 1024, yaml: 128 * 1024 }
 const aliasLimit = 1_000;
 /** The largest value with its aliases expanded, in characters and values; without aliases it is never larger than the output. */
 const weightLimit = 1024 * 1024;
-const depthLimit = 200;
 
 /**
  * Parses an action's stdout to a value for a jsonb column, or returns an error of one sentence. text: the string without its last line
@@ -48,7 +49,7 @@ export function parseOutput(
 function parse(format: "json" | "yaml" | "jsonl", source: string): Json {
   switch (format) {
     case "json":
-      return source.trim() === "" ? null : JSON.parse(source);
+      return source.trim() === "" ? null : parseJson(source);
     case "jsonl":
       return parseLines(source);
     case "yaml":
@@ -62,9 +63,10 @@ function parseLines(source: string): Json[] {
   return source.split("\n").flatMap((line, index) => {
     if (line.trim() === "") return [];
     try {
-      return [JSON.parse(line)];
+      return [parseJson(line, `line ${index + 1}`)];
     } catch (error) {
-      throw new Error(`line ${index + 1}: ${error instanceof Error ? error.message : error}`);
+      if (!(error instanceof InvalidInputError)) throw error;
+      throw new Error(error.message);
     }
   });
 }
@@ -79,6 +81,10 @@ function parseYaml(source: string): Json {
   visit(document, {
     Alias() {
       aliases += 1;
+    },
+    Scalar(_key, node) {
+      const fault = isScalar(node) && typeof node.value === "number" ? inexactness(node.source ?? "") : null;
+      if (fault !== null) throw new Error(fault);
     },
   });
   if (aliases > aliasLimit) throw new Error("it has more than 1,000 aliases");
@@ -98,7 +104,7 @@ function storable(value: Json): Json {
     if (typeof item === "string") return storableText(item);
     if (typeof item === "number" && !Number.isFinite(item)) throw new Error(`${item} is not a JSON number`);
     if (item === null || typeof item !== "object") return item;
-    if (depth > depthLimit) throw new Error(`it is nested deeper than ${depthLimit} levels`);
+    if (depth > maxJsonDepth) throw new Error(`it is nested deeper than ${maxJsonDepth} levels`);
     if (!Array.isArray(item)) return visitObject(item, depth);
     for (const [index, child] of item.entries()) item[index] = visitValue(child, depth + 1);
     return item;

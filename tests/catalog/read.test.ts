@@ -320,15 +320,17 @@ const BROKEN: Record<string, { files: Record<string, string | Buffer>; faults: s
     files: {
       "rules/a.yaml": `action_params: ${"[".repeat(20_000)}`,
       "rules/b.yaml": `action_params: ${"[".repeat(150)}${"]".repeat(150)}\n`,
-      "rules/c.yaml": 'ref: !!binary aGk=\nlabel: !own x\naction_params: {a: .nan, b: "\\0"}\n',
+      "rules/c.yaml":
+        'ref: !!binary aGk=\nlabel: !own x\naction_params: {a: .nan, b: "\\0", c: 12345678901234567890}\n',
     },
     faults: [
       expect.stringMatching(/^rules\/a\.yaml:1:\d+: is nested too deeply$/),
       "rules/b.yaml:1:114: is nested too deeply",
       "rules/c.yaml:1:15: the tag tag:yaml.org,2002:binary is not supported",
       "rules/c.yaml:2:13: the tag !own is not supported",
-      "rules/c.yaml:3:20: expected a finite number",
+      "rules/c.yaml:3:20: .nan is not a JSON number",
       "rules/c.yaml:3:29: expected text without NUL and lone surrogates",
+      expect.stringMatching(/^rules\/c.yaml:3:38: the number 12345678901234567890 would lose digits/),
     ],
   },
 };

@@ -4,6 +4,7 @@ import { DrizzleQueryError } from "drizzle-orm";
 import { GraphQLError, type GraphQLErrorExtensions } from "graphql";
 import { handleStreamOrSingleExecutionResult, type Plugin } from "graphql-yoga";
 import { Refusal } from "../../errors.ts";
+import { parseExactly } from "../../lib/json-text.ts";
 import type { Log } from "../../log.ts";
 import type { Context } from "../kit/context.ts";
 
@@ -103,8 +104,14 @@ export function useMasking({ log, hideSuggestions }: MaskingOptions): Plugin<Con
       serverContext.requestId ??= randomUUID();
       ids.set(request, serverContext.requestId);
     },
-    onRequestParse: ({ request, requestParser }) => {
-      if (requestParser || request.method !== "POST") return;
+    onRequestParse: ({ request, requestParser, setRequestParser }) => {
+      if (requestParser) {
+        return setRequestParser((given) => {
+          given.json = async () => parseExactly(await given.text()); // which yoga's parser calls
+          return requestParser(given);
+        });
+      }
+      if (request.method !== "POST") return;
       throw new GraphQLError("Send the operation as application/json.", { extensions: { http: { status: 415 } } });
     },
     onExecute: ({ args }) => ({ onExecuteDone: mask(args.contextValue) }),

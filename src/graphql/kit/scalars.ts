@@ -1,5 +1,7 @@
 import { GraphQLError, Kind, type ValueNode } from "graphql";
+import { InvalidInputError } from "../../errors.ts";
 import type { Json, JsonObject } from "../../lib/json.ts";
+import { parseExactly, requireShape } from "../../lib/json-text.ts";
 
 /** The types of the API's own scalars: parsed inputs, and outputs of resolvers. */
 export type Scalars = {
@@ -11,7 +13,7 @@ export type Scalars = {
   Cursor: { Input: string; Output: string };
 };
 
-const instant = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})$/i;
+const instant = /^(\d{4})-(\d{2})-(\d{2})T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})$/i;
 const maxBigInt = 2n ** 63n - 1n;
 
 function refused(message: string): GraphQLError {
@@ -19,8 +21,11 @@ function refused(message: string): GraphQLError {
 }
 
 function parseDateTime(value: unknown): Date {
-  const date = typeof value === "string" && instant.test(value) ? new Date(value) : null;
-  if (!date || Number.isNaN(date.getTime())) {
+  const [text, year, month, day] = (typeof value === "string" && instant.exec(value)) || [];
+  const date = new Date(text ?? "");
+  // JavaScript takes February 30 for March 2.
+  const lastDay = new Date(Date.UTC(Number(year), Number(month), 0)).getUTCDate();
+  if (Number.isNaN(date.getTime()) || Number(day) > lastDay) {
     throw refused(`${JSON.stringify(value)} is not a point in time such as "2026-11-21T09:30:00.000Z"`);
   }
   return date;
@@ -42,9 +47,18 @@ function toBigInt(value: unknown): bigint {
 
 function toObject(value: unknown): JsonObject {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-    return value as JsonObject; // from JSON.parse or a literal, hence JSON
+    return toJson(value) as JsonObject;
   }
   throw refused("must be a JSON object");
+}
+
+function toJson(value: unknown): NonNullable<Json> {
+  try {
+    requireShape(value);
+  } catch (error) {
+    throw error instanceof InvalidInputError ? refused(error.message) : error;
+  }
+  return value as NonNullable<Json>; // from JSON text or a literal, and never called with null
 }
 
 function toText(value: unknown): string {
@@ -60,7 +74,7 @@ function literal(node: ValueNode, variables: Variables): Json {
       return null;
     case Kind.INT:
     case Kind.FLOAT:
-      return Number(node.value);
+      return parseExactly(node.value) as Json; // checked with the whole value
     case Kind.STRING:
     case Kind.ENUM:
     case Kind.BOOLEAN:
@@ -68,9 +82,13 @@ function literal(node: ValueNode, variables: Variables): Json {
     case Kind.LIST:
       return node.values.map((value) => literal(value, variables));
     case Kind.OBJECT:
-      return Object.fromEntries(node.fields.map((field) => [field.name.value, literal(field.value, variables)]));
+      return Object.fromEntries(
+        node.fields
+          .filter(({ value }) => value.kind !== Kind.VARIABLE || variables?.[value.name.value] !== undefined)
+          .map((field) => [field.name.value, literal(field.value, variables)]),
+      );
     case Kind.VARIABLE:
-      return (variables?.[node.name.value] ?? null) as Json; // variables are JSON
+      return (variables?.[node.name.value] ?? null) as Json; // parsed as the variable's own type
     default:
       throw new Error(node satisfies never);
   }
@@ -88,8 +106,8 @@ export const scalarOptions = {
     description: "Any JSON value.",
     specifiedByURL: "https://www.rfc-editor.org/rfc/rfc8259",
     serialize: (value: unknown) => value,
-    parseValue: (value: unknown) => value as NonNullable<unknown>, // never called with null
-    parseLiteral: (node: ValueNode, variables: Variables) => literal(node, variables) as NonNullable<unknown>, // likewise
+    parseValue: toJson,
+    parseLiteral: (node: ValueNode, variables: Variables) => toJson(literal(node, variables)),
   },
   JSONObject: {
     description: "A JSON object: names with any JSON values.",

@@ -4,6 +4,7 @@ import { type ExecutionArgs, GraphQLError } from "graphql";
 import { useServer } from "graphql-ws/use/ws";
 import { WebSocketServer } from "ws";
 import { notOurHost, type Origins } from "../../access/origin.ts";
+import { exactNumbers } from "../../lib/json-text.ts";
 import { rateLimited } from "../guards/load.ts";
 import { type ErrorScope, maskError } from "../guards/masking.ts";
 import { socketCredentials } from "./credentials.ts";
@@ -31,6 +32,7 @@ export function attachSockets(server: Server, { yoga, origins, ...scope }: Socke
     {
       // If hundreds of clients connect at once, initialising a connection can take long.
       connectionInitWaitTimeout: 15_000,
+      jsonMessageReviver: exactNumbers,
       // Yoga's functions, with its plugins, are attached to each operation.
       execute: (args) => prepared(args).execute(args),
       subscribe: (args) => prepared(args).subscribe(args),
