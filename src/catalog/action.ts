@@ -1,4 +1,4 @@
-import { eq, sql } from "drizzle-orm";
+import { eq, type SQL, sql } from "drizzle-orm";
 import { z } from "zod";
 import { authorize, mayKnow, targetOf } from "../access/grants.ts";
 import { requireHeldSets } from "../access/permission.ts";
@@ -170,3 +170,12 @@ function impossible({ runsIn: { ref }, entrypoint }: Runnable, possible: readonl
   const among = possible.slice(0, 20).join(", ");
   return `must be the entry point of an action of the pack's files in ${ref}, one of ${among}${didYouMean(entrypoint, possible)}`;
 }
+
+/**
+ * SQL: the schemas that decide which parameters of the action `a` (in the runtime `rt`) take secrets, as a JSON list. An action created
+ * by hand also needs the consent of the pack's actions whose entry point it runs: otherwise it could pass a secret as an exit code.
+ */
+export const secretSchemasJson: SQL = sql.raw(`case when a.is_adhoc then jsonb_build_array(a.param_schema) || coalesce(
+    (select jsonb_agg(b.param_schema) from attune.action b where not b.is_adhoc and b.runtime = a.runtime
+      and b.entrypoint = a.entrypoint and (rt.ref = 'core.action.builtin' or b.pack = a.pack)), '[null]')
+  else jsonb_build_array(a.param_schema) end`);

@@ -10,7 +10,11 @@ import { trigger } from "../db/tables/trigger.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError, InvalidInputError } from "../errors.ts";
 import { compileCriteria, normaliseConditions } from "../lang/criteria.ts";
+import { requireSecretPlaces } from "../lang/secret-use.ts";
+import { compileTemplates } from "../lang/template.ts";
 import type { Json } from "../lib/json.ts";
+import type { ParameterMap } from "../schema/schema.ts";
+import { secretSchemasJson } from "./action.ts";
 import { type RuleManifest, runtimeRef } from "./manifest.ts";
 import type { CheckedPack } from "./read.ts";
 
@@ -191,9 +195,14 @@ async function ruleRows(
   if (rules.length === 0) return [];
   const actions = await idsByRef(db, "action");
   const triggers = await idsByRef(db, "trigger");
+  const secretSchemas = await findSecretSchemas(db);
   return rules.map((manifest) => {
     const conditions = normaliseConditions(manifest.conditions as Json, `${manifest.ref} conditions`);
     compileCriteria(manifest.condition, conditions);
+    const path = `${manifest.ref} action_params`;
+    const { places } = compileTemplates(manifest.action_params, path);
+    const schemas = secretSchemas.get(manifest.action_ref) ?? [null];
+    requireSecretPlaces(places, { action: manifest.action_ref, schemas }, path);
     return {
       ref: manifest.ref,
       label: manifest.label,
@@ -209,6 +218,14 @@ async function ruleRows(
       triggerParams: manifest.trigger_params,
     };
   });
+}
+
+async function findSecretSchemas(db: Db): Promise<Map<string, (ParameterMap | null)[]>> {
+  const found = await rows<{ ref: string; schemas: (ParameterMap | null)[] }>(
+    db,
+    sql`select a.ref, ${secretSchemasJson} as schemas from attune.action a left join attune.runtime rt on rt.id = a.runtime`,
+  );
+  return new Map(found.map(({ ref, schemas }) => [ref, schemas]));
 }
 
 async function idsByRef(db: Db, table: "runtime" | "action" | "trigger"): Promise<Map<string, bigint>> {

@@ -8,7 +8,7 @@ interface Refused {
   at: number;
 }
 
-/** Finds the first part that could use time or memory superlinear in the data, or reach a prototype; null if there is none. */
+/** Finds the first part that could use time or memory superlinear in the data, or reach a prototype or a secret; null if there is none. */
 export function findRefused(node: ASTNode, inside = 0): Refused | null {
   const refused = reasonToRefuse(node, inside);
   if (refused) return { message: refused, at: node.range.start };
@@ -26,15 +26,6 @@ export function collectVariables(node: ASTNode, names: Set<string>): void {
   for (const operand of operands(node)) collectVariables(operand, names);
 }
 
-/** Adds the argument of every call of the function: its text where it is a literal, else null. */
-export function collectCalls(node: ASTNode, name: string, calls: (string | null)[]): void {
-  if (node.op === "call" && node.args[0] === name) {
-    const [argument] = node.args[1];
-    calls.push(argument?.op === "value" && typeof argument.args === "string" ? argument.args : null);
-  }
-  for (const operand of operands(node)) collectCalls(operand, name, calls);
-}
-
 function first(nodes: readonly ASTNode[], inside: number): Refused | null {
   for (const node of nodes) {
     const refused = findRefused(node, inside);
@@ -45,6 +36,10 @@ function first(nodes: readonly ASTNode[], inside: number): Refused | null {
 
 function reasonToRefuse(node: ASTNode, inside: number): string | null {
   if (namesPrototype(node)) return 'there is no field "__proto__"';
+  // What an expression computes from a secret could be shown where the secret is not: a number, a condition, an error.
+  if (node.op === "call" && node.args[0] === "key") {
+    return 'key() cannot be part of an expression: it is a template of its own, as in "Bearer {{ key("system.token") }}"';
+  }
   if (node.op !== "rcall") return null;
   const [method, receiver] = node.args;
   // It runs JavaScript's backtracking RegExp.

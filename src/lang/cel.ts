@@ -1,5 +1,4 @@
 import {
-  type ASTNode,
   TypeError as CelTypeError,
   Environment,
   EvaluationError,
@@ -10,16 +9,15 @@ import { invalid, Refusal } from "../errors.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import { compileRegex } from "../lib/regex.ts";
-import { collectCalls, collectVariables, findRefused } from "./cel-ast.ts";
+import { collectVariables, findRefused } from "./cel-ast.ts";
 
-/** The variables and the functions of one text argument that an expression may use. The context provides the values of both. */
+/** The variables that an expression may use. The context provides their values. */
 export interface CelScope {
   readonly variables: readonly string[];
-  readonly functions: readonly string[];
 }
 
 /** The scope of the expressions in a rule's action parameters. */
-export const ruleScope: CelScope = { variables: ["event", "rule", "trigger", "pack", "now"], functions: ["key"] };
+export const ruleScope: CelScope = { variables: ["event", "rule", "trigger", "pack", "now"] };
 
 /** An expression failed at run time; the message contains the reason and the position. */
 export class ExpressionError extends Error {
@@ -31,8 +29,8 @@ const maxResultValues = 1_000_000;
 const environments = new WeakMap<CelScope, Environment>();
 
 /**
- * Compiles a CEL expression. The returned function takes the values of the scope's variables (a Date is a timestamp) and functions
- * (`{key: (ref) => …}`), returns JSON (a timestamp as ISO text, a duration as "3600s"), and throws ExpressionError. Throws
+ * Compiles a CEL expression. The returned function takes the values of the scope's variables (a Date is a timestamp),
+ * returns JSON (a timestamp as ISO text, a duration as "3600s"), and throws ExpressionError. Throws
  * InvalidInputError at `path`, naming the position, for an invalid expression.
  */
 export function compileCel(source: string, path = "", scope = ruleScope): (context: Record<string, unknown>) => Json {
@@ -51,13 +49,6 @@ export function celVariables(source: string, path = "", scope = ruleScope): Set<
   const names = new Set<string>();
   collectVariables(parse(source, path, scope).ast, names);
   return names;
-}
-
-/** Returns the argument of each call of the function in an expression; null if it is not a literal text. Throws like compileCel. */
-export function celCalls(source: string, name: string, path: string, scope: CelScope): (string | null)[] {
-  const calls: (string | null)[] = [];
-  collectCalls(parse(source, path, scope).ast, name, calls);
-  return calls;
 }
 
 function parse(source: string, path: string, scope: CelScope): ParseResult {
@@ -98,43 +89,12 @@ function environment(scope: CelScope): Environment {
   if (known) return known;
   const created = new Environment({ homogeneousAggregateLiterals: false, limits: { maxAstNodes: 500, maxDepth: 30 } });
   for (const name of scope.variables) created.registerVariable(name, "dyn");
-  for (const name of scope.functions) registerBound(created, name);
   registerMixedNumbers(created);
   created.registerFunction("string.regex(string): bool", (text: string, pattern: string) =>
     compileRegex(pattern).test(text),
   );
   environments.set(scope, created);
   return created;
-}
-
-// A macro, because only macros get the context: the function differs between evaluations, like a variable's value.
-function registerBound(to: Environment, name: string): void {
-  to.registerFunction(`${name}(ast): dyn`, ({ args: [argument] }: { args: [ASTNode] }) => ({
-    async: false,
-    typeCheck: (checker: MacroChecker, _macro: unknown, context: MacroContext) => {
-      checker.check(argument, context);
-      return checker.getType("dyn");
-    },
-    evaluate: (evaluator: MacroEvaluator, _macro: unknown, context: MacroContext) => {
-      const bound = context.getValue(name);
-      if (typeof bound !== "function") throw new ExpressionError(`${name}() cannot be used here`);
-      const value = evaluator.run(argument, context);
-      if (typeof value !== "string") throw new ExpressionError(`${name}() takes a text`);
-      return bound(value);
-    },
-  }));
-}
-
-// The used part of the library's macro interface, which its declarations leave untyped.
-interface MacroContext {
-  getValue(name: string): unknown;
-}
-interface MacroChecker {
-  check(node: ASTNode, context: MacroContext): unknown;
-  getType(name: string): unknown;
-}
-interface MacroEvaluator {
-  run(node: ASTNode, context: MacroContext): unknown;
 }
 
 // Every JSON number is a double, and every integer literal in an expression is an int.

@@ -37,7 +37,7 @@ interface Reading {
 const maxDepth = 10;
 const maxCriteria = 200;
 const payloadPrefix = "event.payload.";
-const eventScope: CelScope = { variables: ["event"], functions: [] };
+const eventScope: CelScope = { variables: ["event"] };
 const forms = "{field, operator, value}, {any: […]}, {all: […]}, {not: …} or {expression}";
 
 /**

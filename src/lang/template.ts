@@ -2,21 +2,29 @@ import { InvalidInputError, type Issue, invalid } from "../errors.ts";
 import type { Json } from "../lib/json.ts";
 import { escapeKey } from "../secrecy/find.ts";
 import { marker } from "../secrecy/mask.ts";
-import { type CelScope, celCalls, celVariables, compileCel, ruleScope } from "./cel.ts";
+import { celVariables, compileCel, ruleScope } from "./cel.ts";
 
 type Values = Record<string, unknown>;
-type Render = (context: Values, trace: Trace) => Json;
+type Render = (context: Values, reading: Reading) => Json;
 
-/** A value that a template computed from secrets: its JSON pointer, the secrets' names, and the text to show instead. */
+/** A text that a template made of secrets: its JSON pointer, the secrets' names, and the text to show instead. */
 export interface SecretValue {
   path: string;
   names: string[];
   shown: string;
 }
 
-/** The record of a rendering: the secrets that the current template has read, and the values computed from secrets. */
-interface Trace {
-  used: Set<string>;
+/** A text with secrets in templates: its path for messages, its JSON pointer, the secrets' names, and how many times it has one. */
+export interface SecretPlace {
+  path: string;
+  pointer: string;
+  names: string[];
+  uses: number;
+}
+
+/** One rendering: how it reads a secret, and the texts that it made of secrets. */
+interface Reading {
+  read: (name: string) => string;
   secrets: SecretValue[];
 }
 
@@ -32,71 +40,47 @@ export class TemplateError extends Error {
 
 /** Compiled templates. */
 export interface Templates {
-  /** The names of all secrets in the templates, including those that a rendering does not read. */
+  /** The names of all secrets in the templates. */
   names: string[];
+  /** Every text that contains secrets: see `requireSecretPlaces`. */
+  places: SecretPlace[];
   /** `read` returns a secret by its name. The result contains the secrets; `secrets` lists where, and the text to show instead. */
   render(context: Values, read: (name: string) => string): { value: Json; secrets: SecretValue[] };
 }
 
 /**
  * Compiles every `{{ CEL }}` in the strings of a JSON value (not in its keys). Rendering returns a read-only value: a string that is one
- * whole template gets the JSON type of its result; in mixed text, results become text (objects and lists as JSON). The scope's function
- * `key` reads a secret. The whole result of a template that read one is secret, because it may reveal the secret in any form. Throws
- * InvalidInputError with an issue per invalid template, and when the argument of `key` is not a literal text, because the secrets of a
- * template must be known before it runs. Rendering throws TemplateError.
+ * whole template gets the JSON type of its result; in mixed text, results become text (objects and lists as JSON). `{{ key("ref") }}` is
+ * not CEL: it inserts a secret's text unchanged, and no expression can reach it. Throws InvalidInputError with an issue per invalid
+ * template. Rendering throws TemplateError.
  */
-export function compileTemplates(value: Json, path: string, scope = ruleScope): Templates {
-  const render = compileAll(value, path, scope);
-  const names = [...new Set(collectKeys(value, path, scope))];
-  if (!render) return { names, render: () => ({ value, secrets: [] }) };
+export function compileTemplates(value: Json, path: string): Templates {
+  const compilation: Compilation = { issues: [], places: [] };
+  const render = compileValue(value, { path, pointer: "" }, compilation);
+  const { issues, places } = compilation;
+  if (issues.length > 0) throw new InvalidInputError(issues);
   return {
-    names,
+    names: [...new Set(places.flatMap(({ names }) => names))],
+    places,
     render: (context, read) => {
-      const trace: Trace = { used: new Set(), secrets: [] };
-      const key = (name: string) => {
-        trace.used.add(name);
-        return read(name);
-      };
-      return { value: render({ ...context, key }, trace), secrets: trace.secrets };
+      const reading: Reading = { read, secrets: [] };
+      return { value: render ? render(context, reading) : value, secrets: reading.secrets };
     },
   };
 }
 
-function collectKeys(value: Json, path: string, scope: CelScope): string[] {
-  if (typeof value === "string") {
-    if (!value.includes("{{")) return [];
-    const sources = split(value, path).flatMap((part) => ("source" in part ? [part.source] : []));
-    return sources
-      .flatMap((source) => celCalls(source, "key", path, scope))
-      .map((name) => {
-        if (name === null)
-          throw invalid(path, 'key() requires the ref of a key as a literal, such as key("system.token")');
-        return name;
-      });
-  }
-  if (typeof value !== "object" || value === null) return [];
-  return Object.entries(value).flatMap(([key, item]) => collectKeys(item, below(path, key), scope));
-}
-
-function compileAll(value: Json, path: string, scope: CelScope): Render | null {
-  const issues: Issue[] = [];
-  const render = compileValue(value, { path, pointer: "" }, { scope, issues });
-  if (issues.length > 0) throw new InvalidInputError(issues);
-  return render;
-}
-
 /** Returns whether any template in the value uses the variable. Throws InvalidInputError for an invalid template. */
-export function usesVariable(value: Json, name: string, scope = ruleScope): boolean {
+export function usesVariable(value: Json, name: string): boolean {
   if (typeof value === "string") {
-    return split(value, "").some((part) => "source" in part && celVariables(part.source, "", scope).has(name));
+    return split(value, "").some((part) => "source" in part && celVariables(part.source, "", ruleScope).has(name));
   }
   if (typeof value !== "object" || value === null) return false;
-  return Object.values(value).some((item) => usesVariable(item, name, scope));
+  return Object.values(value).some((item) => usesVariable(item, name));
 }
 
 interface Compilation {
-  scope: CelScope;
   issues: Issue[];
+  places: SecretPlace[];
 }
 
 /** The location of a template: its path for messages, and its JSON pointer within the value. */
@@ -121,29 +105,29 @@ function compileValue(value: Json, location: Location, compilation: Compilation)
   }));
   if (renders.every(({ render }) => render === null)) return null;
   if (Array.isArray(value))
-    return (context, trace) => renders.map(({ item, render }) => (render ? render(context, trace) : item));
-  return (context, trace) =>
-    Object.fromEntries(renders.map(({ key, item, render }) => [key, render ? render(context, trace) : item]));
+    return (context, reading) => renders.map(({ item, render }) => (render ? render(context, reading) : item));
+  return (context, reading) =>
+    Object.fromEntries(renders.map(({ key, item, render }) => [key, render ? render(context, reading) : item]));
 }
 
-function compileText(text: string, { path, pointer }: Location, { scope, issues }: Compilation): Render | null {
+function compileText(text: string, { path, pointer }: Location, { issues, places }: Compilation): Render | null {
   if (!text.includes("{{")) return null;
   try {
     const parts = split(text, path).map((part) =>
-      "text" in part ? part : { run: compileCel(part.source, path, scope) },
+      "source" in part ? { run: compileCel(part.source, path, ruleScope) } : part,
     );
-    return (context, trace) => {
-      const names = new Set<string>();
+    const used = parts.flatMap((part) => ("secret" in part ? [part.secret] : []));
+    const names = [...new Set(used)];
+    if (names.length > 0) places.push({ path, pointer, names, uses: used.length });
+    return (context, { read, secrets }) => {
       const rendered = parts.map((part) => {
         if ("text" in part) return { value: part.text, shown: part.text };
-        trace.used.clear();
-        const value = runAt(path, part.run, context);
-        for (const name of trace.used) names.add(name);
-        return { value, shown: trace.used.size > 0 ? [...trace.used].map(marker).join("") : null };
+        if ("secret" in part) return { value: runAt(path, () => read(part.secret)), shown: marker(part.secret) };
+        const value = runAt(path, () => part.run(context));
+        return { value, shown: inText(value) };
       });
-      if (names.size > 0) {
-        const shown = rendered.map((part) => part.shown ?? inText(part.value)).join("");
-        trace.secrets.push({ path: pointer, names: [...names], shown });
+      if (names.length > 0) {
+        secrets.push({ path: pointer, names, shown: rendered.map(({ shown }) => shown).join("") });
       }
       const [only] = rendered;
       return rendered.length === 1 && only ? only.value : rendered.map(({ value }) => inText(value)).join("");
@@ -155,9 +139,9 @@ function compileText(text: string, { path, pointer }: Location, { scope, issues 
   }
 }
 
-function runAt(path: string, run: (context: Values) => Json, context: Values): Json {
+function runAt(path: string, run: () => Json): Json {
   try {
-    return run(context);
+    return run();
   } catch (error) {
     throw new TemplateError(path, error);
   }
@@ -167,7 +151,16 @@ function inText(value: Json): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-type Part = { text: string } | { source: string };
+type Part = { text: string } | { source: string } | { secret: string };
+
+/** A template that is a key and nothing else; `cel-ast.ts` refuses the function in every expression. */
+const keyTemplate = /^key\(\s*(?:"([^"\\]+)"|'([^'\\]+)')\s*\)$/;
+
+function readSource(source: string): Part {
+  const [, double, single] = keyTemplate.exec(source) ?? [];
+  const secret = double ?? single;
+  return secret === undefined ? { source } : { secret };
+}
 
 function split(text: string, path: string): Part[] {
   const parts: Part[] = [];
@@ -176,7 +169,7 @@ function split(text: string, path: string): Part[] {
     if (open > from) parts.push({ text: text.slice(from, open) });
     const close = findClose(text, open + 2);
     if (close < 0) throw invalid(path, `the "{{" at character ${open + 1} is not closed by "}}"`);
-    parts.push({ source: text.slice(open + 2, close).trim() });
+    parts.push(readSource(text.slice(open + 2, close).trim()));
     from = close + 2;
   }
   if (from < text.length) parts.push({ text: text.slice(from) });

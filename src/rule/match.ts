@@ -2,11 +2,13 @@ import { checkParameters, unrunnable } from "../execution/action.ts";
 import type { ExecutionError } from "../execution/finish.ts";
 import { concealSecrets, type StoredSecret } from "../execution/secret.ts";
 import type { CriterionOutcome } from "../lang/criteria.ts";
+import type { SecretValue } from "../lang/template.ts";
 import { globalId } from "../lib/global-id.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { storableJson } from "../schema/storable.ts";
+import { replaceAt } from "../secrecy/find.ts";
 import type { Keyring } from "../secrecy/keyring.ts";
-import { createMask } from "../secrecy/mask.ts";
+import { createMask, minSecretLength } from "../secrecy/mask.ts";
 import type { Authority } from "./authority.ts";
 import type { CompiledRule } from "./ruleset.ts";
 
@@ -90,12 +92,15 @@ export function resolveMatch({ rule, event }: MatchedRule, authority: Authority,
   try {
     const { value, secrets } = rule.render(contextOf(rule, event), (ref) => {
       const read = authority.readKey(ref);
+      if (read.length < minSecretLength) {
+        throw new Error(`the key "${ref}" has fewer than ${minSecretLength} characters, which cannot be masked`);
+      }
       keys.set(ref, read);
       return read;
     });
     // The parameters are an object, and rendering keeps keys.
     const config = checkParameters(action, value as JsonObject, "action_params");
-    storableJson(config, "action_params");
+    storableJson(withoutKeys(config, secrets), "action_params");
     const concealed = concealSecrets(keyring, action.paramSchema, config, { values: secrets, keys });
     return { rule, event, status: "processed", ...concealed, error: null };
   } catch (error) {
@@ -103,6 +108,14 @@ export function resolveMatch({ rule, event }: MatchedRule, authority: Authority,
     const mask = createMask([...keys].map(([name, text]) => ({ name, text })));
     return refused("PARAMETERS_INVALID", mask?.text(message) ?? message);
   }
+}
+
+/** Returns the parameters as they are shown, because a limit of their size must not tell how long a key is. */
+function withoutKeys(config: JsonObject, secrets: readonly SecretValue[]): JsonObject {
+  if (secrets.length === 0) return config;
+  const copy = structuredClone(config);
+  replaceAt(copy, new Map(secrets.map(({ path, shown }) => [path, shown])));
+  return copy;
 }
 
 /** Returns the variables of a rule's templates. */

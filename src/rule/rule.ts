@@ -13,10 +13,12 @@ import {
   type Which,
 } from "../access/rows.ts";
 import type { Session } from "../access/session.ts";
+import { secretSchemasJson } from "../catalog/action.ts";
 import { type Db, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError, InvalidInputError, type Issue } from "../errors.ts";
 import { normaliseConditions } from "../lang/criteria.ts";
+import { requireSecretPlaces } from "../lang/secret-use.ts";
 import { compileTemplates } from "../lang/template.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { checkNew, checkPatch, description, label } from "../schema/fields.ts";
@@ -182,7 +184,9 @@ function requireAdhoc({ ref, isAdhoc }: Row<"rule">, instead: string): void {
 async function checkRule(db: Db, session: Session, rule: RuleDefinition) {
   const [found] = await rows<{ action: ActionRow | null; trigger: TriggerRow | null }>(
     db,
-    sql`select (select jsonb_build_object('id', id::text, 'paramSchema', param_schema, 'permissionSetRefs', permission_set_refs) from attune.action where ref = ${rule.actionRef}) as action,
+    sql`select (select jsonb_build_object('id', a.id::text, 'paramSchema', a.param_schema, 'permissionSetRefs', a.permission_set_refs,
+          'secretSchemas', ${secretSchemasJson})
+        from attune.action a left join attune.runtime rt on rt.id = a.runtime where a.ref = ${rule.actionRef}) as action,
       (select jsonb_build_object('id', id::text, 'paramSchema', param_schema) from attune.trigger where ref = ${rule.triggerRef}) as trigger`,
   );
   const { action, trigger } = requireReach(session, rule, found ?? { action: null, trigger: null });
@@ -195,7 +199,8 @@ async function checkRule(db: Db, session: Session, rule: RuleDefinition) {
       return canonical;
     },
     () => {
-      const { names } = compileTemplates(rule.actionParams, "actionParams");
+      const { names, places } = compileTemplates(rule.actionParams, "actionParams");
+      requireSecretPlaces(places, { action: rule.actionRef, schemas: action.secretSchemas }, "actionParams");
       checkActionParams(rule, action.paramSchema);
       storableJson(rule.actionParams, "actionParams");
       return names;
@@ -243,6 +248,7 @@ function runChecks<T extends readonly unknown[]>(...checks: { [K in keyof T]: ()
 
 interface ActionRow extends TriggerRow {
   permissionSetRefs: string[];
+  secretSchemas: (ParameterMap | null)[];
 }
 
 interface TriggerRow {

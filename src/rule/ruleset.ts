@@ -1,9 +1,12 @@
 import { sql } from "drizzle-orm";
+import { secretSchemasJson } from "../catalog/action.ts";
 import { anyOf, type Db, rows } from "../db/client.ts";
 import { type RunnableAction, runnableJson } from "../execution/action.ts";
 import { type CriteriaOutcome, compileCriteria } from "../lang/criteria.ts";
+import { requireSecretPlaces } from "../lang/secret-use.ts";
 import { compileTemplates, type Templates } from "../lang/template.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
+import type { ParameterMap } from "../schema/schema.ts";
 import { createOwners, type Owners } from "./authority.ts";
 import { readsEvents } from "./parameters.ts";
 
@@ -32,15 +35,19 @@ export interface CompiledRule {
 
 interface StoredRule extends Omit<CompiledRule, "evaluate" | "render" | "readsEvents" | "keys"> {
   actionParams: JsonObject;
+  /** The schemas that decide which parameters take secrets; null when the action has been deleted. */
+  secretSchemas: (ParameterMap | null)[] | null;
 }
 
+// Saved rules compile; one that no longer does must neither run nor affect the others.
 function compile(rule: StoredRule): CompiledRule {
+  return { ...rule, evaluate: compileConditions(rule), ...compileParams(rule) };
+}
+
+function compileConditions(rule: StoredRule): CompiledRule["evaluate"] {
   try {
-    const { render, names } = compileTemplates(rule.actionParams, "action_params");
-    const evaluate = compileCriteria(rule.condition, rule.conditions);
-    return { ...rule, evaluate, render, readsEvents: readsEvents(rule), keys: names };
+    return compileCriteria(rule.condition, rule.conditions);
   } catch (error) {
-    // Saved rules compile; one that no longer does must neither match nor affect the others.
     const message = error instanceof Error ? error.message : String(error);
     const broken = {
       path: "",
@@ -49,8 +56,21 @@ function compile(rule: StoredRule): CompiledRule {
       result: false,
       error: `the rule does not compile: ${message}`,
     };
-    const render = () => ({ value: {}, secrets: [] });
-    return { ...rule, evaluate: () => ({ matched: false, criteria: [broken] }), render, readsEvents: true, keys: [] };
+    return () => ({ matched: false, criteria: [broken] });
+  }
+}
+
+/** Rendering invalid templates throws why they are invalid. */
+function compileParams(rule: StoredRule): Pick<CompiledRule, "render" | "readsEvents" | "keys"> {
+  try {
+    const { render, names, places } = compileTemplates(rule.actionParams, "action_params");
+    requireSecretPlaces(places, { action: rule.actionRef, schemas: rule.secretSchemas ?? [null] }, "action_params");
+    return { render, readsEvents: readsEvents(rule), keys: names };
+  } catch (error) {
+    const render = () => {
+      throw error;
+    };
+    return { render, readsEvents: true, keys: [] };
   }
 }
 
@@ -74,7 +94,8 @@ export function createRuleSets(): RuleSets {
           'condition', r.condition, 'conditions', r.conditions, 'recordEvaluations', r.record_evaluations,
           'actionParams', r.action_params, 'actionRef', r.action_ref,
           'owner', r.owner::text, 'isAdhoc', r.is_adhoc, 'pack', jsonb_build_object('ref', rp.ref, 'config', rp.config),
-          'action', case when a.id is not null then ${runnableJson} end) as rule
+          'action', case when a.id is not null then ${runnableJson} end,
+          'secretSchemas', case when a.id is not null then ${secretSchemasJson} end) as rule
         from attune.rule r join attune.pack rp on rp.id = r.pack
           left join attune.action a on a.id = r.action left join attune.runtime rt on rt.id = a.runtime
           left join attune.pack p on p.id = a.pack

@@ -34,6 +34,7 @@ const parameter = z.strictObject({
     return parameterRecord.optional();
   },
   secret: z.boolean().optional(),
+  takes_secrets: z.boolean().optional(),
 });
 
 /** The syntax of a flat map of parameters by name. */
@@ -53,7 +54,10 @@ export interface Parameter {
   format?: (typeof formats)[number] | undefined;
   items?: Parameter | undefined;
   properties?: ParameterMap | undefined;
+  /** A text that is never shown. */
   secret?: boolean | undefined;
+  /** Rules may use keys in its texts, which are then hidden like secrets; other values are shown. */
+  takes_secrets?: boolean | undefined;
 }
 
 /** The parameters of an action, trigger, sensor or payload, by name. */

@@ -124,6 +124,7 @@ const fitting: Record<Keyword, readonly Parameter["type"][]> = {
   items: ["array"],
   properties: ["object"],
   secret: ["string"],
+  takes_secrets: ["string", "array", "object", "any"],
 };
 
 // Paths here are JSON pointers, so that they can be split into zod's paths.

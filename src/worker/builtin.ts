@@ -17,6 +17,7 @@ async function httpRequest(parameters: JsonObject, signal: AbortSignal): Promise
   const seconds = typeof timeout === "number" ? timeout : 30;
   const sent = requestBody(body);
   try {
+    if (!/^https?:\/\//i.test(String(url))) throw new Error("the URL must begin with http:// or https://");
     const response = await fetch(String(url), {
       method: String(method),
       headers: { ...sent.headers, ...textual(headers) },

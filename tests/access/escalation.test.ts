@@ -1,17 +1,26 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { everyGrant, type Grant, holds } from "../../src/access/grants.ts";
 import { setKey } from "../../src/access/key.ts";
 import { openSession, type Session } from "../../src/access/session.ts";
+import { createAction, updateAction } from "../../src/catalog/action.ts";
+import { loadPack } from "../../src/catalog/load.ts";
+import { readPack } from "../../src/catalog/read.ts";
 import { createTrigger, enableWebhook } from "../../src/catalog/trigger.ts";
 import { createWorkflowDefinition } from "../../src/catalog/workflow.ts";
+import { write } from "../../src/db/tx.ts";
 import { createEvent } from "../../src/event/record.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
 import { executeAction } from "../../src/execution/execute.ts";
 import { schema } from "../../src/graphql/schema.ts";
+import type { JsonObject } from "../../src/lib/json.ts";
 import { createRule, deleteRule, setRuleEnabled, updateRule } from "../../src/rule/rule.ts";
 import { createKeyring } from "../../src/secrecy/keyring.ts";
 import { commit } from "../support/commit.ts";
+import { createEvaluator } from "../support/evaluator.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
 
@@ -219,6 +228,227 @@ describe("a key is not read by an identity that may not use it", () => {
     );
     expect(fields.length).toBeGreaterThan(100);
     expect(fields.filter((name) => /test|lint|render|preview|(run|execute|start)Workflow/i.test(name))).toEqual([]);
+  });
+});
+
+describe("a key is not read by an identity that may use it in rules", () => {
+  const pin = "48151623421337";
+  const keyRef = "system.pin";
+  let editor: Session;
+  let keyed: World["services"];
+
+  beforeAll(async () => {
+    const { services, session } = world;
+    keyed = { ...services, keyring: createKeyring(Buffer.alloc(32, 7)) };
+    const set = (name: string, value: string) =>
+      commit(keyed, setKey, session, { owner: { system: true }, name, value, encrypted: true, expectedUpdated: null });
+    await set("pin", pin);
+    await set("long_pin", "9".repeat(10_000));
+    await commit(services, createTrigger, session, { ref: "default.ask" });
+    const { id } = await world.one<{ id: string }>(
+      sql`with i as (insert into attune.identity (login) values ('editor') returning id),
+          a as (insert into attune.permission_assignment (identity, permission_set)
+            select i.id, s.id from i, attune.permission_set s where s.ref = 'core.editor')
+        select id::text from i`,
+    );
+    const { grants } = await world.one<{ grants: Grant[] }>(
+      sql`select grants from attune.permission_set where ref = 'core.editor'`,
+    );
+    editor = {
+      ...openSession(id),
+      login: "editor",
+      grants: [...grants, { resource: "action", actions: ["create", "update"] }],
+    };
+  });
+
+  const save = (action: string, actionParams: JsonObject, session = editor) =>
+    commit(world.services, createRule, session, {
+      ref: "default.asking",
+      trigger: "default.ask",
+      action,
+      actionParams,
+    });
+  const refused = (path: string, message = "takes secrets") => ({
+    issues: [{ path: `actionParams.${path}`, message: expect.stringContaining(message) }],
+  });
+
+  test.each<[string, string, JsonObject, string]>([
+    ["a number", "core.fail", { exit_code: `{{ key("${keyRef}") }}` }, "exit_code"],
+    ["a number in text", "core.fail", { exit_code: `1{{ key("${keyRef}") }}` }, "exit_code"],
+    ["a duration", "core.sleep", { seconds: `0.{{ key("${keyRef}") }}` }, "seconds"],
+    ["an enum", "core.http_request", { url: "http://x", method: `{{ key("${keyRef}") }}` }, "method"],
+    [
+      "a boolean",
+      "core.http_request",
+      { url: "http://x", follow_redirects: `{{ key("${keyRef}") }}` },
+      "follow_redirects",
+    ],
+    [
+      "a list's item",
+      "core.http_request",
+      { url: "http://x", expect_status: [`{{ key("${keyRef}") }}`] },
+      "expect_status.0",
+    ],
+    ["a whole list", "core.shell", { command: "true", args: `{{ key("${keyRef}") }}` }, "args"],
+    ["a command", "core.shell", { command: `exit {{ key("${keyRef}") }}` }, "command"],
+    ["a question", "core.inquire", { prompt: `{{ key("${keyRef}") }}`, assigned_to: "admin" }, "prompt"],
+    ["an assignee", "core.inquire", { prompt: "?", assigned_to: `{{ key("${keyRef}") }}` }, "assigned_to"],
+    [
+      "a response",
+      "core.inquire",
+      { prompt: "?", default_response: { a: `{{ key("${keyRef}") }}` } },
+      "default_response.a",
+    ],
+  ])("in a parameter that is no masked text: %s", async (_name, action, actionParams, path) => {
+    await expect(save(action, actionParams, world.session)).rejects.toMatchObject(refused(path));
+  });
+
+  test.each([
+    `int(key("${keyRef}"))`,
+    `size(key("${keyRef}"))`,
+    `key("${keyRef}") < event.payload.guess`,
+    `key("${keyRef}").startsWith(event.payload.guess) ? "yes" : "no"`,
+    `key("${keyRef}") + ""`,
+    `[key("${keyRef}")]`,
+    `{"k": key("${keyRef}")}`,
+    `string(key("${keyRef}"))`,
+    `key(event.payload.which)`,
+    `["a"].map(x, key("${keyRef}"))`,
+  ])("by computing with it: %s", async (expression) => {
+    const message = "key() cannot be part of an expression";
+    await expect(save("core.echo", { message: `{{ ${expression} }}` })).rejects.toMatchObject(
+      refused("message", message),
+    );
+    const condition = commit(world.services, createRule, editor, {
+      ref: "default.asking",
+      trigger: "default.ask",
+      action: "core.noop",
+      conditions: [{ expression }],
+    });
+    await expect(condition).rejects.toMatchObject({
+      issues: [{ path: "conditions.0.expression", message: expect.stringContaining(message) }],
+    });
+  });
+
+  test("by a check of its contents, nor by an own action that makes it an exit code", async () => {
+    const { services } = world;
+    const declare = (ref: string, name: string, parameter: JsonObject) =>
+      commit(services, createAction, editor, {
+        ref,
+        runtime: ref.startsWith("core.") ? "core.action.shell" : "core.action.builtin",
+        entrypoint: ref.startsWith("core.") ? "actions/fail.sh" : "core.http_request",
+        parameterDelivery: "file",
+        parameterFormat: "dotenv",
+        paramSchema: { [name]: parameter },
+      });
+    const whole = `{{ key("${keyRef}") }}`;
+    const guesses: JsonObject[] = [
+      { pattern: "^4" },
+      { enum: ["4"] },
+      { min_length: 14 },
+      { max_length: 14 },
+      { format: "ipv4" },
+    ];
+    for (const [index, guess] of guesses.entries()) {
+      const ref = `default.guess_${index}`;
+      await declare(ref, "url", { type: "string", secret: true, ...guess });
+      await expect(save(ref, { url: whole })).rejects.toMatchObject(refused("url", "checks its contents"));
+    }
+    await declare("default.nothing", "url", {
+      type: "object",
+      enum: [{ a: pin }],
+      properties: { a: { type: "string", secret: true } },
+    });
+    await expect(save("default.nothing", { url: { a: whole } })).rejects.toMatchObject(
+      refused("url.a", "checks its contents"),
+    );
+    await declare("core.loud", "exit_code", { type: "string", secret: true });
+    await expect(save("core.loud", { exit_code: whole })).rejects.toMatchObject(refused("exit_code"));
+    await declare("core.louder", "message", { type: "string", secret: true });
+    await save("core.louder", { message: whole });
+    await commit(services, deleteRule, editor, { ref: "default.asking" });
+  });
+
+  test("by a rule or a schema from before: 17 events get no exit code", async () => {
+    const { services } = world;
+    const own = { ref: "default.own_fail", runtime: "core.action.builtin", entrypoint: "core.http_request" };
+    const url = (parameter: object) => ({ url: { type: "string", ...parameter } });
+    await commit(services, createAction, editor, { ...own, paramSchema: url({ secret: true }) });
+    const rules = ["core.fail", "core.echo", "default.own_fail"].map((action, index) => ({
+      ref: `default.old_${index}`,
+      action,
+    }));
+    for (const { ref, action } of rules) {
+      const actionParams: JsonObject = action === "default.own_fail" ? { url: `{{ key("${keyRef}") }}` } : {};
+      const required = action === "core.echo" ? { message: "x" } : actionParams;
+      await commit(services, createRule, editor, { ref, trigger: "default.ask", action, actionParams: required });
+    }
+    const params = (ref: string, value: object) =>
+      world.all(sql`update attune.rule set action_params = ${JSON.stringify(value)}::text::jsonb where ref = ${ref}`);
+    await params("default.old_0", {
+      exit_code: `{{ int(key("${keyRef}").substring(event.payload.i, event.payload.i + 1)) + 1 }}`,
+    });
+    await params("default.old_1", { message: `{{ key("${keyRef}").startsWith(event.payload.s) ? "yes" : "no" }}` });
+    await commit(services, updateAction, editor, {
+      ref: own.ref,
+      patch: { paramSchema: url({ secret: true, pattern: "^4" }) },
+      expectedUpdated: null,
+    });
+    const look = createEvaluator({ ...world, services: keyed });
+    for (let i = 0; i < 17; i += 1) {
+      const event = await world.event("default.ask", { i, s: pin.slice(0, i) });
+      await look.evaluate();
+      const found = (await look.enforced(event)).filter(({ rule }) => rule.startsWith("default.old_"));
+      expect(found).toHaveLength(3);
+      for (const each of found) {
+        expect(each).toMatchObject({ execution: null, config: null, error: { code: "PARAMETERS_INVALID" } });
+      }
+      expect(JSON.stringify(found)).not.toContain(pin.slice(0, 4));
+    }
+    for (const { ref } of rules) await commit(services, deleteRule, editor, { ref });
+  });
+
+  test("by its size: a limit is the same for a short and a long one", async () => {
+    const { services } = world;
+    const rule = (ref: string, key: string) =>
+      commit(services, createRule, editor, {
+        ref,
+        trigger: "default.ask",
+        action: "core.echo",
+        actionParams: { message: `{{ event.payload.pad }}{{ key("${key}") }}` },
+      });
+    await rule("default.size_short", keyRef);
+    await rule("default.size_long", "system.long_pin");
+    const look = createEvaluator({ ...world, services: keyed });
+    for (const size of [1, 1024 * 1024 - 5000]) {
+      const event = await world.event("default.ask", { pad: "x".repeat(size) });
+      await look.evaluate();
+      const found = (await look.enforced(event)).filter(({ rule }) => rule.startsWith("default.size_"));
+      expect(found.map(({ error, executionStatus }) => [error, executionStatus])).toEqual([
+        [null, "scheduled"],
+        [null, "scheduled"],
+      ]);
+    }
+    for (const name of ["short", "long"]) await commit(services, deleteRule, editor, { ref: `default.size_${name}` });
+    const many = (count: number) => `{{ key("${keyRef}") }}`.repeat(count);
+    await expect(save("core.http_request", { url: many(30), headers: { "x-a": many(21) } })).rejects.toMatchObject({
+      issues: [{ path: "actionParams", message: expect.stringContaining("at most 50") }],
+    });
+  });
+
+  test("by a rule of a pack", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "attune-pack-"));
+    mkdirSync(join(directory, "rules"));
+    writeFileSync(join(directory, "pack.yaml"), "ref: spying\nlabel: Spying\nversion: 1.0.0\n");
+    writeFileSync(
+      join(directory, "rules/spy.yaml"),
+      `ref: spying.spy\nlabel: Spy\ntrigger_ref: core.webhook\naction_ref: core.fail\naction_params:\n  exit_code: '{{ key("${keyRef}") }}'\n`,
+    );
+    const read = await readPack(directory);
+    await expect(write(world.services, (tx) => loadPack(tx, read, async () => {}))).rejects.toMatchObject({
+      issues: [{ path: "spying.spy action_params.exit_code", message: expect.stringContaining("takes secrets") }],
+    });
+    rmSync(directory, { recursive: true });
   });
 });
 

@@ -64,8 +64,8 @@ beforeAll(async () => {
   someone = await commitIdentity("someone", []);
   await world.all(
     sql`insert into attune.action (ref, pack, pack_ref, label, entrypoint, is_adhoc, runtime, param_schema)
-      select 'default.login', p.id, 'default', 'Log in', 'default.login', true, r.id,
-        '{"password": {"type": "string", "secret": true}, "user": {"type": "string"},
+      select 'default.login', p.id, 'default', 'Log in', 'default.login', false, r.id,
+        '{"password": {"type": "string", "secret": true}, "user": {"type": "string", "takes_secrets": true},
           "auth": {"type": "object", "properties": {"tokens": {"type": "array", "items": {"type": "string", "secret": true}}}}}'
       from attune.pack p, attune.runtime r where p.ref = 'default' and r.ref = 'core.action.builtin'`,
   );
@@ -305,7 +305,7 @@ describe("parameters", () => {
       issues: [
         {
           path: "actionParams.message",
-          message: expect.stringMatching(/key\(\) requires the ref of a key as a literal/),
+          message: expect.stringContaining("key() cannot be part of an expression"),
         },
       ],
     });
@@ -321,7 +321,7 @@ describe("parameters", () => {
         password: '{{ key("system.pass") }}',
         user: '{{ event.payload.who }} as {{ key("system.user") }}/{{ key("system.pass") }}!',
         auth: {
-          tokens: ['{{ "x" + key("system.pass") }}', '{{ event.payload.n > 1 ? key("system.user") : "no secret" }}'],
+          tokens: ['x{{ key("system.pass") }}', '{{ event.payload.n > 1 ? "long enough" : "no secret" }}'],
         },
       },
     });
@@ -444,15 +444,18 @@ describe("a rule", () => {
     );
   });
 
-  test("whose key is deleted or unusable in the template fails without showing the value", async () => {
-    await set({ name: "number", value: "not a number" });
+  test("whose key is too short to be masked, or deleted, fails without showing the value", async () => {
+    await set({ name: "number", value: "48151" });
     const trigger = await world.trigger();
-    await world.rule(trigger, { action: "core.echo", actionParams: { message: '{{ int(key("system.number")) }}' } });
+    await world.rule(trigger, { action: "core.echo", actionParams: { message: 'of {{ key("system.number") }}' } });
     const event = await world.event(trigger);
     await look.evaluate();
     const [found] = await look.enforced(event);
-    expect(found?.error?.code).toBe("PARAMETERS_INVALID");
-    expect(JSON.stringify(found)).not.toContain("not a number");
+    expect(found?.error).toMatchObject({
+      code: "PARAMETERS_INVALID",
+      message: expect.stringContaining("fewer than 6 characters"),
+    });
+    expect(JSON.stringify(found)).not.toContain("48151");
     await commit(world.services, deleteKey, world.session, { ref: "system.number" });
     const next = await world.event(trigger);
     await look.evaluate();

@@ -385,7 +385,7 @@ describe("normaliseConditions", () => {
     [[{ not: [ok] }], "conditions.0.not", "must be {field"],
     [{ expression: 1 }, "conditions.expression", "must be a CEL expression"],
     [{ expression: "event.payload.x ==" }, "conditions.expression", "Unexpected token"],
-    [{ expression: "key('a') == rule.ref" }, "conditions.expression", "character"],
+    [{ expression: "key('a') == rule.ref" }, "conditions.expression", "key() cannot be part of an expression"],
   ])("%j is refused at %s: %s", (written, path, message) => {
     try {
       normaliseConditions(written, "conditions");

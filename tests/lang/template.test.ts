@@ -23,6 +23,8 @@ describe("rendering", () => {
     ["{{ event.payload.o }}", { a: null }],
     ["{{ now }}", "2024-05-01T12:00:00.000Z"],
     ['{{ key("a.b") }}', "<a.b>"],
+    ["{{key( 'a.b' )}}", "<a.b>"],
+    ['{{ event.payload.s }} {{ key("a.b") }}{{ key("a.c") }}', "abc <a.b><a.c>"],
     ["no {{ event.payload.n }} {{ event.payload.s }}!", "no 2 abc!"],
     [" {{ event.payload.n }}", " 2"],
     ["{{ event.payload.n }}{{ event.payload.n }}", "22"],
@@ -64,6 +66,9 @@ describe("faults", () => {
     ["{{ }}", "Unexpected token"],
     ["{{ event. }}", "action_params.m: "],
     ["{{ evnt.payload }}", 'did you mean "event"'],
+    ['{{ key("a") + "" }}', "key() cannot be part of an expression"],
+    ["{{ key(event.payload.s) }}", "key() cannot be part of an expression"],
+    ['x {{ int(key("a")) }}', "key() cannot be part of an expression"],
   ])("%s is refused", (template, message) => {
     expect(() => render({ m: template })).toThrow(InvalidInputError);
     expect(() => render({ m: template })).toThrow(message);

@@ -147,6 +147,7 @@ describe("a parameter map", () => {
     [{ a: { type: "string", minimum: 1 } }, "a.minimum"],
     [{ a: { type: "integer", pattern: "x" } }, "a.pattern"],
     [{ a: { type: "integer", secret: true } }, "a.secret"],
+    [{ a: { type: "integer", takes_secrets: true } }, "a.takes_secrets"],
     [{ a: { type: "integer", minimum: 2, maximum: 1 } }, "a.maximum"],
     [{ a: { type: "string", min_length: 2, max_length: 1 } }, "a.max_length"],
     [{ a: { type: "string", min_length: -1 } }, "a.min_length"],
