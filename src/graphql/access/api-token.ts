@@ -1,5 +1,5 @@
 import { builder } from "../kit/builder.ts";
-import { byId, byText, byTime } from "../kit/filter.ts";
+import { byId, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 
@@ -38,7 +38,7 @@ export const ApiToken = builder.drizzleNode("tokens", {
 export const apiTokens = defineList("ApiToken", "tokens", {
   ref: ApiToken,
   where: {
-    id: byId("ApiToken", "id", "The token itself."),
+    id: byOwnId("ApiToken", "The token itself."),
     identity: byId("Identity", "identityId", "The identity that it belongs to."),
     label: byText("label", "What it is for."),
     prefix: byText("prefix", "The first characters of its value."),

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { builder } from "../kit/builder.ts";
 import { AuditOutcome } from "../kit/enums.ts";
-import { byEnum, byId, byText, byTime } from "../kit/filter.ts";
+import { byEnum, byId, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { AuditOutcomeFilter } from "../kit/filter-inputs.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
@@ -50,7 +50,7 @@ const AuditEvent = builder.drizzleNode("auditEvents", {
 const auditEvents = defineList("AuditEvent", "auditEvents", {
   ref: AuditEvent,
   where: {
-    id: byId("AuditEvent", "id", "The entry itself."),
+    id: byOwnId("AuditEvent", "The entry itself."),
     category: byText("category", meanings.category),
     eventType: byText("eventType", meanings.eventType),
     outcome: byEnum(AuditOutcomeFilter, "outcome", meanings.outcome),

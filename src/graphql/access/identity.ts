@@ -1,7 +1,7 @@
 import { may } from "../../access/grants.ts";
 import { executions } from "../execution/execution.ts";
 import { builder } from "../kit/builder.ts";
-import { byFlag, byId, byText, byTime } from "../kit/filter.ts";
+import { byFlag, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 import { rules } from "../rule/rule.ts";
@@ -58,7 +58,7 @@ export const Identity = builder.drizzleNode("identities", {
 const identities = defineList("Identity", "identities", {
   ref: Identity,
   where: {
-    id: byId("Identity", "id", "The identity itself."),
+    id: byOwnId("Identity", "The identity itself."),
     login: byText("login", "The name that it signs in with."),
     displayName: byText("displayName", "Its display name."),
     frozen: byFlag("frozen", "Whether its credentials are disabled."),

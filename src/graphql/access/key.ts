@@ -3,7 +3,7 @@ import { Pack } from "../catalog/pack.ts";
 import { Sensor } from "../catalog/sensor.ts";
 import { builder } from "../kit/builder.ts";
 import { OwnerType } from "../kit/enums.ts";
-import { byEnum, byFlag, byId, byText, byTime } from "../kit/filter.ts";
+import { byEnum, byFlag, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { OwnerTypeFilter } from "../kit/filter-inputs.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
@@ -38,7 +38,7 @@ export const Key = builder.drizzleNode("keys", {
 const keys = defineList("Key", "keys", {
   ref: Key,
   where: {
-    id: byId("Key", "id", "The key itself."),
+    id: byOwnId("Key", "The key itself."),
     ref: byText("ref", "Its ref."),
     name: byText("name", "Its name."),
     ownerType: byEnum(OwnerTypeFilter, "ownerType", "The kind of its owner."),

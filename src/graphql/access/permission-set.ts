@@ -1,5 +1,5 @@
 import { builder } from "../kit/builder.ts";
-import { byId, byText, byTime } from "../kit/filter.ts";
+import { byId, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 
@@ -37,6 +37,7 @@ export const PermissionSet = builder.drizzleNode("permissionSets", {
   select: { columns: { id: true } },
   fields: (t) => ({
     ref: t.exposeString("ref", { description: "Its ref, `pack.name`." }),
+    packRef: t.exposeString("packRef", { nullable: true, description: "The ref of its pack." }),
     label: t.exposeString("label", { nullable: true, description: "Its display name." }),
     description: t.exposeString("description", { nullable: true, description: "What it is for." }),
     grants: t.expose("grants", {
@@ -70,7 +71,7 @@ export const PermissionSet = builder.drizzleNode("permissionSets", {
 export const permissionSets = defineList("PermissionSet", "permissionSets", {
   ref: PermissionSet,
   where: {
-    id: byId("PermissionSet", "id", "The permission set itself."),
+    id: byOwnId("PermissionSet", "The permission set itself."),
     ref: byText("ref", "Its ref."),
     pack: byText("packRef", "The ref of its pack."),
     label: byText("label", "Its label."),

@@ -4,7 +4,7 @@ import type { Json } from "../../lib/json.ts";
 import { Execution } from "../execution/execution.ts";
 import { builder } from "../kit/builder.ts";
 import { ArtifactRetention, ArtifactType, ArtifactVisibility, OwnerType } from "../kit/enums.ts";
-import { byBigInt, byEnum, byId, byInt, byText, byTime } from "../kit/filter.ts";
+import { byBigInt, byEnum, byId, byInt, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { ArtifactTypeFilter, ArtifactVisibilityFilter, OwnerTypeFilter } from "../kit/filter-inputs.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
@@ -114,7 +114,7 @@ export const Artifact = builder.drizzleNode("artifacts", {
 const artifacts = defineList("Artifact", "artifacts", {
   ref: Artifact,
   where: {
-    id: byId("Artifact", "id", "The artifact itself."),
+    id: byOwnId("Artifact", "The artifact itself."),
     ref: byText("ref", "Its ref."),
     scope: byEnum(OwnerTypeFilter, "scope", "The kind of its owner."),
     owner: byText("owner", "The login or ref of its owner."),

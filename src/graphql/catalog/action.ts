@@ -1,7 +1,7 @@
 import { executions } from "../execution/execution.ts";
 import { builder } from "../kit/builder.ts";
 import { OutputFormat, ParameterDelivery, ParameterFormat, WorkerLoss } from "../kit/enums.ts";
-import { byFlag, byId, byText, byTime } from "../kit/filter.ts";
+import { byFlag, byId, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 import { byWords } from "../kit/text-filter.ts";
@@ -93,7 +93,7 @@ export const Action = builder.drizzleNode("actions", {
 export const actions = defineList("Action", "actions", {
   ref: Action,
   where: {
-    id: byId("Action", "id", "The action itself."),
+    id: byOwnId("Action", "The action itself."),
     ref: byText("ref", "Its ref."),
     pack: byText("packRef", "The ref of its pack."),
     label: byText("label", "Its label."),

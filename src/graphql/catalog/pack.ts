@@ -2,7 +2,7 @@ import { parametersOf } from "../../schema/fields.ts";
 import { hideSecrets } from "../../secrecy/settings.ts";
 import { permissionSets } from "../access/permission-set.ts";
 import { builder } from "../kit/builder.ts";
-import { byFlag, byId, byText, byTime } from "../kit/filter.ts";
+import { byFlag, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 import { byWords } from "../kit/text-filter.ts";
@@ -72,7 +72,7 @@ export const Pack = builder.drizzleNode("packs", {
 const packs = defineList("Pack", "packs", {
   ref: Pack,
   where: {
-    id: byId("Pack", "id", "The pack itself."),
+    id: byOwnId("Pack", "The pack itself."),
     ref: byText("ref", "Its ref."),
     label: byText("label", "Its label."),
     description: byText("description", "Its description."),

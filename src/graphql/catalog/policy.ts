@@ -1,6 +1,6 @@
 import { builder } from "../kit/builder.ts";
 import { PolicyMethod } from "../kit/enums.ts";
-import { byEnum, byFlag, byId, byInt, byText, byTime } from "../kit/filter.ts";
+import { byEnum, byFlag, byId, byInt, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { PolicyMethodFilter } from "../kit/filter-inputs.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
@@ -53,7 +53,7 @@ export const Policy = builder.drizzleNode("policies", {
 export const policies = defineList("Policy", "policies", {
   ref: Policy,
   where: {
-    id: byId("Policy", "id", "The policy itself."),
+    id: byOwnId("Policy", "The policy itself."),
     ref: byText("ref", "Its ref."),
     name: byText("name", "Its name."),
     description: byText("description", "Its description."),

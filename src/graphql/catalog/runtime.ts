@@ -1,6 +1,6 @@
 import { builder } from "../kit/builder.ts";
 import { RuntimeType } from "../kit/enums.ts";
-import { byEnum, byId, byText, byTime } from "../kit/filter.ts";
+import { byEnum, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { RuntimeTypeFilter } from "../kit/filter-inputs.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
@@ -52,7 +52,7 @@ export const Runtime = builder.drizzleNode("runtimes", {
 export const runtimes = defineList("Runtime", "runtimes", {
   ref: Runtime,
   where: {
-    id: byId("Runtime", "id", "The runtime itself."),
+    id: byOwnId("Runtime", "The runtime itself."),
     ref: byText("ref", "Its ref."),
     pack: byText("packRef", "The ref of the pack that defines it."),
     name: byText("name", "Its name."),

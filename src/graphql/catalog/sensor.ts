@@ -2,7 +2,7 @@ import { parametersOf } from "../../schema/fields.ts";
 import { hideSecrets } from "../../secrecy/settings.ts";
 import { events } from "../event/event.ts";
 import { builder } from "../kit/builder.ts";
-import { byFlag, byId, byText, byTime } from "../kit/filter.ts";
+import { byFlag, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 import { byWords } from "../kit/text-filter.ts";
@@ -57,7 +57,7 @@ export const Sensor = builder.drizzleNode("sensors", {
 export const sensors = defineList("Sensor", "sensors", {
   ref: Sensor,
   where: {
-    id: byId("Sensor", "id", "The sensor itself."),
+    id: byOwnId("Sensor", "The sensor itself."),
     ref: byText("ref", "Its ref."),
     pack: byText("packRef", "The ref of its pack."),
     label: byText("label", "Its label."),

@@ -1,7 +1,7 @@
 import { may, targetOf } from "../../access/grants.ts";
 import { events } from "../event/event.ts";
 import { builder } from "../kit/builder.ts";
-import { byFlag, byId, byText, byTime } from "../kit/filter.ts";
+import { byFlag, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 import { byWords } from "../kit/text-filter.ts";
@@ -68,7 +68,7 @@ export const Trigger = builder.drizzleNode("triggers", {
 export const triggers = defineList("Trigger", "triggers", {
   ref: Trigger,
   where: {
-    id: byId("Trigger", "id", "The trigger itself."),
+    id: byOwnId("Trigger", "The trigger itself."),
     ref: byText("ref", "Its ref."),
     pack: byText("packRef", "The ref of its pack."),
     label: byText("label", "Its label."),

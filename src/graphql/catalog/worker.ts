@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { executions } from "../execution/execution.ts";
 import { builder } from "../kit/builder.ts";
 import { WorkerStatus, WorkerType } from "../kit/enums.ts";
-import { byEnum, byFlag, byId, byInt, byText, byTime } from "../kit/filter.ts";
+import { byEnum, byFlag, byId, byInt, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { WorkerStatusFilter } from "../kit/filter-inputs.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
@@ -48,7 +48,7 @@ export const Worker = builder.drizzleNode("workers", {
 export const workers = defineList("Worker", "workers", {
   ref: Worker,
   where: {
-    id: byId("Worker", "id", "The worker itself."),
+    id: byOwnId("Worker", "The worker itself."),
     name: byText("name", "Its name."),
     host: byText("host", "The machine that it runs on."),
     status: byEnum(WorkerStatusFilter, "status", "Whether it takes work."),

@@ -1,5 +1,5 @@
 import { builder } from "../kit/builder.ts";
-import { byId, byText, byTime } from "../kit/filter.ts";
+import { byOwnId, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 import { byWords } from "../kit/text-filter.ts";
@@ -47,7 +47,7 @@ export const WorkflowDefinition = builder.drizzleNode("workflowDefinitions", {
 export const workflows = defineList("WorkflowDefinition", "workflowDefinitions", {
   ref: WorkflowDefinition,
   where: {
-    id: byId("WorkflowDefinition", "id", "The workflow itself."),
+    id: byOwnId("WorkflowDefinition", "The workflow itself."),
     ref: byText("ref", "Its ref."),
     pack: byText("packRef", "The ref of its pack."),
     label: byText("label", "Its label."),

@@ -2,7 +2,7 @@ import { createEvent } from "../../event/record.ts";
 import type { Json } from "../../lib/json.ts";
 import { Execution } from "../execution/execution.ts";
 import { builder } from "../kit/builder.ts";
-import { byFlag, byId, byInt, byText, byTime } from "../kit/filter.ts";
+import { byFlag, byId, byInt, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addRowMutation, idempotencyKeyField } from "../kit/mutation.ts";
 import { addRootFields } from "../kit/root.ts";
@@ -91,7 +91,7 @@ export const Event = builder.drizzleNode("events", {
 export const events = defineList("Event", "events", {
   ref: Event,
   where: {
-    id: byId("Event", "id", "The event itself."),
+    id: byOwnId("Event", "The event itself."),
     trigger: byText("triggerRef", "The trigger's ref."),
     source: byText("sourceRef", "The ref of the sensor that emitted it."),
     cause: byId("Execution", "causeExecutionId", "The execution that caused it."),

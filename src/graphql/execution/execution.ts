@@ -3,7 +3,7 @@ import { packOf } from "../../db/schema.ts";
 import { builder } from "../kit/builder.ts";
 import { ExecutionStatus, LogStream, WaitsFor, WorkerLoss } from "../kit/enums.ts";
 import { contentOf } from "../kit/event-content.ts";
-import { byBigInt, byEnum, byId, byInt, byText, byTime } from "../kit/filter.ts";
+import { byBigInt, byEnum, byId, byInt, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { ExecutionStatusFilter, LogStreamFilter, WaitsForFilter } from "../kit/filter-inputs.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
@@ -149,7 +149,7 @@ export const Execution = builder.drizzleNode("executions", {
 export const executions = defineList("Execution", "executions", {
   ref: Execution,
   where: {
-    id: byId("Execution", "id", "The execution itself."),
+    id: byOwnId("Execution", "The execution itself."),
     action: byText("actionRef", "The action's ref."),
     pack: byText(({ actionRef }) => (actionRef ? packOf(actionRef) : sql`null`), "The ref of the action's pack."),
     rule: byText("ruleRef", "The ref of the rule that requested it."),

@@ -5,7 +5,7 @@ import { Viewer } from "../access/viewer.ts";
 import { Execution } from "../execution/execution.ts";
 import { builder } from "../kit/builder.ts";
 import { InquiryStatus } from "../kit/enums.ts";
-import { byEnum, byId, byText, byTime } from "../kit/filter.ts";
+import { byEnum, byId, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { InquiryStatusFilter } from "../kit/filter-inputs.ts";
 import { defineList, pageCost } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
@@ -85,7 +85,7 @@ export const Inquiry = builder.drizzleNode("inquiries", {
 export const inquiries = defineList("Inquiry", "inquiries", {
   ref: Inquiry,
   where: {
-    id: byId("Inquiry", "id", "The inquiry itself."),
+    id: byOwnId("Inquiry", "The inquiry itself."),
     status: byEnum(InquiryStatusFilter, "status", "The status."),
     execution: byId("Execution", "executionId", "The execution that created it."),
     assignedTo: byId("Identity", "assignedToId", "The identity that is asked to respond."),

@@ -1,5 +1,8 @@
-import { and, or, type SQL, sql } from "drizzle-orm";
-import type { Choice, Columns } from "../../access/resource.ts";
+import { and, or, type SQL, type SQLWrapper, sql } from "drizzle-orm";
+import { alias } from "drizzle-orm/pg-core";
+import { type Choice, type Columns, readableRows } from "../../access/resource.ts";
+import type { Session } from "../../access/session.ts";
+import { tables } from "../../db/tables.ts";
 import { invalid } from "../../errors.ts";
 import { builder } from "./builder.ts";
 import {
@@ -11,7 +14,7 @@ import {
   type Operators,
   StringFilter,
 } from "./filter-inputs.ts";
-import { readId } from "./ids.ts";
+import { readId, tableOfType } from "./ids.ts";
 import { filterOperators, type OperatorName } from "./operators.ts";
 
 /** The maximum number of items of lists in inputs. */
@@ -22,6 +25,8 @@ const maxDepth = 5;
 /** The operand of a filter: a column by its name, or an expression over the table. */
 export type FilterTarget = string | ((table: Columns) => SQL);
 type RowCondition = (table: Columns) => SQL;
+type RefersTo = (typeof tableOfType)[keyof typeof tableOfType];
+type Reader = Session | null;
 type Convert = (value: unknown, path: string) => unknown;
 
 /** One field that a list can be filtered by. */
@@ -31,6 +36,8 @@ export interface FilterField {
   target: FilterTarget;
   /** Converts an input value to a value of the column. */
   convert: Convert;
+  /** The table that the target refers to; its rows that the session may not read count as missing. */
+  refersTo?: RefersTo;
   /** If the target belongs to related rows: returns SQL that is true if one of them passes. */
   some?: (table: Columns, passes: SQL) => SQL;
 }
@@ -45,10 +52,10 @@ export interface WhereInput {
 
 export interface Where {
   type: ReturnType<typeof whereType>;
-  /** Returns the condition as SQL over the table. Throws InvalidInputError for invalid values. */
-  toSql(input: WhereInput | null | undefined): RowCondition;
+  /** Returns the condition as SQL over the table, for a session. Throws InvalidInputError for invalid values. */
+  toSql(input: WhereInput | null | undefined, session: Reader): RowCondition;
   /** Returns the comparisons with given values (`eq`, `in`) that every row must meet, with a condition for each value. `toSql` checks the input. */
-  choices(input: WhereInput | null | undefined): { target: FilterTarget; choice: Choice }[];
+  choices(input: WhereInput | null | undefined, session: Reader): { target: FilterTarget; choice: Choice }[];
 }
 
 const asGiven: Convert = (value) => value;
@@ -66,12 +73,18 @@ export const byFlag = field(BooleanFilter);
 /** Filters by an enum; `type` is the input of its operators. */
 export const byEnum = (type: typeof StringFilter, target: FilterTarget, description: string) =>
   field(type)(target, description);
-/** Filters by the id of an object of the type `typename`. */
-export const byId = (typename: string, target: FilterTarget, description: string): FilterField => ({
+/** Filters by the object's own id. */
+export const byOwnId = (typename: string, description: string): FilterField => ({
   type: IDFilter,
-  target,
+  target: "id",
   description,
   convert: (value, path) => readId(typename, value, path),
+});
+/** Filters by the id of another object, of the type `typename`. */
+export const byId = (typename: keyof typeof tableOfType, target: FilterTarget, description: string): FilterField => ({
+  ...byOwnId(typename, description),
+  target,
+  refersTo: tableOfType[typename],
 });
 
 /** Returns the given operators with their converted values. Throws InvalidInputError for null, which does not mean "any value". */
@@ -112,46 +125,57 @@ function whereType(name: string, fields: Readonly<Record<string, FilterField>>) 
 export function defineWhere(name: string, fields: Readonly<Record<string, FilterField>>): Where {
   const always: RowCondition = () => sql`true`;
 
-  function readField(key: string, given: unknown, path: string): RowCondition[] {
-    const { target, convert, some } = fields[key] ?? {};
+  function readField(
+    key: string,
+    given: unknown,
+    { path, session }: { path: string; session: Reader },
+  ): RowCondition[] {
+    const { target, convert, refersTo, some } = fields[key] ?? {};
     if (target === undefined || given === null || given === undefined) return [];
     return readOperators(given as Operators, path, convert).map(([operator, value]) => (table) => {
-      const condition = compare(target, operator, value)(table);
+      const condition = compare({ target, hidden: hiddenIn(refersTo, session) }, operator, value)(table);
       return some ? some(table, condition) : condition;
     });
   }
 
-  function compare(target: FilterTarget, operator: OperatorName, value: unknown): RowCondition {
+  function compare(
+    { target, hidden }: { target: FilterTarget; hidden: Hidden | null },
+    operator: OperatorName,
+    value: unknown,
+  ): RowCondition {
     return (table) => {
       const compared = typeof target === "function" ? target(table) : table[target];
       if (!compared) throw new Error(`the filter ${name} refers to an unknown column`);
-      return filterOperators[operator].sql(compared, value);
+      return hidden ? hidden.compare(compared, operator, value) : filterOperators[operator].sql(compared, value);
     };
   }
 
-  function readChoices(key: string, given: unknown): { target: FilterTarget; choice: Choice }[] {
-    const { target, convert, some } = fields[key] ?? {};
+  function readChoices(key: string, given: unknown, session: Reader): { target: FilterTarget; choice: Choice }[] {
+    const { target, convert, refersTo, some } = fields[key] ?? {};
     if (target === undefined || some || given === null || given === undefined) return [];
+    const of = { target, hidden: hiddenIn(refersTo, session) };
     const listed = readOperators(given as Operators, key, convert).filter(([name]) => name === "eq" || name === "in");
     return listed.map(([operator, value]) => {
       const values = new Set(Array.isArray(value) ? value : [value]);
-      const each = [...values].map((one) => compare(target, "eq", one));
-      return { target, choice: { all: compare(target, operator, value), each } };
+      const each = [...values].map((one) => compare(of, "eq", one));
+      return { target, choice: { all: compare(of, operator, value), each } };
     });
   }
 
-  function read(input: WhereInput, path: string, depth: number): RowCondition {
+  function read(input: WhereInput, session: Reader, { path, depth }: { path: string; depth: number }): RowCondition {
     if (depth > maxDepth) throw invalid(path, `may be nested at most ${maxDepth} deep`);
     const readAll = (list: readonly WhereInput[], at: string) =>
-      bounded(list, at).map((item, index) => read(item, `${at}.${index}`, depth + 1));
-    const parts = Object.entries(input).flatMap(([key, given]) => readField(key, given, `${path}.${key}`));
+      bounded(list, at).map((item, index) => read(item, session, { path: `${at}.${index}`, depth: depth + 1 }));
+    const parts = Object.entries(input).flatMap(([key, given]) =>
+      readField(key, given, { path: `${path}.${key}`, session }),
+    );
     if (input.and) parts.push(...readAll(input.and, `${path}.and`));
     if (input.or) {
       const options = readAll(input.or, `${path}.or`);
       parts.push((table) => or(...options.map((option) => option(table))) ?? sql`false`);
     }
     if (input.not) {
-      const negated = read(input.not, `${path}.not`, depth + 1);
+      const negated = read(input.not, session, { path: `${path}.not`, depth: depth + 1 });
       parts.push((table) => sql`(${negated(table)}) is not true`); // also where the value is missing
     }
     return (table) => and(...parts.map((part) => part(table))) ?? sql`true`;
@@ -159,7 +183,35 @@ export function defineWhere(name: string, fields: Readonly<Record<string, Filter
 
   return {
     type: whereType(name, fields),
-    toSql: (input) => (input ? read(input, "where", 1) : always),
-    choices: (input) => Object.entries(input ?? {}).flatMap(([key, given]) => readChoices(key, given)),
+    toSql: (input, session) => (input ? read(input, session, { path: "where", depth: 1 }) : always),
+    choices: (input, session) =>
+      Object.entries(input ?? {}).flatMap(([key, given]) => readChoices(key, given, session)),
+  };
+}
+
+/** How references to rows that a session may not read are compared. */
+interface Hidden {
+  compare(reference: SQLWrapper, operator: OperatorName, value: unknown): SQL;
+}
+
+/**
+ * Returns how a session compares references to the table; null: it may read all of its rows. A filter must not tell more than the field
+ * that it compares, which is null for a row that the session may not read.
+ */
+function hiddenIn(refersTo: RefersTo | undefined, session: Reader): Hidden | null {
+  const readable = refersTo && session && readableRows(session, refersTo);
+  if (!readable) return null;
+  const referred = alias(tables[refersTo], "referred");
+  const columns = referred as unknown as Columns; // an alias has the columns of its table
+  const ids = (which: SQL) =>
+    sql`select ${referred.id} from ${tables[refersTo]} "referred" where ${which} and ${readable(columns)}`;
+  return {
+    compare: (reference, operator, value) => {
+      const { sql: compare } = filterOperators[operator];
+      // The given values are looked up first, so that an index can find the rows with them.
+      if (operator === "eq" || operator === "in")
+        return sql`${reference} = any (array(${ids(compare(referred.id, value))}))`;
+      return compare(sql`(${ids(sql`${referred.id} = ${reference}`)})`, value);
+    },
   };
 }

@@ -1,4 +1,5 @@
 import { decodeGlobalID } from "@pothos/plugin-relay";
+import type { tables } from "../../db/tables.ts";
 import { invalid } from "../../errors.ts";
 import { parseBigInt } from "./scalars.ts";
 
@@ -30,3 +31,17 @@ function decode(id: string): { typename: string; id: string } | null {
     return null; // not an id of this API
   }
 }
+
+/** The tables of the types that objects refer to by id. */
+export const tableOfType = {
+  Action: "actions",
+  Enforcement: "enforcements",
+  Event: "events",
+  Execution: "executions",
+  Identity: "identities",
+  Pack: "packs",
+  PermissionSet: "permissionSets",
+  Rule: "rules",
+  Runtime: "runtimes",
+  Worker: "workers",
+} as const satisfies Readonly<Record<string, keyof typeof tables>>;

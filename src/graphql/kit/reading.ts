@@ -47,9 +47,10 @@ export function createReading(source: Source) {
       const any = (row: Columns) => or(...among.map(({ all }) => all(row))) ?? sql`false`;
       return { ...rows, condition: (row) => and(any(row), condition(row)) ?? sql`false` };
     }
-    const compared = source.where.choices(args.where).filter(({ target }) => isIndexed(target));
+    const compared = source.where.choices(args.where, ctx.session).filter(({ target }) => isIndexed(target));
     const granted = ctx.session && compared.length === 0 ? readableChoices(ctx.session, source.tableName) : [];
-    if (isBranching(granted)) return { ...rows, choices: granted, condition: source.where.toSql(args.where) };
+    if (isBranching(granted))
+      return { ...rows, choices: granted, condition: source.where.toSql(args.where, ctx.session) };
     // Of several comparisons, PostgreSQL's planner estimates best which one finds fewer rows.
     const [only, ...others] = compared.map(({ choice }) => choice);
     return only && others.length === 0 && isBranching([only]) ? { ...rows, choices: [only] } : rows;
@@ -100,7 +101,7 @@ function read(
     args,
     keys.map((key) => columns[key]).filter((column) => column !== undefined),
   );
-  const condition = onlyReadable(ctx.session, tableName, where.toSql(args.where));
+  const condition = onlyReadable(ctx.session, tableName, where.toSql(args.where, ctx.session));
   return { order: { keys, ascending: direction === "asc" }, condition };
 }
 

@@ -2,7 +2,7 @@ import { executions } from "../execution/execution.ts";
 import { builder } from "../kit/builder.ts";
 import { EnforcementStatus, RuleCondition } from "../kit/enums.ts";
 import { contentOf } from "../kit/event-content.ts";
-import { byEnum, byId, byText, byTime } from "../kit/filter.ts";
+import { byEnum, byId, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { EnforcementStatusFilter } from "../kit/filter-inputs.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
@@ -61,7 +61,7 @@ export const Enforcement = builder.drizzleNode("enforcements", {
 export const enforcements = defineList("Enforcement", "enforcements", {
   ref: Enforcement,
   where: {
-    id: byId("Enforcement", "id", "The enforcement itself."),
+    id: byOwnId("Enforcement", "The enforcement itself."),
     rule: byText("ruleRef", "The rule's ref."),
     trigger: byText("triggerRef", "The ref of the rule's trigger."),
     event: byId("Event", "eventId", "The matched event."),

@@ -1,7 +1,7 @@
 import { evaluations } from "../event/event.ts";
 import { builder } from "../kit/builder.ts";
 import { RecordEvaluations, RuleCondition } from "../kit/enums.ts";
-import { byFlag, byId, byText, byTime } from "../kit/filter.ts";
+import { byFlag, byId, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 import { enforcements } from "./enforcement.ts";
@@ -85,7 +85,7 @@ export const Rule = builder.drizzleNode("rules", {
 export const rules = defineList("Rule", "rules", {
   ref: Rule,
   where: {
-    id: byId("Rule", "id", "The rule itself."),
+    id: byOwnId("Rule", "The rule itself."),
     ref: byText("ref", "Its ref."),
     pack: byText("packRef", "The ref of its pack."),
     label: byText("label", "Its label."),
