@@ -6,17 +6,23 @@ import { type FeedServices, startReader } from "./reader.ts";
 import { createRing, type Ring } from "./ring.ts";
 import { readSettled, type Settled } from "./settled.ts";
 
+/** Where a stream begins that sends no older changes. */
+export interface Start {
+  /** The cursor after the newest change that was read: what has committed before it is visible to every later statement. */
+  cursor: string;
+}
+
 /** A feed of the changes in the notification log. */
 export interface Feed extends AsyncDisposable {
   /**
    * Yields every change after the cursor, oldest first, then each as it commits, exactly once; null begins with the next change.
    * Ends when the signal fires. Throws InvalidInputError (invalid cursor), CursorExpiredError, LaggedError.
    */
-  follow(filter: ChangeFilter, after: string | null, signal: AbortSignal): AsyncGenerator<Change, void>;
+  follow(filter: ChangeFilter, after: string | Start | null, signal: AbortSignal): AsyncGenerator<Change, void>;
   /** Returns at most `limit` stored changes after the cursor (null: from the oldest). Throws as `follow` does. */
   replay(filter: ChangeFilter, after: string | null, limit: number): Promise<Change[]>;
-  /** Returns the cursor after the newest change that was read. */
-  position(): string;
+  /** Returns the present position. */
+  start(): Start;
   /** Returns for how many milliseconds an open transaction has been hiding committed changes; 0 when none does. */
   lagMs(): number;
 }
@@ -75,15 +81,16 @@ export async function createFeed(services: FeedServices, ringSize = 10_000): Pro
 
   async function* follow(
     filter: ChangeFilter,
-    after: string | null,
+    after: string | Start | null,
     signal: AbortSignal,
   ): AsyncGenerator<Change, void> {
     const log = current;
     const { ring, replaced } = log;
     const ended = AbortSignal.any([signal, closing.signal, replaced.signal]);
-    let position = after === null ? ring.head() : await positionIn(log, after);
+    const cursor = typeof after === "string" ? after : after?.cursor;
+    let position = cursor === undefined ? ring.head() : await positionIn(log, cursor);
     // The ring may hold changes that retention has deleted; whether a cursor has expired depends on the table.
-    if (after !== null) await read(log, filter, position, { until: position, limit: 1 });
+    if (typeof after === "string") await read(log, filter, position, { until: position, limit: 1 });
     while (!ended.aborted) {
       const page = await next(log, filter, position);
       yield* deliver(ring, page.changes);
@@ -107,7 +114,7 @@ export async function createFeed(services: FeedServices, ringSize = 10_000): Pro
       } while (found.length < limit && position < until);
       return found.slice(0, limit);
     },
-    position: () => formatCursor({ log: current.name, id: current.ring.head() }),
+    start: () => ({ cursor: formatCursor({ log: current.name, id: current.ring.head() }) }),
     lagMs: reader.lagMs,
     [Symbol.asyncDispose]: async () => {
       closing.abort();

@@ -54,11 +54,11 @@ describe.runIf(onPostgres() && hasServerPrograms())("a standby", () => {
     wake.announce(["feed"]);
     expect(await live.ended).toMatchObject({ code: "CURSOR_EXPIRED", oldestCursor: expect.stringMatching(/\.0$/) });
     const [kept, lost] = live.seen.map(({ cursor }) => cursor);
-    expect(parts(feed.position()).log).not.toBe(parts(kept ?? "").log);
+    expect(parts(feed.start().cursor).log).not.toBe(parts(kept ?? "").log);
     for (const cursor of [kept, lost]) {
       await expect(first(feed, cursor ?? "")).rejects.toMatchObject({ code: "CURSOR_EXPIRED" });
     }
-    await using resumed = follow(feed, `${parts(feed.position()).log}.0`);
+    await using resumed = follow(feed, `${parts(feed.start().cursor).log}.0`);
     await until(() => resumed.seen.length === 1, "the change that was kept");
     await insert("next");
     await until(() => resumed.seen.length === 2, "the change after the promotion");

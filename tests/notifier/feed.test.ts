@@ -19,7 +19,7 @@ describe("the feed", () => {
     await using services = await createServices();
     const feed = await createFeed(services);
     const live = follow(feed);
-    const start = feed.position();
+    const start = feed.start().cursor;
     await Promise.all(
       Array.from({ length: 16 }, async (_, writer) => {
         for (let round = 0; round < 25; round += 1) {
@@ -51,7 +51,7 @@ describe("the feed", () => {
   test("a follower that lags behind the ring reads from the table without a gap, in numeric order", async () => {
     await using services = await createServices();
     const feed = await createFeed(services, 10);
-    const start = feed.position();
+    const start = feed.start().cursor;
     for (let n = 0; n < 150; n += 1) await insertPack(services, `pack-${n}`);
     await using late = follow(feed, start);
     await until(() => late.seen.length >= 150, "150 changes");
@@ -69,7 +69,7 @@ describe("the feed", () => {
   test("an idle follower runs no statement; a filter by entity delivers only that entity", async () => {
     await using services = await createServices();
     const feed = await createFeed(services);
-    const opening = follow(feed, feed.position());
+    const opening = follow(feed, feed.start().cursor);
     await insertPack(services, "one");
     await until(() => opening.seen.length > 0, "the feed to have passed the earlier changes");
     await opening[Symbol.asyncDispose]();
@@ -112,7 +112,7 @@ describe("a cursor", () => {
     await using services = await createServices();
     const feed = await createFeed(services);
     await insertPack(services, "here");
-    const { log } = parts(feed.position());
+    const { log } = parts(feed.start().cursor);
     for (const nonsense of ["nonsense", `${log}.`, `${log}.x`, `${log}.-1`, `${log}.9999999999999999999`, "1.2", ""]) {
       await expect(first(feed, nonsense), nonsense).rejects.toMatchObject({ code: "BAD_USER_INPUT" });
     }
@@ -129,7 +129,7 @@ describe("a cursor", () => {
     await using services = await createServices();
     const feed = await createFeed(services);
     await using live = follow(feed);
-    const start = feed.position();
+    const start = feed.start().cursor;
     for (const ref of ["one", "two", "three"]) await insertPack(services, ref);
     await until(() => live.seen.length === 3, "three changes");
     const [one, two, three] = live.seen.map(({ cursor }) => cursor);
@@ -148,14 +148,14 @@ describe("a cursor", () => {
     await using services = await createServices();
     const feed = await createFeed(services);
     await using live = follow(feed);
-    const start = feed.position();
+    const start = feed.start().cursor;
     await insertPack(services, "gone");
     await until(() => live.seen.length === 1, "the change");
     const last = live.seen[0]?.cursor ?? "";
     await emptyLog(services);
     const fresh = await createFeed(services);
     for (const each of [feed, fresh]) {
-      expect(each.position()).toBe(last);
+      expect(each.start().cursor).toBe(last);
       await expect(first(each, start)).rejects.toMatchObject({ code: "CURSOR_EXPIRED", oldestCursor: last });
       expect(await each.replay(everything, last, 10)).toEqual([]);
     }

@@ -233,7 +233,7 @@ describe.runIf(onPostgres())("concurrent transactions on PostgreSQL", () => {
     const [taken] = await slow.run<{ n: number }>(`select nextval('attune.notification_id_seq')::int as n`);
     await insertPack(own, "between");
     await until(() => live.seen.length === 1, "the change in between");
-    const place = feed.position();
+    const place = feed.start().cursor;
     await slow.run(`select pg_advisory_xact_lock_shared(16724::bigint << 48 | ${taken?.n})`);
     expect((await readSettled(own.db, -1n)).settled).toBe(BigInt(taken?.n ?? 0) - 1n);
     await slow.run(`select set_config('attune.entered', pg_current_xact_id()::text, true)`);
@@ -241,7 +241,7 @@ describe.runIf(onPostgres())("concurrent transactions on PostgreSQL", () => {
     expect(late).toBeGreaterThan(parts(place).id);
     await insertPack(own, "hidden");
     await until(() => feed.lagMs() > 0, "the feed to be held back");
-    expect(feed.position()).toBe(place);
+    expect(feed.start().cursor).toBe(place);
     await slow.run("commit");
     await until(() => live.seen.length === 3, "all changes");
     expect(live.seen[1]?.id).toBe(BigInt(late));

@@ -32,7 +32,7 @@ function followInPieces(feed: Feed) {
   const stopping = new AbortController();
   const seen: Change[] = [];
   const ended = (async () => {
-    let cursor = feed.position();
+    let cursor = feed.start().cursor;
     while (!stopping.signal.aborted) {
       for await (const change of feed.follow(raced, cursor, stopping.signal)) {
         seen.push(change);

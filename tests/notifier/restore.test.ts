@@ -33,7 +33,7 @@ async function cursorsOf(services: TestServices, refs: readonly string[]): Promi
 /** Expects that old cursors are refused with one that delivers every kept change, and then the next. */
 async function expectOtherLog(services: TestServices, old: readonly string[]): Promise<void> {
   const feed = await createFeed(services);
-  const { log } = parts(feed.position());
+  const { log } = parts(feed.start().cursor);
   const oldest = `${log}.0`;
   for (const cursor of old) {
     expect(parts(cursor).log).not.toBe(log);
@@ -65,7 +65,7 @@ describe.runIf(onPostgres() && pgDump)("a dump", () => {
     await insertPack(services, "dumped");
     await until(() => early.seen.length === 1, "the change before the dump");
     const dumped = dump(services.location);
-    const waiting = follow(feed, feed.position(), { channel: "worker", entityId: -1n, matches: () => true });
+    const waiting = follow(feed, feed.start().cursor, { channel: "worker", entityId: -1n, matches: () => true });
     await insertPack(services, "lost");
     await until(() => early.seen.length === 2, "the change after the dump");
     restore(dumped, services.location);

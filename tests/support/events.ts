@@ -37,8 +37,8 @@ export function openEvents(
       response.on("data", (text: string) => {
         const blocks = `${rest}${text}`.split("\n\n");
         rest = blocks.pop() ?? "";
-        seen.push(...blocks.filter((block) => !block.startsWith(":")).map(parse));
-        resolve(stream); // the first block is a comment: the stream is open
+        seen.push(...blocks.filter((block) => /^data/m.test(block)).map(parse)); // others are no events
+        resolve(stream); // the first block opens the stream
       });
       response.on("close", () => {
         resolve(stream);

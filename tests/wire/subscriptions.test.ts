@@ -208,6 +208,74 @@ test("an event stream has each message's cursor as its id, and resumes after Las
   );
 });
 
+test("an event stream opens with the id after which it begins, so that it resumes even without a message", async () => {
+  const opened = async (query: string, headers: Record<string, string> = {}) => {
+    const aborting = new AbortController();
+    const response = await fetch(`${server.url}/graphql`, {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        accept: "text/event-stream",
+        authorization: `Bearer ${server.token}`,
+        ...headers,
+      },
+      body: JSON.stringify({ query }),
+      signal: aborting.signal,
+    });
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    await until(async () => {
+      text += (await reader?.read())?.value ?? "";
+      return text.includes(":\n\n") && (headers["last-event-id"] === undefined || text.includes("event: next"));
+    }, "the opening");
+    aborting.abort();
+    return text;
+  };
+  const query = "subscription { executionStatus { cursor executionId toStatus } }";
+  const [, id = ""] = /^id: (\S+)\n\n:/.exec(await opened(query)) ?? [];
+  const execution = await run("core.noop");
+  const resumed = await opened(query, { "last-event-id": id });
+  expect(resumed).toMatch(new RegExp(`^id: ${id}\n\n:\n\nevent: next\n`));
+  expect(resumed).toContain(`"executionId":"${execution}","toStatus":"REQUESTED"`);
+  const output = await opened(`subscription { executionLog(id: "${execution}") { cursor } }`);
+  expect(output).toMatch(/^id: 0\n\n/);
+});
+
+test("a list and what follows its cursor are the whole, whenever the list is read", async () => {
+  const query = `{ cursor executions(first: 100, orderBy: {field: CREATED, direction: DESC}) { nodes { id status } } }`;
+  let over = false;
+  const runs = Array.from({ length: 4 }, async () => {
+    while (!over) await run("core.noop");
+  });
+  const counter = overSocket(server, { query: "subscription { executionStatus { cursor } }" });
+  const readers = Array.from({ length: 12 }, async (_, index) => {
+    await until(() => counter.seen.length >= index * 3, "more transitions");
+    const { cursor, executions } = await request<{
+      cursor: string;
+      executions: { nodes: { id: string; status: string }[] };
+    }>(server, query);
+    const stream = overSocket<{ executionId: string; toStatus: string }>(server, {
+      query: `subscription ($after: Cursor) { executionStatus(after: $after) { cursor executionId toStatus } }`,
+      variables: { after: cursor },
+    });
+    return { listed: new Map(executions.nodes.map(({ id, status }) => [id, status])), stream };
+  });
+  const started = await Promise.all(readers);
+  over = true;
+  await Promise.all(runs);
+  const last = await run("core.noop");
+  for (const { listed, stream } of started) {
+    const isEnded = ({ executionId, toStatus }: { executionId: string; toStatus: string }) =>
+      executionId === last && toStatus === "COMPLETED";
+    await until(() => stream.seen.some(isEnded), "the last message");
+    for (const { executionId, toStatus } of stream.seen) listed.set(executionId, toStatus);
+    // Every execution that it knows has ended, so no transition was missed.
+    expect([...new Set(listed.values())]).toEqual(["COMPLETED"]);
+    stream.drop();
+  }
+  counter.drop();
+});
+
 test("reading stops when a subscriber completes, is cut off or disconnects", async () => {
   // A follower of a growing log reads it at each step: its statement shows that it runs.
   const steps = () => server.output().split("from attune.execution e left join lateral").length - 1;

@@ -39,6 +39,17 @@ export const Viewer = builder.objectRef<Session>("Viewer").implement({
   }),
 });
 
+builder.queryField("cursor", (t) =>
+  t.field({
+    type: "Cursor",
+    nullable: true,
+    authScopes: { signedIn: true },
+    description:
+      "The present position in the streams of changes. What one document reads beside it contains every change up to this position, and a subscription with it as `after` sends every later one.",
+    resolve: (_root, _args, ctx) => ctx.position,
+  }),
+);
+
 builder.queryField("viewer", (t) =>
   t.withAuth({ signedIn: true }).field({
     type: Viewer,

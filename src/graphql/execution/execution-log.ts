@@ -51,9 +51,11 @@ builder.subscriptionField(subscription, (t) =>
       id: t.arg.id({ required: true, description: idDescription }),
       after: t.arg({ type: "Cursor", description: afterDescription }),
     },
-    subscribe: (_root, { id, after }, ctx) =>
-      messages(ctx, async function* (signal, session) {
-        const from = readCursor(ctx.lastEventId ?? after);
+    subscribe: (_root, { id, after }, ctx) => {
+      const given = ctx.lastEventId ?? after;
+      ctx.beginsAfter = given ?? "0";
+      return messages(ctx, async function* (signal, session) {
+        const from = readCursor(given);
         const execution = readId("Execution", id, "id");
         let checked = session();
         await requireReadable(ctx, execution);
@@ -64,7 +66,8 @@ builder.subscriptionField(subscription, (t) =>
           }
           yield toChunk(stored);
         }
-      }),
+      });
+    },
     resolve: (message) => unwrap(message),
   }),
 );

@@ -71,9 +71,9 @@ const readableOnly = (filter: ChangeFilter, session: () => Session | null): Chan
 
 /** Returns a stream of the changes after the cursor that pass the filter and whose objects the session may read. */
 export function followChanges(ctx: Context, filter: ChangeFilter, after: string | null | undefined) {
-  return messages(ctx, (signal, session) =>
-    ctx.feed.follow(readableOnly(filter, session), ctx.lastEventId ?? after ?? null, signal),
-  );
+  const start = ctx.lastEventId ?? after ?? ctx.feed.start();
+  ctx.beginsAfter = typeof start === "string" ? start : start.cursor;
+  return messages(ctx, (signal, session) => ctx.feed.follow(readableOnly(filter, session), start, signal));
 }
 
 /** Returns the first changes that such a stream sends after the cursor, at most `first`. */

@@ -83,6 +83,8 @@ export function createGraphQL({ services, feed, sessions, authenticate, ...optio
         requestId: requestId ?? randomUUID(),
         ip: ip ?? req?.socket.remoteAddress ?? null,
         lastEventId: request?.headers.get("last-event-id") || null,
+        position: feed.start().cursor,
+        beginsAfter: null,
       };
       return context;
     },
