@@ -57,7 +57,9 @@ export class ForbiddenError extends Refusal {
 export class UnauthenticatedError extends Refusal {
   override readonly name = "UnauthenticatedError";
   readonly code = "UNAUTHENTICATED";
-  constructor(message = "Sign in, or send `Authorization: Bearer <token>`.") {
+  constructor(
+    message = "Sign in, or send `Authorization: Bearer <token>` (on a WebSocket in `connectionParams: {authorization: …}`).",
+  ) {
     super(message);
   }
 }

@@ -1,3 +1,4 @@
+import { DirectiveLocation, GraphQLDirective, GraphQLSchema } from "graphql";
 import { describeCosts } from "./guards/limits.ts";
 import { builder } from "./kit/builder.ts";
 import "./catalog/action.ts";
@@ -53,4 +54,18 @@ import "./catalog/worker.ts";
 import "./catalog/worker-changed.ts";
 
 /** The API's schema; each file of a subject adds its part to the builder. */
-export const schema = describeCosts(builder.toSchema());
+export const schema = withKnownDirectives(describeCosts(builder.toSchema()));
+
+/** The places of `@deprecated` in the GraphQL specification. Some clients refuse a schema with the newer place that graphql-js adds. */
+function withKnownDirectives(built: GraphQLSchema): GraphQLSchema {
+  const config = built.toConfig();
+  const directives = config.directives.map((directive) =>
+    directive.name === "deprecated"
+      ? new GraphQLDirective({
+          ...directive.toConfig(),
+          locations: directive.locations.filter((location) => location !== DirectiveLocation.DIRECTIVE_DEFINITION),
+        })
+      : directive,
+  );
+  return new GraphQLSchema({ ...config, directives });
+}

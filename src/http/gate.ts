@@ -39,7 +39,9 @@ function allowOrigin(origins: Origins, request: IncomingMessage, response: Serve
   if (request.method !== "OPTIONS" || !request.headers["access-control-request-method"]) return false;
   if (listed) {
     response.setHeader("access-control-allow-methods", "GET, POST, PUT, OPTIONS");
-    response.setHeader("access-control-allow-headers", "authorization, content-type, last-event-id");
+    // Clients add headers for tracing and their own names; the listed origin's pages are trusted with all of them.
+    response.setHeader("access-control-allow-headers", request.headers["access-control-request-headers"] ?? "*");
+    response.setHeader("vary", "origin, access-control-request-headers");
     response.setHeader("access-control-max-age", String(hourSeconds));
   }
   response.writeHead(204).end();

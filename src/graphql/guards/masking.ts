@@ -25,6 +25,7 @@ const codes: ReadonlySet<unknown> = new Set([
   "CONFLICT",
   "RATE_LIMITED",
   "QUERY_TOO_COMPLEX",
+  "PERSISTED_QUERY_NOT_SUPPORTED",
   "TIMEOUT",
   "INTERNAL_SERVER_ERROR",
 ]);

@@ -32,6 +32,8 @@ export interface Context {
   /** The IP address of the client; null if unknown. */
   ip: string | null;
   lastEventId: string | null;
+  /** Whether the operation came over a socket, which is closed when its session ends. */
+  isSocket: boolean;
   /** The position in the streams of changes before anything was read. */
   position: string;
   /** The cursor after which the operation's stream begins; null for other operations. */

@@ -9,12 +9,19 @@ import type { Context } from "./context.ts";
 /** A stream's message, or the error that it ends with. */
 export type Message<T> = { value: T } | { ending: unknown };
 
+const aborted = (signal: AbortSignal) =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve(null);
+    else signal.addEventListener("abort", resolve, { once: true });
+  });
+
 const sessionEnded = () => new UnauthenticatedError("The credential is no longer valid: sign in again.");
 
 /**
  * Returns a subscription's stream. An error of the source, or the end of the session, becomes its last message: the subscriber
- * receives an error with a code and a completed stream instead of a broken connection. `source` gets a function that returns
- * the session's latest state.
+ * receives an error with a code and a completed stream instead of a broken connection. On a socket the end of the session sends nothing,
+ * because the socket is closed: clients then connect again, with a new credential, and resume, but only operations that are still open.
+ * `source` gets a function that returns the session's latest state.
  */
 export function messages<T>(
   ctx: Context,
@@ -31,7 +38,9 @@ export function messages<T>(
     try {
       const values = source(AbortSignal.any([signal, ended.signal]), () => ctx.session);
       for await (const value of values) yield { value };
-      if (ended.signal.aborted) yield { ending: sessionEnded() };
+      if (!ended.signal.aborted || signal.aborted) return;
+      if (ctx.isSocket) await aborted(signal);
+      else yield { ending: sessionEnded() };
     } catch (ending) {
       yield { ending };
     } finally {

@@ -33,17 +33,33 @@ export function credentialsOf({ method, headers }: Request, origins: Origins): C
   };
 }
 
-/** Returns a socket's credentials: `authorization` of the connection's parameters or headers, and the cookie of an upgrade from a trusted origin. */
+/** Where clients put a credential into the parameters of a connection; the last two contain the token alone. */
+const places = ["authorization", "Authorization", "authToken", "token"] as const;
+
+/** Returns the value of the header `Authorization` that the parameters of a connection, or the headers in them, contain. */
+function authorizationIn(parameters: unknown): string | null {
+  if (typeof parameters !== "object" || parameters === null) return null;
+  const given = parameters as Readonly<Record<string, unknown>>;
+  for (const place of places) {
+    const value = given[place];
+    if (typeof value === "string" && value !== "") return /^\S+$/.test(value) ? `Bearer ${value}` : value;
+  }
+  return authorizationIn(given["headers"]);
+}
+
+/**
+ * Returns a socket's credentials: those of the connection's parameters, in the shapes that clients use, or of the upgrade's headers, and
+ * the cookie of an upgrade from a trusted origin.
+ */
 export function socketCredentials(
   { headers }: IncomingMessage,
   parameters: Readonly<Record<string, unknown>> | undefined,
   origins: Origins,
 ): Credentials {
-  const given = parameters?.["authorization"] ?? parameters?.["Authorization"];
   const [origin, host] = [headers.origin ?? null, headers.host ?? null];
   const trusted = origins.isTrusted(origin, host);
   return {
-    authorization: typeof given === "string" ? given : (headers.authorization ?? null),
+    authorization: authorizationIn(parameters) ?? headers.authorization ?? null,
     cookie: trusted ? (headers.cookie ?? null) : null,
     local: isLocal(origin, host, trusted),
   };

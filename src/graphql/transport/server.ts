@@ -18,6 +18,7 @@ import { schema } from "../schema.ts";
 import { cookiesOf } from "./cookies.ts";
 import { type Credentials, credentialsOf } from "./credentials.ts";
 import { graphiql, renderGraphiQL } from "./graphiql.ts";
+import { useClientHabits } from "./params.ts";
 import { useEventIds } from "./sse.ts";
 
 export interface GraphQLOptions {
@@ -85,6 +86,7 @@ export function createGraphQL({ services, feed, sessions, authenticate, ...optio
         lastEventId: request?.headers.get("last-event-id") || null,
         position: feed.start().cursor,
         beginsAfter: null,
+        isSocket: credentials !== undefined,
       };
       return context;
     },
@@ -94,6 +96,7 @@ export function createGraphQL({ services, feed, sessions, authenticate, ...optio
       useLoadLimits(load),
       useDenials(),
       useEventIds(),
+      useClientHabits(),
     ],
     renderGraphiQL,
     graphiql: introspection && graphiql,

@@ -62,7 +62,7 @@ export function attachSockets(server: Server, { yoga, origins, ...scope }: Socke
           return {
             schema,
             document,
-            operationName: params.operationName,
+            operationName: params.operationName || undefined,
             variableValues: params.variables,
             contextValue,
             rootValue: { execute, subscribe },
