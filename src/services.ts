@@ -1,4 +1,5 @@
 import { requireKeyring } from "./access/rotate.ts";
+import { sealStoredSettings } from "./catalog/settings.ts";
 import { type Database, openDatabase } from "./db/client.ts";
 import { eventQueue, startJobs } from "./db/jobs.ts";
 import { migrate } from "./db/migrate.ts";
@@ -38,7 +39,12 @@ export async function openServices(options: ServicesOptions): Promise<OpenServic
   const database = opening.use(await openDatabase(options));
   const keyring = options.openKeyring();
   const start = async () => opening.use(await startJobs(database, log));
-  const jobs = isMigrated ? await start() : await migrate(database, start);
+  const prepare = async () => {
+    // A transaction of its own: no other may change the rows between reading and writing.
+    await database.db.transaction((db) => sealStoredSettings(db, keyring));
+    return await start();
+  };
+  const jobs = isMigrated ? await start() : await migrate(database, prepare);
   await requireKeyring(database.db, keyring);
   await jobs.open(eventQueue);
   const wake = opening.use(await createWake(database, log));

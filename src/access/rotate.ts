@@ -20,17 +20,22 @@ const maxBatches = 100;
 export async function rotateEncryptionKey(
   services: Services,
   session: Session,
-): Promise<{ keys: number; secrets: number; complete: boolean }> {
+): Promise<{ keys: number; secrets: number; settings: number; complete: boolean }> {
   authorize(session, "key", "rotate", {});
   const { keyring } = services;
+  const resealed = (value: string) => keyring.seal(keyring.open(value));
   let batches = 0;
-  const rewrite = async (next: (after: string) => SQL, store: (input: string) => SQL): Promise<number> => {
+  const rewrite = async (
+    next: (after: string) => SQL,
+    store: (input: string) => SQL,
+    reseal: (value: string) => string = resealed,
+  ): Promise<number> => {
     let count = 0;
     for (let after = "0"; batches < maxBatches; batches += 1) {
       // A transaction of its own: all batches in one would hold locks on every secret.
       const done = await write(services, async (tx) => {
         const found = await rows<{ id: string; value: string }>(tx.db, next(after));
-        const sealed = found.map(({ id, value }) => ({ id, value: keyring.seal(keyring.open(value)) }));
+        const sealed = found.map(({ id, value }) => ({ id, value: reseal(value) }));
         if (sealed.length > 0) await tx.db.execute(store(JSON.stringify(sealed)));
         return found;
       });
@@ -57,18 +62,36 @@ export async function rotateEncryptionKey(
       sql`update attune.execution_secret s set encrypted = r.value
         from jsonb_to_recordset(${input}::text::jsonb) as r(id bigint, value text) where s.id = r.id`,
   );
-  return { keys, secrets, complete: batches < maxBatches };
+  let settings = 0;
+  for (const table of [sql`attune.pack`, sql`attune.sensor`]) {
+    settings += await rewrite(
+      (after) =>
+        sql`select id::text, secrets::text as value from ${table} t where id > ${after}::bigint
+            and exists (select from jsonb_each_text(secrets) s where split_part(s.value, ':', 2) <> ${keyring.id})
+          order by id limit ${batchSize}::int for update`,
+      (input) =>
+        sql`update ${table} t set secrets = r.value::jsonb
+          from jsonb_to_recordset(${input}::text::jsonb) as r(id bigint, value text) where t.id = r.id`,
+      (value) => {
+        const sealed: Record<string, string> = JSON.parse(value);
+        return JSON.stringify(Object.fromEntries(Object.entries(sealed).map(([path, each]) => [path, resealed(each)])));
+      },
+    );
+  }
+  return { keys, secrets, settings, complete: batches < maxBatches };
 }
 
 /**
- * Throws StartError when a stored value was encrypted with a key that the keyring lacks. It checks every key, and of the executions'
- * secrets those of unfinished executions, the oldest and the newest.
+ * Throws StartError when a stored value was encrypted with a key that the keyring lacks. It checks every key and setting, and of the
+ * executions' secrets those of unfinished executions, the oldest and the newest.
  */
 export async function requireKeyring(db: Db, { ids }: Keyring): Promise<void> {
   const [missing] = await rows<{ id: string }>(
     db,
     sql`select f.id from (
         select encryption_key_hash as id from attune.key where encrypted
+        union select split_part(s.value, ':', 2) from attune.pack, jsonb_each_text(secrets) s
+        union select split_part(s.value, ':', 2) from attune.sensor, jsonb_each_text(secrets) s
         union select split_part(x.encrypted, ':', 2) from (
           (select encrypted from attune.execution_secret order by id limit 1)
           union all (select encrypted from attune.execution_secret order by id desc limit 1)

@@ -12,11 +12,13 @@ import { ConflictError, InvalidInputError } from "../errors.ts";
 import { compileCriteria, normaliseConditions } from "../lang/criteria.ts";
 import { requireSecretPlaces } from "../lang/secret-use.ts";
 import { compileTemplates } from "../lang/template.ts";
-import type { Json } from "../lib/json.ts";
+import type { Json, JsonObject } from "../lib/json.ts";
 import type { ParameterMap } from "../schema/schema.ts";
+import { hideSecrets, sealSecrets } from "../secrecy/settings.ts";
 import { secretSchemasJson } from "./action.ts";
-import { type RuleManifest, runtimeRef } from "./manifest.ts";
+import { runtimeRef } from "./manifest.ts";
 import type { CheckedPack } from "./read.ts";
+import { sealStoredSettings } from "./settings.ts";
 
 /** Creates the pack `default`, for entities created by hand, if it is missing. */
 export async function ensureDefaultPack(tx: Tx): Promise<void> {
@@ -36,7 +38,7 @@ export async function loadPack(
   source: CheckedPack,
   loaded: (tx: Tx, rule: { id: string }) => Promise<void>,
 ): Promise<void> {
-  const stored = await upsertPack(tx.db, source);
+  const stored = await upsertPack(tx, source);
   if (stored.digest === source.digest) return;
   const [release] = await tx.db
     .insert(packRelease)
@@ -44,7 +46,7 @@ export async function loadPack(
       packId: stored.id,
       version: source.pack.version,
       digest: source.digest,
-      manifest: JSON.parse(JSON.stringify(source)),
+      manifest: manifestOf(source),
       path: source.path,
       size: BigInt(source.size),
     })
@@ -90,11 +92,14 @@ export async function loadPack(
     })),
   );
   await replace(tx.db, owner, action, await actionRows(tx.db, source));
-  await replace(tx.db, owner, rule, await ruleRows(tx.db, source.rules));
+  await replace(tx.db, owner, rule, await ruleRows(tx.db, source));
   await tx.db.execute(
-    sql`update attune.pack set active_release = ${String(release?.id)}::bigint, version = ${source.pack.version}, installed_at = now()
+    sql`update attune.pack set active_release = ${String(release?.id)}::bigint, version = ${source.pack.version}, installed_at = now(),
+          conf_schema = ${JSON.stringify(source.pack.conf_schema)}::text::jsonb
         where id = ${String(stored.id)}::bigint`,
   );
+  // The files may have made a setting secret.
+  await sealStoredSettings(tx.db, tx.keyring);
   const rules = await rows<{ id: string }>(
     tx.db,
     sql`select id::text from attune.rule where pack = ${String(stored.id)}::bigint and not is_adhoc`,
@@ -104,7 +109,7 @@ export async function loadPack(
 
 /** Creates the pack's row or locks it, so that two processes load one after the other. */
 async function upsertPack(
-  db: Db,
+  { db, keyring }: Tx,
   { pack: manifest, path }: CheckedPack,
 ): Promise<{ id: bigint; digest: string | null }> {
   const values = {
@@ -121,7 +126,12 @@ async function upsertPack(
   };
   await db
     .insert(pack)
-    .values({ ref: manifest.ref, version: manifest.version, config: manifest.config, ...values })
+    .values({
+      ref: manifest.ref,
+      version: manifest.version,
+      ...sealSecrets(keyring, manifest.conf_schema, manifest.config),
+      ...values,
+    })
     .onConflictDoNothing();
   const [stored] = await rows<{ id: string; digest: string | null }>(
     db,
@@ -130,6 +140,12 @@ async function upsertPack(
   );
   if (!stored) throw new ConflictError(`The pack "${manifest.ref}" was deleted while it was loaded.`);
   return { id: BigInt(stored.id), digest: stored.digest };
+}
+
+/** Returns what a release stores of its files: everything but the values of secret settings. */
+function manifestOf(source: CheckedPack): JsonObject {
+  const config = hideSecrets(source.pack.conf_schema, source.pack.config);
+  return JSON.parse(JSON.stringify({ ...source, pack: { ...source.pack, config } }));
 }
 
 type Owned = typeof runtime | typeof permissionSet | typeof trigger | typeof action | typeof rule;
@@ -190,7 +206,7 @@ async function actionRows(db: Db, { actions }: CheckedPack): Promise<({ ref: str
 
 async function ruleRows(
   db: Db,
-  rules: readonly RuleManifest[],
+  { rules, pack: { conf_schema: settings } }: CheckedPack,
 ): Promise<({ ref: string } & Record<string, unknown>)[]> {
   if (rules.length === 0) return [];
   const actions = await idsByRef(db, "action");
@@ -200,7 +216,7 @@ async function ruleRows(
     const conditions = normaliseConditions(manifest.conditions as Json, `${manifest.ref} conditions`);
     compileCriteria(manifest.condition, conditions);
     const path = `${manifest.ref} action_params`;
-    const { places } = compileTemplates(manifest.action_params, path);
+    const { places } = compileTemplates(manifest.action_params, path, settings);
     const schemas = secretSchemas.get(manifest.action_ref) ?? [null];
     requireSecretPlaces(places, { action: manifest.action_ref, schemas }, path);
     return {

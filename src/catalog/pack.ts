@@ -8,19 +8,9 @@ import { action } from "../db/tables/action.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
-import {
-  checkNew,
-  checkPatch,
-  description,
-  jsonObject,
-  label,
-  parameters,
-  parametersOf,
-  texts,
-} from "../schema/fields.ts";
-import { compileParameters } from "../schema/schema.ts";
-import { restoreSecrets } from "../secrecy/settings.ts";
+import { checkNew, checkPatch, description, jsonObject, label, parameters, texts } from "../schema/fields.ts";
 import { packRef, semver } from "./manifest.ts";
+import { checkSettings } from "./settings.ts";
 
 /** The fields of a pack that users set. A missing field has its default or, in an update, is unchanged. */
 export interface PackFields {
@@ -58,11 +48,11 @@ export async function createPack(
 ): Promise<{ id: bigint }> {
   const { ref, ...fields } = checkNew(packFields.extend({ ref: packRef }), input);
   authorize(session, "pack", "create", targetOf(ref));
-  const config = checkConfig(fields.confSchema ?? {}, fields.config ?? {}, {});
+  const settings = checkSettings(tx.keyring, { schema: fields.confSchema ?? {}, config: fields.config ?? {} });
   return await insertRow(tx, "pack", {
     ...fields,
+    ...settings,
     ref,
-    config,
     label: fields.label ?? ref,
     version: fields.version ?? "1.0.0",
   });
@@ -84,18 +74,13 @@ export async function updatePack(
     throw new ConflictError(`The pack "${input.ref}" comes from files: only its config can be changed here.`);
   }
   const isAboutConfig = config !== undefined || fields.confSchema !== undefined;
-  const schema = fields.confSchema ?? stored.confSchema;
+  const settings = { schema: fields.confSchema ?? stored.confSchema, config: config ?? stored.config };
+  const known = { schema: stored.confSchema, secrets: stored.secrets };
   await updateRow(tx, "pack", {
     id: stored.id,
-    fields: isAboutConfig ? { ...others, config: checkConfig(schema, config ?? stored.config, stored.config) } : others,
+    fields: isAboutConfig ? { ...others, ...checkSettings(tx.keyring, settings, known) } : others,
   });
   return { id: stored.id };
-}
-
-/** Returns the settings with defaults filled in; secrets that come back hidden keep their stored values. */
-function checkConfig(schema: JsonObject, config: JsonObject, stored: JsonObject): JsonObject {
-  const map = parametersOf(schema);
-  return compileParameters(map)(restoreSecrets(map, config, stored), "config");
 }
 
 /**

@@ -6,6 +6,7 @@ import {
   insertRow,
   isEmpty,
   lockRow,
+  type Row,
   updateRow,
   type Which,
 } from "../access/rows.ts";
@@ -13,19 +14,10 @@ import type { Session } from "../access/session.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError, invalid } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
-import {
-  checkNew,
-  checkPatch,
-  description,
-  jsonObject,
-  label,
-  parameters,
-  parametersOf,
-  relativePath,
-} from "../schema/fields.ts";
+import { checkNew, checkPatch, description, jsonObject, label, parameters, relativePath } from "../schema/fields.ts";
 import { componentRef } from "../schema/input.ts";
-import { compileParameters } from "../schema/schema.ts";
-import { restoreSecrets } from "../secrecy/settings.ts";
+import type { SealedSettings } from "../secrecy/settings.ts";
+import { checkSettings } from "./settings.ts";
 
 /** The fields of a sensor that users set. A missing field has its default or, in an update, is unchanged. */
 export interface SensorFields {
@@ -62,9 +54,9 @@ export async function createSensor(
   input: SensorFields & { ref: string; runtime: string; entrypoint: string },
 ): Promise<{ id: bigint }> {
   const { runtime: wanted, ...fields } = checkNew(newSensor, input);
-  const config = checkConfig(fields.paramSchema ?? null, fields.config ?? null, {});
+  const settings = checkConfig(tx, fields, null);
   const pack = await findPackForNew(tx, session, { of: "sensor", ref: fields.ref });
-  const values = { ...fields, config, label: fields.label ?? fields.ref, isAdhoc: true };
+  const values = { ...fields, ...settings, label: fields.label ?? fields.ref, isAdhoc: true };
   const runtime = await findRuntime(tx, session, wanted);
   return await insertRow(tx, "sensor", { ...values, ...runtime, packId: pack.id, packRef: pack.ref });
 }
@@ -86,13 +78,12 @@ export async function updateSensor(
       `The sensor "${input.ref}" comes from its pack's files: only whether it is enabled can be changed.`,
     );
   }
-  const { paramSchema = stored.paramSchema, config = stored.config } = fields;
   const isAboutConfig = fields.config !== undefined || fields.paramSchema !== undefined;
   await updateRow(tx, "sensor", {
     id: stored.id,
     fields: {
       ...fields,
-      ...(isAboutConfig ? { config: checkConfig(paramSchema, config, stored.config ?? {}) } : {}),
+      ...(isAboutConfig ? checkConfig(tx, fields, stored) : {}),
       ...(wanted === undefined ? {} : await findRuntime(tx, session, wanted)),
     },
   });
@@ -113,10 +104,17 @@ export async function deleteSensor(
   return { id, ref };
 }
 
-function checkConfig(schema: JsonObject | null, config: JsonObject | null, stored: JsonObject): JsonObject | null {
-  if (schema === null) return config;
-  const map = parametersOf(schema);
-  return compileParameters(map)(restoreSecrets(map, config ?? {}, stored), "config");
+/** Returns the settings that the sensor then has, in their stored form. */
+function checkConfig(
+  tx: Tx,
+  { paramSchema, config }: SensorFields,
+  stored: Row<"sensor"> | null,
+): { config: JsonObject | null; secrets: SealedSettings } {
+  const schema = paramSchema === undefined ? (stored?.paramSchema ?? null) : paramSchema;
+  const given = config === undefined ? (stored?.config ?? null) : config;
+  if (schema === null) return { config: given, secrets: {} };
+  const known = { schema: stored?.paramSchema ?? {}, secrets: stored?.secrets ?? {} };
+  return checkSettings(tx.keyring, { schema, config: given ?? {} }, known);
 }
 
 async function findRuntime(tx: Tx, session: Session, ref: string): Promise<{ runtimeId: bigint; runtimeRef: string }> {

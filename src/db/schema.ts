@@ -46,6 +46,8 @@ export const instant = () => timestamp({ withTimezone: true, precision: 3 });
 export const reference = (name: string) => bigint(name, { mode: "bigint" });
 export const jsonColumn = () => jsonb().$type<Json>();
 export const jsonObjectColumn = () => jsonb().$type<JsonObject>();
+/** The encrypted values of secret settings, by JSON pointer. */
+export const sealedSettings = () => jsonb().$type<Readonly<Record<string, string>>>().notNull().default({});
 /** A non-null list of texts. */
 export const textList = () => text().array().notNull().default(sql`'{}'::text[]`);
 

@@ -26,6 +26,22 @@ export function collectVariables(node: ASTNode, names: Set<string>): void {
   for (const operand of operands(node)) collectVariables(operand, names);
 }
 
+/** Adds the names of each chain of members, such as `["pack", "config", "region"]`, as far as they are written as names or literals. */
+export function collectMembers(node: ASTNode, chains: string[][]): void {
+  const chain = memberChain(node);
+  if (chain) chains.push(chain);
+  for (const operand of operands(node)) collectMembers(operand, chains);
+}
+
+function memberChain(node: ASTNode): string[] | null {
+  if (node.op === "id") return [node.args];
+  if (node.op !== "." && node.op !== ".?" && node.op !== "[]" && node.op !== "[?]") return null;
+  const [object, member] = node.args;
+  const name = typeof member === "string" ? member : member.op === "value" ? String(member.args) : null;
+  const chain = memberChain(object);
+  return chain && name !== null ? [...chain, name] : null;
+}
+
 function first(nodes: readonly ASTNode[], inside: number): Refused | null {
   for (const node of nodes) {
     const refused = findRefused(node, inside);

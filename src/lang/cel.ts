@@ -9,7 +9,7 @@ import { invalid, Refusal } from "../errors.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import { compileRegex } from "../lib/regex.ts";
-import { collectVariables, findRefused } from "./cel-ast.ts";
+import { collectMembers, collectVariables, findRefused } from "./cel-ast.ts";
 
 /** The variables that an expression may use. The context provides their values. */
 export interface CelScope {
@@ -49,6 +49,13 @@ export function celVariables(source: string, path = "", scope = ruleScope): Set<
   const names = new Set<string>();
   collectVariables(parse(source, path, scope).ast, names);
   return names;
+}
+
+/** Returns every chain of members in an expression, such as `["pack", "config", "region"]`. Throws InvalidInputError like compileCel. */
+export function celMembers(source: string, path: string, scope = ruleScope): string[][] {
+  const chains: string[][] = [];
+  collectMembers(parse(source, path, scope).ast, chains);
+  return chains;
 }
 
 function parse(source: string, path: string, scope: CelScope): ParseResult {

@@ -1,8 +1,9 @@
 import { InvalidInputError, type Issue, invalid } from "../errors.ts";
 import type { Json } from "../lib/json.ts";
+import type { Parameter, ParameterMap } from "../schema/parameter.ts";
 import { escapeKey } from "../secrecy/find.ts";
 import { marker } from "../secrecy/mask.ts";
-import { celVariables, compileCel, ruleScope } from "./cel.ts";
+import { celMembers, celVariables, compileCel, ruleScope } from "./cel.ts";
 
 type Values = Record<string, unknown>;
 type Render = (context: Values, reading: Reading) => Json;
@@ -51,11 +52,11 @@ export interface Templates {
 /**
  * Compiles every `{{ CEL }}` in the strings of a JSON value (not in its keys). Rendering returns a read-only value: a string that is one
  * whole template gets the JSON type of its result; in mixed text, results become text (objects and lists as JSON). `{{ key("ref") }}` is
- * not CEL: it inserts a secret's text unchanged, and no expression can reach it. Throws InvalidInputError with an issue per invalid
- * template. Rendering throws TemplateError.
+ * not CEL: it inserts a secret's text unchanged, and no expression can reach it. The same holds for `{{ pack.config.name }}` where the
+ * `settings` of the pack declare it secret. Throws InvalidInputError with an issue per invalid template. Rendering throws TemplateError.
  */
-export function compileTemplates(value: Json, path: string): Templates {
-  const compilation: Compilation = { issues: [], places: [] };
+export function compileTemplates(value: Json, path: string, settings: ParameterMap = {}): Templates {
+  const compilation: Compilation = { issues: [], places: [], settings };
   const render = compileValue(value, { path, pointer: "" }, compilation);
   const { issues, places } = compilation;
   if (issues.length > 0) throw new InvalidInputError(issues);
@@ -72,7 +73,7 @@ export function compileTemplates(value: Json, path: string): Templates {
 /** Returns whether any template in the value uses the variable. Throws InvalidInputError for an invalid template. */
 export function usesVariable(value: Json, name: string): boolean {
   if (typeof value === "string") {
-    return split(value, "").some((part) => "source" in part && celVariables(part.source, "", ruleScope).has(name));
+    return split(value, "", {}).some((part) => "source" in part && celVariables(part.source, "", ruleScope).has(name));
   }
   if (typeof value !== "object" || value === null) return false;
   return Object.values(value).some((item) => usesVariable(item, name));
@@ -81,6 +82,7 @@ export function usesVariable(value: Json, name: string): boolean {
 interface Compilation {
   issues: Issue[];
   places: SecretPlace[];
+  settings: ParameterMap;
 }
 
 /** The location of a template: its path for messages, and its JSON pointer within the value. */
@@ -110,11 +112,15 @@ function compileValue(value: Json, location: Location, compilation: Compilation)
     Object.fromEntries(renders.map(({ key, item, render }) => [key, render ? render(context, reading) : item]));
 }
 
-function compileText(text: string, { path, pointer }: Location, { issues, places }: Compilation): Render | null {
+function compileText(
+  text: string,
+  { path, pointer }: Location,
+  { issues, places, settings }: Compilation,
+): Render | null {
   if (!text.includes("{{")) return null;
   try {
-    const parts = split(text, path).map((part) =>
-      "source" in part ? { run: compileCel(part.source, path, ruleScope) } : part,
+    const parts = split(text, path, settings).map((part) =>
+      "source" in part ? { run: compileExpression(part.source, path, settings) } : part,
     );
     const used = parts.flatMap((part) => ("secret" in part ? [part.secret] : []));
     const names = [...new Set(used)];
@@ -139,6 +145,18 @@ function compileText(text: string, { path, pointer }: Location, { issues, places
   }
 }
 
+function compileExpression(source: string, path: string, settings: ParameterMap): ReturnType<typeof compileCel> {
+  const run = compileCel(source, path, ruleScope);
+  if (Object.keys(settings).length === 0) return run;
+  const secret = celMembers(source, path).find((chain) => secretSetting(chain, settings) !== null);
+  if (!secret) return run;
+  const name = secret.join(".");
+  throw invalid(
+    path,
+    `${name} is secret and cannot be part of an expression: it is a template of its own, {{ ${name} }}`,
+  );
+}
+
 function runAt(path: string, run: () => Json): Json {
   try {
     return run();
@@ -156,20 +174,39 @@ type Part = { text: string } | { source: string } | { secret: string };
 /** A template that is a key and nothing else; `cel-ast.ts` refuses the function in every expression. */
 const keyTemplate = /^key\(\s*(?:"([^"\\]+)"|'([^'\\]+)')\s*\)$/;
 
-function readSource(source: string): Part {
+/** A template that is a setting and nothing else. */
+const settingTemplate = /^pack\.config(?:\.[A-Za-z_]\w*|\["[^"\\]+"\]|\['[^'\\]+'\]|\[\d+\])+$/;
+
+function readSource(source: string, settings: ParameterMap): Part {
   const [, double, single] = keyTemplate.exec(source) ?? [];
-  const secret = double ?? single;
-  return secret === undefined ? { source } : { secret };
+  const chain = settingTemplate.test(source) ? (source.match(/[\w-]+/g) ?? []) : [];
+  const secret = double ?? single ?? secretSetting(chain, settings);
+  return secret === null ? { source } : { secret };
 }
 
-function split(text: string, path: string): Part[] {
+const settingPrefix = "config.";
+
+/** Returns the name of the secret setting that a chain of members reads; null for anything else. */
+function secretSetting([variable, field, ...names]: readonly string[], settings: ParameterMap): string | null {
+  if (variable !== "pack" || field !== "config") return null;
+  let parameter: Parameter | undefined = { type: "object", properties: settings };
+  for (const name of names) parameter = parameter?.properties ? parameter.properties[name] : parameter?.items;
+  return parameter?.secret ? settingPrefix + names.join(".") : null;
+}
+
+/** Returns the JSON pointer of the secret setting with this name, within the settings; null for the name of a key. */
+export function settingPointer(name: string): string | null {
+  return name.startsWith(settingPrefix) ? `/${name.slice(settingPrefix.length).replaceAll(".", "/")}` : null;
+}
+
+function split(text: string, path: string, settings: ParameterMap): Part[] {
   const parts: Part[] = [];
   let from = 0;
   for (let open = text.indexOf("{{"); open >= 0; open = text.indexOf("{{", from)) {
     if (open > from) parts.push({ text: text.slice(from, open) });
     const close = findClose(text, open + 2);
     if (close < 0) throw invalid(path, `the "{{" at character ${open + 1} is not closed by "}}"`);
-    parts.push(readSource(text.slice(open + 2, close).trim()));
+    parts.push(readSource(text.slice(open + 2, close).trim(), settings));
     from = close + 2;
   }
   if (from < text.length) parts.push({ text: text.slice(from) });

@@ -7,6 +7,7 @@ import { findGrants } from "../access/sessions.ts";
 import { type Db, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { ForbiddenError, NotFoundError } from "../errors.ts";
+import { settingPointer } from "../lang/template.ts";
 
 /** The properties of a rule that decide its authority. A rule without an owner is its pack's; an ad-hoc one has lost its owner. */
 export interface OwnedRule {
@@ -85,6 +86,12 @@ async function findKeys(db: Db, refs: readonly string[]): Promise<Map<string, Ke
   );
 }
 
+/** Returns a secret setting as the pack's key that grants see in it, `pack.<pack>.config.<setting>`; null for the name of a key. */
+function settingAsKey(packRef: string, name: string): KeyFacts | null {
+  if (settingPointer(name) === null) return null;
+  return { ref: `pack.${packRef}.${name}`, ownerType: "pack", owner: packRef, ownerIdentityId: null };
+}
+
 /** Returns what these rules may do now: loads their owners' grants (see `Owners`) and the keys that they name. */
 export async function loadAuthority(
   { db, keyring }: Tx,
@@ -107,7 +114,7 @@ export async function loadAuthority(
       return `The owner of the rule "${ref}" may not read events of the trigger "${triggerRef}".`;
     },
     refuseKey: ({ ref, owner, isAdhoc, pack }, keyRef) => {
-      const key = keys.get(keyRef);
+      const key = settingAsKey(pack.ref, keyRef) ?? keys.get(keyRef);
       if (!key) return null;
       const ofPack = key.ownerType === "system" || (key.ownerType === "pack" && key.owner === pack.ref);
       // A frozen owner has no grants, and may not use their own keys either.
@@ -133,15 +140,21 @@ export function requireEvents(session: Session, triggerRef: string): void {
 }
 
 /**
- * Requires that the session, which becomes the owner of the rule, may use these keys. Throws NotFoundError (also for keys that it may
- * not read) and ForbiddenError.
+ * Requires that the session, which becomes the owner of the rule, may use these keys and secret settings of the pack. Throws
+ * NotFoundError (also for keys that it may not read) and ForbiddenError.
  */
-export async function requireKeys(db: Db, session: Session, refs: readonly string[]): Promise<void> {
-  const keys = await findKeys(db, refs);
-  for (const ref of refs) {
-    const key = keys.get(ref);
+export async function requireKeys(
+  db: Db,
+  session: Session,
+  { packRef, names }: { packRef: string; names: readonly string[] },
+): Promise<void> {
+  const keys = await findKeys(db, names);
+  for (const name of names) {
+    const setting = settingAsKey(packRef, name);
+    const key = setting ?? keys.get(name);
+    const ref = setting?.ref ?? name;
     if (key && mayWithKey(session, "use", key)) continue;
-    if (!key || !mayWithKey(session, "read", key)) throw new NotFoundError("key", ref);
+    if (!key || (!setting && !mayWithKey(session, "read", key))) throw new NotFoundError("key", ref);
     throw new ForbiddenError(`You may not use the key "${ref}" in a rule: it needs a grant of key:use.`);
   }
 }

@@ -2,7 +2,7 @@ import { checkParameters, unrunnable } from "../execution/action.ts";
 import type { ExecutionError } from "../execution/finish.ts";
 import { concealSecrets, type StoredSecret } from "../execution/secret.ts";
 import type { CriterionOutcome } from "../lang/criteria.ts";
-import type { SecretValue } from "../lang/template.ts";
+import { type SecretValue, settingPointer } from "../lang/template.ts";
 import { globalId } from "../lib/global-id.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { storableJson } from "../schema/storable.ts";
@@ -91,9 +91,9 @@ export function resolveMatch({ rule, event }: MatchedRule, authority: Authority,
   const keys = new Map<string, string>();
   try {
     const { value, secrets } = rule.render(contextOf(rule, event), (ref) => {
-      const read = authority.readKey(ref);
+      const read = readSetting(rule, ref, keyring) ?? authority.readKey(ref);
       if (read.length < minSecretLength) {
-        throw new Error(`the key "${ref}" has fewer than ${minSecretLength} characters, which cannot be masked`);
+        throw new Error(`"${ref}" has fewer than ${minSecretLength} characters, which cannot be masked`);
       }
       keys.set(ref, read);
       return read;
@@ -108,6 +108,15 @@ export function resolveMatch({ rule, event }: MatchedRule, authority: Authority,
     const mask = createMask([...keys].map(([name, text]) => ({ name, text })));
     return refused("PARAMETERS_INVALID", mask?.text(message) ?? message);
   }
+}
+
+/** Returns the value of the rule's secret setting; null for the name of a key. */
+function readSetting({ pack }: CompiledRule, name: string, keyring: Keyring): string | null {
+  const pointer = settingPointer(name);
+  if (pointer === null) return null;
+  const sealed = pack.secrets[pointer];
+  if (sealed === undefined) throw new Error(`the pack "${pack.ref}" has no value for its setting ${name}`);
+  return keyring.open(sealed);
 }
 
 /** Returns the parameters as they are shown, because a limit of their size must not tell how long a key is. */
@@ -130,7 +139,7 @@ function contextOf(rule: CompiledRule, event: PendingEvent): Record<string, unkn
     },
     rule: { ref: rule.ref, revision: rule.revision },
     trigger: { ref: event.triggerRef },
-    pack: rule.pack,
+    pack: { ref: rule.pack.ref, config: rule.pack.config },
     now: new Date(event.now),
   };
 }

@@ -25,6 +25,7 @@ import { checkNew, checkPatch, description, label } from "../schema/fields.ts";
 import { checkInput, componentRef } from "../schema/input.ts";
 import { compileParameters, type ParameterMap } from "../schema/schema.ts";
 import { storableJson } from "../schema/storable.ts";
+import { findSecrets } from "../secrecy/find.ts";
 import { requireEvents, requireKeys } from "./authority.ts";
 import { checkActionParams, readsEvents } from "./parameters.ts";
 import { intervalSeconds, intervalTimer, syncTimer } from "./timer.ts";
@@ -45,6 +46,7 @@ export interface RuleFields {
 
 /** All fields of a rule. */
 interface RuleDefinition {
+  packRef: string;
   label: string;
   description: string | null;
   actionRef: string;
@@ -92,6 +94,7 @@ export async function createRule(
   const { ref, action, trigger, ...fields } = checkNew(newRule, input);
   const pack = await findPackForNew(tx, session, { of: "rule", ref, ownerId: session.identityId });
   const columns = await checkRule(tx.db, session, {
+    packRef: pack.ref,
     label: ref,
     description: null,
     actionRef: action,
@@ -182,11 +185,12 @@ function requireAdhoc({ ref, isAdhoc }: Row<"rule">, instead: string): void {
 
 /** Checks all fields of a rule and returns its columns. Throws NotFoundError, ForbiddenError, and InvalidInputError with every issue. */
 async function checkRule(db: Db, session: Session, rule: RuleDefinition) {
-  const [found] = await rows<{ action: ActionRow | null; trigger: TriggerRow | null }>(
+  const [found] = await rows<{ action: ActionRow | null; settings: ParameterMap | null; trigger: TriggerRow | null }>(
     db,
     sql`select (select jsonb_build_object('id', a.id::text, 'paramSchema', a.param_schema, 'permissionSetRefs', a.permission_set_refs,
           'secretSchemas', ${secretSchemasJson})
         from attune.action a left join attune.runtime rt on rt.id = a.runtime where a.ref = ${rule.actionRef}) as action,
+      (select conf_schema from attune.pack where ref = ${rule.packRef}) as settings,
       (select jsonb_build_object('id', id::text, 'paramSchema', param_schema) from attune.trigger where ref = ${rule.triggerRef}) as trigger`,
   );
   const { action, trigger } = requireReach(session, rule, found ?? { action: null, trigger: null });
@@ -199,7 +203,7 @@ async function checkRule(db: Db, session: Session, rule: RuleDefinition) {
       return canonical;
     },
     () => {
-      const { names, places } = compileTemplates(rule.actionParams, "actionParams");
+      const { names, places } = compileTemplates(rule.actionParams, "actionParams", found?.settings ?? {});
       requireSecretPlaces(places, { action: rule.actionRef, schemas: action.secretSchemas }, "actionParams");
       checkActionParams(rule, action.paramSchema);
       storableJson(rule.actionParams, "actionParams");
@@ -207,13 +211,14 @@ async function checkRule(db: Db, session: Session, rule: RuleDefinition) {
     },
     () => {
       const params = compileParameters(trigger.paramSchema ?? {})(rule.triggerParams, "triggerParams");
+      refuseSecretTriggerParams(trigger.paramSchema ?? {}, params);
       if (rule.triggerRef === intervalTimer) intervalSeconds(params);
       storableJson(params, "triggerParams");
       return params;
     },
   );
   if (readsEvents({ conditions, actionParams: rule.actionParams })) requireEvents(session, rule.triggerRef);
-  await requireKeys(db, session, keys);
+  await requireKeys(db, session, { packRef: rule.packRef, names: keys });
   return {
     label: rule.label,
     description: rule.description,
@@ -228,6 +233,15 @@ async function checkRule(db: Db, session: Session, rule: RuleDefinition) {
     enabled: rule.enabled,
     recordEvaluations: rule.recordEvaluations,
   };
+}
+
+/** A rule is readable without access to secrets, and its trigger's parameters are no templates that could refer to one. */
+function refuseSecretTriggerParams(schema: ParameterMap, params: JsonObject): void {
+  const issues = findSecrets(schema, params).map(({ name }) => ({
+    path: `triggerParams.${name}`,
+    message: "is declared secret, and a rule cannot keep it secret: leave it out",
+  }));
+  if (issues.length > 0) throw new InvalidInputError(issues);
 }
 
 /** Runs every check and returns the results. Throws one InvalidInputError with all issues. */

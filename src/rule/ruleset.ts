@@ -7,6 +7,7 @@ import { requireSecretPlaces } from "../lang/secret-use.ts";
 import { compileTemplates, type Templates } from "../lang/template.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import type { ParameterMap } from "../schema/schema.ts";
+import { hideSecrets, type SealedSettings } from "../secrecy/settings.ts";
 import { createOwners, type Owners } from "./authority.ts";
 import { readsEvents } from "./parameters.ts";
 
@@ -18,7 +19,8 @@ export interface CompiledRule {
   condition: "any" | "all";
   conditions: Json[];
   recordEvaluations: "none" | "near" | "all";
-  pack: { ref: string; config: JsonObject };
+  /** Its secret settings are hidden in `config`, and encrypted in `secrets`. */
+  pack: { ref: string; config: JsonObject; secrets: SealedSettings };
   actionRef: string;
   /** Null when the action has been deleted. */
   action: RunnableAction | null;
@@ -35,13 +37,16 @@ export interface CompiledRule {
 
 interface StoredRule extends Omit<CompiledRule, "evaluate" | "render" | "readsEvents" | "keys"> {
   actionParams: JsonObject;
+  confSchema: ParameterMap;
   /** The schemas that decide which parameters take secrets; null when the action has been deleted. */
   secretSchemas: (ParameterMap | null)[] | null;
 }
 
 // Saved rules compile; one that no longer does must neither run nor affect the others.
 function compile(rule: StoredRule): CompiledRule {
-  return { ...rule, evaluate: compileConditions(rule), ...compileParams(rule) };
+  // A version before this one may still write settings in clear.
+  const pack = { ...rule.pack, config: hideSecrets(rule.confSchema, rule.pack.config) };
+  return { ...rule, pack, evaluate: compileConditions(rule), ...compileParams(rule) };
 }
 
 function compileConditions(rule: StoredRule): CompiledRule["evaluate"] {
@@ -63,7 +68,7 @@ function compileConditions(rule: StoredRule): CompiledRule["evaluate"] {
 /** Rendering invalid templates throws why they are invalid. */
 function compileParams(rule: StoredRule): Pick<CompiledRule, "render" | "readsEvents" | "keys"> {
   try {
-    const { render, names, places } = compileTemplates(rule.actionParams, "action_params");
+    const { render, names, places } = compileTemplates(rule.actionParams, "action_params", rule.confSchema);
     requireSecretPlaces(places, { action: rule.actionRef, schemas: rule.secretSchemas ?? [null] }, "action_params");
     return { render, readsEvents: readsEvents(rule), keys: names };
   } catch (error) {
@@ -93,7 +98,8 @@ export function createRuleSets(): RuleSets {
       sql`select r.trigger::text as trigger, jsonb_build_object('id', r.id::text, 'ref', r.ref, 'revision', r.revision,
           'condition', r.condition, 'conditions', r.conditions, 'recordEvaluations', r.record_evaluations,
           'actionParams', r.action_params, 'actionRef', r.action_ref,
-          'owner', r.owner::text, 'isAdhoc', r.is_adhoc, 'pack', jsonb_build_object('ref', rp.ref, 'config', rp.config),
+          'owner', r.owner::text, 'isAdhoc', r.is_adhoc, 'pack', jsonb_build_object('ref', rp.ref, 'config', rp.config, 'secrets', rp.secrets),
+          'confSchema', rp.conf_schema,
           'action', case when a.id is not null then ${runnableJson} end,
           'secretSchemas', case when a.id is not null then ${secretSchemasJson} end) as rule
         from attune.rule r join attune.pack rp on rp.id = r.pack

@@ -8,6 +8,7 @@ import { setKey } from "../../src/access/key.ts";
 import { openSession, type Session } from "../../src/access/session.ts";
 import { createAction, updateAction } from "../../src/catalog/action.ts";
 import { loadPack } from "../../src/catalog/load.ts";
+import { createPack, updatePack } from "../../src/catalog/pack.ts";
 import { readPack } from "../../src/catalog/read.ts";
 import { createTrigger, enableWebhook } from "../../src/catalog/trigger.ts";
 import { createWorkflowDefinition } from "../../src/catalog/workflow.ts";
@@ -449,6 +450,132 @@ describe("a key is not read by an identity that may use it in rules", () => {
       issues: [{ path: "spying.spy action_params.exit_code", message: expect.stringContaining("takes secrets") }],
     });
     rmSync(directory, { recursive: true });
+  });
+});
+
+describe("a pack's secret setting is not read by an identity that may use it in rules", () => {
+  const token = "the token of the vault";
+  let editor: Session;
+
+  beforeAll(async () => {
+    const { services, session } = world;
+    await commit(services, createPack, session, {
+      ref: "vault",
+      confSchema: { token: { type: "string", secret: true }, region: { type: "string" } },
+      config: { token, region: "eu" },
+    });
+    await commit(services, createTrigger, session, { ref: "vault.ask" });
+    editor = sessionWith([
+      { resource: "rule", actions: ["create", "update", "read"] },
+      { resource: "action", actions: ["execute", "read"] },
+      { resource: "trigger", actions: ["read"] },
+      { resource: "event", actions: ["read"] },
+    ]);
+  });
+
+  const keyUse: Grant = { resource: "key", actions: ["use"], constraints: { pack_refs: ["vault"] } };
+  const save = (name: string, message: string, session = editor) =>
+    commit(world.services, createRule, session, {
+      ref: `vault.${name}`,
+      trigger: "vault.ask",
+      action: "core.echo",
+      actionParams: { message },
+    });
+
+  test("without the grant to use the pack's keys, or in another way than a key", async () => {
+    await expect(save("denied", "{{ pack.config.token }}")).rejects.toMatchObject(forbidden);
+    const granted = { ...editor, grants: [...editor.grants, keyUse] };
+    for (const expression of [
+      'pack.config.token + ""',
+      'pack.config["token"].startsWith("t")',
+      "size(pack.config.token)",
+    ]) {
+      await expect(save("computed", `{{ ${expression} }}`, granted)).rejects.toMatchObject({
+        issues: [{ path: "actionParams.message", message: expect.stringContaining("cannot be part of an expression") }],
+      });
+    }
+    const exit = { ref: "vault.exit", trigger: "vault.ask", action: "core.fail" };
+    const numeric = commit(world.services, createRule, granted, {
+      ...exit,
+      actionParams: { exit_code: "{{ pack.config.token }}" },
+    });
+    await expect(numeric).rejects.toMatchObject({
+      issues: [expect.objectContaining({ path: "actionParams.exit_code" })],
+    });
+  });
+
+  test("in an enforcement, an execution or a message about either, however the rule reaches it", async () => {
+    const { services, session } = world;
+    await save("plain", "{{ pack.config.region }}: {{ pack.config.token }}", session);
+    await save("whole", "of {{ pack.config }}");
+    await save("dynamic", '{{ pack.config["to" + "ken"] }}');
+    // As an earlier version stored it.
+    await save("old", "{{ pack.ref }}");
+    const old = JSON.stringify({ message: '{{ "" + pack.config.token }}' });
+    await world.all(sql`update attune.rule set action_params = ${old}::text::jsonb where ref = 'vault.old'`);
+    const look = createEvaluator(world);
+    const event = await world.event("vault.ask");
+    await look.evaluate();
+    const found = await look.enforced(event);
+    expect(found.map(({ rule, config, error }) => [rule, config?.["message"] ?? error?.code])).toEqual([
+      ["vault.dynamic", "[secret]"],
+      ["vault.old", "PARAMETERS_INVALID"],
+      ["vault.plain", "eu: [secret:config.token]"],
+      ["vault.whole", 'of {"token":"[secret]","region":"eu"}'],
+    ]);
+    const [stored] = await world.all<{ encrypted: string }>(
+      sql`select s.encrypted from attune.execution_secret s join attune.execution x on x.id = s.execution where x.rule_ref = 'vault.plain'`,
+    );
+    expect(services.keyring.open(stored?.encrypted ?? "")).toContain(`eu: ${token}`);
+    const clear = await world.all(
+      sql`select 1 from attune.pack t where t::text like ${`%${token}%`} union all select 1 from attune.enforcement t where t::text like ${`%${token}%`}
+        union all select 1 from attune.execution t where t::text like ${`%${token}%`} union all select 1 from attune.notification t where t::text like ${`%${token}%`}
+        union all select 1 from attune.rule_evaluation t where t::text like ${`%${token}%`}`,
+    );
+    expect(clear).toEqual([]);
+  });
+
+  test("once the rule's owner has lost the grant, or the setting its value", async () => {
+    const { services, session } = world;
+    const outcome = async () => {
+      const look = createEvaluator(world);
+      const event = await world.event("vault.ask");
+      await look.evaluate();
+      return (await look.enforced(event)).find(({ rule }) => rule === "vault.plain")?.error;
+    };
+    await world.all(
+      sql`with i as (insert into attune.identity (login) values ('former') returning id)
+        update attune.rule set owner = i.id from i where ref = 'vault.plain'`,
+    );
+    expect(await outcome()).toMatchObject({ code: "FORBIDDEN" });
+    await world.all(
+      sql`update attune.rule set owner = ${String(session.identityId)}::bigint where ref = 'vault.plain'`,
+    );
+    expect(await outcome()).toBeNull();
+    await commit(services, updatePack, session, {
+      ref: "vault",
+      patch: { config: { region: "eu" } },
+      expectedUpdated: null,
+    });
+    expect(await outcome()).toMatchObject({
+      code: "PARAMETERS_INVALID",
+      message: expect.stringContaining("config.token"),
+    });
+  });
+
+  test("nor does a rule keep a secret of its trigger's", async () => {
+    const { services, session } = world;
+    const paramSchema = { password: { type: "string", secret: true } };
+    await commit(services, createTrigger, session, { ref: "vault.watched", paramSchema });
+    const rule = {
+      ref: "vault.watching",
+      trigger: "vault.watched",
+      action: "core.noop",
+      triggerParams: { password: "hunter22" },
+    };
+    await expect(commit(services, createRule, session, rule)).rejects.toMatchObject({
+      issues: [{ path: "triggerParams.password", message: expect.stringContaining("declared secret") }],
+    });
   });
 });
 

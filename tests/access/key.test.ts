@@ -4,6 +4,7 @@ import { everyGrant, type Grant } from "../../src/access/grants.ts";
 import { deleteKey, revealKey, type SetKeyInput, setKey } from "../../src/access/key.ts";
 import { requireKeyring, rotateEncryptionKey } from "../../src/access/rotate.ts";
 import { openSession, type Session } from "../../src/access/session.ts";
+import { createPack } from "../../src/catalog/pack.ts";
 import { readConfig } from "../../src/config.ts";
 import type { Services } from "../../src/db/services.ts";
 import { executeAction } from "../../src/execution/execute.ts";
@@ -195,6 +196,8 @@ describe("the keyring", () => {
       timeoutSeconds: null,
       priority: null,
     });
+    const settings = { confSchema: { token: { type: "string", secret: true } }, config: { token: "the old setting" } };
+    await commit(services, createPack, session, { ref: "rotated", ...settings });
     await expect(requireKeyring(services.db, createKeyring(b))).rejects.toThrow(
       /^Stored secrets were encrypted with the key [0-9a-f]{16}, which this process does not have: set ATTUNE__SECURITY__ENCRYPTION_KEY/,
     );
@@ -222,7 +225,11 @@ describe("the keyring", () => {
     expect(await reveal("system.rotated249", session, withKey(ring))).toBe("the value 249");
 
     const rotated = await rotateEncryptionKey(withKey(ring), session);
-    expect(rotated).toMatchObject({ keys: afterKill, complete: true });
+    expect(rotated).toMatchObject({ keys: afterKill, settings: 1, complete: true });
+    const { token } = await world.one<{ token: string }>(
+      sql`select secrets ->> '/token' as token from attune.pack where ref = 'rotated'`,
+    );
+    expect(createKeyring(b).open(token)).toBe("the old setting");
     expect(rotated.secrets).toBeGreaterThan(0);
     expect(await left()).toEqual({ keys: 0 });
     await requireKeyring(services.db, createKeyring(b));
@@ -231,7 +238,12 @@ describe("the keyring", () => {
       sql`select encrypted from attune.execution_secret where execution = ${String(id)}::bigint`,
     );
     expect(createKeyring(b).open(secret.encrypted)).toContain("the old password");
-    expect(await rotateEncryptionKey(withKey(ring), session)).toEqual({ keys: 0, secrets: 0, complete: true });
+    expect(await rotateEncryptionKey(withKey(ring), session)).toEqual({
+      keys: 0,
+      secrets: 0,
+      settings: 0,
+      complete: true,
+    });
     await expect(rotateEncryptionKey(withKey(ring), someone.session)).rejects.toMatchObject(forbidden);
     // Restores the key for the tests that follow.
     await rotateEncryptionKey(withKey(createKeyring(Buffer.alloc(32, 0x42), [b])), session);

@@ -24,6 +24,14 @@ const findRow = (ref: string) =>
       from attune.pack where ref = ${ref}`,
   );
 
+const sealedOf = async (ref: string) => {
+  const { secrets } = await world.one<{ secrets: Record<string, string> }>(
+    sql`select secrets from attune.pack where ref = ${ref}`,
+  );
+  const opened = Object.entries(secrets).map(([path, sealed]) => [path, world.services.keyring.open(sealed)]);
+  return Object.fromEntries(opened);
+};
+
 describe("a pack created by hand", () => {
   test("is created with the required fields or with all, and keeps their values", async () => {
     await create("small");
@@ -95,7 +103,47 @@ describe("a pack created by hand", () => {
     const confSchema = { password: { type: "string", secret: true }, size: { type: "integer" } };
     await create("secretive", { confSchema, config: { password: "hunter22", size: 1 } });
     await change("secretive", { config: { password: "[secret]", size: 2 } });
-    expect((await findRow("secretive")).config).toEqual({ password: "hunter22", size: 2 });
+    expect((await findRow("secretive")).config).toEqual({ password: "[secret]", size: 2 });
+    expect(await sealedOf("secretive")).toEqual({ "/password": "hunter22" });
+    await change("secretive", { config: { password: "hunter23" } });
+    expect(await sealedOf("secretive")).toEqual({ "/password": "hunter23" });
+    await change("secretive", { config: {} });
+    expect(await sealedOf("secretive")).toEqual({});
+    await expect(change("secretive", { config: { password: "[secret]" } })).rejects.toMatchObject({
+      issues: [{ path: "config.password", message: "is hidden: give its value, because it has none yet" }],
+    });
+  });
+
+  test("tells nothing about a secret by a schema that shows or checks it", async () => {
+    const confSchema = {
+      password: { type: "string", secret: true },
+      auth: { type: "object", properties: { pin: { type: "string", secret: true } } },
+    };
+    await create("guessed", { confSchema, config: { password: "hunter22", auth: { pin: "481516" } } });
+    const config = { password: "[secret]", auth: { pin: "[secret]" } };
+    for (const schema of [
+      { ...confSchema, password: { type: "string", secret: true, pattern: "^h" } },
+      { ...confSchema, password: { type: "string", secret: true, pattern: "^x" } },
+      { ...confSchema, password: { type: "string" } },
+    ]) {
+      for (const patch of [{ confSchema: schema, config }, { confSchema: schema }]) {
+        await expect(change("guessed", patch)).rejects.toMatchObject({
+          issues: [
+            { path: "config.password", message: "is hidden: give its value, because its declaration has changed" },
+          ],
+        });
+      }
+    }
+    const auth = { ...confSchema.auth, enum: [{ pin: "481516" }] };
+    await expect(change("guessed", { confSchema: { ...confSchema, auth } })).rejects.toMatchObject({
+      issues: [expect.objectContaining({ path: "config.auth.pin" })],
+    });
+    const reordered = { auth: confSchema.auth, password: { secret: true, type: "string" } };
+    await change("guessed", { confSchema: reordered, config });
+    expect(await sealedOf("guessed")).toEqual({ "/password": "hunter22", "/auth/pin": "481516" });
+    await change("guessed", { confSchema: { password: { type: "string" } }, config: { password: "shown" } });
+    expect((await findRow("guessed")).config).toEqual({ password: "shown" });
+    expect(await sealedOf("guessed")).toEqual({});
   });
 });
 

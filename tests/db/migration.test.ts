@@ -12,6 +12,7 @@ import { type Database, openDatabase, rows } from "../../src/db/client.ts";
 import { eventQueue, runtimeQueue, startJobs } from "../../src/db/jobs.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { createLog } from "../../src/log.ts";
+import { createKeyring } from "../../src/secrecy/keyring.ts";
 import { overSocket } from "../support/client.ts";
 import type { Location } from "../support/database.ts";
 import { request, startInProcess } from "../support/server.ts";
@@ -225,3 +226,15 @@ test("unfinished executions end, the release's token is valid, its cursors have 
   expect(new Set(live.seen.map(({ cursor }) => cursor)).size).toBe(live.seen.length);
   live.drop();
 }, 60_000);
+
+test("secret settings that the release stored in clear are encrypted at the start", async () => {
+  await using database = await open(location);
+  const [found] = await rows<{ config: object; token: string; clear: number }>(
+    database.db,
+    sql`select config, secrets ->> '/token' as token,
+        (select count(*)::int from attune.pack_release where manifest::text like '%of the release%') as clear
+      from attune.pack where ref = 'vault'`,
+  );
+  expect(found).toMatchObject({ config: { token: "[secret]", region: "eu" }, clear: 0 });
+  expect(createKeyring(Buffer.alloc(32, 0x42)).open(found?.token ?? "")).toBe("a token of the release");
+});

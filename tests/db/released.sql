@@ -120,3 +120,11 @@ INSERT INTO attune.artifact_version (artifact, version, execution, content_type,
 UPDATE attune.notification_epoch SET epoch = 1795251234, (pruned_xid, pruned_id) = (SELECT xid, id FROM attune.notification ORDER BY xid, id OFFSET 4 LIMIT 1),
   database = (SELECT d.oid || '@' || c.system_identifier FROM pg_database d, pg_control_system() c WHERE d.datname = current_database());
 DELETE FROM attune.notification n USING attune.notification_epoch e WHERE (n.xid, n.id) <= (e.pruned_xid, e.pruned_id);
+
+-- A secret setting in clear --------------------------------------------------------------------------------------------------
+INSERT INTO attune.pack (ref, label, version, conf_schema, config) VALUES
+  ('vault', 'Vault', '1.0.0', '{"token": {"type": "string", "secret": true}, "region": {"type": "string"}}',
+    '{"token": "a token of the release", "region": "eu"}');
+INSERT INTO attune.pack_release (pack, version, digest, manifest, path, size)
+  SELECT id, '1.0.0', repeat('cd', 32), jsonb_build_object('pack', jsonb_build_object('ref', ref, 'conf_schema', conf_schema, 'config', config)),
+    '/nowhere', 100 FROM attune.pack WHERE ref = 'vault';

@@ -78,6 +78,7 @@ const everything = `{
   enforcements(first: 20) { nodes { parameters error payload conditions } }
   events(first: 20) { nodes { triggerRef payload config traceTag skipped } }
   rules(first: 20) { nodes { ref actionParams } }
+  packs(first: 20) { nodes { ref confSchema config meta } }
   keys(first: 20) { nodes { ref name owner ownerType encrypted } }
   auditEvents(first: 100) { nodes { category eventType resourceRef details } }
   notifications(first: 100) { nodes { channel activity content } }
@@ -107,7 +108,11 @@ interface SentTexts {
 
 beforeAll(async () => {
   mkdirSync(join(pack, "actions"), { recursive: true });
-  writeFileSync(join(pack, "pack.yaml"), "ref: canary\nlabel: Canary\nversion: 1.0.0\n");
+  writeFileSync(
+    join(pack, "pack.yaml"),
+    `ref: canary\nlabel: Canary\nversion: 1.0.0
+conf_schema: {token: {type: string, secret: true}}\nconfig: {token: ${JSON.stringify(canary)}}\n`,
+  );
   writeFileSync(
     join(pack, "actions/leak.yaml"),
     `ref: canary.leak\nlabel: Leak\nrunner_type: node\nentry_point: actions/leak.mjs\noutput_format: json
@@ -157,6 +162,7 @@ test("a secret that an action receives and writes in every encoding appears nowh
   await must(`mutation { createTrigger(input: {ref: "default.leaked"}) { __typename ${error} } }`);
   await createRule("default.shell", "core.shell", { command, args: ['{{ key("system.canary") }}'] });
   await createRule("default.echo", "core.echo", { message: 'Bearer {{ key("system.canary") }}' });
+  await createRule("canary.told", "core.echo", { message: "Setting {{ pack.config.token }}" });
   await createRule("default.ask", "core.http_request", { url: 'http://127.0.0.1:1/{{ key("system.simple") }}' });
   responses.push(
     await must(`mutation { createEvent(input: {trigger: "default.start", payload: {}}) { __typename ${error} } }`),
@@ -168,7 +174,7 @@ test("a secret that an action receives and writes in every encoding appears nowh
       const now = await request<Everything>(server, everything);
       const { nodes } = now.executions;
       const leaked = now.events.nodes.some(({ triggerRef }) => triggerRef === "default.leaked");
-      return nodes.length === 5 && leaked && nodes.every(({ status }) => /COMPLETED|FAILED/.test(status)) && now;
+      return nodes.length === 6 && leaked && nodes.every(({ status }) => /COMPLETED|FAILED/.test(status)) && now;
     },
     "every execution to end",
     20_000,
@@ -189,6 +195,7 @@ test("a secret that an action receives and writes in every encoding appears nowh
     "canary.leak COMPLETED ",
     "canary.leak FAILED OUTPUT_INVALID",
     "core.echo COMPLETED ",
+    "core.echo COMPLETED ",
     "core.http_request FAILED REQUEST_FAILED",
     "core.shell FAILED EXIT_CODE",
   ]);
@@ -199,7 +206,11 @@ test("a secret that an action receives and writes in every encoding appears nowh
       .join("");
   expect(textOf("core.shell", "STDOUT").match(/\[secret:system\.canary\]/g)).toHaveLength(6);
   expect(textOf("core.shell", "STDERR")).toBe("it failed with [secret:system.canary]\n");
-  expect(textOf("core.echo", "STDOUT")).toBe("Bearer [secret:system.canary]\n");
+  expect(textOf("core.echo", "STDOUT").split("\n").sort()).toEqual([
+    "",
+    "Bearer [secret:system.canary]",
+    "Setting [secret:config.token]",
+  ]);
   expect(all.events.nodes.find(({ triggerRef }) => triggerRef === "default.leaked")?.payload).toEqual({
     raw: "[secret:password]",
     "[secret:password]": 1,

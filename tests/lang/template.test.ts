@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { InvalidInputError } from "../../src/errors.ts";
-import { compileTemplates, TemplateError, usesVariable } from "../../src/lang/template.ts";
+import { compileTemplates, settingPointer, TemplateError, usesVariable } from "../../src/lang/template.ts";
 import type { Json } from "../../src/lib/json.ts";
+import type { ParameterMap } from "../../src/schema/schema.ts";
 
 const context = {
   event: { payload: { n: 2, s: "abc", list: [1, "x"], o: { a: null }, yes: true, none: null } },
@@ -57,6 +58,32 @@ describe("rendering", () => {
     const rendered = render(JSON.parse('{"__proto__": "{{ event.payload.n }}"}'));
     expect(JSON.stringify(rendered)).toBe('{"__proto__":2}');
   });
+});
+
+test("a secret setting is inserted like a key, and no expression reaches it", () => {
+  const settings: ParameterMap = {
+    token: { type: "string", secret: true },
+    region: { type: "string" },
+    auth: { type: "object", properties: { "pin-codes": { type: "array", items: { type: "string", secret: true } } } },
+  };
+  const compile = (template: string) => compileTemplates({ m: template }, "p", settings);
+  const { names, places } = compile(
+    '{{ pack.config.token }} {{ pack.config.auth["pin-codes"][0] }} {{ pack.config.region }}',
+  );
+  expect(names).toEqual(["config.token", "config.auth.pin-codes.0"]);
+  expect(names.map(settingPointer)).toEqual(["/token", "/auth/pin-codes/0"]);
+  expect(places).toMatchObject([{ path: "p.m", pointer: "/m", uses: 2 }]);
+  expect(settingPointer("pack.config.token")).toBeNull();
+  for (const expression of [
+    'pack.config.token + ""',
+    'pack["config"]["token"] == "x"',
+    "has(pack.config.token)",
+    "size(pack.config.auth['pin-codes'][1])",
+    "[1].map(x, pack.config.token)",
+  ]) {
+    expect(() => compile(`{{ ${expression} }}`)).toThrow("is secret and cannot be part of an expression");
+  }
+  expect(compile("{{ pack.config.region + pack.ref }}").names).toEqual([]);
 });
 
 describe("faults", () => {

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { type AnyPgColumn, bigint, boolean, check, index, text, unique } from "drizzle-orm/pg-core";
-import { attune, base, instant, jsonObjectColumn, reference, textList, versioned } from "../schema.ts";
+import { attune, base, instant, jsonObjectColumn, reference, sealedSettings, textList, versioned } from "../schema.ts";
 import { identity } from "./identity.ts";
 
 /** A bundle of triggers, actions, rules and other components, loaded from files or created by hand. */
@@ -14,6 +14,7 @@ export const pack = attune.table(
     version: text().notNull(),
     confSchema: jsonObjectColumn().notNull().default({}),
     config: jsonObjectColumn().notNull().default({}),
+    secrets: sealedSettings(),
     meta: jsonObjectColumn().notNull().default({}),
     tags: textList(),
     runtimeDeps: textList(),

@@ -1,5 +1,5 @@
 import { boolean, check, index, text } from "drizzle-orm/pg-core";
-import { attune, dotted, jsonObjectColumn, reference, versioned } from "../schema.ts";
+import { attune, dotted, jsonObjectColumn, reference, sealedSettings, versioned } from "../schema.ts";
 import { pack } from "./pack.ts";
 import { runtime } from "./runtime.ts";
 
@@ -22,6 +22,7 @@ export const sensor = attune.table(
     isAdhoc: boolean().notNull().default(false),
     paramSchema: jsonObjectColumn(),
     config: jsonObjectColumn(),
+    secrets: sealedSettings(),
   },
   (t) => [
     check("sensor_ref_check", dotted(t.ref)),

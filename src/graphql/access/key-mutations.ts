@@ -86,11 +86,14 @@ addMutation({
 });
 
 const EncryptionRotation = builder
-  .objectRef<{ keys: number; secrets: number; complete: boolean }>("EncryptionRotation")
+  .objectRef<{ keys: number; secrets: number; settings: number; complete: boolean }>("EncryptionRotation")
   .implement({
     description: "The result of the rotation.",
     fields: (t) => ({
       keys: t.exposeInt("keys", { description: "The number of keys that were encrypted again." }),
+      settings: t.exposeInt("settings", {
+        description: "The number of packs and sensors whose secret settings were encrypted again.",
+      }),
       secrets: t.exposeInt("secrets", { description: "The number of executions' secrets that were encrypted again." }),
       complete: t.exposeBoolean("complete", {
         description: "Whether everything is encrypted with the current key. If false, call the mutation again.",
