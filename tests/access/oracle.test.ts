@@ -11,8 +11,9 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { write } from "../../src/db/tx.ts";
 import { schema } from "../../src/graphql/schema.ts";
+import { until } from "../support/until.ts";
 import { specs } from "./matrix/facts.ts";
-import { edges, entrances, nodeTypes } from "./matrix/fields.ts";
+import { edges, entrances, nodeTypes, rootFields } from "./matrix/fields.ts";
 import type { Role } from "./matrix/roles.ts";
 import { createMatrix, globalId, type Matrix } from "./matrix/setup.ts";
 
@@ -268,4 +269,71 @@ describe("what the fields of an object do not tell, no filter, count or order of
     );
     expect([...guarded]).toEqual(expect.arrayContaining(expected));
   });
+});
+
+describe("the log of changes", () => {
+  /** The types of the objects that entries name, by the fields of their contents. */
+  const named: Readonly<Record<string, string>> = {
+    ...{ action: "Action", parent: "Execution", root: "Execution", execution: "Execution", worker: "Worker" },
+    ...{ enforcement: "Enforcement", event: "Event", executor: "Identity", assignedTo: "Identity" },
+  };
+
+  beforeAll(async () => {
+    const above = matrix.seeds.others.get("execution") ?? "";
+    const id = await matrix.seeds.another("execution", "own", { parent: above, root: above });
+    const use = `{ executionStatusMessages(first: 1, where: {id: {eq: ${JSON.stringify(globalId("Execution", id))}}}) { cursor } }`;
+    const isSent = async () => (await matrix.server.ask(matrix.admin, use)).data.executionStatusMessages.length > 0;
+    await until(isSent, "its entry in the feed");
+  });
+
+  /** The objects that the log names, as somebody with every grant reads it: fields of contents, and ids by type. */
+  async function references(role: Role): Promise<[field: string, id: string][]> {
+    const { data } = await matrix.server.ask(role, "{ notifications(first: 100) { nodes { content } } }");
+    const contents: (Record<string, unknown> | null)[] =
+      data.notifications?.nodes.map((node: { content: object }) => node.content) ?? [];
+    return contents
+      .flatMap((content) => Object.entries(content ?? {}))
+      .filter((entry): entry is [string, string] => /^\d+$/.test(String(entry[1])) && typeof entry[1] === "string");
+  }
+
+  test("names no object that a role may not read", async () => {
+    const all = await references(matrix.admin);
+    expect(new Set(all.map(([field]) => field))).toEqual(new Set(Object.keys(named)));
+    for (const role of matrix.roles) {
+      for (const [field, id] of await references(role)) {
+        expect(matrix.reads(role, named[field] ?? "", id), `${role.name}: ${field} ${id}`).toBe(true);
+      }
+    }
+  });
+
+  const streams = rootFields().filter(({ root, name }) => root === "query" && name.endsWith("Messages"));
+  const idFields = streams.flatMap(({ name, field }) => {
+    const where = getNamedType(field.args.find((arg) => arg.name === "where")?.type);
+    if (!isInputObjectType(where)) return [];
+    const fields = Object.values(where.getFields()).filter(({ type }) => String(type) === "IDFilter");
+    return fields.map((each) => [name, each.name] as const).filter(([, each]) => each !== "id");
+  });
+
+  test.each(idFields)(
+    "%s does not tell by `%s` which objects that a role may not read are named",
+    async (stream, field) => {
+      const ids = new Set(
+        (await references(matrix.admin)).flatMap(([name, id]) => (named[name] === named[field] ? [id] : [])),
+      );
+      let found = 0;
+      for (const id of ids) {
+        const given = JSON.stringify(globalId(named[field] ?? "", id));
+        const use = (condition: string) => `${stream}(first: 100${condition}) { cursor }`;
+        const document = `{ eq: ${use(`, where: {${field}: {eq: ${given}}}`)} in: ${use(`, where: {${field}: {in: [${given}]}}`)}
+        notIn: ${use(`, where: {${field}: {notIn: [${given}]}}`)} all: ${use("")} }`;
+        found += (await matrix.server.ask(matrix.admin, document)).data.eq.length;
+        for (const role of matrix.roles.filter((each) => !matrix.reads(each, named[field] ?? "", id))) {
+          const { data, errors } = await matrix.server.ask(role, document);
+          expect(errors).toBeUndefined();
+          expect(data, `${role.name}: ${id}`).toEqual({ eq: [], in: [], notIn: data.all, all: data.all });
+        }
+      }
+      expect(found).toBeGreaterThan(0);
+    },
+  );
 });

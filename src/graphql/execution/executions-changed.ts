@@ -47,8 +47,8 @@ function effectOf(input: LiveInput): (change: Step) => Effect | null {
   };
 }
 
-function collectionFilter(input: LiveInput): ChangeFilter {
-  const fixed = changeFilter("execution", fixedFields, input);
+function collectionFilter(input: LiveInput, hidden: ReadonlySet<string>): ChangeFilter {
+  const fixed = changeFilter("execution", fixedFields, input, hidden);
   const effect = effectOf(input);
   return {
     ...fixed,

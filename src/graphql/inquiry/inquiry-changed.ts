@@ -1,3 +1,5 @@
+import { may, targetOf } from "../../access/grants.ts";
+import type { Session } from "../../access/session.ts";
 import type { Change } from "../../notifier/page.ts";
 import { Execution } from "../execution/execution.ts";
 import { builder } from "../kit/builder.ts";
@@ -5,7 +7,16 @@ import { InquiryStatus } from "../kit/enums.ts";
 import { InquiryStatusFilter } from "../kit/filter-inputs.ts";
 import { addLive, describeLoaded, LiveMessage, loadEntity } from "../kit/live.ts";
 import { defineLiveWhere, liveFields } from "../kit/live-where.ts";
+import { mayKnowReference } from "../kit/references.ts";
 import { Inquiry } from "./inquiry.ts";
+
+/** Whether the session may read the execution that created the inquiry, which is its own or one that its grants allow. */
+function mayReadAsking(session: Session, { execution, actionRef, executor }: Change<"inquiry">["content"]): boolean {
+  if (execution === null) return false;
+  if (session.executionId !== null && String(session.executionId) === execution) return true;
+  const target = targetOf(actionRef ?? "", executor === null ? null : BigInt(executor));
+  return may(session, "execution", "read", target);
+}
 
 const InquiryChangedMessage = builder.objectRef<Change<"inquiry">>("InquiryChangedMessage").implement({
   description: "An inquiry was created or ended.",
@@ -17,8 +28,9 @@ const InquiryChangedMessage = builder.objectRef<Change<"inquiry">>("InquiryChang
     }),
     executionId: t.globalID({
       nullable: true,
-      description: "The id of the execution that created it; null if a user did.",
-      resolve: ({ content }) => (content.execution === null ? null : { type: Execution, id: content.execution }),
+      description: "The id of the execution that created it; null if a user did, or you may not read it.",
+      resolve: ({ content }, _args, { session }) =>
+        session !== null && mayReadAsking(session, content) ? { type: Execution, id: content.execution ?? "" } : null,
     }),
     actionRef: t.string({
       nullable: true,
@@ -38,8 +50,12 @@ const InquiryChangedMessage = builder.objectRef<Change<"inquiry">>("InquiryChang
     }),
     assignedToId: t.globalID({
       nullable: true,
-      description: "The id of the identity that it is assigned to.",
-      resolve: ({ content }) => (content.assignedTo === null ? null : { type: "Identity", id: content.assignedTo }),
+      description:
+        "The id of the identity that it is assigned to; null unless it is yours, or you may read every identity.",
+      resolve: ({ content: { assignedTo } }, _args, { session }) =>
+        assignedTo !== null && mayKnowReference(session, "Identity", assignedTo)
+          ? { type: "Identity", id: assignedTo }
+          : null,
     }),
     assignedRole: t.string({
       nullable: true,

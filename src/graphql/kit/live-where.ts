@@ -1,7 +1,8 @@
 import type { Channel } from "../../db/channels.ts";
 import type { Change, ChangeFilter } from "../../notifier/page.ts";
 import { builder } from "./builder.ts";
-import { changeFilter, type LiveField } from "./change-filter.ts";
+import { changeFilter, hiddenIds, type LiveField } from "./change-filter.ts";
+import type { Context } from "./context.ts";
 import { BooleanFilter, DateTimeFilter, IDFilter, StringFilter } from "./filter-inputs.ts";
 
 /** The input of a subscription's `where`: operators by field. */
@@ -16,7 +17,9 @@ export interface LiveWhereField<C extends Channel = Channel> extends LiveField<C
 /** A subscription's `where`: its input type, and a function that returns the filter of the log for an input. */
 export interface LiveWhere {
   type: ReturnType<typeof whereType>;
-  filter(input: LiveInput): ChangeFilter;
+  filter(input: LiveInput, hidden: ReadonlySet<string>): ChangeFilter;
+  /** Returns the ids in the input that the session may not read. Throws InvalidInputError. */
+  hidden(input: LiveInput, ctx: Context): Promise<ReadonlySet<string>>;
 }
 
 type Read<C extends Channel, T> = (change: Change<C>) => T | null;
@@ -79,6 +82,7 @@ export function defineLiveWhere<C extends Channel>(
 ): LiveWhere {
   return {
     type: whereType(name, description, fields),
-    filter: (input) => changeFilter(channel, fields, input),
+    filter: (input, hidden) => changeFilter(channel, fields, input, hidden),
+    hidden: (input, ctx) => hiddenIds(fields, input, ctx),
   };
 }

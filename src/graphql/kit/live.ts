@@ -61,6 +61,7 @@ export function addLive<C extends Channel>(options: Live<C>): void {
   const type = options.type as typeof LiveMessage; // every message type implements it
   const toMessage = (change: Change, input: LiveInput) =>
     options.toMessage ? options.toMessage(change as Change<C>, input) : change; // the filter passes only its channel
+  const filterFor = async (input: LiveInput, ctx: Context) => where.filter(input, await where.hidden(input, ctx));
   const whereArg = { type: where.type, description: `${which}; all by default.` } as const;
   const begin = "The cursor to begin after";
 
@@ -76,7 +77,7 @@ export function addLive<C extends Channel>(options: Live<C>): void {
           description: `${begin}: stored messages first, then live ones. By default the stream begins with the next message.`,
         }),
       },
-      subscribe: (_root, args, ctx) => followChanges(ctx, where.filter(args.where), args.after),
+      subscribe: async (_root, args, ctx) => followChanges(ctx, await filterFor(args.where, ctx), args.after),
       resolve: (message, args) => toMessage(unwrap(message), args.where),
     }),
   );
@@ -97,7 +98,7 @@ export function addLive<C extends Channel>(options: Live<C>): void {
       complexity: pollingCost,
       resolve: async (_root, { first, after, ...args }, ctx) => {
         checkPage({ first }, []);
-        const changes = await replayChanges(ctx, where.filter(args.where), after, first ?? defaultPageSize);
+        const changes = await replayChanges(ctx, await filterFor(args.where, ctx), after, first ?? defaultPageSize);
         return changes.map((change) => toMessage(change, args.where));
       },
     }),

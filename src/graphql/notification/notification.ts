@@ -9,6 +9,7 @@ import { defineList } from "../kit/list.ts";
 import { addLive, describeLoaded, LiveMessage } from "../kit/live.ts";
 import { defineLiveWhere, liveFields } from "../kit/live-where.ts";
 import { loadNode } from "../kit/node.ts";
+import { knownContent } from "../kit/references.ts";
 import { addRootFields } from "../kit/root.ts";
 
 /** The types of the API, by entity type of the log. */
@@ -40,7 +41,8 @@ const meanings = {
   channel: `The channel: ${readableChannels.join(", ")}.`,
   entityType: "The kind of object that changed.",
   activity: "The kind of change: created, status, updated, deleted.",
-  content: "The main data of the change: refs and statuses, never a secret.",
+  content:
+    "The main data of the change: refs and statuses, never a secret. It names other objects only to those who may read all of their kind.",
   packRef: "The ref of the pack that it belongs to.",
   entity: "The object as it is now; null if it was deleted or the API has no type for it.",
 } as const;
@@ -55,7 +57,13 @@ const Notification = builder.drizzleNode("notifications", {
     entityType: t.exposeString("entityType", { description: meanings.entityType }),
     activity: t.exposeString("activity", { description: meanings.activity }),
     state: t.expose("state", { type: NotificationState, description: "The delivery status." }),
-    content: t.expose("content", { type: "JSONObject", nullable: true, description: meanings.content }),
+    content: t.field({
+      type: "JSONObject",
+      nullable: true,
+      description: meanings.content,
+      select: { columns: { content: true } },
+      resolve: ({ content }, _args, { session }) => knownContent(session, content),
+    }),
     packRef: t.exposeString("packRef", { nullable: true, description: meanings.packRef }),
     created: t.expose("created", { type: "DateTime", description: "When it was written." }),
     entity: t.field({
@@ -97,7 +105,12 @@ const NotificationCreatedMessage = builder.objectRef<Change>("NotificationCreate
     channel: t.exposeString("channel", { description: meanings.channel }),
     entityType: t.exposeString("entityType", { description: meanings.entityType }),
     activity: t.exposeString("activity", { description: meanings.activity }),
-    content: t.expose("content", { type: "JSONObject", nullable: true, description: meanings.content }),
+    content: t.field({
+      type: "JSONObject",
+      nullable: true,
+      description: meanings.content,
+      resolve: ({ content }, _args, { session }) => knownContent(session, content),
+    }),
     packRef: t.exposeString("packRef", { nullable: true, description: meanings.packRef }),
     entity: t.field({
       type: builder.nodeInterfaceRef(),

@@ -2,6 +2,7 @@ import type { Change } from "../../notifier/page.ts";
 import { Event } from "../event/event.ts";
 import { builder } from "../kit/builder.ts";
 import { EnforcementStatus } from "../kit/enums.ts";
+import { contentOf } from "../kit/event-content.ts";
 import { EnforcementStatusFilter } from "../kit/filter-inputs.ts";
 import { addLive, describeLoaded, LiveMessage, loadEntity } from "../kit/live.ts";
 import { defineLiveWhere, liveFields } from "../kit/live-where.ts";
@@ -22,8 +23,11 @@ const EnforcementChangedMessage = builder.objectRef<Change<"enforcement">>("Enfo
     }),
     eventId: t.globalID({
       nullable: true,
-      description: "The id of the matched event; null if it was deleted.",
-      resolve: ({ content }) => (content.event === null ? null : { type: Event, id: content.event }),
+      description: "The id of the matched event; null if it was deleted, or you may not read it.",
+      resolve: ({ content }, _args, ctx) => {
+        const event = contentOf(ctx, content.triggerRef, content.event);
+        return event === null ? null : { type: Event, id: event };
+      },
     }),
     status: t.field({
       type: EnforcementStatus,
