@@ -1,4 +1,4 @@
-import { eq, sql } from "drizzle-orm";
+import { eq } from "drizzle-orm";
 import { z } from "zod";
 import { key } from "../db/tables/key.ts";
 import type { Tx } from "../db/tx.ts";
@@ -153,18 +153,4 @@ function readOwner(owner: KeyOwner): { type: OwnerType; ref: string } {
     throw invalid("owner", "must be exactly one of system: true, identity, pack, action and sensor");
   }
   return { type: type as OwnerType, ref: ref === true ? "system" : String(ref) }; // a key of KeyOwner
-}
-
-/** Stores a secret of a pack, encrypted, and replaces one with the same name. Returns its ref, which is not secret. */
-export async function storePackSecret(
-  { db, keyring }: Tx,
-  secret: { pack: string; packRef: string; name: string; value: string },
-): Promise<string> {
-  await db.execute(
-    sql`insert into attune.key (ref, owner_type, owner, owner_pack, name, encrypted, encryption_key_hash, value)
-      values ('', 'pack', '', ${secret.pack}::bigint, ${secret.name}, true, ${keyring.id}, ${keyring.seal(secret.value)})
-      on conflict (owner_type, owner, name) do update
-        set value = excluded.value, encryption_key_hash = excluded.encryption_key_hash, encrypted = true`,
-  );
-  return `pack.${secret.packRef}.${secret.name}`;
 }

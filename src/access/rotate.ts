@@ -78,6 +78,15 @@ export async function rotateEncryptionKey(
       },
     );
   }
+  settings += await rewrite(
+    (after) =>
+      sql`select id::text, webhook_secret as value from attune.trigger
+        where id > ${after}::bigint and split_part(webhook_secret, ':', 2) <> ${keyring.id}
+        order by id limit ${batchSize}::int for update`,
+    (input) =>
+      sql`update attune.trigger t set webhook_secret = r.value
+        from jsonb_to_recordset(${input}::text::jsonb) as r(id bigint, value text) where t.id = r.id`,
+  );
   return { keys, secrets, settings, complete: batches < maxBatches };
 }
 
@@ -92,6 +101,7 @@ export async function requireKeyring(db: Db, { ids }: Keyring): Promise<void> {
         select encryption_key_hash as id from attune.key where encrypted
         union select split_part(s.value, ':', 2) from attune.pack, jsonb_each_text(secrets) s
         union select split_part(s.value, ':', 2) from attune.sensor, jsonb_each_text(secrets) s
+        union select split_part(webhook_secret, ':', 2) from attune.trigger where webhook_secret is not null
         union select split_part(x.encrypted, ':', 2) from (
           (select encrypted from attune.execution_secret order by id limit 1)
           union all (select encrypted from attune.execution_secret order by id desc limit 1)

@@ -1,6 +1,6 @@
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { createHash } from "node:crypto";
 import { sql } from "drizzle-orm";
-import type { WebhookConfig } from "../catalog/trigger.ts";
+import type { WebhookConfig } from "../catalog/webhook.ts";
 import { type Db, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { InvalidInputError } from "../errors.ts";
@@ -8,12 +8,13 @@ import type { Json, JsonObject } from "../lib/json.ts";
 import { parseJson } from "../lib/json-text.ts";
 import type { Keyring } from "../secrecy/keyring.ts";
 import { type EventTrigger, emitEvents } from "./record.ts";
+import { checkSignature } from "./signature.ts";
 
 /** The webhook of a trigger. */
 export interface Webhook {
   trigger: EventTrigger;
   config: WebhookConfig;
-  /** The encrypted HMAC secret; null when the webhook has none, or when its key was deleted. */
+  /** The encrypted secret of its signatures; null when it has none. */
   secret: string | null;
 }
 
@@ -38,9 +39,8 @@ export async function findWebhook(db: Db, key: string): Promise<Webhook | null> 
   const [webhook] = await rows<Webhook>(
     db,
     sql`select jsonb_build_object('id', t.id::text, 'ref', t.ref, 'enabled', t.enabled, 'outSchema', t.out_schema) as trigger,
-        t.webhook_config as config, k.value as secret
-      from attune.trigger t left join attune.key k on k.ref = t.webhook_config #>> '{hmac,key}'
-      where t.webhook_key = ${key} and t.webhook_enabled`,
+        t.webhook_config as config, t.webhook_secret as secret
+      from attune.trigger t where t.webhook_key = ${key} and t.webhook_enabled`,
   );
   return webhook ?? null;
 }
@@ -64,16 +64,16 @@ export async function recordRefusedDelivery(
 }
 
 /**
- * Stores a delivery and its event; its signature has been verified (null: it needs none). A repeated delivery id returns the first
- * event. Throws ConflictError (the trigger is disabled), InvalidInputError (the payload violates its schema).
+ * Stores a verified delivery and its event. A repeated delivery returns the first event. Throws ConflictError (the trigger is disabled), InvalidInputError (the payload violates its schema).
  */
 export async function acceptDelivery(
   tx: Tx,
   webhook: Webhook,
   delivery: Delivery,
-  verified: true | null,
+  { signed, id }: Verified,
 ): Promise<DeliveryResponse> {
-  const deliveryId = delivery.headers[webhook.config.delivery_header] ?? null;
+  const verified = signed || null;
+  const deliveryId = id !== null && id.length > longestId ? createHash("sha256").update(id).digest("hex") : id;
   const [stored] = await rows<{ id: string }>(
     tx.db,
     sql`insert into attune.webhook_delivery (trigger, source_ip, headers, status_code, duration_ms, size, hmac_verified, delivery_id)
@@ -99,15 +99,26 @@ export async function acceptDelivery(
   return { status: 202, event: event ?? null, error: null };
 }
 
-/** Returns whether the delivery's signature is valid; null when the webhook needs none. The comparison takes constant time. */
-export function verifyDelivery(keyring: Keyring, { config, secret }: Webhook, delivery: Delivery): boolean | null {
-  const { hmac } = config;
-  if (!hmac) return null;
-  const given = delivery.headers[hmac.header];
-  if (secret === null || given === undefined || !given.startsWith(hmac.prefix)) return false;
-  const expected = createHmac(hmac.algorithm, keyring.open(secret)).update(delivery.body).digest();
-  const signature = Buffer.from(given.slice(hmac.prefix.length), "hex");
-  return signature.length === expected.length && timingSafeEqual(signature, expected);
+/** A delivery that may be accepted: whether it is signed, and the id by which a repetition is known. */
+export interface Verified {
+  signed: boolean;
+  id: string | null;
+}
+
+/** What an index can hold many of. */
+const longestId = 200;
+
+/** Checks the delivery's signature, where the webhook needs one, and what its scheme has against repetition. Returns the refusal, if any. */
+export function verifyDelivery(
+  keyring: Keyring,
+  { config, secret }: Webhook,
+  delivery: Delivery,
+): Verified | { error: string } {
+  const { hmac, delivery_header: idHeader } = config;
+  if (!hmac) return { signed: false, id: idHeader ? (delivery.headers[idHeader] ?? null) : null };
+  if (secret === null) return { error: "the webhook has no secret to check the signature with: enable it again" };
+  const checked = checkSignature(delivery, { config: hmac, secret: keyring.open(secret), idHeader });
+  return checked.error === undefined ? { signed: true, id: checked.id } : { error: checked.error };
 }
 
 function bodyOf({ headers, body }: Delivery): Json {

@@ -54,9 +54,8 @@ export async function handleWebhook(
 /** Stores the delivery with its event, or with the reason for refusing it, and returns the response. */
 async function receive(services: Services, webhook: Webhook, delivery: Delivery): Promise<DeliveryResponse> {
   const verified = verifyDelivery(services.keyring, webhook, delivery);
-  if (verified === false) {
-    const error = "the signature is missing or wrong";
-    return await storeRefusal(services, webhook, delivery, { status: 401, event: null, error });
+  if ("error" in verified) {
+    return await storeRefusal(services, webhook, delivery, { status: 401, event: null, error: verified.error });
   }
   try {
     return await write(services, (tx) => acceptDelivery(tx, webhook, delivery, verified));

@@ -10,7 +10,8 @@ import { createAction, updateAction } from "../../src/catalog/action.ts";
 import { loadPack } from "../../src/catalog/load.ts";
 import { createPack, updatePack } from "../../src/catalog/pack.ts";
 import { readPack } from "../../src/catalog/read.ts";
-import { createTrigger, enableWebhook } from "../../src/catalog/trigger.ts";
+import { createTrigger, deleteTrigger } from "../../src/catalog/trigger.ts";
+import { enableWebhook } from "../../src/catalog/webhook.ts";
 import { createWorkflowDefinition } from "../../src/catalog/workflow.ts";
 import { write } from "../../src/db/tx.ts";
 import { createEvent } from "../../src/event/record.ts";
@@ -577,6 +578,37 @@ describe("a pack's secret setting is not read by an identity that may use it in 
       issues: [{ path: "triggerParams.password", message: expect.stringContaining("declared secret") }],
     });
   });
+});
+
+test("grants for triggers reach no key, and two triggers share no secret, whatever their names", async () => {
+  const { services, session } = world;
+  const owner = sessionWith([{ resource: "trigger", actions: ["create", "read", "update", "delete"] }]);
+  const long = `default.${"t".repeat(70)}`;
+  const [one, two] = [`${long}_one`, `${long}_two`];
+  const names = ["webhook-hooked", `webhook-${"t".repeat(55)}`];
+  const value = "the pack's own value";
+  for (const name of names) {
+    const input = { owner: { pack: "default" }, name, value, encrypted: true, expectedUpdated: null };
+    await commit(services, setKey, session, input);
+  }
+  for (const ref of ["default.hooked", one, two]) {
+    await commit(services, createTrigger, owner, { ref });
+    await commit(services, enableWebhook, owner, { trigger: ref, hmac: { secret: `the secret of ${ref}` } });
+  }
+  const secretOf = async (ref: string) => {
+    const { secret } = await world.one<{ secret: string }>(
+      sql`select webhook_secret as secret from attune.trigger where ref = ${ref}`,
+    );
+    return services.keyring.open(secret);
+  };
+  expect(await secretOf(one)).toBe(`the secret of ${one}`);
+  expect(await secretOf(two)).toBe(`the secret of ${two}`);
+  for (const ref of ["default.hooked", one]) await commit(services, deleteTrigger, owner, { ref });
+  expect(await secretOf(two)).toBe(`the secret of ${two}`);
+  const keys = await world.all<{ value: string }>(
+    sql`select value from attune.key where owner = 'default' and name like 'webhook-%'`,
+  );
+  expect(keys.map((key) => services.keyring.open(key.value))).toEqual([value, value]);
 });
 
 test("of two clients that update the same version of a rule, one gets a conflict, 20 times", async () => {

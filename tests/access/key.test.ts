@@ -5,6 +5,7 @@ import { deleteKey, revealKey, type SetKeyInput, setKey } from "../../src/access
 import { requireKeyring, rotateEncryptionKey } from "../../src/access/rotate.ts";
 import { openSession, type Session } from "../../src/access/session.ts";
 import { createPack } from "../../src/catalog/pack.ts";
+import { enableWebhook } from "../../src/catalog/webhook.ts";
 import { readConfig } from "../../src/config.ts";
 import type { Services } from "../../src/db/services.ts";
 import { executeAction } from "../../src/execution/execute.ts";
@@ -198,6 +199,8 @@ describe("the keyring", () => {
     });
     const settings = { confSchema: { token: { type: "string", secret: true } }, config: { token: "the old setting" } };
     await commit(services, createPack, session, { ref: "rotated", ...settings });
+    const hook = await world.trigger();
+    await commit(services, enableWebhook, session, { trigger: hook, hmac: { secret: "the old secret" } });
     await expect(requireKeyring(services.db, createKeyring(b))).rejects.toThrow(
       /^Stored secrets were encrypted with the key [0-9a-f]{16}, which this process does not have: set ATTUNE__SECURITY__ENCRYPTION_KEY/,
     );
@@ -225,11 +228,15 @@ describe("the keyring", () => {
     expect(await reveal("system.rotated249", session, withKey(ring))).toBe("the value 249");
 
     const rotated = await rotateEncryptionKey(withKey(ring), session);
-    expect(rotated).toMatchObject({ keys: afterKill, settings: 1, complete: true });
+    expect(rotated).toMatchObject({ keys: afterKill, settings: 2, complete: true });
     const { token } = await world.one<{ token: string }>(
       sql`select secrets ->> '/token' as token from attune.pack where ref = 'rotated'`,
     );
     expect(createKeyring(b).open(token)).toBe("the old setting");
+    const { signed } = await world.one<{ signed: string }>(
+      sql`select webhook_secret as signed from attune.trigger where ref = ${hook}`,
+    );
+    expect(createKeyring(b).open(signed)).toBe("the old secret");
     expect(rotated.secrets).toBeGreaterThan(0);
     expect(await left()).toEqual({ keys: 0 });
     await requireKeyring(services.db, createKeyring(b));

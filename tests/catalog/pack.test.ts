@@ -1,9 +1,8 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { storePackSecret } from "../../src/access/key.ts";
+import { setKey } from "../../src/access/key.ts";
 import { createAction } from "../../src/catalog/action.ts";
 import { createPack, deletePack, updatePack } from "../../src/catalog/pack.ts";
-import { write } from "../../src/db/tx.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
 import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -166,9 +165,8 @@ describe("deleting a pack", () => {
       await expect(remove(ref)).rejects.toMatchObject({ code: "CONFLICT", message: expect.stringContaining("Attune") });
     }
     await create("owner");
-    const { id } = await world.one<{ id: string }>(sql`select id::text from attune.pack where ref = 'owner'`);
-    const secret = { pack: id, packRef: "owner", name: "token", value: "s3cr3t!" };
-    await write(world.services, (tx) => storePackSecret(tx, secret));
+    const token = { owner: { pack: "owner" }, name: "token", value: "s3cr3t!", encrypted: true, expectedUpdated: null };
+    await commit(world.services, setKey, world.session, token);
     await expect(remove("owner")).rejects.toMatchObject({
       code: "CONFLICT",
       message: expect.stringContaining("pack.owner.token"),

@@ -2,19 +2,12 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { setEnabled } from "../../src/access/rows.ts";
 import type { Session } from "../../src/access/session.ts";
-import {
-  createTrigger,
-  deleteTrigger,
-  disableWebhook,
-  enableWebhook,
-  rotateWebhookKey,
-  updateTrigger,
-} from "../../src/catalog/trigger.ts";
+import { createTrigger, deleteTrigger, updateTrigger } from "../../src/catalog/trigger.ts";
+import { disableWebhook, enableWebhook, rotateWebhookKey } from "../../src/catalog/webhook.ts";
 import { deleteEnforcement, deleteEvent, type EventFields, updateEvent } from "../../src/event/change.ts";
 import { findWebhook } from "../../src/event/webhook.ts";
 import { deleteExecution } from "../../src/execution/delete.ts";
 import type { Json, JsonObject } from "../../src/lib/json.ts";
-import { createKeyring } from "../../src/secrecy/keyring.ts";
 import { commit } from "../support/commit.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -66,19 +59,18 @@ describe("a trigger created by hand", () => {
     await expect(none).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 
-  test("is deleted with its webhook's secret; rules and events keep its ref", async () => {
+  test("is deleted with its webhook; rules and events keep its ref", async () => {
     await create("default.doomed");
-    const services = { ...world.services, keyring: createKeyring(Buffer.alloc(32, 1)) };
-    await commit(services, enableWebhook, world.session, { trigger: "default.doomed", hmac: { secret: "s3cr3t!" } });
+    const hmac = { secret: "s3cr3t!" };
+    await commit(world.services, enableWebhook, world.session, { trigger: "default.doomed", hmac });
     const rule = await world.rule("default.doomed");
     const event = await world.event("default.doomed");
     await remove("default.doomed");
     const kept = await world.one(
-      sql`select r.trigger as rule, r.trigger_ref as ref, e.trigger as event, e.trigger_ref as "eventRef",
-        (select count(*)::int from attune.key where name = 'webhook-doomed') as keys
+      sql`select r.trigger as rule, r.trigger_ref as ref, e.trigger as event, e.trigger_ref as "eventRef"
       from attune.rule r, attune.event e where r.ref = ${rule} and e.id = ${event}::bigint`,
     );
-    expect(kept).toEqual({ rule: null, ref: "default.doomed", event: null, eventRef: "default.doomed", keys: 0 });
+    expect(kept).toEqual({ rule: null, ref: "default.doomed", event: null, eventRef: "default.doomed" });
     await expect(remove("default.doomed")).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 });
@@ -91,8 +83,7 @@ test("users can only enable or disable a pack's own trigger and its webhook", as
 });
 
 test("a webhook is switched off and on at the same path, until its key is rotated", async () => {
-  const { session } = world;
-  const services = { ...world.services, keyring: createKeyring(Buffer.alloc(32, 1)) };
+  const { services, session } = world;
   await create("default.hooked");
   const input = { trigger: "default.hooked" };
   await expect(commit(services, rotateWebhookKey, session, input)).rejects.toMatchObject({ code: "CONFLICT" });
@@ -108,6 +99,33 @@ test("a webhook is switched off and on at the same path, until its key is rotate
   await commit(services, rotateWebhookKey, session, input);
   expect(await findWebhook(services.db, first)).toBeNull();
   expect(await findWebhook(services.db, await key())).not.toBeNull();
+});
+
+test("a webhook's signature is configured by its sender's scheme", async () => {
+  const { services, session } = world;
+  await create("default.schemes");
+  const enable = async (hmac: object | null, deliveryHeader: string | null = null) => {
+    await commit(services, enableWebhook, session, { trigger: "default.schemes", hmac, deliveryHeader });
+    const { webhook_config: config } = (await findRow("default.schemes")).row as { webhook_config: JsonObject };
+    return [(config["hmac"] as JsonObject | null)?.["scheme"] ?? null, config["delivery_header"]];
+  };
+  const secret = "a secret";
+  expect(await enable(null)).toEqual([null, "x-github-delivery"]);
+  expect(await enable({ secret })).toEqual(["github", "x-github-delivery"]);
+  expect(await enable({ secret, header: "X-Own" })).toEqual(["body", null]);
+  expect(await enable({ secret, header: "X-Own" }, "X-Id")).toEqual(["body", "x-id"]);
+  expect(await enable({ secret, scheme: "body" })).toEqual(["body", null]);
+  expect(await enable({ secret, scheme: "slack" })).toEqual(["slack", null]);
+  await expect(enable({ secret, scheme: "standard_webhooks" })).rejects.toMatchObject({
+    issues: [{ path: "hmac.secret", message: expect.stringContaining("whsec_") }],
+  });
+  const fixed = { secret, scheme: "stripe", header: "x-own", prefix: "v1=", algorithm: "sha512" };
+  await expect(enable(fixed, "x-id")).rejects.toMatchObject({
+    issues: ["hmac.algorithm", "hmac.header", "hmac.prefix", "deliveryHeader"].map((path) => ({
+      path,
+      message: "is fixed by the scheme: leave it out",
+    })),
+  });
 });
 
 describe("stored history", () => {

@@ -128,3 +128,13 @@ INSERT INTO attune.pack (ref, label, version, conf_schema, config) VALUES
 INSERT INTO attune.pack_release (pack, version, digest, manifest, path, size)
   SELECT id, '1.0.0', repeat('cd', 32), jsonb_build_object('pack', jsonb_build_object('ref', ref, 'conf_schema', conf_schema, 'config', config)),
     '/nowhere', 100 FROM attune.pack WHERE ref = 'vault';
+
+-- Two webhooks whose secret is one key of their pack ---------------------------------------------------------------------------
+INSERT INTO attune.key (ref, owner_type, owner, owner_pack, name, encrypted, encryption_key_hash, value)
+  SELECT '', 'pack', '', p.id, 'webhook-shared', true, k.encryption_key_hash, k.value FROM attune.pack p, attune.key k
+  WHERE p.ref = 'vault' AND k.ref = 'system.database';
+INSERT INTO attune.trigger (ref, pack, pack_ref, label, is_adhoc, webhook_enabled, webhook_key, webhook_config)
+  SELECT 'vault.' || w.name, p.id, 'vault', w.name, true, true, 'vault-' || w.name, jsonb_build_object('max_bytes', 1000,
+    'delivery_header', 'x-github-delivery', 'hmac', jsonb_build_object('key', 'pack.vault.webhook-shared', 'algorithm', 'sha256',
+      'header', w.header, 'prefix', 'sha256='))
+  FROM attune.pack p, (VALUES ('github', 'x-hub-signature-256'), ('own', 'x-own')) w (name, header) WHERE p.ref = 'vault';

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -54,7 +55,12 @@ async function post(payload: unknown, headers: Record<string, string> = {}) {
   const response = await fetch(`${server.url}${hook}`, {
     method: "POST",
     body,
-    headers: { "content-type": "application/json", "x-hub-signature-256": await sign(secret, body), ...headers },
+    headers: {
+      "content-type": "application/json",
+      "x-hub-signature-256": await sign(secret, body),
+      "x-github-delivery": randomUUID(),
+      ...headers,
+    },
   });
   return { status: response.status, ...((await response.json()) as { event?: string; error?: string }) };
 }

@@ -4,6 +4,7 @@ import { createServices } from "../support/database.ts";
 import { type RunningServer, request, startInProcess } from "../support/server.ts";
 
 const secret = "a secret of the hook";
+const whsec = `whsec_${Buffer.from("a secret of the standard").toString("base64")}`;
 let server: RunningServer;
 /** Paths by the trigger's name. */
 const hooks: Record<string, string> = {};
@@ -14,14 +15,16 @@ beforeAll(async () => {
     ["open", true, null],
     ["signed", true, { secret, algorithm: "SHA512", header: "X-Signature", prefix: "" }],
     ["off", false, null],
+    ["stripe", true, { secret, scheme: "STRIPE" }],
+    ["standard", true, { secret: whsec, scheme: "STANDARD_WEBHOOKS" }],
   ] as const) {
     const result = await request<{ enableWebhook: { path: string } }>(
       server,
-      `mutation ($ref: String!, $enabled: Boolean!, $hmac: WebhookHmacInput) {
+      `mutation ($ref: String!, $enabled: Boolean!, $hmac: WebhookHmacInput, $id: String) {
         createTrigger(input: {ref: $ref, enabled: $enabled}) { __typename }
-        enableWebhook(input: {trigger: $ref, hmac: $hmac, maxBytes: 1000, deliveryHeader: "X-Delivery"}) {
+        enableWebhook(input: {trigger: $ref, hmac: $hmac, maxBytes: 1000, deliveryHeader: $id}) {
           ... on EnableWebhookPayload { path } ... on Error { message } } }`,
-      { ref: `default.${name}`, enabled, hmac },
+      { ref: `default.${name}`, enabled, hmac, id: hmac && "scheme" in hmac ? null : "X-Delivery" },
     );
     hooks[name] = result.enableWebhook.path;
   }
@@ -83,7 +86,11 @@ describe("the payload of a request", () => {
 });
 
 describe("accepted requests", () => {
-  const signed = (body: string, given: string) => ({ body, headers: { "x-signature": given } });
+  let count = 0;
+  const signed = (body: string, given: string) => {
+    count += 1;
+    return { body, headers: { "x-signature": given, "x-delivery": `signed-${count}` } };
+  };
   const hash = (body: string) => createHmac("sha512", secret).update(body).digest("hex");
 
   test("have a valid sha512 signature in the configured header", async () => {
@@ -110,6 +117,48 @@ describe("accepted requests", () => {
     // The same id at another trigger is another delivery.
     const other = await post("signed", { body: "{}", headers: { "x-delivery": "7", "x-signature": hash("{}") } });
     expect(other.status).toBe(202);
+  });
+
+  test("are refused without the delivery header, by which a repetition would be known", async () => {
+    expect(await post("signed", { body: "{}", headers: { "x-signature": hash("{}") } })).toEqual({
+      status: 401,
+      error: expect.stringContaining("the header x-delivery is missing"),
+    });
+  });
+
+  test("are one event however often a signed one is sent again, whatever else in it is changed", async () => {
+    const time = Math.floor(Date.now() / 1000);
+    const stripe = createHmac("sha256", secret).update(`${time}.{}`).digest("hex");
+    const key = Buffer.from(whsec.replace("whsec_", ""), "base64");
+    const standard = createHmac("sha256", key).update(`msg_1.${time}.{}`).digest("base64");
+    const sent: [string, Record<string, string>][] = [
+      ["stripe", { "stripe-signature": `t=${time},v1=${stripe}` }],
+      ["standard", { "webhook-id": "msg_1", "webhook-timestamp": String(time), "webhook-signature": `v1,${standard}` }],
+    ];
+    for (const [name, headers] of sent) {
+      const replay = (more: object = {}) => post(name, { body: "{}", headers: { ...headers, ...more } });
+      const all = await Promise.all([1, 2, 3, 4].map(() => replay()));
+      const changed = await replay({ "x-github-delivery": "another", "x-delivery": "another" });
+      expect(all.map(({ status }) => status).sort()).toEqual([200, 200, 200, 202]);
+      expect(changed.status).toBe(200);
+      expect(new Set([...all, changed].map(({ event }) => event)).size).toBe(1);
+      expect((await replay({ "stripe-signature": `t=${time + 1},v1=${stripe}`, "webhook-id": "msg_2" })).status).toBe(
+        401,
+      );
+    }
+    const old = time - 301;
+    const late = createHmac("sha256", secret).update(`${old}.{}`).digest("hex");
+    expect(await post("stripe", { body: "{}", headers: { "stripe-signature": `t=${old},v1=${late}` } })).toEqual({
+      status: 401,
+      error: expect.stringContaining("more than 300 seconds"),
+    });
+  });
+
+  test("may have an id of any length", async () => {
+    const headers = { "x-delivery": "d".repeat(8000) };
+    const first = await post("open", { body: "{}", headers });
+    expect(first.status).toBe(202);
+    expect(await post("open", { body: "{}", headers })).toEqual({ status: 200, event: first.event });
   });
 
   test("there are none while the trigger is disabled: 409", async () => {
@@ -145,6 +194,9 @@ test("every refusal is stored with the reason and without the sender's credentia
   ]);
   expect(reasons).toEqual([
     ...Array.from({ length: 4 }, () => ["default.signed", 401, false, 2, expect.stringContaining("signature")]),
+    ["default.signed", 401, false, 2, expect.stringContaining("x-delivery is missing")],
+    ...["stripe", "standard"].map((name) => [`default.${name}`, 401, false, 2, expect.stringContaining("signature")]),
+    ["default.stripe", 401, false, 2, expect.stringContaining("300 seconds")],
     ["default.off", 409, null, 2, expect.stringContaining("disabled")],
     ["default.open", 413, null, 0, expect.stringContaining("longer than 1000 bytes")],
   ]);

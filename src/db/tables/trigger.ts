@@ -23,6 +23,8 @@ export const trigger = attune.table(
     webhookEnabled: boolean().notNull().default(false),
     webhookKey: text().unique(),
     webhookConfig: jsonObjectColumn().notNull().default({}),
+    /** Encrypted. */
+    webhookSecret: text(),
     rulesRevision: bigint({ mode: "bigint" }).notNull().default(sql`0`),
   },
   (t) => [

@@ -92,7 +92,7 @@ const EncryptionRotation = builder
     fields: (t) => ({
       keys: t.exposeInt("keys", { description: "The number of keys that were encrypted again." }),
       settings: t.exposeInt("settings", {
-        description: "The number of packs and sensors whose secret settings were encrypted again.",
+        description: "The number of packs, sensors and webhooks whose secrets were encrypted again.",
       }),
       secrets: t.exposeInt("secrets", { description: "The number of executions' secrets that were encrypted again." }),
       complete: t.exposeBoolean("complete", {

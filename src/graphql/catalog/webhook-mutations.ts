@@ -1,6 +1,6 @@
-import { disableWebhook, enableWebhook, rotateWebhookKey } from "../../catalog/trigger.ts";
+import { disableWebhook, enableWebhook, rotateWebhookKey } from "../../catalog/webhook.ts";
 import { builder } from "../kit/builder.ts";
-import { HmacAlgorithm } from "../kit/enums.ts";
+import { HmacAlgorithm, WebhookScheme } from "../kit/enums.ts";
 import { addMutation, addRowField, addRowMutation } from "../kit/mutation.ts";
 import { Trigger, webhookPath } from "./trigger.ts";
 
@@ -9,12 +9,19 @@ const WebhookHmacInput = builder.inputType("WebhookHmacInput", {
   fields: (t) => ({
     secret: t.string({
       required: true,
-      description: "The secret that the sender signs with; stored encrypted, never shown.",
+      description:
+        "The secret that the sender signs with; stored encrypted, never shown. For STANDARD_WEBHOOKS with its prefix `whsec_`.",
+    }),
+    scheme: t.field({
+      type: WebhookScheme,
+      description: "The sender's scheme; GITHUB by default, BODY where another header is named.",
     }),
     algorithm: t.field({ type: HmacAlgorithm, description: "The hash algorithm; SHA256 by default." }),
-    header: t.string({ description: "The header with the signature; `x-hub-signature-256` by default." }),
+    header: t.string({
+      description: "The header with the signature, for GITHUB and BODY; `x-hub-signature-256` by default.",
+    }),
     prefix: t.string({
-      description: "The prefix of the signature; `sha256=` or `sha512=` by default.",
+      description: "The prefix of the signature, for GITHUB and BODY; `sha256=` or `sha512=` by default.",
     }),
   }),
 });
@@ -30,7 +37,7 @@ const EnableWebhookInput = builder.inputType("EnableWebhookInput", {
     maxBytes: t.int({ description: "The largest body that is accepted, in bytes; 1 MiB by default, at most 25 MiB." }),
     deliveryHeader: t.string({
       description:
-        "The header with the delivery's id, by which repeated deliveries are ignored; `x-github-delivery` by default.",
+        "The header with the delivery's id, by which repeated deliveries are ignored; `x-github-delivery` by default, none for the scheme BODY. A signed request without it is refused.",
     }),
   }),
 });

@@ -182,6 +182,14 @@ export const HmacAlgorithm = upperCased("HmacAlgorithm", "The hash algorithm of 
   sha512: "SHA-512.",
 });
 
+export const WebhookScheme = upperCased("WebhookScheme", "How a sender signs its requests to a webhook.", {
+  github: "GitHub's: the body is signed in hex, and a header has the delivery's id, which is not signed.",
+  standard_webhooks: "Standard Webhooks: id, time and body are signed.",
+  stripe: "Stripe's: time and body are signed.",
+  slack: "Slack's: time and body are signed.",
+  body: "The body is signed in hex. A signed request that is sent again is accepted again, unless a header with the delivery's id is named.",
+});
+
 const operatorMeanings: Readonly<Record<string, string>> = {
   equals: "The field equals the value.",
   nequals: "The field differs from the value or is absent.",

@@ -150,6 +150,7 @@ export const entities: Readonly<Record<string, Sample>> = {
       webhook_enabled: true,
       webhook_key: "webhook{n}",
       webhook_config: object,
+      webhook_secret: "v1:sealed",
       rules_revision: 4,
     },
   ),

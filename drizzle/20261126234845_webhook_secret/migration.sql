@@ -1,0 +1,1 @@
+ALTER TABLE "attune"."trigger" ADD COLUMN "webhook_secret" text;
