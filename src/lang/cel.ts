@@ -10,6 +10,8 @@ import type { Json, JsonObject } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import { compileRegex } from "../lib/regex.ts";
 import { collectMembers, collectVariables, findRefused } from "./cel-ast.ts";
+import { runMetered } from "./cel-meter.ts";
+import { type Meter, unitsPerStep } from "./meter.ts";
 
 /** The variables that an expression may use. The context provides their values. */
 export interface CelScope {
@@ -25,19 +27,22 @@ export class ExpressionError extends Error {
 }
 
 const maxLength = 10_000;
-const maxResultValues = 1_000_000;
 const environments = new WeakMap<CelScope, Environment>();
 
 /**
  * Compiles a CEL expression. The returned function takes the values of the scope's variables (a Date is a timestamp),
- * returns JSON (a timestamp as ISO text, a duration as "3600s"), and throws ExpressionError. Throws
+ * returns JSON (a timestamp as ISO text, a duration as "3600s"), charges its work to the meter, and throws ExpressionError. Throws
  * InvalidInputError at `path`, naming the position, for an invalid expression.
  */
-export function compileCel(source: string, path = "", scope = ruleScope): (context: Record<string, unknown>) => Json {
+export function compileCel(
+  source: string,
+  path = "",
+  scope = ruleScope,
+): (context: Record<string, unknown>, meter: Meter) => Json {
   const program = parse(source, path, scope);
-  return (context) => {
+  return (context, meter) => {
     try {
-      return toJson(program(context), { left: maxResultValues });
+      return runMetered(program.ast, meter, () => toJson(program(context), meter));
     } catch (error) {
       throw new ExpressionError(reason(error), { cause: error });
     }
@@ -124,8 +129,8 @@ function registerMixedNumbers(to: Environment): void {
   to.registerOperator("int == double: bool", (a: bigint, b: number) => a == (b as unknown));
 }
 
-function toJson(value: unknown, budget: { left: number }): Json {
-  if (budget.left-- <= 0) throw new ExpressionError(`the result has more than ${maxResultValues} values`);
+function toJson(value: unknown, meter: Meter): Json {
+  meter.charge(unitsPerStep + (typeof value === "string" ? value.length : 0));
   switch (typeof value) {
     case "string":
     case "boolean":
@@ -136,19 +141,19 @@ function toJson(value: unknown, budget: { left: number }): Json {
     case "bigint":
       return exactNumber(value);
     case "object":
-      return value === null ? null : structureToJson(value, budget);
+      return value === null ? null : structureToJson(value, meter);
     default:
       throw new ExpressionError(`the result is a ${typeof value}, which JSON cannot hold`);
   }
 }
 
-function structureToJson(value: object, budget: { left: number }): Json {
-  if (Array.isArray(value)) return value.map((item) => toJson(item, budget));
+function structureToJson(value: object, meter: Meter): Json {
+  if (Array.isArray(value)) return value.map((item) => toJson(item, meter));
   if (value instanceof Date) return value.toISOString();
   if (value instanceof Uint8Array) return Buffer.from(value).toString("base64");
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype === Object.prototype || prototype === null) {
-    const entries: [string, Json][] = Object.entries(value).map(([key, item]) => [key, toJson(item, budget)]);
+    const entries: [string, Json][] = Object.entries(value).map(([key, item]) => [key, toJson(item, meter)]);
     return Object.fromEntries(entries) satisfies JsonObject;
   }
   const primitive: unknown = value.valueOf();

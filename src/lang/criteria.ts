@@ -2,6 +2,7 @@ import { InvalidInputError, type Issue, invalid } from "../errors.ts";
 import { ABSENT, type Json, type JsonObject, jsonType, lookup, parsePath } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import { type CelScope, compileCel } from "./cel.ts";
+import { createMeter, ExhaustedError, type Meter, unitsPerStep } from "./meter.ts";
 import { criterionOperators, synonyms } from "./operators.ts";
 
 /** The result of one criterion. `actual` is missing when the field is absent; `error` is why the criterion could not be evaluated. */
@@ -22,7 +23,13 @@ export interface CriteriaOutcome {
 
 // Null: not evaluable. It stays null under `not`, so that an error never makes a rule match.
 type Verdict = boolean | null;
-type Evaluate = (payload: Json, criteria: CriterionOutcome[]) => Verdict;
+type Evaluate = (payload: Json, run: Run) => Verdict;
+
+/** One evaluation: the outcomes so far, and the budget that all its criteria share. */
+interface Run {
+  criteria: CriterionOutcome[];
+  meter: Meter;
+}
 
 interface Compiled {
   canonical: JsonObject;
@@ -57,7 +64,7 @@ export function compileCriteria(condition: "any" | "all", conditions: Json): (pa
   const evaluate = parts.length === 0 ? () => true : join(condition, parts);
   return (payload) => {
     const criteria: CriterionOutcome[] = [];
-    return { matched: evaluate(payload ?? {}, criteria) === true, criteria };
+    return { matched: evaluate(payload ?? {}, { criteria, meter: createMeter() }) === true, criteria };
   };
 }
 
@@ -129,8 +136,8 @@ function readNot(item: Record<string, unknown>, path: string, { reading, depth }
   if (part === null) return null;
   return {
     canonical: { not: part.canonical },
-    evaluate: (payload, criteria) => {
-      const verdict = part.evaluate(payload, criteria);
+    evaluate: (payload, run) => {
+      const verdict = part.evaluate(payload, run);
       return verdict === null ? null : !verdict;
     },
   };
@@ -140,10 +147,10 @@ function readExpression(item: Record<string, unknown>, path: string): Compiled {
   refuseOthers(item, ["expression"], path);
   const { expression } = item;
   if (typeof expression !== "string") throw invalid(`${path}.expression`, "must be a CEL expression as text");
-  const run = compileCel(expression, `${path}.expression`, eventScope);
+  const compute = compileCel(expression, `${path}.expression`, eventScope);
   return {
     canonical: { expression },
-    evaluate: (payload, criteria) => {
+    evaluate: (payload, { criteria, meter }) => {
       const outcome: CriterionOutcome = {
         path: "",
         operator: "expression",
@@ -153,7 +160,7 @@ function readExpression(item: Record<string, unknown>, path: string): Compiled {
       };
       criteria.push(outcome);
       try {
-        const value = run({ event: { payload } });
+        const value = compute({ event: { payload } }, meter);
         outcome.actual = value;
         if (typeof value !== "boolean") outcome.error = `must give true or false, but gave ${jsonType(value)}`;
         else outcome.result = value;
@@ -181,11 +188,16 @@ function readCriterion(item: Record<string, unknown>, path: string): Compiled {
   const expected = written === "matchregex" && typeof given === "string" ? `(?s)^(?:${given})` : given;
   const test = operator.compile(expected, `${path}.value`);
   const keys = parsePath(field);
+  // A search takes text × searched text in the worst case.
+  const cost = (actual: Json) =>
+    unitsPerStep + weight + (Array.isArray(actual) ? unitsPerStep : 1 + Math.floor(searched / 8)) * lengthOf(actual);
+  const searched = typeof expected === "string" ? expected.length : 0;
+  const weight = JSON.stringify(expected).length;
   return {
     canonical: { field, operator: name, ...(operator.takesValue ? { value: expected } : {}) },
-    evaluate: (payload, criteria) => {
+    evaluate: (payload, { criteria, meter }) => {
       const actual = lookup(payload, keys);
-      const verdict = actual === ABSENT ? operator.onAbsent : test(actual);
+      const verdict = actual === ABSENT ? operator.onAbsent : withinBudget(meter, cost(actual), () => test(actual));
       const result = verdict === true;
       const error = typeof verdict === "string" ? verdict : null;
       const common = { path: field, operator: name, expected, result, error };
@@ -193,6 +205,19 @@ function readCriterion(item: Record<string, unknown>, path: string): Compiled {
       return error === null ? result : null;
     },
   };
+}
+
+const lengthOf = (value: Json) => (typeof value === "string" || Array.isArray(value) ? value.length : 0);
+
+/** Returns the test's verdict, or why there is no budget left for it. */
+function withinBudget(meter: Meter, units: number, test: () => boolean | string): boolean | string {
+  try {
+    meter.charge(units);
+    return test();
+  } catch (error) {
+    if (error instanceof ExhaustedError) return error.message;
+    throw error;
+  }
 }
 
 function readField(field: unknown, path: string): string {
@@ -236,10 +261,10 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 // One true (any) or false (all) decides; otherwise an error makes the result null.
 function join(kind: "any" | "all", parts: Evaluate[]): Evaluate {
   const deciding = kind === "any";
-  return (payload, criteria) => {
+  return (payload, run) => {
     let verdict: Verdict = !deciding;
     for (const part of parts) {
-      const one = part(payload, criteria);
+      const one = part(payload, run);
       if (one === deciding) verdict = deciding;
       else if (one === null && verdict !== deciding) verdict = null;
     }

@@ -4,6 +4,7 @@ import type { Parameter, ParameterMap } from "../schema/parameter.ts";
 import { escapeKey } from "../secrecy/find.ts";
 import { marker } from "../secrecy/mask.ts";
 import { celMembers, celVariables, compileCel, ruleScope } from "./cel.ts";
+import { createMeter, type Meter } from "./meter.ts";
 
 type Values = Record<string, unknown>;
 type Render = (context: Values, reading: Reading) => Json;
@@ -23,8 +24,9 @@ export interface SecretPlace {
   uses: number;
 }
 
-/** One rendering: how it reads a secret, and the texts that it made of secrets. */
+/** One rendering: how it reads a secret, the texts that it made of secrets, and the budget that all templates share. */
 interface Reading {
+  meter: Meter;
   read: (name: string) => string;
   secrets: SecretValue[];
 }
@@ -64,7 +66,7 @@ export function compileTemplates(value: Json, path: string, settings: ParameterM
     names: [...new Set(places.flatMap(({ names }) => names))],
     places,
     render: (context, read) => {
-      const reading: Reading = { read, secrets: [] };
+      const reading: Reading = { read, secrets: [], meter: createMeter() };
       return { value: render ? render(context, reading) : value, secrets: reading.secrets };
     },
   };
@@ -125,11 +127,11 @@ function compileText(
     const used = parts.flatMap((part) => ("secret" in part ? [part.secret] : []));
     const names = [...new Set(used)];
     if (names.length > 0) places.push({ path, pointer, names, uses: used.length });
-    return (context, { read, secrets }) => {
+    return (context, { read, secrets, meter }) => {
       const rendered = parts.map((part) => {
         if ("text" in part) return { value: part.text, shown: part.text };
         if ("secret" in part) return { value: runAt(path, () => read(part.secret)), shown: marker(part.secret) };
-        const value = runAt(path, () => part.run(context));
+        const value = runAt(path, () => part.run(context, meter));
         return { value, shown: inText(value) };
       });
       if (names.length > 0) {

@@ -1,0 +1,56 @@
+/** What a rule may use for one event: its conditions have such a budget, and its templates another. */
+export interface MeterLimits {
+  /** Units of work. A step of an expression costs `unitsPerStep`, and a character that is read or made one. */
+  units: number;
+  /** Milliseconds of the thread's processor time: a backstop for steps that cost more than was thought. */
+  cpuMs: number;
+}
+
+/** Counts the work of an evaluation. */
+export interface Meter {
+  /** Charges work before it is done. Throws ExhaustedError once the budget is used up, and at each later call. */
+  charge(units: number): void;
+}
+
+/** The budget of an evaluation is used up. */
+export class ExhaustedError extends Error {
+  override readonly name = "ExhaustedError";
+}
+
+export const unitsPerStep = 16;
+const usual: MeterLimits = { units: 32_000_000, cpuMs: 100 };
+/** So much work takes a few milliseconds; reading the time more often would cost more than the work. */
+const unitsPerCheck = 500_000;
+
+/** Returns a meter with its whole budget; it measures the processor time from its first charge. */
+export function createMeter({ units, cpuMs }: MeterLimits = usual): Meter {
+  let left = units;
+  let unchecked = 0;
+  let startedAt: number | null = null;
+  // One error for all charges: a loop that catches it, as exists() does, must not take time.
+  let exhausted: ExhaustedError | null = null;
+  const exhaust = () => {
+    exhausted = new ExhaustedError(
+      `it takes too much work for one event: at most ${usual.units / unitsPerStep} steps, ${usual.units} characters and ${usual.cpuMs} ms`,
+    );
+    return exhausted;
+  };
+  return {
+    charge: (amount) => {
+      if (exhausted !== null) throw exhausted;
+      startedAt ??= cpuTime();
+      left -= amount;
+      unchecked += amount;
+      if (left < 0) throw exhaust();
+      if (unchecked < unitsPerCheck) return;
+      unchecked = 0;
+      if (cpuTime() - startedAt > cpuMs) throw exhaust();
+    },
+  };
+}
+
+/** Returns the processor time that this thread has used, in milliseconds. Waiting for other processes does not count. */
+export function cpuTime(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
+}
