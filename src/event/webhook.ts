@@ -48,7 +48,12 @@ export async function findWebhook(db: Db, key: string): Promise<Webhook | null> 
 /** Headers with the sender's credentials, which are never stored. */
 const credentials = new Set(["authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"]);
 
-/** Stores a refused delivery, with the reason. */
+/** How many refused deliveries of a webhook are stored in an hour, because anyone who knows its path can send them. */
+const maxRefused = 100;
+/** How many characters of a refused delivery's headers, of one of them, and of the reason are stored. */
+const longest = { headers: 2000, header: 200, reason: 500 };
+
+/** Stores a refused delivery, with the reason; beyond 100 in an hour for the webhook, nothing. */
 export async function recordRefusedDelivery(
   tx: Tx,
   webhook: Webhook,
@@ -58,8 +63,10 @@ export async function recordRefusedDelivery(
   const verified = status === 401 ? false : null;
   await tx.db.execute(
     sql`insert into attune.webhook_delivery (trigger, source_ip, headers, status_code, error, duration_ms, size, hmac_verified)
-      values (${webhook.trigger.id}::bigint, ${delivery.sourceIp}::inet, ${headerText(webhook, delivery)}::text::jsonb,
-        ${status}::int, ${error}, ${elapsed(delivery)}::int, ${delivery.body.length}::int, ${verified}::boolean)`,
+      select ${webhook.trigger.id}::bigint, ${delivery.sourceIp}::inet, ${refusedHeaders(webhook, delivery)}::text::jsonb,
+        ${status}::int, ${error?.slice(0, longest.reason) ?? null}, ${elapsed(delivery)}::int, ${delivery.body.length}::int, ${verified}::boolean
+      where (select count(*) from (select from attune.webhook_delivery where trigger = ${webhook.trigger.id}::bigint
+        and error is not null and created > now() - interval '1 hour' limit ${maxRefused}::int) recent) < ${maxRefused}::int`,
   );
 }
 
@@ -76,8 +83,8 @@ export async function acceptDelivery(
   const deliveryId = id !== null && id.length > longestId ? createHash("sha256").update(id).digest("hex") : id;
   const [stored] = await rows<{ id: string }>(
     tx.db,
-    sql`insert into attune.webhook_delivery (trigger, source_ip, headers, status_code, duration_ms, size, hmac_verified, delivery_id)
-      values (${webhook.trigger.id}::bigint, ${delivery.sourceIp}::inet, ${headerText(webhook, delivery)}::text::jsonb, 202,
+    sql`insert into attune.webhook_delivery (trigger, source_ip, status_code, duration_ms, size, hmac_verified, delivery_id)
+      values (${webhook.trigger.id}::bigint, ${delivery.sourceIp}::inet, 202,
         ${elapsed(delivery)}::int, ${delivery.body.length}::int, ${verified}::boolean, ${deliveryId}::text)
       on conflict (trigger, delivery_id) do nothing returning id::text`,
   );
@@ -140,8 +147,17 @@ function cleanHeaders({ config }: Webhook, { headers }: Delivery): JsonObject {
   );
 }
 
-function headerText(webhook: Webhook, delivery: Delivery): string {
-  return JSON.stringify(cleanHeaders(webhook, delivery)).replaceAll("\\u0000", "");
+/** The headers of a refused delivery, shortened; those of an accepted one are in its event. */
+function refusedHeaders(webhook: Webhook, delivery: Delivery): string {
+  const kept: [string, string][] = [];
+  let left = longest.headers;
+  for (const [name, value] of Object.entries(cleanHeaders(webhook, delivery))) {
+    const shown: [string, string] = [name.slice(0, longest.header), String(value).slice(0, longest.header)];
+    left -= shown[0].length + shown[1].length;
+    if (left < 0) break;
+    kept.push(shown);
+  }
+  return JSON.stringify(Object.fromEntries(kept)).replaceAll("\\u0000", "");
 }
 
 function elapsed({ startedAt }: Delivery): number {

@@ -47,6 +47,20 @@ export async function pruneTokens(services: Services): Promise<void> {
   );
 }
 
+/**
+ * Deletes a batch of webhooks' deliveries older than seven days, with the events of accepted ones left as they are. Signed deliveries with
+ * an id are kept: without them, a captured request could be sent again.
+ */
+export async function pruneDeliveries(services: Services): Promise<void> {
+  await write(services, (tx) =>
+    tx.db.execute(
+      sql`delete from attune.webhook_delivery where id in (select id from attune.webhook_delivery
+        where (hmac_verified is not true or delivery_id is null) and created < now() - interval '7 days'
+        order by created limit ${sql.raw(String(batch))} for update skip locked)`,
+    ),
+  );
+}
+
 /** Deletes a batch of idempotency keys older than 24 hours, the time for which they are valid. */
 export async function pruneIdempotencyKeys(services: Services): Promise<void> {
   await write(services, (tx) =>
@@ -66,7 +80,16 @@ export function createVacuum(services: Services): () => Promise<void> {
   return async () => {
     if (services.kind !== "pglite" || Date.now() - last < vacuumEveryMs) return;
     last = Date.now();
-    for (const table of ["execution", "event", "enforcement", "worker", "trigger", "timer", "notification"]) {
+    for (const table of [
+      "execution",
+      "event",
+      "enforcement",
+      "worker",
+      "trigger",
+      "timer",
+      "notification",
+      "webhook_delivery",
+    ]) {
       await services.db.execute(sql`vacuum (analyze) attune.${sql.identifier(table)}`);
     }
     await services.db.execute(sql`vacuum (analyze) attune_jobs.job`);

@@ -13,6 +13,7 @@ import {
   createArtifactKeeper,
   createVacuum,
   pruneAuditTrail,
+  pruneDeliveries,
   pruneIdempotencyKeys,
   pruneNotifications,
   pruneTokens,
@@ -46,6 +47,7 @@ export function startSweep(services: Services, everyMs: number): AsyncDisposable
       await pruneAuditTrail(services);
       await pruneIdempotencyKeys(services);
       await pruneTokens(services);
+      await pruneDeliveries(services);
       await keepArtifacts();
       await removeLeftScratch();
       await vacuum();

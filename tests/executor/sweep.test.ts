@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { write } from "../../src/db/tx.ts";
 import { claimExecutions } from "../../src/execution/claim.ts";
-import { pruneNotifications } from "../../src/executor/retention.ts";
+import { pruneDeliveries, pruneNotifications } from "../../src/executor/retention.ts";
 import { sweep } from "../../src/executor/sweep.ts";
 import { type ProcessIdentity, thisProcess } from "../../src/lib/process-identity.ts";
 import { until } from "../support/until.ts";
@@ -165,4 +165,25 @@ test("notifications older than seven days are removed, and one row records the l
   expect(await world.one(pruned)).toEqual(last);
   await pruneNotifications(world.services);
   expect(await world.one(pruned)).toEqual(last);
+});
+
+test("deliveries to webhooks older than seven days are removed, except the ids of signed ones", async () => {
+  const trigger = await world.trigger();
+  await world.all(
+    sql`insert into attune.webhook_delivery (trigger, created, status_code, error, duration_ms, size, hmac_verified, delivery_id)
+      select t.id, now() - old.age, d.status, d.error, 1, 2, d.verified, d.name || old.age
+      from attune.trigger t, (values (interval '8 days'), (interval '6 days')) old (age),
+        (values ('unsigned', 202, null, null::boolean), ('signed', 202, null, true), ('refused', 401, 'wrong', false)) d (name, status, error, verified)
+      where t.ref = ${trigger}`,
+  );
+  await world.all(
+    sql`insert into attune.webhook_delivery (trigger, created, status_code, duration_ms, size, hmac_verified)
+      select id, now() - interval '8 days', 202, 1, 2, true from attune.trigger where ref = ${trigger}`,
+  );
+  await pruneDeliveries(world.services);
+  const left = await world.all<{ name: string | null }>(
+    sql`select delivery_id as name from attune.webhook_delivery d join attune.trigger t on t.id = d.trigger
+      where t.ref = ${trigger} order by 1`,
+  );
+  expect(left.map(({ name }) => name)).toEqual(["refused6 days", "signed6 days", "signed8 days", "unsigned6 days"]);
 });

@@ -16,6 +16,7 @@ beforeAll(async () => {
     ["signed", true, { secret, algorithm: "SHA512", header: "X-Signature", prefix: "" }],
     ["off", false, null],
     ["stripe", true, { secret, scheme: "STRIPE" }],
+    ["flooded", true, { secret }],
     ["standard", true, { secret: whsec, scheme: "STANDARD_WEBHOOKS" }],
   ] as const) {
     const result = await request<{ enableWebhook: { path: string } }>(
@@ -173,6 +174,18 @@ describe("accepted requests", () => {
   });
 });
 
+test("refused requests are stored up to a number and a size, and accepted ones without what their events contain", async () => {
+  const headers = Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`x-long-${i}`, "l".repeat(1000)]));
+  for (let round = 0; round < 12; round += 1) {
+    const all = await Promise.all(Array.from({ length: 10 }, () => post("flooded", { body: "{}", headers })));
+    expect(all.every(({ status }) => status === 401)).toBe(true);
+  }
+  const body = "{}";
+  const signature = `sha256=${createHmac("sha256", secret).update(body).digest("hex")}`;
+  const delivery = { "x-hub-signature-256": signature, "x-delivery": "after the flood" };
+  expect((await post("flooded", { body, headers: delivery })).status).toBe(202);
+});
+
 test("every refusal is stored with the reason and without the sender's credentials", async () => {
   const long = { body: "x".repeat(1001), headers: { authorization: "Bearer of-the-sender" } };
   expect(await post("open", long)).toEqual({ status: 413, error: expect.stringContaining("1000 bytes") });
@@ -183,7 +196,16 @@ test("every refusal is stored with the reason and without the sender's credentia
     orderBy: { id: "asc" },
   });
   expect(JSON.stringify(deliveries.map(({ headers }) => headers))).not.toContain("of-the-sender");
-  const refused = deliveries.filter(({ error }) => error !== null);
+  const ofFlood = deliveries.filter(({ trigger }) => trigger?.ref === "default.flooded");
+  const flood = ofFlood.filter(({ error }) => error !== null);
+  // Concurrent ones do not see each other.
+  expect(flood.length).toBeGreaterThanOrEqual(100);
+  expect(flood.length).toBeLessThan(110);
+  expect(Math.max(...flood.map(({ headers }) => JSON.stringify(headers).length))).toBeLessThan(3000);
+  const accepted = deliveries.filter(({ error }) => error === null);
+  expect(accepted.length).toBeGreaterThan(5);
+  expect(accepted.every(({ headers }) => Object.keys(headers).length === 0)).toBe(true);
+  const refused = deliveries.filter(({ error, id }) => error !== null && !flood.some((each) => each.id === id));
   expect(refused.every(({ eventId, sourceIp }) => eventId === null && sourceIp === "127.0.0.1")).toBe(true);
   const reasons = refused.map(({ trigger, statusCode, hmacVerified, size, error }) => [
     trigger?.ref,

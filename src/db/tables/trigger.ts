@@ -37,7 +37,7 @@ export const trigger = attune.table(
   ],
 );
 
-/** Every request to a webhook, accepted or refused, with the reason. */
+/** Requests to webhooks: every accepted one, and refused ones with the reason, up to a limit in each hour. */
 export const webhookDelivery = attune.table(
   "webhook_delivery",
   {
@@ -59,6 +59,10 @@ export const webhookDelivery = attune.table(
   (t) => [
     unique("webhook_delivery_trigger_delivery_id_key").on(t.triggerId, t.deliveryId),
     index("webhook_delivery_event_idx").on(t.eventId).where(sql`${t.eventId} is not null`),
-    index("webhook_delivery_created_idx").on(t.created),
+    // What retention removes: a signed delivery's id stays, because it is what tells a repetition.
+    index("webhook_delivery_created_idx")
+      .on(t.created)
+      .where(sql`${t.hmacVerified} is not true or ${t.deliveryId} is null`),
+    index("webhook_delivery_refused_idx").on(t.triggerId, t.created).where(sql`${t.error} is not null`),
   ],
 );
