@@ -268,9 +268,7 @@ describe("the documents", () => {
     const sources = readdirSync("src", { recursive: true, encoding: "utf8" })
       .filter((file) => file.endsWith(".ts"))
       .map((file) => `src/${file}`);
-    const coded = sources.flatMap((file) =>
-      [...read(file).matchAll(/faultPoint\("([^"]+)"\)/g)].map(([, name]) => name),
-    );
+    const coded = sources.flatMap((file) => [...read(file).matchAll(/faultPoint\("([^"]+)"/g)].map(([, name]) => name));
     const listed = rowsOf(read("ARCHITECTURE.md"), "| fault point | where |").map(([name = ""]) => unquoted(name));
     expect(listed.sort()).toEqual(coded.sort());
   });

@@ -4,6 +4,7 @@ import { startWokenLoop } from "../db/wake.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { enforceBatch, enforceEach } from "../rule/enforce.ts";
 import { createRuleSets, type RuleSets } from "../rule/ruleset.ts";
+import { enforceSuspects } from "./suspects.ts";
 
 const batchSize = 100;
 /** Fallback for wake-ups that a killed process did not send. */
@@ -12,8 +13,13 @@ const pollMs = 2000;
 /** Starts evaluating events as they arrive. */
 export function startEvents(services: Services): AsyncDisposable {
   const ruleSets = createRuleSets();
+  let isFirst = true;
   return startWokenLoop(services.wake, "event", {
-    pass: async () => ((await enforceEvents(services, ruleSets, batchSize)) === batchSize ? 0 : pollMs),
+    pass: async () => {
+      if (isFirst) await enforceSuspects(services, ruleSets, batchSize);
+      isFirst = false;
+      return (await enforceEvents(services, ruleSets, batchSize)) === batchSize ? 0 : pollMs;
+    },
     failed: (error) => services.log.error({ err: error }, "evaluating events"),
   });
 }
@@ -28,9 +34,9 @@ export async function enforceEvents(services: Services, ruleSets: RuleSets, limi
 async function enforceTogether(services: Services, ruleSets: RuleSets, limit: number): Promise<number> {
   try {
     return await write(services, async (tx) => {
-      const jobs = await enforceBatch(tx, ruleSets, limit);
+      const taken = await enforceBatch(tx, ruleSets, limit);
       faultPoint("enforcement.before_commit");
-      return jobs.length;
+      return taken;
     });
   } catch (error) {
     if (isConnectionLoss(error)) throw error;

@@ -4,21 +4,23 @@ import { eventQueue, type Job } from "../db/jobs.ts";
 import { asRefusal, type Tx } from "../db/tx.ts";
 import { requestExecutions } from "../execution/execute.ts";
 import type { ExecutionRequest } from "../execution/insert.ts";
+import { cpuTime } from "../lang/meter.ts";
 import { loadAuthority } from "./authority.ts";
 import { type Evaluation, type Match, type MatchedRule, matchEvent, type PendingEvent, resolveMatch } from "./match.ts";
 import type { RuleSets } from "./ruleset.ts";
+import { inTurn } from "./turn.ts";
 
 /** After this many failed tries an event is skipped, and its row records the reason. */
 const maxTries = 5;
 
 /**
  * Evaluates up to `limit` events together: stores evaluations, one enforcement for each match, their executions and jobs, and deletes
- * the events' own jobs. Returns the jobs that were taken.
+ * the events' own jobs. Returns how many it took; `limit` also if it put some back, which are to be taken next.
  */
-export async function enforceBatch(tx: Tx, ruleSets: RuleSets, limit: number): Promise<Job[]> {
+export async function enforceBatch(tx: Tx, ruleSets: RuleSets, limit: number): Promise<number> {
   const jobs = await tx.jobs.take(tx.db, eventQueue, limit);
-  if (jobs.length > 0) await evaluate(tx, ruleSets, jobs);
-  return jobs;
+  const left = jobs.length > 0 ? await evaluate(tx, ruleSets, jobs) : 0;
+  return left > 0 ? limit : jobs.length;
 }
 
 /**
@@ -27,15 +29,29 @@ export async function enforceBatch(tx: Tx, ruleSets: RuleSets, limit: number): P
  */
 export async function enforceEach(tx: Tx, ruleSets: RuleSets, limit: number): Promise<Job[]> {
   const jobs = await tx.jobs.take(tx.db, eventQueue, limit);
-  for (const job of jobs) {
-    try {
-      // A transaction of its own: a savepoint, so that a bad event does not stop the others.
-      await tx.db.transaction((db) => evaluate({ ...tx, db }, ruleSets, [job]));
-    } catch (error) {
-      await recordFailure(tx, job, error);
-    }
-  }
+  for (const job of jobs) await enforceOne(tx, ruleSets, job);
   return jobs;
+}
+
+/** Evaluates an event by one of its rules and stores what follows from it; the event stays to be evaluated. */
+export async function enforceRule(tx: Tx, ruleSets: RuleSets, job: Job, rule: string): Promise<void> {
+  await evaluate(tx, ruleSets, [job], new Set([rule]));
+}
+
+/** Stores that an event was evaluated by all its rules, and deletes its job. */
+export async function concludeEvent(tx: Tx, job: Job): Promise<void> {
+  await markEvaluated(tx, await lockEvents(tx, [job]));
+  await tx.jobs.done(tx.db, eventQueue, [job]);
+}
+
+/** Evaluates one event; a failure counts as a try and is recorded, as in `enforceEach`. */
+export async function enforceOne(tx: Tx, ruleSets: RuleSets, job: Job): Promise<void> {
+  try {
+    // A transaction of its own: a savepoint, so that a bad event does not stop the others.
+    await tx.db.transaction((db) => evaluate({ ...tx, db }, ruleSets, [job]));
+  } catch (error) {
+    await recordFailure(tx, job, error);
+  }
 }
 
 async function recordFailure(tx: Tx, job: Job, error: unknown): Promise<void> {
@@ -58,30 +74,62 @@ async function recordFailure(tx: Tx, job: Job, error: unknown): Promise<void> {
   }
 }
 
-async function evaluate(tx: Tx, ruleSets: RuleSets, jobs: readonly Job[]): Promise<void> {
-  const events = await lockEvents(tx, jobs);
+/**
+ * Processor time after which a batch takes no further event. Those that are left are put back: no transaction, which on the embedded
+ * database keeps all others waiting, takes much longer than the budget of one rule.
+ */
+const batchCpuMs = 100;
+
+/** The rules that an evaluation is limited to; it then leaves the event as not evaluated. */
+type Part = ReadonlySet<string>;
+
+/** Returns how many events it put back. */
+async function evaluate(tx: Tx, ruleSets: RuleSets, jobs: readonly Job[], part: Part | null = null): Promise<number> {
+  const locked = await lockEvents(tx, jobs);
   const revisions = new Map<string, string>();
-  for (const { trigger, rulesRevision } of events) {
+  for (const { trigger, rulesRevision } of locked) {
     if (trigger !== null && rulesRevision !== null) revisions.set(trigger, rulesRevision);
   }
   const sets = await ruleSets.load(tx.db, revisions);
-  const matched: MatchedRule[] = [];
+  const isOver = createLimit(batchCpuMs);
+  const matched: { event: PendingEvent; matches: MatchedRule[]; evaluations: Evaluation[] }[] = [];
+  for (const event of locked) {
+    if (isOver()) break;
+    const rules = sets.get(event.trigger ?? "") ?? [];
+    const found = await matchEvent(event, part === null ? rules : rules.filter(({ id }) => part.has(id)));
+    matched.push({ event, ...found });
+  }
+  const rules = new Set(matched.flatMap(({ matches }) => matches.map(({ rule }) => rule)));
+  const authority = await loadAuthority(tx, ruleSets.owners, [...rules]);
+  const isOverToo = createLimit(batchCpuMs);
+  const events: PendingEvent[] = [];
+  const matches: Match[] = [];
   const evaluations: Evaluation[] = [];
-  for (const event of events) {
-    const found = matchEvent(event, sets.get(event.trigger ?? "") ?? []);
-    matched.push(...found.matches);
+  for (const found of matched) {
+    if (isOverToo()) break;
+    events.push(found.event);
+    for (const each of found.matches) matches.push(await inTurn(() => resolveMatch(each, authority, tx.keyring)));
     evaluations.push(...found.evaluations);
   }
-  const rules = [...new Set(matched.map(({ rule }) => rule))];
-  const authority = await loadAuthority(tx, ruleSets.owners, rules);
-  const matches = matched.map((each) => resolveMatch(each, authority, tx.keyring));
   // No statement depends on another: the connection pipelines them.
   await Promise.all([
     insertEnforcements(tx, matches),
     insertEvaluations(tx, evaluations),
-    markEvaluated(tx, events),
-    tx.jobs.done(tx.db, eventQueue, jobs),
+    ...(part === null ? [markEvaluated(tx, events), tx.jobs.done(tx.db, eventQueue, jobs)] : []),
   ]);
+  const left = locked.slice(events.length).map(({ id }) => ({ id }));
+  if (left.length > 0) await tx.jobs.add(tx.db, eventQueue, left);
+  return left.length;
+}
+
+/** Returns a function that tells whether the thread has used that much processor time since its first call, which returns false. */
+function createLimit(ms: number): () => boolean {
+  let from: number | null = null;
+  return () => {
+    if (from !== null) return cpuTime() - from > ms;
+    from = cpuTime();
+    return false;
+  };
 }
 
 async function markEvaluated(tx: Tx, events: readonly PendingEvent[]): Promise<void> {

@@ -3,6 +3,7 @@ import type { ExecutionError } from "../execution/finish.ts";
 import { concealSecrets, type StoredSecret } from "../execution/secret.ts";
 import type { CriterionOutcome } from "../lang/criteria.ts";
 import { type SecretValue, settingPointer } from "../lang/template.ts";
+import { faultPoint } from "../lib/fault.ts";
 import { globalId } from "../lib/global-id.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { storableJson } from "../schema/storable.ts";
@@ -11,6 +12,7 @@ import type { Keyring } from "../secrecy/keyring.ts";
 import { createMask, minSecretLength } from "../secrecy/mask.ts";
 import type { Authority } from "./authority.ts";
 import type { CompiledRule } from "./ruleset.ts";
+import { inTurn } from "./turn.ts";
 
 /** An event to be evaluated. */
 export interface PendingEvent {
@@ -49,16 +51,19 @@ export interface Evaluation {
   detail: CriterionOutcome[];
 }
 
-/** Evaluates the event against every rule that applies to it. Pure; no rule affects another. */
-export function matchEvent(
+/** Evaluates the event against every rule that applies to it; no rule affects another. Between rules other work gets its turn. */
+export async function matchEvent(
   event: PendingEvent,
   rules: readonly CompiledRule[],
-): { matches: MatchedRule[]; evaluations: Evaluation[] } {
+): Promise<{ matches: MatchedRule[]; evaluations: Evaluation[] }> {
   const matches: MatchedRule[] = [];
   const evaluations: Evaluation[] = [];
   for (const rule of rules) {
     if (event.rule !== null && event.rule !== rule.id) continue;
-    const { matched, criteria } = rule.evaluate(event.payload);
+    const { matched, criteria } = await inTurn(() => {
+      faultPoint("rule.evaluation", rule.ref);
+      return rule.evaluate(event.payload);
+    });
     if (isRecorded(rule, matched, criteria)) evaluations.push({ rule, event, matched, detail: criteria });
     if (matched) matches.push({ rule, event });
   }

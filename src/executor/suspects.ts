@@ -1,0 +1,95 @@
+import { sql } from "drizzle-orm";
+import { rows } from "../db/client.ts";
+import { eventQueue, type Job } from "../db/jobs.ts";
+import type { Services } from "../db/services.ts";
+import { type Tx, write } from "../db/tx.ts";
+import type { CriterionOutcome } from "../lang/criteria.ts";
+import { concludeEvent, enforceOne, enforceRule } from "../rule/enforce.ts";
+import type { RuleSets } from "../rule/ruleset.ts";
+
+/** From this try on an event is evaluated rule by rule. */
+const triesTogether = 2;
+
+const begun: CriterionOutcome = {
+  path: "",
+  operator: "",
+  expected: null,
+  result: false,
+  error: "The process ended while it evaluated this rule for the event, so the rule was stopped for this event.",
+};
+
+/**
+ * Evaluates up to `limit` events that waited when the process started, each by itself, because one of them may have ended the process
+ * before. The try is stored before the evaluation begins. An event that has ended two processes is evaluated rule by rule, and the rule
+ * that ends a third is stopped for this event: its evaluation says so. Returns when an event is newer than the process.
+ */
+export async function enforceSuspects(services: Services, ruleSets: RuleSets, limit: number): Promise<void> {
+  const [{ started }] = (await rows<{ started: string }>(services.db, sql`select now()::text as started`)) as [
+    { started: string },
+  ];
+  for (let count = 0; count < limit; count += 1) {
+    const suspect = await nextSuspect(services, started);
+    if (suspect === null) return;
+    if (suspect.tries > triesTogether) await enforceApart(services, ruleSets, suspect);
+    else await write(services, (tx) => enforceOne(tx, ruleSets, suspect.job));
+  }
+}
+
+interface Suspect {
+  job: Job;
+  tries: number;
+}
+
+/** Returns the next event that waits and is older than `started`, with its tries including this one. */
+async function nextSuspect(services: Services, started: string): Promise<Suspect | null> {
+  return await write(services, async (tx) => {
+    const [job] = await tx.jobs.take(tx.db, eventQueue, 1);
+    if (job === undefined) return null;
+    const [event] = await rows<{ tries: number; isOld: boolean }>(
+      tx.db,
+      sql`update attune.event set tries = tries + (created < ${started}::timestamptz)::int
+        where id = ${job.entity}::bigint returning tries, created < ${started}::timestamptz as "isOld"`,
+    );
+    await tx.jobs.done(tx.db, eventQueue, [job]);
+    if (event === undefined) return { job, tries: 1 }; // it was deleted: its evaluation finds nothing
+    await tx.jobs.add(tx.db, eventQueue, [{ id: job.entity }]);
+    return event.isOld ? { job, tries: event.tries } : null;
+  });
+}
+
+async function enforceApart(services: Services, ruleSets: RuleSets, { job, tries }: Suspect): Promise<void> {
+  const rules = await rows<{ id: string; ref: string; isStopped: boolean }>(
+    services.db,
+    sql`select r.id::text as id, r.ref, exists (select from attune.rule_evaluation v
+          where v.event = e.id and v.rule = r.id and v.detail = ${JSON.stringify([begun])}::text::jsonb) as "isStopped"
+      from attune.event e join attune.rule r on r.trigger = e.trigger and r.enabled
+      where e.id = ${job.entity}::bigint and e.evaluated_at is null order by r.ref`,
+  );
+  for (const { id, ref, isStopped } of rules) {
+    if (isStopped) {
+      services.log.error(
+        { event: job.entity, rule: ref, tries },
+        "evaluating this rule ended the process: it is stopped for this event",
+      );
+      continue;
+    }
+    const [marker] = (await rows<{ id: string }>(
+      services.db,
+      sql`insert into attune.rule_evaluation (event, rule, rule_revision, matched, detail)
+        select ${job.entity}::bigint, r.id, r.revision, false, ${JSON.stringify([begun])}::text::jsonb
+        from attune.rule r where r.id = ${id}::bigint returning id::text`,
+    )) as [{ id: string }?];
+    const forget = async (tx: Pick<Tx, "db">) =>
+      await rows(tx.db, sql`delete from attune.rule_evaluation where id = ${marker?.id ?? null}::bigint`);
+    try {
+      await write(services, async (tx) => {
+        await enforceRule(tx, ruleSets, job, id);
+        await forget(tx);
+      });
+    } catch (error) {
+      await forget(services); // the process has not ended
+      throw error;
+    }
+  }
+  await write(services, (tx) => concludeEvent(tx, job));
+}
