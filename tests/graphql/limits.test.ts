@@ -45,6 +45,14 @@ describe("a document beyond a limit is refused as a whole, before any SQL runs:"
     ["levels", `{ execution(id: "${id}") ${nested(20)} }`, "depth", 16],
     ["objects", everything(100), "complexity", 25_000],
     ["objects by polling", "{ executionStatusMessages(first: 100000) { cursor } }", "complexity", 25_000],
+    ["introspection", `{ ${times(29, (n) => `s${n}: __schema { types { name } }`)} }`, "complexity", 25_000],
+    [
+      "introspection in fragments",
+      `{ ...f a: __schema { types { name } } } fragment f on Query { b: __schema { types { name } } ...g }
+        fragment g on Query { c: __schema { types { name } } d: __schema { types { name } } }`,
+      "complexity",
+      25_000,
+    ],
     ["fields", `{ ${"__typename ".repeat(401)} }`, "breadth", 400],
     ["aliases", `{ ${times(31, (n) => `a${n}: __typename`)} }`, "aliases", 30],
     [
@@ -189,6 +197,47 @@ test("an identity has a limited number of subscriptions; the end of one admits a
   }, "a place");
   expect(third.status).toBe(200);
   for (const response of [second, others]) await response.body?.cancel();
+});
+
+describe("a filter costs what it holds:", () => {
+  const list = "query ($w: ExecutionWhere) { executions(first: 1, where: $w) { nodes { id } } }";
+  const many = <T>(count: number, make: (index: number) => T) =>
+    Array.from({ length: count }, (_, index) => make(index));
+  test.each([
+    ["conditions", list, { w: { or: many(60_000, (n) => ({ action: { contains: `x${n}` } })) } }],
+    ["values", list, { w: { action: { in: many(60_000, String) } } }],
+    [
+      "nested relations",
+      "query ($w: ExecutionWhere) { packs(first: 100) { nodes { actions(first: 1) { nodes { executions(first: 1, where: $w) { nodes { id } } } } } } }",
+      { w: { or: many(200, (n) => ({ action: { contains: `x${n}` } })) } },
+    ],
+    [
+      "a polled stream",
+      "query ($w: ExecutionStatusWhere) { executionStatusMessages(first: 1, where: $w) { cursor } }",
+      { w: { action: { in: many(60_000, String) } } },
+    ],
+  ])("%s", async (_name, query, variables) => {
+    const from = performance.now();
+    const { errors, statements } = await run(query, variables);
+    expect(errors).toMatchObject([{ extensions: { code: "QUERY_TOO_COMPLEX", limit: "complexity" } }]);
+    expect(statements).toEqual([]);
+    expect(performance.now() - from).toBeLessThan(5000); // milliseconds, but for a busy machine
+  });
+
+  test("a usual one is cheap", async () => {
+    const { extensions } = await run(list, { w: { action: { in: ["core.noop", "core.echo"] } } });
+    expect(extensions).toMatchObject({ cost: { cost: 13 } });
+  });
+});
+
+test("anonymous callers may read the schema once in a document, and little else", async () => {
+  const { getIntrospectionQuery } = await import("graphql");
+  expect((await api.ask(null, getIntrospectionQuery())).errors).toBeUndefined();
+  const { errors } = await api.ask(null, "{ a: __schema { types { name } } b: __schema { types { name } } }");
+  expect(errors).toMatchObject([{ extensions: { code: "QUERY_TOO_COMPLEX", max: 10_000 } }]);
+  expect(
+    (await api.ask(world.session, "{ a: __schema { types { name } } b: __schema { types { name } } }")).errors,
+  ).toBeUndefined();
 });
 
 describe("without introspection", () => {

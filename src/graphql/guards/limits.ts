@@ -14,12 +14,14 @@ import {
   NoSchemaIntrospectionCustomRule,
   type OperationDefinitionNode,
   parse,
+  type SelectionNode,
   type SelectionSetNode,
   Source,
   TokenKind,
   validate,
 } from "graphql";
 import type { Plugin } from "graphql-yoga";
+import type { Context } from "../kit/context.ts";
 
 /** The limits of one operation. */
 const limits = {
@@ -32,6 +34,12 @@ const limits = {
   breadth: 400,
   complexity: 25_000,
 } as const;
+
+/** What anonymous callers may spend: the schema once, or signing in. */
+const anonymousComplexity = 10_000;
+/** The cost of describing the whole schema, a response of almost two megabytes, and of describing one type. */
+const introspectionCosts: Readonly<Record<string, number>> = { __schema: 8000, __type: 500 };
+
 type Limit = keyof typeof limits;
 
 const meanings: Readonly<Record<Limit, string>> = {
@@ -104,8 +112,7 @@ function measure(source: Source): void {
 const opening: ReadonlySet<TokenKind> = new Set([TokenKind.BRACE_L, TokenKind.BRACKET_L, TokenKind.PAREN_L]);
 const closing: ReadonlySet<TokenKind> = new Set([TokenKind.BRACE_R, TokenKind.BRACKET_R, TokenKind.PAREN_R]);
 
-function tooMuch(limit: Limit, actual: number): GraphQLError {
-  const max = limits[limit];
+function tooMuch(limit: Limit, actual: number, max: number = limits[limit]): GraphQLError {
   const message = `The operation is too large: ${actual} ${meanings[limit]}, at most ${max}. Split it into smaller operations.`;
   return new GraphQLError(message, { extensions: { code: "QUERY_TOO_COMPLEX", limit, actual, max } });
 }
@@ -118,7 +125,7 @@ interface Assessment {
 function assess({ schema, document, operationName, variableValues, contextValue }: ExecutionArgs): Assessment {
   const operation = getOperationAST(document, operationName);
   if (!operation) return { error: null, cost: null }; // execution reports it
-  const counts = count(operation, document);
+  const { introspection, ...counts } = count(operation, document);
   const nesting = depthOf(variableValues);
   const over = exceeded({ ...counts, nesting });
   if (over) return { error: over, cost: null };
@@ -127,14 +134,18 @@ function assess({ schema, document, operationName, variableValues, contextValue 
     definitions: [operation, ...document.definitions.filter(({ kind }) => kind === Kind.FRAGMENT_DEFINITION)],
   };
   try {
-    const { complexity, depth, breadth } = complexityFromQuery(own, {
+    const { depth, breadth, ...fields } = complexityFromQuery(own, {
       schema,
       ctx: contextValue as object,
       ...(variableValues ? { variables: variableValues } : {}),
     });
+    const complexity = fields.complexity + introspection;
+    const isAnonymous = (contextValue as Pick<Context, "session">).session === null;
+    const limit = isAnonymous ? anonymousComplexity : limits.complexity;
+    const tooComplex = complexity > limit ? tooMuch("complexity", complexity, limit) : null;
     return {
-      error: exceeded({ depth, breadth, complexity }),
-      cost: { cost: complexity, depth, breadth, limit: limits.complexity },
+      error: exceeded({ depth, breadth }) ?? tooComplex,
+      cost: { cost: complexity, depth, breadth, limit },
     };
   } catch (error) {
     if (error instanceof GraphQLError) return { error, cost: null }; // variables or arguments that do not fit the schema
@@ -149,7 +160,9 @@ function exceeded(counts: Partial<Record<Limit, number>>): GraphQLError | null {
   return null;
 }
 
-type ElementCounts = Record<"aliases" | "directives" | "mutations", number>;
+/** `introspection` is the cost of describing the schema. */
+type ElementCounts = Record<"aliases" | "directives" | "mutations" | "introspection", number>;
+const none: ElementCounts = { aliases: 0, directives: 0, mutations: 0, introspection: 0 };
 
 /** Counts the elements of an operation, with each fragment as often as it is spread; each fragment is traversed once. */
 function count(operation: OperationDefinitionNode, document: DocumentNode): ElementCounts {
@@ -159,14 +172,15 @@ function count(operation: OperationDefinitionNode, document: DocumentNode): Elem
   }
   const known = new Map<SelectionSetNode, ElementCounts>();
   const within = (set: SelectionSetNode | undefined): ElementCounts => {
-    if (!set) return { aliases: 0, directives: 0, mutations: 0 };
+    if (!set) return none;
     const found = known.get(set);
     if (found) return found;
-    const sum: ElementCounts = { aliases: 0, directives: 0, mutations: 0 };
+    const sum: ElementCounts = { ...none };
     for (const selection of set.selections) {
       const spread = selection.kind === Kind.FRAGMENT_SPREAD;
       const inner = within(spread ? fragments.get(selection.name.value)?.selectionSet : selection.selectionSet);
       const field = selection.kind === Kind.FIELD;
+      sum.introspection += inner.introspection + introspectionCost(selection);
       sum.aliases += inner.aliases + (field && selection.alias ? 1 : 0);
       sum.directives += inner.directives + (selection.directives?.length ?? 0);
       sum.mutations += field ? 1 : inner.mutations; // of the topmost fields only
@@ -174,8 +188,12 @@ function count(operation: OperationDefinitionNode, document: DocumentNode): Elem
     known.set(set, sum);
     return sum;
   };
-  const { aliases, directives, mutations } = within(operation.selectionSet);
-  return { aliases, directives, mutations: operation.operation === "mutation" ? mutations : 0 };
+  const { mutations, ...others } = within(operation.selectionSet);
+  return { ...others, mutations: operation.operation === "mutation" ? mutations : 0 };
+}
+
+function introspectionCost(selection: SelectionNode): number {
+  return selection.kind === Kind.FIELD ? (introspectionCosts[selection.name.value] ?? 0) : 0;
 }
 
 /** Returns the nesting depth of a value, without recursion and no further than the limit. */
@@ -212,7 +230,8 @@ function costOf({ args, extensions }: GraphQLField<unknown, unknown>): string | 
   if (typeof complexity === "number") return complexity === 1 ? null : String(complexity);
   if (typeof complexity !== "function") return null;
   const names = new Set(args.map(({ name }) => name));
-  if (names.has("first")) return `1 plus ${page}`;
+  const where = names.has("where") ? ", and 5 for each value in `where`" : "";
+  if (names.has("first")) return `1 plus ${page}${where}`;
   if (names.has("ids")) return "1 plus the cost of the selected fields for each id";
   return "1 plus the cost of the selected fields, depending on its arguments";
 }

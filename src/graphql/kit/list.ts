@@ -2,6 +2,7 @@ import type { DrizzleRef } from "@pothos/plugin-drizzle";
 import { builder, defaultPageSize, maxPageSize } from "./builder.ts";
 import { Count } from "./count.ts";
 import { defineWhere, type FilterField } from "./filter.ts";
+import { filterCost } from "./filter-cost.ts";
 import type { PageArgs } from "./page.ts";
 import { createReading, type Direction, type TableName } from "./reading.ts";
 
@@ -92,7 +93,13 @@ export function defineList(name: string, tableName: TableName, options: ListOpti
   };
 }
 
-/** Returns the cost of a page: the cost of the selected fields, times the page size. */
-export function pageCost({ first, last }: PageArgs): { field: number; multiplier: number } {
-  return { field: 1, multiplier: Math.min(Math.max(first ?? last ?? defaultPageSize, 1), maxPageSize) };
+/** Returns the cost of a page: that of its filter, and that of the selected fields, times the page size. */
+export function pageCost({ first, last, where }: PageArgs & { where?: unknown }): {
+  field: number;
+  multiplier: number;
+} {
+  return {
+    field: 1 + filterCost(where),
+    multiplier: Math.min(Math.max(first ?? last ?? defaultPageSize, 1), maxPageSize),
+  };
 }

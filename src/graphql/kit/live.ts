@@ -3,6 +3,7 @@ import type { Channel } from "../../db/channels.ts";
 import type { Change } from "../../notifier/page.ts";
 import { builder, defaultPageSize } from "./builder.ts";
 import type { Context } from "./context.ts";
+import { filterCost } from "./filter-cost.ts";
 import type { LiveInput, LiveWhere } from "./live-where.ts";
 import { loadNode } from "./node.ts";
 import { checkPage } from "./page.ts";
@@ -36,9 +37,12 @@ export const pollingName = (subscription: string) => `${subscription}Messages`;
 /** The description of the argument `first` of polling queries. */
 export const firstDescription = "The maximum number of messages: 50 by default, at most 100.";
 
-/** Returns the cost of polling: the cost of the selected fields, times the number of messages. */
-export function pollingCost({ first }: { first?: number | null }): { field: number; multiplier: number } {
-  return { field: 1, multiplier: Math.max(1, first ?? defaultPageSize) };
+/** Returns the cost of polling: that of the filter, and that of the selected fields, times the number of messages. */
+export function pollingCost({ first, where }: { first?: number | null; where?: unknown }): {
+  field: number;
+  multiplier: number;
+} {
+  return { field: 1 + filterCost(where), multiplier: Math.max(1, first ?? defaultPageSize) };
 }
 
 interface Live<C extends Channel> {
@@ -77,6 +81,7 @@ export function addLive<C extends Channel>(options: Live<C>): void {
           description: `${begin}: stored messages first, then live ones. By default the stream begins with the next message.`,
         }),
       },
+      complexity: ({ where: given }) => ({ field: 1 + filterCost(given), multiplier: 1 }),
       subscribe: async (_root, args, ctx) => followChanges(ctx, await filterFor(args.where, ctx), args.after),
       resolve: (message, args) => toMessage(unwrap(message), args.where),
     }),
