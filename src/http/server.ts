@@ -18,9 +18,14 @@ export interface HttpOptions {
   attempts: Attempts;
   /** Responds to everything under `/graphql`. */
   graphql: (request: IncomingMessage, response: ServerResponse, context: { requestId: string }) => unknown;
+  /** How long a connection may be silent, in milliseconds; 15 s by default. */
+  silenceMs?: number;
   /** Handles the server's WebSockets; disposing the result closes them. */
   attachSockets: (server: Server) => AsyncDisposable;
 }
+
+/** A connection that has not sent a request's headers for this time is closed. */
+const silenceMs = 15_000;
 
 /** A listening HTTP server. */
 export interface HttpServer extends AsyncDisposable {
@@ -31,7 +36,8 @@ export interface HttpServer extends AsyncDisposable {
 export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const { services, host, port } = options;
   const readiness = createReadiness(services.db);
-  const server = createServer((request, response) => {
+  const silence = { headersTimeout: options.silenceMs ?? silenceMs, connectionsCheckingInterval: 1000 };
+  const server = createServer(silence, (request, response) => {
     route({ ...options, readiness }, request, response).catch((error: unknown) => {
       const requestId = response.getHeader("x-request-id");
       services.log.error({ err: error, method: request.method, requestId }, "request failed");

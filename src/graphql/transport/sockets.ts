@@ -9,15 +9,17 @@ import { rateLimited } from "../guards/load.ts";
 import { type ErrorScope, maskError } from "../guards/masking.ts";
 import { socketCredentials } from "./credentials.ts";
 import type { GraphQLServer } from "./server.ts";
+import { createSocketPlaces, type PlaceLimits } from "./socket-places.ts";
 import { createSocketSessions } from "./socket-session.ts";
 
 const maxMessageBytes = 2 * 1024 * 1024;
 const maxOperations = 100;
-const maxSockets = 10_000;
 
 interface SocketOptions extends Omit<ErrorScope, "requestId"> {
   yoga: GraphQLServer;
   origins: Origins;
+  /** By default `placeLimits`. */
+  places?: PlaceLimits;
 }
 
 /**
@@ -25,7 +27,11 @@ interface SocketOptions extends Omit<ErrorScope, "requestId"> {
  * of the connection, which closes when they become invalid. Upgrades from untrusted origins are refused. Disposing the result
  * closes all sockets.
  */
-export function attachSockets(server: Server, { yoga, origins, ...scope }: SocketOptions): AsyncDisposable {
+export function attachSockets(
+  server: Server,
+  { yoga, origins, places: limits, ...scope }: SocketOptions,
+): AsyncDisposable {
+  const places = createSocketPlaces(limits);
   const sockets = new WebSocketServer({ noServer: true, maxPayload: maxMessageBytes });
   const sessions = createSocketSessions();
   const protocol = useServer(
@@ -59,6 +65,7 @@ export function attachSockets(server: Server, { yoga, origins, ...scope }: Socke
           if (errors.length > 0) return refusal(errors);
           const contextValue = await contextFactory();
           sessions.follow(connection, contextValue);
+          if (contextValue.session !== null) places.keep(extra.socket);
           return {
             schema,
             document,
@@ -75,20 +82,24 @@ export function attachSockets(server: Server, { yoga, origins, ...scope }: Socke
     sockets,
   );
   server.on("upgrade", (request, socket, head) => {
-    const full = sockets.clients.size >= maxSockets;
-    const refused = full
-      ? (["503 Service Unavailable", "Too many sockets are open.\n"] as const)
-      : upgradeRefusal(request, origins);
+    const address = request.socket.remoteAddress ?? "";
+    const refused =
+      upgradeRefusal(request, origins) ??
+      (places.makeRoom(address) ? null : (["503 Service Unavailable", "Too many sockets are open.\n"] as const));
     if (refused) {
       const [status, reason] = refused;
       const length = `Content-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(reason)}`;
       socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n${length}\r\n\r\n${reason}`);
       return;
     }
-    sockets.handleUpgrade(request, socket, head, (opened) => sockets.emit("connection", opened, request));
+    sockets.handleUpgrade(request, socket, head, (opened) => {
+      places.add(opened, address);
+      sockets.emit("connection", opened, request);
+    });
   });
   return {
     [Symbol.asyncDispose]: async () => {
+      places[Symbol.dispose]();
       await protocol.dispose();
     },
   };
