@@ -40,7 +40,12 @@ async function serve(): Promise<void> {
   const config = readConfig(process.env, process.stdout.isTTY === true);
   const log = createLog(config.log);
   const { startServer } = await import("./server.ts");
-  const server = await startServer(config, log);
+  const { isPassing } = await import("./db/passing.ts");
+  const server = await startServer(config, log).catch((error: unknown) => {
+    if (error instanceof StartError || !isPassing(error)) throw error;
+    const reason = error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error);
+    throw new StartError(`The database was lost during the start (${reason}): check that it runs, and start again.`);
+  });
   process.stdout.write(server.greeting);
   let exitCode: number | null = null;
   const stop = async (code: number) => {

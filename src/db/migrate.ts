@@ -1,8 +1,11 @@
 import { fileURLToPath } from "node:url";
+import { sql } from "drizzle-orm";
+import { readMigrationFiles } from "drizzle-orm/migrator";
 import { migrate as migratePglite } from "drizzle-orm/pglite/migrator";
 import { drizzle } from "drizzle-orm/postgres-js";
 import { migrate as migratePostgres } from "drizzle-orm/postgres-js/migrator";
-import { connect, type Database, usualLimits } from "./client.ts";
+import { StartError } from "../errors.ts";
+import { connect, type Database, type Db, rows, usualLimits } from "./client.ts";
 import { relations } from "./relations.ts";
 
 const migrationsFolder = fileURLToPath(new URL("../../drizzle", import.meta.url));
@@ -10,12 +13,31 @@ const settings = { migrationsFolder, migrationsSchema: "attune_migrations", migr
 /** The advisory lock that each process holds while it migrates. */
 const lockKey = 4_127_001;
 
+/** Throws StartError when the database has a migration that this version does not know. */
+async function refuseNewer(db: Db): Promise<void> {
+  const [found] = await rows<{ exists: boolean }>(
+    db,
+    sql`select to_regclass('attune_migrations.migration') is not null as exists`,
+  );
+  if (!found?.exists) return;
+  const latest = readMigrationFiles({ migrationsFolder }).at(-1)?.folderMillis ?? 0;
+  const [newer] = await rows<{ name: string }>(
+    db,
+    sql`select name from attune_migrations.migration where created_at > ${latest}::bigint order by created_at desc limit 1`,
+  );
+  if (!newer) return;
+  throw new StartError(
+    `The database belongs to a newer version of Attune (it has the migration "${newer.name}"): start that version, or restore a backup from before the update.`,
+  );
+}
+
 /**
- * Migrates the database to this version. `prepare` then runs under the same lock (the job queue creates its tables there); its result is
+ * Migrates the database to this version. Throws StartError when a newer version has migrated it. `prepare` then runs under the same lock (the job queue creates its tables there); its result is
  * returned.
  */
 export async function migrate<T>(database: Database, prepare: () => Promise<T>): Promise<T> {
   if (database.url === null) {
+    await refuseNewer(database.db);
     await migratePglite(database.db as never, settings); // its type is the driver's own class
     return await prepare();
   }
@@ -25,6 +47,7 @@ export async function migrate<T>(database: Database, prepare: () => Promise<T>):
   try {
     await holder`select pg_advisory_lock(${lockKey})`;
     const db = drizzle({ client: holder, relations });
+    await refuseNewer(database.db);
     await migratePostgres(db, settings);
     return await prepare();
   } finally {

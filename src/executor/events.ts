@@ -1,3 +1,4 @@
+import { isPassing } from "../db/passing.ts";
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import { startWokenLoop } from "../db/wake.ts";
@@ -39,15 +40,8 @@ async function enforceTogether(services: Services, ruleSets: RuleSets, limit: nu
       return taken;
     });
   } catch (error) {
-    if (isConnectionLoss(error)) throw error;
+    if (isPassing(error)) throw error; // no event is to blame: it counts as no try
     services.log.warn({ err: error }, "a batch of events failed; evaluating each event separately");
     return await write(services, async (tx) => (await enforceEach(tx, ruleSets, limit)).length);
   }
-}
-
-/** No event causes the loss of a connection: the transaction is retried without counting a try. */
-function isConnectionLoss(error: unknown): boolean {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
-  return code.startsWith("CONNECTION_") || code.startsWith("08") || code.startsWith("57P") || code.startsWith("40");
 }

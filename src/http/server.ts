@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Attempts } from "../access/attempts.ts";
 import type { Origins } from "../access/origin.ts";
+import { isPassing } from "../db/passing.ts";
 import type { Services } from "../db/services.ts";
 import { StartError } from "../errors.ts";
 import { handleArtifact } from "./artifact.ts";
@@ -40,6 +41,13 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const server = createServer(silence, (request, response) => {
     route({ ...options, readiness }, request, response).catch((error: unknown) => {
       const requestId = response.getHeader("x-request-id");
+      if (isPassing(error) && !response.headersSent) {
+        services.log.warn(
+          { err: error, method: request.method, requestId },
+          "a request failed for lack of the database",
+        );
+        return respond(response, 503, { error: "the database cannot be used at the moment" }, { "retry-after": "5" });
+      }
       services.log.error({ err: error, method: request.method, requestId }, "request failed");
       if (response.headersSent) response.destroy();
       else respond(response, 500, { error: "internal error" });

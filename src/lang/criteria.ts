@@ -188,10 +188,9 @@ function readCriterion(item: Record<string, unknown>, path: string): Compiled {
   const expected = written === "matchregex" && typeof given === "string" ? `(?s)^(?:${given})` : given;
   const test = operator.compile(expected, `${path}.value`);
   const keys = parsePath(field);
-  // A search takes text × searched text in the worst case.
   const cost = (actual: Json) =>
-    unitsPerStep + weight + (Array.isArray(actual) ? unitsPerStep : 1 + Math.floor(searched / 8)) * lengthOf(actual);
-  const searched = typeof expected === "string" ? expected.length : 0;
+    unitsPerStep + weight + (Array.isArray(actual) ? unitsPerStep : perCharacter) * lengthOf(actual);
+  const perCharacter = costPerCharacter(name, expected);
   const weight = JSON.stringify(expected).length;
   return {
     canonical: { field, operator: name, ...(operator.takesValue ? { value: expected } : {}) },
@@ -205,6 +204,13 @@ function readCriterion(item: Record<string, unknown>, path: string): Compiled {
       return error === null ? result : null;
     },
   };
+}
+
+function costPerCharacter(operator: string, expected: Json): number {
+  // These have a limit of their own (`src/lib/regex.ts`).
+  if (operator.endsWith("regex") || operator === "matchwildcard") return 4;
+  // A search takes text × searched text in the worst case.
+  return 1 + (typeof expected === "string" ? Math.floor(expected.length / 8) : 0);
 }
 
 const lengthOf = (value: Json) => (typeof value === "string" || Array.isArray(value) ? value.length : 0);

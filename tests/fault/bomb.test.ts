@@ -60,7 +60,7 @@ describe("a rule whose evaluation ends the process", () => {
       },
     ]);
     expect(server.output()).toContain("it is stopped for this event");
-  });
+  }, 120_000); // six servers
 });
 
 test("events that take too much work delay no others by much, and need little memory", async () => {
@@ -127,4 +127,4 @@ test("events that take too much work delay no others by much, and need little me
   expect(Math.max(...times)).toBeLessThan(10_000); // a fraction of a second, but for a busy machine and the unoptimised embedded database
   const peak = Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${server.child.pid}/status`, "utf8"))?.[1]) / 1024;
   expect(peak).toBeLessThan(1024);
-});
+}, 60_000);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { cloneDatabase, onPostgres } from "../support/database.ts";
 import { createProxy, type NetworkProxy } from "../support/proxy.ts";
-import { request, type ServerProcess, startProcess } from "../support/server.ts";
+import { request, type ServerProcess, serverEnvironment, spawnServer, startProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
 const executeNoop = `mutation { executeAction(input: {action: "core.noop"}) {
@@ -45,6 +45,38 @@ describe.runIf(onPostgres())("a server whose database", () => {
     await until(() => request(server, executeNoop).catch(() => false), "an execution");
     expect(server.child.exitCode).toBeNull();
   });
+
+  test("cannot be used makes requests fail with 503, Retry-After and UNAVAILABLE", async () => {
+    const webhook = (
+      await request<{ enableWebhook: { path: string } }>(
+        server,
+        `mutation { createTrigger(input: {ref: "default.hook"}) { __typename }
+        enableWebhook(input: {trigger: "default.hook"}) { ... on EnableWebhookPayload { path } } }`,
+      )
+    ).enableWebhook.path;
+    proxy.become("refuse");
+    proxy.cut();
+    const response = await fetch(server.url + webhook, { method: "POST", body: "{}" });
+    expect([response.status, response.headers.get("retry-after")]).toEqual([503, "5"]);
+    await expect(request(server, executeNoop)).rejects.toThrow(/UNAVAILABLE/);
+    proxy.become("pass");
+    await until(
+      async () => (await fetch(server.url + webhook, { method: "POST", body: "{}" })).status === 202,
+      "an event",
+    );
+  });
+
+  test("is lost during the start ends it with one sentence", async () => {
+    await using other = await createProxy(server.location.url ?? "");
+    const { child, output } = spawnServer(serverEnvironment({ ...server.location, url: other.url }));
+    await until(() => other.connections() > 0 || child.exitCode !== null, "the first connection", 30_000);
+    other.become("refuse");
+    other.cut();
+    await until(() => child.exitCode !== null, "the exit", 60_000);
+    expect(child.exitCode).toBe(1);
+    expect(output()).toMatch(/^The database .*(was lost during the start|cannot be reached) .*\n$/m);
+    expect(output()).not.toMatch(/^ {4}at /m);
+  }, 90_000);
 
   test("is silent is not ready, in time, and stops within its limit", async () => {
     proxy.become("silent");

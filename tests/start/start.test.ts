@@ -4,12 +4,13 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, statSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { text } from "node:stream/consumers";
+import { sql } from "drizzle-orm";
 import { createClient } from "graphql-ws";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import WebSocket from "ws";
 import { readConfig } from "../../src/config.ts";
 import { StartError } from "../../src/errors.ts";
-import { cloneDatabase, type Location, onPostgres } from "../support/database.ts";
+import { cloneDatabase, createServices, type Location, onPostgres } from "../support/database.ts";
 import { processesWith } from "../support/processes.ts";
 import {
   request,
@@ -178,6 +179,17 @@ describe("a running server", () => {
     const location = await cloneDatabase("core");
     const env = serverEnvironment(location, { ATTUNE__SERVER__PORT: new URL(server.url).port });
     expectSentence(await failedStart(env), /^Port \d+ on 127\.0\.0\.1 is taken: .*ATTUNE__SERVER__PORT/);
+  });
+
+  test("refuses a database that a newer version has migrated", async () => {
+    const services = await createServices(await cloneDatabase("core"));
+    await services.db.execute(sql`insert into attune_migrations.migration (hash, created_at, name)
+      select 'x', max(created_at) + 1, '29991231235959_later' from attune_migrations.migration`);
+    await services[Symbol.asyncDispose]();
+    expectSentence(
+      await failedStart(serverEnvironment(services.location)),
+      /^The database belongs to a newer version of Attune \(it has the migration "29991231235959_later"\): .*backup/,
+    );
   });
 
   // On PostgreSQL the server has no data directory.

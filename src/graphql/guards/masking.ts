@@ -3,6 +3,7 @@ import { PothosValidationError } from "@pothos/core";
 import { DrizzleQueryError } from "drizzle-orm";
 import { GraphQLError, type GraphQLErrorExtensions } from "graphql";
 import { handleStreamOrSingleExecutionResult, type Plugin } from "graphql-yoga";
+import { isPassing } from "../../db/passing.ts";
 import { Refusal } from "../../errors.ts";
 import { parseExactly } from "../../lib/json-text.ts";
 import type { Log } from "../../log.ts";
@@ -54,6 +55,12 @@ export function maskError(error: unknown, { requestId, log, hideSuggestions = fa
       ? original.message.replace(/ ?Did you mean (?:"[^"]*"|[^"?])*\?/g, "")
       : original.message;
     return placed(error, message, { ...data, code: codes.has(code) ? code : "BAD_USER_INPUT", requestId });
+  }
+  if (isPassing(original)) {
+    log.warn({ err: original, requestId }, "an operation failed for lack of the database");
+    const message =
+      "The database cannot be used at the moment: repeat the request, a mutation with its idempotencyKey.";
+    return placed(error, message, { code: "UNAVAILABLE", requestId });
   }
   log.error({ err: original, requestId }, "unexpected error in an operation");
   return placed(error, "An unexpected error occurred; the server log contains it under this request id.", {
