@@ -6,6 +6,7 @@ import { createFeed } from "../src/notifier/feed.ts";
 import type { ChangeFilter } from "../src/notifier/page.ts";
 import { startExecutor } from "../src/roles/executor.ts";
 import { startClaims } from "../src/worker/claims.ts";
+import { createReach } from "../src/worker/http.ts";
 import { findRuntimes } from "../src/worker/registry.ts";
 import type { Stage } from "./stage.ts";
 import { percentile } from "./statistics.ts";
@@ -36,7 +37,7 @@ export async function startPipeline({ services, trigger }: Stage): Promise<Pipel
     runtimes: await findRuntimes(services, process.env["PATH"] ?? ""),
     slots: 10,
     stopMs: 1000,
-    host: { base: {}, apiUrl: "", releases: new Map() },
+    host: { base: {}, apiUrl: "", releases: new Map(), reach: createReach([]) },
   });
   const stopping = new AbortController();
   const waiting = new Map<string, () => void>();

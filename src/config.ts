@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { StartError } from "./errors.ts";
+import { isNetwork } from "./lib/network.ts";
 
 const roles = ["api", "executor", "worker", "sensor"] as const;
 export type Role = (typeof roles)[number];
@@ -39,6 +40,13 @@ const origins = list.pipe(
     }),
   ),
 );
+const reachable = list.pipe(
+  z.array(
+    z.string().refine((text) => isNetwork(text) || /^(?=.*[a-z_])[\w.-]+$/i.test(text), {
+      message: "must be host names, addresses or networks such as 10.0.0.0/8, separated by commas",
+    }),
+  ),
+);
 
 /** The schema of every setting by its variable. A test compares it with the README's table. */
 export const settings = {
@@ -59,6 +67,7 @@ export const settings = {
   ATTUNE__ARTIFACTS__DIR: z.string().min(1).optional(),
   ATTUNE__WORKER__SLOTS: whole(1, 1000).default(10),
   ATTUNE__WORKER__STOP_SECONDS: whole(0, 3600).default(30),
+  ATTUNE__WORKER__HTTP_ALLOW: reachable.default([]),
   ATTUNE__SECURITY__ENABLE_AUTH: flag.default(true),
   ATTUNE__SECURITY__ENCRYPTION_KEY: z
     .string()
@@ -92,6 +101,8 @@ export interface Config {
   artifactsDir: string | null;
   workerSlots: number;
   workerStopMs: number;
+  /** Host names, addresses and networks that `core.http_request` may reach besides public addresses. */
+  httpAllow: string[];
   enableAuth: boolean;
   /** Null: an embedded database generates one; with PostgreSQL the start is refused. */
   encryptionKey: Uint8Array | null;
@@ -154,6 +165,7 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
     artifactsDir: values.ATTUNE__ARTIFACTS__DIR ?? (url === null ? join(values.ATTUNE__DATA_DIR, "artifacts") : null),
     workerSlots: values.ATTUNE__WORKER__SLOTS,
     workerStopMs: values.ATTUNE__WORKER__STOP_SECONDS * 1000,
+    httpAllow: values.ATTUNE__WORKER__HTTP_ALLOW,
     enableAuth: values.ATTUNE__SECURITY__ENABLE_AUTH,
     encryptionKey,
     previousKeys: values.ATTUNE__SECURITY__PREVIOUS_ENCRYPTION_KEYS.map((key) => Buffer.from(key, "hex")),

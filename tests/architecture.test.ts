@@ -9,7 +9,7 @@ const ranks: Readonly<Record<string, number>> = {
   "log.ts": 0,
   "imports.js": 0,
   lib: 1,
-  "config.ts": 1,
+  "config.ts": 2,
   schema: 2,
   secrecy: 3,
   lang: 4,

@@ -1,6 +1,7 @@
 import type { Config } from "../config.ts";
 import type { Services } from "../db/services.ts";
 import { startClaims } from "../worker/claims.ts";
+import { createReach } from "../worker/http.ts";
 import { findRuntimes } from "../worker/registry.ts";
 
 const defaultPath = "/usr/local/bin:/usr/bin:/bin";
@@ -8,13 +9,13 @@ const defaultPath = "/usr/local/bin:/usr/bin:/bin";
 /** Starts the role `worker` with the runtimes found on this host. `releases` are the directories of the packs' releases by digest. */
 export async function startWorker(
   services: Services,
-  config: Pick<Config, "actionBase" | "workerSlots" | "workerStopMs">,
+  config: Pick<Config, "actionBase" | "httpAllow" | "workerSlots" | "workerStopMs">,
   { apiUrl, releases }: { apiUrl: string; releases: ReadonlyMap<string, string> },
 ): Promise<AsyncDisposable> {
   return await startClaims(services, {
     runtimes: await findRuntimes(services, config.actionBase["PATH"] ?? defaultPath),
     slots: config.workerSlots,
     stopMs: config.workerStopMs,
-    host: { base: config.actionBase, apiUrl, releases },
+    host: { base: config.actionBase, apiUrl, releases, reach: createReach(config.httpAllow) },
   });
 }

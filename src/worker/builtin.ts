@@ -1,42 +1,55 @@
 import type { Json, JsonObject } from "../lib/json.ts";
+import type { Mask } from "../secrecy/mask.ts";
+import { type HttpResponse, type Reach, sendRequest, UnreachableError } from "./http.ts";
 
 /** The result of a built-in action. */
 export type BuiltinResult = { data: Json } | { error: { code: string; message: string; detail?: Json } };
 
-/** An action that runs inside the worker, without a process. */
-export type Builtin = (parameters: JsonObject, signal: AbortSignal) => Promise<BuiltinResult>;
+/** What a built-in action gets besides its parameters. */
+export interface BuiltinContext {
+  signal: AbortSignal;
+  reach: Reach;
+  /** For the secrets among the parameters; null when there are none. */
+  mask: Mask | null;
+}
 
-const longestBody = 1024 * 1024;
+/** An action that runs inside the worker, without a process. */
+export type Builtin = (parameters: JsonObject, context: BuiltinContext) => Promise<BuiltinResult>;
 
 async function noop(): Promise<BuiltinResult> {
   return { data: null };
 }
 
-async function httpRequest(parameters: JsonObject, signal: AbortSignal): Promise<BuiltinResult> {
+async function httpRequest(parameters: JsonObject, { signal, reach, mask }: BuiltinContext): Promise<BuiltinResult> {
   const { method, url, headers, body, timeout, follow_redirects: follow, expect_status: expected } = parameters;
   const seconds = typeof timeout === "number" ? timeout : 30;
+  const late = AbortSignal.timeout(seconds * 1000);
   const sent = requestBody(body);
   try {
-    if (!/^https?:\/\//i.test(String(url))) throw new Error("the URL must begin with http:// or https://");
-    const response = await fetch(String(url), {
-      method: String(method),
-      headers: { ...sent.headers, ...textual(headers) },
-      redirect: follow === false ? "manual" : "follow",
-      signal: AbortSignal.any([signal, AbortSignal.timeout(seconds * 1000)]),
-      ...(sent.text === null ? {} : { body: sent.text }),
-    });
-    const data = {
-      status: response.status,
-      headers: Object.fromEntries(response.headers),
-      body: await readBody(response),
-    };
-    const ok = Array.isArray(expected) ? expected.includes(response.status) : response.ok;
+    const response = await sendRequest(
+      {
+        method: String(method),
+        url: String(url),
+        headers: { ...sent.headers, ...textual(headers) },
+        body: sent.text,
+        follow: follow !== false,
+        holdsSecret: (text) => mask !== null && mask.text(text) !== text,
+        signal: AbortSignal.any([signal, late]),
+      },
+      reach,
+    );
+    const data = { ...response, body: parseBody(response) };
+    const ok = Array.isArray(expected)
+      ? expected.includes(response.status)
+      : response.status >= 200 && response.status < 300;
     if (ok) return { data };
     return {
       error: { code: "UNEXPECTED_STATUS", message: `${url} responded with status ${response.status}`, detail: data },
     };
   } catch (error) {
-    return { error: { code: "REQUEST_FAILED", message: `${url}: ${reasonOf(error, seconds)}` } };
+    const code = error instanceof UnreachableError ? "ADDRESS_REFUSED" : "REQUEST_FAILED";
+    const reason = late.aborted ? `no complete response within ${seconds} s` : reasonOf(error);
+    return { error: { code, message: `${url}: ${reason}` } };
   }
 }
 
@@ -51,17 +64,10 @@ function textual(headers: Json | undefined): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), String(value)]));
 }
 
-/** Returns the body, parsed if it is declared and valid JSON, else as text. Throws when it is longer than 1 MiB. */
-async function readBody(response: Response): Promise<Json> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    chunks.push(chunk);
-    size += chunk.length;
-    if (size > longestBody) throw new Error(`the body is longer than ${longestBody} bytes`);
-  }
-  const text = Buffer.concat(chunks).toString("utf8").replaceAll("\u0000", "\ufffd");
-  if (!response.headers.get("content-type")?.includes("json")) return text;
+/** Returns the body, parsed if it is declared and valid JSON, else as text. */
+function parseBody(response: HttpResponse): Json {
+  const text = response.body.replaceAll("\u0000", "\ufffd");
+  if (!response.headers["content-type"]?.includes("json")) return text;
   try {
     return JSON.parse(text) as Json;
   } catch {
@@ -69,10 +75,9 @@ async function readBody(response: Response): Promise<Json> {
   }
 }
 
-function reasonOf(error: unknown, seconds: number): string {
-  if (!(error instanceof Error)) return String(error);
-  if (error.name === "TimeoutError") return `no complete response within ${seconds} s`;
-  return error.cause instanceof Error ? error.cause.message : error.message;
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(reasonOf).join("; ");
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** The built-in actions, by entrypoint. */

@@ -5,7 +5,8 @@ import type { ExecutionError, ExecutionOutcome } from "../execution/finish.ts";
 import type { Json } from "../lib/json.ts";
 import { unname } from "../lib/scratch.ts";
 import type { Mask } from "../secrecy/mask.ts";
-import { builtins } from "./builtin.ts";
+import { type Builtin, builtins } from "./builtin.ts";
+import type { Reach } from "./http.ts";
 import { parseOutput } from "./output.ts";
 import { actionEnvironment, formatParameters } from "./parameters.ts";
 import { type ProcessResult, runProcess } from "./process.ts";
@@ -25,6 +26,8 @@ export interface HostEnvironment {
   interpreters: ReadonlyMap<string, string>;
   /** The directory for the temporary files of executions. */
   scratch: string;
+  /** What `core.http_request` may reach. */
+  reach: Reach;
   /** Creates the execution's token; null when its identity no longer exists. */
   issueToken: (claim: Claim) => Promise<string | null>;
 }
@@ -51,7 +54,7 @@ export async function performAction(run: Run, host: HostEnvironment): Promise<Ex
   }
   const builtin = builtins[claim.entrypoint];
   if (claim.runtimeRef === "core.action.builtin") {
-    if (builtin) return await performBuiltin(run, builtin);
+    if (builtin) return await performBuiltin(run, builtin, host);
     return outcome(claim, "failed", {
       error: { code: "NO_SUCH_BUILTIN", message: `This worker has no built-in action "${claim.entrypoint}".` },
     });
@@ -59,12 +62,20 @@ export async function performAction(run: Run, host: HostEnvironment): Promise<Ex
   return await performProcess(run, claim.entrypoint, host);
 }
 
-async function performBuiltin({ claim, signal }: Run, builtin: (typeof builtins)[string]): Promise<ExecutionOutcome> {
+async function performBuiltin(
+  { claim, signal, mask }: Run,
+  builtin: Builtin,
+  { reach }: HostEnvironment,
+): Promise<ExecutionOutcome> {
   const started = performance.now();
   const deadline = new AbortController();
   const timer = setTimeout(() => deadline.abort(), Math.min(claim.timeoutMs, longestTimer));
   try {
-    const result = await builtin(claim.config, AbortSignal.any([signal, deadline.signal]));
+    const result = await builtin(claim.config, {
+      signal: AbortSignal.any([signal, deadline.signal]),
+      reach,
+      mask,
+    });
     const durationMs = Math.round(performance.now() - started);
     if ("data" in result) {
       return outcome(claim, "completed", { result: { exit_code: 0, duration_ms: durationMs, data: result.data } });

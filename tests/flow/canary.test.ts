@@ -120,6 +120,7 @@ permission_set_refs: [core.editor]\nparameters:\n  password: {type: string, secr
   );
   writeFileSync(join(pack, "actions/leak.mjs"), leak);
   server = await startProcess(undefined, {
+    ATTUNE__WORKER__HTTP_ALLOW: "127.0.0.0/8",
     ATTUNE__PACKS__DIRS: pack,
     ATTUNE__LOG__LEVEL: "trace",
     ATTUNE__DATABASE__LOG_STATEMENTS: "true",

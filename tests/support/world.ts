@@ -13,6 +13,7 @@ import { startExecutor } from "../../src/roles/executor.ts";
 import { createRule, type RuleFields } from "../../src/rule/rule.ts";
 import { startTimers } from "../../src/sensor/timer.ts";
 import { startClaims } from "../../src/worker/claims.ts";
+import { createReach } from "../../src/worker/http.ts";
 import { findRuntimes } from "../../src/worker/registry.ts";
 import { commit } from "./commit.ts";
 import { cloneDatabase, createServices, type TestServices } from "./database.ts";
@@ -60,8 +61,8 @@ export interface World extends AsyncDisposable {
   execute(action: string, parameters?: JsonObject, timeoutSeconds?: number): Promise<string>;
   /** Evaluates events as they arrive; sweeps once at its start, then every `sweepMs`. */
   startExecutor(sweepMs?: number): Part;
-  /** Its stop waits `stopMs` milliseconds for what it runs. */
-  startWorker(slots?: number, stopMs?: number): Promise<Part>;
+  /** Its stop waits `stopMs` milliseconds for what it runs; its requests reach public addresses and `httpAllow`. */
+  startWorker(slots?: number, stopMs?: number, httpAllow?: readonly string[]): Promise<Part>;
   startTimers(): Part;
   /** The rows of a hand-written query. */
   all<T extends object>(query: SQL): Promise<T[]>;
@@ -126,13 +127,13 @@ function roles(
   };
   return {
     startExecutor: (sweepMs = never) => keep(startExecutor(services, sweepMs)),
-    startWorker: async (slots = 10, stopMs = 5000) =>
+    startWorker: async (slots = 10, stopMs = 5000, httpAllow = []) =>
       keep(
         await startClaims(services, {
           runtimes: await runtimesOfHost(services),
           slots,
           stopMs,
-          host: { base: { PATH: path }, apiUrl: "", releases: new Map() },
+          host: { base: { PATH: path }, apiUrl: "", releases: new Map(), reach: createReach(httpAllow) },
         }),
       ),
     startTimers: () => keep(startTimers(services)),

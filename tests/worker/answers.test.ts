@@ -6,6 +6,7 @@ import { write } from "../../src/db/tx.ts";
 import { claimExecutions } from "../../src/execution/claim.ts";
 import { loseExecutions } from "../../src/execution/lose.ts";
 import { startClaims } from "../../src/worker/claims.ts";
+import { createReach } from "../../src/worker/http.ts";
 import { createServices, onPostgres, type TestServices } from "../support/database.ts";
 import { processesWith } from "../support/processes.ts";
 import { until } from "../support/until.ts";
@@ -197,7 +198,7 @@ describe.runIf(onPostgres())("an answer of the database that is lost or late", (
     await services.jobs.open("execution/core.action.builtin");
     worker = await startClaims(services, {
       runtimes: [{ ref: "core.action.builtin", command: null, version: null }],
-      ...{ slots: 1, stopMs: 5000, host: { base: {}, apiUrl: "", releases: new Map() } },
+      ...{ slots: 1, stopMs: 5000, host: { base: {}, apiUrl: "", releases: new Map(), reach: createReach([]) } },
     });
     await beats(2, services);
   });
