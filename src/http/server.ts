@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Attempts } from "../access/attempts.ts";
 import type { Origins } from "../access/origin.ts";
@@ -6,6 +7,7 @@ import type { Services } from "../db/services.ts";
 import { StartError } from "../errors.ts";
 import { handleArtifact } from "./artifact.ts";
 import { admitRequest } from "./gate.ts";
+import { createIntake, type Intake, type IntakeLimits } from "./intake.ts";
 import { createReadiness, type Readiness } from "./ready.ts";
 import { respond } from "./respond.ts";
 import { handleSignIn } from "./sign-in.ts";
@@ -19,11 +21,16 @@ export interface HttpOptions {
   attempts: Attempts;
   /** Responds to everything under `/graphql`. */
   graphql: (request: IncomingMessage, response: ServerResponse, context: { requestId: string }) => unknown;
+  /** By default 64 MiB, and 5 s. */
+  intake?: IntakeLimits;
   /** How long a connection may be silent, in milliseconds; 15 s by default. */
   silenceMs?: number;
   /** Handles the server's WebSockets; disposing the result closes them. */
   attachSockets: (server: Server) => AsyncDisposable;
 }
+
+/** The longest body of an operation, in bytes. */
+const longestOperation = 2 * 1024 * 1024;
 
 /** A connection that has not sent a request's headers for this time is closed. */
 const silenceMs = 15_000;
@@ -37,9 +44,10 @@ export interface HttpServer extends AsyncDisposable {
 export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const { services, host, port } = options;
   const readiness = createReadiness(services.db);
+  const intake = createIntake(options.intake);
   const silence = { headersTimeout: options.silenceMs ?? silenceMs, connectionsCheckingInterval: 1000 };
   const server = createServer(silence, (request, response) => {
-    route({ ...options, readiness }, request, response).catch((error: unknown) => {
+    route({ ...options, readiness, handled: { services, intake } }, request, response).catch((error: unknown) => {
       const requestId = response.getHeader("x-request-id");
       if (isPassing(error) && !response.headersSent) {
         services.log.warn(
@@ -84,7 +92,7 @@ function listen(server: Server, host: string, port: number): Promise<string> {
 }
 
 async function route(
-  options: HttpOptions & { readiness: Readiness },
+  options: HttpOptions & { readiness: Readiness; handled: { services: Services; intake: Intake } },
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -93,11 +101,15 @@ async function route(
   const requestId = admitRequest(options.origins, request, response, path);
   if (requestId === null) return;
   if (path === "/graphql") {
-    await options.graphql(request, response, { requestId });
-    return;
+    return await options.handled.intake.admit(request, response, longestOperation, async () => {
+      const done = options.graphql(request, response, { requestId });
+      // The body of a subscription is not held while its stream is open.
+      const isStream = request.headers.accept?.includes("text/event-stream") ?? false;
+      await (isStream && !request.readableEnded ? Promise.race([done, once(request, "close")]) : done);
+    });
   }
   if (path.startsWith("/artifacts/")) return await handleArtifact(services, request, response);
-  if (path.startsWith("/webhooks/")) return await handleWebhook(services, request, response);
+  if (path.startsWith("/webhooks/")) return await handleWebhook(options.handled, request, response);
   switch (path) {
     case "/sign-in":
       return await handleSignIn(services, request, response, { attempts: options.attempts, requestId });

@@ -12,21 +12,41 @@ import {
   type Webhook,
 } from "../event/webhook.ts";
 import { globalId } from "../lib/global-id.ts";
+import type { Intake } from "./intake.ts";
 import { readBody, respond } from "./respond.ts";
+
+/** What a webhook is handled with. */
+interface WebhookHandling {
+  services: Services;
+  intake: Intake;
+}
 
 /** Handles `POST /webhooks/<key>`. An unknown key and a disabled webhook get the same response; 202 and 200 are sent after the commit. */
 export async function handleWebhook(
-  services: Services,
+  { services, intake }: WebhookHandling,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const startedAt = performance.now();
   const url = new URL(request.url ?? "/", "http://localhost");
   const key = url.pathname.slice("/webhooks/".length);
   if (request.method !== "POST") return respond(response, 405, { error: "POST only" }, { allow: "POST" });
   const webhook = await findWebhook(services.db, key);
   if (!webhook) return respond(response, 404, { error: "no such webhook" });
   const limit = webhook.config.max_bytes ?? 1024 * 1024;
+  await intake.admit(request, response, limit, () => handleBody(services, webhook, { request, response, url, limit }));
+}
+
+interface Exchange {
+  request: IncomingMessage;
+  response: ServerResponse;
+  url: URL;
+  limit: number;
+}
+
+async function handleBody(services: Services, webhook: Webhook, exchange: Exchange): Promise<void> {
+  const { request, response, url, limit } = exchange;
+  const startedAt = performance.now();
+  const sourceIp = request.socket.remoteAddress ?? null;
   const body = await readBody(request, limit);
   const headers = Object.fromEntries(
     Object.entries(request.headers).map(([name, value]) => [
@@ -38,7 +58,7 @@ export async function handleWebhook(
     headers,
     query: Object.fromEntries(url.searchParams),
     body: body ?? new Uint8Array(),
-    sourceIp: request.socket.remoteAddress ?? null,
+    sourceIp,
     startedAt,
   };
   if (body === null) {

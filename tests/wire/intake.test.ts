@@ -1,0 +1,88 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createAttempts } from "../../src/access/attempts.ts";
+import { createOrigins } from "../../src/access/origin.ts";
+import { createTrigger } from "../../src/catalog/trigger.ts";
+import { enableWebhook } from "../../src/catalog/webhook.ts";
+import { type HttpServer, startHttp } from "../../src/http/server.ts";
+import { commit } from "../support/commit.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+const mib = 1024 * 1024;
+let world: World;
+let server: HttpServer;
+let path: string;
+
+beforeAll(async () => {
+  world = await createWorld();
+  const { services, session } = world;
+  await commit(services, createTrigger, session, { ref: "default.large" });
+  const { webhookKey } = await commit(services, enableWebhook, session, { trigger: "default.large" });
+  path = `/webhooks/${webhookKey}`;
+  server = await startHttp({
+    services: world.services,
+    host: "127.0.0.1",
+    port: 0,
+    origins: createOrigins({ host: "127.0.0.1", hosts: [], corsOrigins: [] }),
+    attempts: createAttempts(),
+    intake: { bytes: 4 * mib, waitMs: 50 },
+    graphql: () => {},
+    attachSockets: () => ({ [Symbol.asyncDispose]: async () => {} }),
+  });
+});
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+  await world[Symbol.asyncDispose]();
+});
+
+test("many large bodies at once wait for room or are refused with Retry-After; memory is bounded, and health is quick", async () => {
+  const body = JSON.stringify({ text: "x".repeat(1_000_000) });
+  const before = process.memoryUsage().rss;
+  let peak = 0;
+  let slowest = 0;
+  let over = false;
+  const watching = (async () => {
+    while (!over) {
+      peak = Math.max(peak, process.memoryUsage().rss - before);
+      const from = performance.now();
+      expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
+      slowest = Math.max(slowest, performance.now() - from);
+      await new Promise((resolve) => setTimeout(resolve, 20)); // the pace of the watch, not a wait
+    }
+  })();
+  const send = async () => {
+    const response = await fetch(server.url + path, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body,
+    });
+    await response.text();
+    if (response.status === 503) expect(response.headers.get("retry-after")).toBe("5");
+    return response.status;
+  };
+  const statuses = await Promise.all(Array.from({ length: 60 }, send));
+  over = true;
+  await watching;
+  expect(new Set(statuses)).toEqual(new Set([202, 503]));
+  expect(statuses.filter((status) => status === 202).length).toBeGreaterThanOrEqual(4);
+  expect(peak).toBeLessThan(700 * mib);
+  expect(slowest).toBeLessThan(5000); // a fraction of a second, but for a busy machine
+  expect(await send()).toBe(202);
+}, 60_000);
+
+test("a body of unknown length takes its limit, and one that is too long takes no room", async () => {
+  const endless = new ReadableStream({
+    pull: (controller) => controller.enqueue(new TextEncoder().encode("x".repeat(64 * 1024))),
+  });
+  const response = await fetch(server.url + path, {
+    method: "POST",
+    body: endless,
+    duplex: "half",
+  } as RequestInit).catch(
+    () => ({ status: 413 }), // the connection was closed while the client still sent
+  );
+  expect(response.status).toBe(413);
+  const statuses = await Promise.all(
+    Array.from({ length: 4 }, async () => (await fetch(server.url + path, { method: "POST", body: "{}" })).status),
+  );
+  expect(statuses).toEqual([202, 202, 202, 202]);
+});
