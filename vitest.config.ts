@@ -5,6 +5,7 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 const long = [
   "graphql/plans",
   "fault/kill",
+  "fault/bomb",
   "access/oracle",
   "execution/hostile",
   "graphql/fuzz",
