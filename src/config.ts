@@ -40,6 +40,11 @@ const origins = list.pipe(
     }),
   ),
 );
+const networks = list.pipe(
+  z.array(
+    z.string().refine(isNetwork, { message: "must be addresses or networks such as 10.0.0.0/8, separated by commas" }),
+  ),
+);
 const reachable = list.pipe(
   z.array(
     z.string().refine((text) => isNetwork(text) || /^(?=.*[a-z_])[\w.-]+$/i.test(text), {
@@ -54,6 +59,7 @@ export const settings = {
   ATTUNE__SERVER__PORT: whole(0, 65_535).default(8080),
   ATTUNE__SERVER__HOSTS: hostNames.default([]),
   ATTUNE__SERVER__CORS_ORIGINS: origins.default([]),
+  ATTUNE__SERVER__TRUSTED_PROXIES: networks.default([]),
   ATTUNE__GRAPHQL__INTROSPECTION: flag.default(true),
   ATTUNE__DATABASE__URL: databaseUrl.optional(),
   ATTUNE__DATABASE__MAX_CONNECTIONS: whole(2, 500).default(10),
@@ -87,6 +93,8 @@ export interface Config {
   hosts: string[];
   /** The origins of other pages that may use the API with their visitor's session. */
   corsOrigins: string[];
+  /** Addresses and networks of proxies whose `X-Forwarded-For` is believed. */
+  trustedProxies: string[];
   /** Whether the schema can be introspected. */
   introspection: boolean;
   databaseUrl: string | null;
@@ -153,6 +161,7 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
     port: values.ATTUNE__SERVER__PORT,
     hosts: values.ATTUNE__SERVER__HOSTS,
     corsOrigins: values.ATTUNE__SERVER__CORS_ORIGINS,
+    trustedProxies: values.ATTUNE__SERVER__TRUSTED_PROXIES,
     introspection: values.ATTUNE__GRAPHQL__INTROSPECTION,
     databaseUrl: url,
     maxConnections: values.ATTUNE__DATABASE__MAX_CONNECTIONS,

@@ -1,25 +1,28 @@
-/** Limits failed attempts, counted by login and address in this process's memory. */
+import { RateLimitedError } from "../errors.ts";
+
+/** Limits failed attempts, counted in this process's memory. */
 export interface Attempts {
   /**
-   * Counts an attempt under each key before its result is known, so that concurrent guesses count too. `allowed` is false after too
-   * many failures; then nothing is counted, and `first` is true for the first refusal of the wait.
+   * Counts an attempt before its result is known, so that concurrent guesses count too. `allowed` is false after too many failures of
+   * this kind and name; then nothing is counted, and `first` is true for the first refusal of the wait.
    */
-  begin(keys: readonly AttemptKey[]): Attempt;
-}
-
-/** Attempts with the same kind and name are counted together; each kind has its own limit. */
-export interface AttemptKey {
-  kind: keyof typeof most;
-  name: string;
+  begin(kind: keyof typeof most, name: string): Attempt;
+  /** Runs `work` after what was begun before in the name of this address. Throws RateLimitedError when too much waits already. */
+  inTurn<T>(address: string, work: () => Promise<T>): Promise<T>;
 }
 
 type Attempt = { allowed: true; succeeded: () => void } | { allowed: false; retryAfterSeconds: number; first: boolean };
 
-/** Failures within the window after which the next attempt must wait. Many people may share an address. */
-const most = { login: 10, address: 30 } as const;
+/**
+ * Failures within the window after which the next attempt must wait: of a login from an address, of proving one's own password, and of
+ * logins and links that do not exist, from an address.
+ */
+const most = { signIn: 10, own: 10, unknown: 30 } as const;
 const windowMs = 15 * 60_000;
 /** Names kept in memory; beyond this, the least recently tried ones are dropped. */
 const size = 20_000;
+/** Hashing takes tens of milliseconds, so the last one waits for a few seconds. */
+const longestQueue = 100;
 
 interface Counted {
   /** The times of the attempts in the window, oldest first. */
@@ -30,6 +33,7 @@ interface Counted {
 /** Returns a counter of attempts that uses a monotonic clock in milliseconds. */
 export function createAttempts(now: () => number = () => performance.now()): Attempts {
   const counted = new Map<string, Counted>();
+  const queues = new Map<string, { last: Promise<unknown>; length: number }>();
 
   function recent(key: string, limit: number): Counted {
     const known = counted.get(key) ?? { at: [], refused: false };
@@ -45,32 +49,39 @@ export function createAttempts(now: () => number = () => performance.now()): Att
   }
 
   return {
-    begin: (keys) => {
-      const entries = keys.map(({ kind, name }) => {
-        const key = `${kind}:${name}`;
-        return { key, limit: most[kind], entry: recent(key, most[kind]) };
-      });
-      const full = entries.filter(({ entry, limit }) => entry.at.length >= limit);
-      if (full.length > 0) {
-        const first = full.some(({ entry }) => !entry.refused);
-        for (const { entry } of full) entry.refused = true;
-        const waits = full.map(({ entry: { at } }) => windowMs - (now() - (at[0] ?? 0)));
-        return { allowed: false, retryAfterSeconds: Math.ceil(Math.max(...waits) / 1000), first };
+    begin: (kind, name) => {
+      const key = `${kind}:${name}`;
+      const entry = recent(key, most[kind]);
+      if (entry.at.length >= most[kind]) {
+        const first = !entry.refused;
+        entry.refused = true;
+        const waitMs = windowMs - (now() - (entry.at[0] ?? 0));
+        return { allowed: false, retryAfterSeconds: Math.ceil(waitMs / 1000), first };
       }
       const started = now();
-      for (const { key, entry } of entries) {
-        entry.at.push(started);
-        remember(key, entry);
-      }
+      entry.at.push(started);
+      remember(key, entry);
       return {
         allowed: true,
         succeeded: () => {
-          for (const { entry } of entries) {
-            const index = entry.at.indexOf(started);
-            if (index >= 0) entry.at.splice(index, 1);
-          }
+          const index = entry.at.indexOf(started);
+          if (index >= 0) entry.at.splice(index, 1);
         },
       };
+    },
+    inTurn: async (address, work) => {
+      const queue = queues.get(address) ?? { last: Promise.resolve(), length: 0 };
+      if (queue.length >= longestQueue) throw new RateLimitedError(1);
+      queues.set(address, queue);
+      queue.length += 1;
+      const turn = queue.last.then(work);
+      queue.last = turn.catch(() => {});
+      try {
+        return await turn;
+      } finally {
+        queue.length -= 1;
+        if (queue.length === 0) queues.delete(address);
+      }
     },
   };
 }

@@ -122,7 +122,7 @@ async function proveOneself(
     throw new ForbiddenError("Your token is narrowed to permission sets: a password would give more.");
   }
   if (currentPassword === null) throw invalid("currentPassword", "is required");
-  const attempt = attempts.begin([{ kind: "login", name: login }]);
+  const attempt = attempts.begin("own", login);
   if (!attempt.allowed) throw new RateLimitedError(attempt.retryAfterSeconds);
   if (!(await verifyPassword(currentPassword, passwordHash))) throw invalid("currentPassword", "is wrong");
   attempt.succeeded();

@@ -1,6 +1,8 @@
+import type { IncomingMessage } from "node:http";
 import { isIP } from "node:net";
+import { createNetworks } from "../lib/network.ts";
 
-/** Decides which hosts name this server and which pages may use it with their visitor's session. */
+/** Decides which hosts name this server, which pages may use it with their visitor's session, and from where requests come. */
 export interface Origins {
   /** Whether a request's `Host` names this server. Anyone can make a domain name resolve to this address (DNS rebinding). */
   isOurHost(host: string | null): boolean;
@@ -8,6 +10,8 @@ export interface Origins {
   isTrusted(origin: string | null, host: string | null): boolean;
   /** Whether the origin is listed: its pages may also read responses. */
   isListed(origin: string | null): boolean;
+  /** The address of a request's sender; null when its connection is closed. */
+  addressOf(request: Pick<IncomingMessage, "socket" | "headers">): string | null;
 }
 
 export interface OriginOptions {
@@ -17,6 +21,8 @@ export interface OriginOptions {
   hosts: readonly string[];
   /** Exact origins of other pages. */
   corsOrigins: readonly string[];
+  /** Addresses and networks of proxies whose `X-Forwarded-For` is believed. */
+  trustedProxies: readonly string[];
 }
 
 /** The refusal of a request whose `Host` does not name this server. */
@@ -31,8 +37,9 @@ const wildcards = new Set(["0.0.0.0", "::"]);
  * configured names. When it listens on every address and no name is configured, any IP address is allowed, because DNS rebinding needs
  * a name.
  */
-export function createOrigins({ host, hosts, corsOrigins }: OriginOptions): Origins {
+export function createOrigins({ host, hosts, corsOrigins, trustedProxies }: OriginOptions): Origins {
   const listed = new Set(corsOrigins);
+  const proxies = createNetworks(trustedProxies);
   const anyAddress = wildcards.has(host) && hosts.length === 0;
   const isListed = (origin: string | null) => origin !== null && listed.has(origin);
   return {
@@ -46,7 +53,25 @@ export function createOrigins({ host, hosts, corsOrigins }: OriginOptions): Orig
       if (loopback.has(name) || name === host.toLowerCase()) return true;
       return hosts.includes(name) || hosts.includes(header.toLowerCase()) || (anyAddress && isIP(name) !== 0);
     },
+    addressOf: ({ socket, headers }) => {
+      let address = plainAddress(socket.remoteAddress ?? "");
+      // Each proxy appends the address that it saw. What stands left of the first one that is not a proxy was sent by that one.
+      const hops = String(headers["x-forwarded-for"] ?? "").split(",");
+      while (address !== null && proxies.has(address)) {
+        const before = plainAddress(hops.pop() ?? "");
+        if (before === null) break;
+        address = before;
+      }
+      return address;
+    },
   };
+}
+
+/** Returns the address without a port, a zone, and the notation of IPv4 in IPv6; null if it is none. */
+function plainAddress(text: string): string | null {
+  const [, bracketed, plain] = /^\s*(?:\[([^\]]+)\](?::\d+)?|([^\s[]+))\s*$/.exec(text) ?? [];
+  const address = (bracketed ?? plain ?? "").replace(/^([\d.]+):\d+$/, "$1").replace(/%.*$/, "");
+  return isIP(address) === 0 ? null : address.replace(/^::ffff:(?=[\d.]+$)/i, "");
 }
 
 /** Returns the name in a `Host` header without port and brackets; null if the header is malformed. */

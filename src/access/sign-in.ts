@@ -1,9 +1,9 @@
 import { sql } from "drizzle-orm";
-import { rows } from "../db/client.ts";
+import { type Db, rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
 import { type Tx, write } from "../db/tx.ts";
 import { ConflictError, RateLimitedError, UnauthenticatedError } from "../errors.ts";
-import { type AttemptKey, type Attempts, addressName } from "./attempts.ts";
+import { type Attempts, addressName } from "./attempts.ts";
 import { recordAudit } from "./audit.ts";
 import { loginName } from "./identity.ts";
 import { verifyPassword } from "./password.ts";
@@ -35,30 +35,39 @@ type Verdict = { identity: string } | { refused: string };
 
 /**
  * Starts a session of 30 days for a login and its password. Throws UnauthenticatedError, whose message and timing do not depend on
- * what was wrong, and RateLimitedError after too many failures of the login or from the address. Success and refusal are audited.
+ * what was wrong, and RateLimitedError after too many failures of the login from the address. Success and refusal are audited.
  */
 export async function signIn(
   services: Services,
   input: { login: string; password: string },
   options: SignInOptions,
 ): Promise<StartedSession> {
-  const login = loginName.safeParse(input.login).data ?? null;
-  const request = { way: "signIn", login } as const;
-  const succeeded = await count(services, request, options, [{ kind: "login", name: login ?? "" }]);
-  const checked = await checkPassword(services, login, input.password);
-  const verdict = async (tx: Tx): Promise<Verdict> => {
-    if ("refused" in checked) return checked;
-    // Hashing is slow: the password may have been changed meanwhile.
-    const [unchanged] = await rows(
-      tx.db,
-      sql`select from attune.identity where id = ${checked.identity}::bigint and password_hash = ${checked.hash} for share`,
-    );
-    return unchanged ? checked : { refused: "the password is wrong" };
-  };
-  const signedIn = await conclude(services, request, options, verdict);
-  if (!signedIn) throw new UnauthenticatedError("The login or the password is wrong.");
-  succeeded();
-  return signedIn;
+  const { attempts } = options;
+  const address = addressName(options.ip);
+  return await attempts.inTurn(address, async () => {
+    const login = loginName.safeParse(input.login).data ?? null;
+    const request = { way: "signIn", login } as const;
+    const attempt = attempts.begin("signIn", `${login ?? ""} ${address}`);
+    if (!attempt.allowed) {
+      // A transaction of its own: the refusal below must not roll the entry back.
+      if (attempt.first) await write(services, (tx) => auditRefusal(tx, request, options, tooMany));
+      throw new RateLimitedError(attempt.retryAfterSeconds);
+    }
+    const checked = await checkPassword(services, login, input.password);
+    const decide = async (tx: Tx): Promise<Verdict> => {
+      if ("refused" in checked) return checked;
+      // Hashing is slow: the password may have been changed meanwhile.
+      const [unchanged] = await rows(
+        tx.db,
+        sql`select from attune.identity where id = ${checked.identity}::bigint and password_hash = ${checked.hash} for share`,
+      );
+      return unchanged ? checked : { refused: "the password is wrong" };
+    };
+    const signedIn = await conclude(services, request, options, decide);
+    if (!signedIn) throw new UnauthenticatedError("The login or the password is wrong.");
+    attempt.succeeded();
+    return signedIn;
+  });
 }
 
 async function checkPassword(
@@ -77,14 +86,16 @@ async function checkPassword(
   return found.frozen ? { refused: "it is frozen" } : { identity: found.id, hash: found.hash };
 }
 
-/** Exchanges a sign-in token, once, for a session of 30 days. Throws as `signIn`, for a used, expired or unknown token. */
+/**
+ * Exchanges a sign-in token, once, for a session of 30 days. Throws UnauthenticatedError for a used, expired or unknown token. However many
+ * attempts have failed, a valid one is accepted: nobody can guess it.
+ */
 export async function signInByLink(
   services: Services,
   input: { token: string },
   options: SignInOptions,
 ): Promise<StartedSession> {
   const request = { way: "signInByLink", login: null } as const;
-  const succeeded = await count(services, request, options, []);
   const signedIn = await conclude(services, request, options, async (tx) => {
     const [used] = await rows<{ identity: string }>(
       tx.db,
@@ -97,26 +108,10 @@ export async function signInByLink(
   if (!signedIn) {
     throw new UnauthenticatedError("This sign-in link is used, expired or unknown: create a new one.");
   }
-  succeeded();
   return signedIn;
 }
 
-/** Counts the attempt and returns the function to call on success. Throws RateLimitedError; the first one of a wait is audited. */
-async function count(
-  services: Services,
-  request: Request,
-  options: SignInOptions,
-  keys: readonly AttemptKey[],
-): Promise<() => void> {
-  const attempt = options.attempts.begin([...keys, { kind: "address", name: addressName(options.ip) }]);
-  if (attempt.allowed) return attempt.succeeded;
-  // One entry only: anonymous callers must not fill the trail.
-  if (attempt.first) {
-    // A transaction of its own: the refusal below must not roll the entry back.
-    await write(services, (tx) => audit(tx, request, options, { refused: "too many attempts have failed" }));
-  }
-  throw new RateLimitedError(attempt.retryAfterSeconds);
-}
+const tooMany = "too many attempts have failed";
 
 /** Starts the session and audits it, or audits the refusal and returns null. */
 async function conclude(
@@ -130,20 +125,40 @@ async function conclude(
     const verdict = await decide(tx);
     const token = "identity" in verdict ? await createSessionToken(tx, verdict.identity) : null;
     const session = token && (await findSession(tx.db, token.value));
-    const refused = "refused" in verdict ? verdict.refused : "it is frozen";
-    await audit(tx, request, options, session ? { session } : { refused });
+    if (session) await audit(tx.db, request, options, { session });
+    else await auditRefusal(tx, request, options, "refused" in verdict ? verdict.refused : "it is frozen");
     return token && session ? { ...token, session } : null;
   });
 }
 
+/**
+ * Audits a refusal. Those of logins and links that do not exist can be caused without end: of one address 30 in a quarter of an hour stay in
+ * the trail. The others are written and rolled back, because the time of a response must not tell whether a login exists.
+ */
+async function auditRefusal(tx: Tx, request: Request, options: SignInOptions, refused: string): Promise<void> {
+  const exists = await rows(tx.db, sql`select from attune.identity where login = ${request.login}`);
+  const counted = exists.length > 0 ? null : options.attempts.begin("unknown", addressName(options.ip));
+  if (counted === null || counted.allowed) return await audit(tx.db, request, options, { refused });
+  if (counted.first) return await audit(tx.db, request, options, { refused: tooMany });
+  const undone = new Error("rolled back");
+  // A transaction of its own: a savepoint, so that only the entry is undone.
+  const written = tx.db.transaction(async (db) => {
+    await audit(db, request, options, { refused });
+    throw undone;
+  });
+  await written.catch((error: unknown) => {
+    if (error !== undone) throw error;
+  });
+}
+
 async function audit(
-  tx: Tx,
+  db: Db,
   { way, login }: Request,
   { ip, requestId }: SignInOptions,
   result: { session: Session } | { refused: string },
 ): Promise<void> {
   const good = "session" in result;
-  await recordAudit(tx.db, {
+  await recordAudit(db, {
     category: "sign_in",
     eventType: way,
     outcome: good ? "success" : "denied",

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { recordAudit } from "../access/audit.ts";
+import type { Origins } from "../access/origin.ts";
 import { findDownload, sessionOfLink } from "../artifact/download.ts";
 import { type Link, readLink } from "../artifact/link.ts";
 import { receiveUpload, type Sender } from "../artifact/upload.ts";
@@ -17,6 +18,7 @@ import { respond } from "./respond.ts";
  */
 export async function handleArtifact(
   services: Services,
+  origins: Origins,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -30,7 +32,7 @@ export async function handleArtifact(
     const link = readLink(services.keyring, target, Date.now());
     const session = await sessionOfLink(services.db, link);
     const requestId = String(response.getHeader("x-request-id") ?? "");
-    const sender = { session, ip: request.socket.remoteAddress ?? null, requestId };
+    const sender = { session, ip: origins.addressOf(request), requestId };
     const { upload } = link;
     if (upload) await takeUpload(services, sender, { ...link, upload }, { request, response });
     else await sendVersion(services, sender, link, { request, response });

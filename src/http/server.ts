@@ -7,11 +7,11 @@ import type { Services } from "../db/services.ts";
 import { StartError } from "../errors.ts";
 import { handleArtifact } from "./artifact.ts";
 import { admitRequest } from "./gate.ts";
-import { createIntake, type Intake, type IntakeLimits } from "./intake.ts";
+import { createIntake, type IntakeLimits } from "./intake.ts";
 import { createReadiness, type Readiness } from "./ready.ts";
 import { respond } from "./respond.ts";
 import { handleSignIn } from "./sign-in.ts";
-import { handleWebhook } from "./webhook.ts";
+import { handleWebhook, type WebhookHandling } from "./webhook.ts";
 
 export interface HttpOptions {
   services: Services;
@@ -47,19 +47,21 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const intake = createIntake(options.intake);
   const silence = { headersTimeout: options.silenceMs ?? silenceMs, connectionsCheckingInterval: 1000 };
   const server = createServer(silence, (request, response) => {
-    route({ ...options, readiness, handled: { services, intake } }, request, response).catch((error: unknown) => {
-      const requestId = response.getHeader("x-request-id");
-      if (isPassing(error) && !response.headersSent) {
-        services.log.warn(
-          { err: error, method: request.method, requestId },
-          "a request failed for lack of the database",
-        );
-        return respond(response, 503, { error: "the database cannot be used at the moment" }, { "retry-after": "5" });
-      }
-      services.log.error({ err: error, method: request.method, requestId }, "request failed");
-      if (response.headersSent) response.destroy();
-      else respond(response, 500, { error: "internal error" });
-    });
+    route({ ...options, readiness, handled: { services, origins: options.origins, intake } }, request, response).catch(
+      (error: unknown) => {
+        const requestId = response.getHeader("x-request-id");
+        if (isPassing(error) && !response.headersSent) {
+          services.log.warn(
+            { err: error, method: request.method, requestId },
+            "a request failed for lack of the database",
+          );
+          return respond(response, 503, { error: "the database cannot be used at the moment" }, { "retry-after": "5" });
+        }
+        services.log.error({ err: error, method: request.method, requestId }, "request failed");
+        if (response.headersSent) response.destroy();
+        else respond(response, 500, { error: "internal error" });
+      },
+    );
   });
   const sockets = options.attachSockets(server);
   const url = await listen(server, host, port);
@@ -92,13 +94,13 @@ function listen(server: Server, host: string, port: number): Promise<string> {
 }
 
 async function route(
-  options: HttpOptions & { readiness: Readiness; handled: { services: Services; intake: Intake } },
+  options: HttpOptions & { readiness: Readiness; handled: WebhookHandling },
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const { services } = options;
+  const { services, origins, attempts } = options;
   const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
-  const requestId = admitRequest(options.origins, request, response, path);
+  const requestId = admitRequest(origins, request, response, path);
   if (requestId === null) return;
   if (path === "/graphql") {
     return await options.handled.intake.admit(request, response, longestOperation, async () => {
@@ -108,11 +110,11 @@ async function route(
       await (isStream && !request.readableEnded ? Promise.race([done, once(request, "close")]) : done);
     });
   }
-  if (path.startsWith("/artifacts/")) return await handleArtifact(services, request, response);
+  if (path.startsWith("/artifacts/")) return await handleArtifact(services, origins, request, response);
   if (path.startsWith("/webhooks/")) return await handleWebhook(options.handled, request, response);
   switch (path) {
     case "/sign-in":
-      return await handleSignIn(services, request, response, { attempts: options.attempts, requestId });
+      return await handleSignIn(services, request, response, { attempts, origins, requestId });
     case "/healthz":
       return respond(response, 200, { status: "ok" });
     case "/readyz": {

@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { sessionCookie } from "../access/cookie.ts";
+import type { Origins } from "../access/origin.ts";
 import { type SignInOptions, signInByLink } from "../access/sign-in.ts";
 import type { Services } from "../db/services.ts";
-import { RateLimitedError, UnauthenticatedError } from "../errors.ts";
+import { UnauthenticatedError } from "../errors.ts";
 import { readBody, respond } from "./respond.ts";
 
 // The token is in the fragment, which no log, Referer or link preview contains. The page reads and posts it.
@@ -28,7 +29,7 @@ export async function handleSignIn(
   services: Services,
   request: IncomingMessage,
   response: ServerResponse,
-  options: Omit<SignInOptions, "ip">,
+  { origins, ...options }: Omit<SignInOptions, "ip"> & { origins: Origins },
 ): Promise<void> {
   if (request.method === "GET") {
     respond(response, 200, page, { "content-type": "text/html; charset=utf-8", "referrer-policy": "no-referrer" });
@@ -42,13 +43,10 @@ export async function handleSignIn(
   const token = body === null ? null : tokenOf(body);
   if (token === null) return respond(response, 400, { error: 'send {"token": "…"}' });
   try {
-    const from = { ...options, ip: request.socket.remoteAddress ?? null };
+    const from = { ...options, ip: origins.addressOf(request) };
     const { value } = await signInByLink(services, { token }, from);
     respond(response, 200, { ok: true }, { "set-cookie": sessionCookie(value, request.headers.origin ?? null) });
   } catch (error) {
-    if (error instanceof RateLimitedError) {
-      return respond(response, 429, { error: error.message }, { "retry-after": String(error.retryAfterSeconds) });
-    }
     if (!(error instanceof UnauthenticatedError)) throw error;
     respond(response, 401, { error: error.message });
   }

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Origins } from "../access/origin.ts";
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import { Refusal } from "../errors.ts";
@@ -16,24 +17,28 @@ import type { Intake } from "./intake.ts";
 import { readBody, respond } from "./respond.ts";
 
 /** What a webhook is handled with. */
-interface WebhookHandling {
+export interface WebhookHandling {
   services: Services;
+  origins: Origins;
   intake: Intake;
 }
 
 /** Handles `POST /webhooks/<key>`. An unknown key and a disabled webhook get the same response; 202 and 200 are sent after the commit. */
 export async function handleWebhook(
-  { services, intake }: WebhookHandling,
+  { services, origins, intake }: WebhookHandling,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   const url = new URL(request.url ?? "/", "http://localhost");
   const key = url.pathname.slice("/webhooks/".length);
   if (request.method !== "POST") return respond(response, 405, { error: "POST only" }, { allow: "POST" });
+  const sourceIp = origins.addressOf(request);
   const webhook = await findWebhook(services.db, key);
   if (!webhook) return respond(response, 404, { error: "no such webhook" });
   const limit = webhook.config.max_bytes ?? 1024 * 1024;
-  await intake.admit(request, response, limit, () => handleBody(services, webhook, { request, response, url, limit }));
+  await intake.admit(request, response, limit, () =>
+    handleBody(services, webhook, { request, response, url, limit, sourceIp }),
+  );
 }
 
 interface Exchange {
@@ -41,12 +46,12 @@ interface Exchange {
   response: ServerResponse;
   url: URL;
   limit: number;
+  sourceIp: string | null;
 }
 
 async function handleBody(services: Services, webhook: Webhook, exchange: Exchange): Promise<void> {
-  const { request, response, url, limit } = exchange;
+  const { request, response, url, limit, sourceIp } = exchange;
   const startedAt = performance.now();
-  const sourceIp = request.socket.remoteAddress ?? null;
   const body = await readBody(request, limit);
   const headers = Object.fromEntries(
     Object.entries(request.headers).map(([name, value]) => [

@@ -31,7 +31,7 @@ beforeAll(async () => {
   sessions = createSessions(services.db, services.log);
   feed = await createFeed(services);
   const keyed = { ...services, keyring: createKeyring(Buffer.alloc(32, 1)) };
-  const origins = createOrigins({ host: "127.0.0.1", hosts: [], corsOrigins: [] });
+  const origins = createOrigins({ host: "127.0.0.1", hosts: [], corsOrigins: [], trustedProxies: [] });
   const attempts = createAttempts();
   const graphql = createGraphQL({
     services: keyed,
@@ -158,7 +158,7 @@ describe("signing in", () => {
     ]);
   });
 
-  test("is limited after ten failures, even with the right password, which the audit trail records once", async () => {
+  test("is limited after ten failures from an address, even with the right password, which the audit trail records once", async () => {
     const attempts = createAttempts();
     const guess = (word: string, options = from(attempts)) =>
       signIn(services, { login: "eve", password: word }, options).then(
@@ -181,6 +181,46 @@ describe("signing in", () => {
     expect(await signIn(services, { login: "ada", password }, from(attempts))).toMatchObject({
       session: { login: "ada" },
     });
+  });
+
+  test("the failures of others lock out neither a login's owner nor anyone else behind the same address", async () => {
+    const attempts = createAttempts();
+    const outcome = (login: string, word: string, ip: string) =>
+      signIn(services, { login, password: word }, from(attempts, ip)).then(
+        () => "in",
+        (error: { code: string }) => error.code,
+      );
+    const guesses = Array.from({ length: 24 }, (_, index) =>
+      outcome(index % 2 ? "eve" : `other${index}`, "a guess", "192.0.2.9"),
+    );
+    expect(await Promise.all(guesses)).toContain("RATE_LIMITED");
+    expect(await outcome("eve", password, "192.0.2.9")).toBe("RATE_LIMITED");
+    expect(await outcome("eve", password, "192.0.2.10")).toBe("in");
+    expect(await outcome("bob", password, "192.0.2.9")).toBe("in");
+  });
+
+  test("by link is not refused, however many attempts from its address have failed", async () => {
+    const attempts = createAttempts();
+    const tries = Array.from({ length: 40 }, () => signInByLink(services, { token: "a guess" }, from(attempts)));
+    for (const tried of await Promise.allSettled(tries)) {
+      expect(tried).toMatchObject({ status: "rejected", reason: { code: "UNAUTHENTICATED" } });
+    }
+    const token = await write(services, (tx) => createSignInToken(tx, String(world.session.identityId)));
+    expect(await signInByLink(services, { token }, from(attempts))).toMatchObject({ session: { login: "admin" } });
+  });
+
+  test("attempts at what does not exist do not fill the audit trail, those at a login of the server stay in it", async () => {
+    const attempts = createAttempts();
+    const ip = "192.0.2.77";
+    const guess = (login: string) =>
+      signIn(services, { login, password: "a guess" }, from(attempts, ip)).catch(() => {});
+    const link = () => signInByLink(services, { token: "a guess" }, from(attempts, ip)).catch(() => {});
+    for (let round = 0; round < 20; round += 1) await Promise.all([guess(`nobody${round}`), guess("nobody"), link()]);
+    const count = () =>
+      world.one<{ count: number }>(sql`select count(*)::int as count from attune.audit_event where host(ip) = ${ip}`);
+    expect(await count()).toEqual({ count: 31 });
+    await guess("ada");
+    expect(await count()).toEqual({ count: 32 });
   });
 
   test("and signing out ends the session, or all of them", async () => {

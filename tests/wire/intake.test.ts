@@ -22,7 +22,7 @@ beforeAll(async () => {
     services: world.services,
     host: "127.0.0.1",
     port: 0,
-    origins: createOrigins({ host: "127.0.0.1", hosts: [], corsOrigins: [] }),
+    origins: createOrigins({ host: "127.0.0.1", hosts: [], corsOrigins: [], trustedProxies: [] }),
     attempts: createAttempts(),
     intake: { bytes: 4 * mib, waitMs: 50 },
     graphql: () => {},

@@ -5,7 +5,7 @@ import { createClient } from "graphql-ws";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import WebSocket from "ws";
 import { createOrigins } from "../../src/access/origin.ts";
-import { type RunningServer, startInProcess } from "../support/server.ts";
+import { type RunningServer, request, startInProcess } from "../support/server.ts";
 
 const listed = "https://app.example.org";
 
@@ -218,12 +218,70 @@ describe("the host", () => {
   });
 
   test("may be any address if the server listens on every address and no host is configured, but never a foreign name", () => {
-    const { isOurHost } = createOrigins({ host: "0.0.0.0", hosts: [], corsOrigins: [] });
+    const { isOurHost } = createOrigins({ host: "0.0.0.0", hosts: [], corsOrigins: [], trustedProxies: [] });
     for (const host of ["10.0.0.7:8080", "[2001:db8::1]:8080", "localhost", "0.0.0.0:8080"])
       expect(isOurHost(host)).toBe(true);
     for (const host of ["evil.example", "10.0.0.7.evil.example", "", null]) expect(isOurHost(host)).toBe(false);
-    const named = createOrigins({ host: "0.0.0.0", hosts: ["attune.example.org"], corsOrigins: [] });
+    const named = createOrigins({
+      host: "0.0.0.0",
+      hosts: ["attune.example.org"],
+      corsOrigins: [],
+      trustedProxies: [],
+    });
     expect(["attune.example.org", "localhost", "10.0.0.7"].map(named.isOurHost)).toEqual([true, true, false]);
+  });
+});
+
+describe("the address of a request", () => {
+  const trustedProxies = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"];
+  const { addressOf } = createOrigins({ host: "127.0.0.1", hosts: [], corsOrigins: [], trustedProxies });
+  const from = (remoteAddress: string | undefined, forwarded?: string) =>
+    addressOf({
+      socket: { remoteAddress },
+      headers: forwarded === undefined ? {} : { "x-forwarded-for": forwarded },
+    } as Parameters<typeof addressOf>[0]);
+
+  test.each([
+    ["192.0.2.1", "198.51.100.1", "192.0.2.1"],
+    ["::ffff:192.0.2.1", undefined, "192.0.2.1"],
+    ["fe80::1%eth0", undefined, "fe80::1"],
+    ["127.0.0.1", undefined, "127.0.0.1"],
+    ["127.0.0.1", "", "127.0.0.1"],
+    ["127.0.0.1", "198.51.100.1", "198.51.100.1"],
+    ["::ffff:127.0.0.1", "198.51.100.1", "198.51.100.1"],
+    ["127.0.0.1", "203.0.113.9, 198.51.100.1", "198.51.100.1"],
+    ["127.0.0.1", "203.0.113.9, 198.51.100.1,10.1.2.3 , 10.2.3.4", "198.51.100.1"],
+    ["127.0.0.1", "10.1.2.3, 10.2.3.4", "10.1.2.3"],
+    ["127.0.0.1", "203.0.113.9, unknown, 10.2.3.4", "10.2.3.4"],
+    ["127.0.0.1", "203.0.113.9, 127.0.0.1'; drop table", "127.0.0.1"],
+    ["127.0.0.1", "198.51.100.1:4711", "198.51.100.1"],
+    ["127.0.0.1", "[2001:db8::1]:4711, fd00::2", "2001:db8::1"],
+    [undefined, "198.51.100.1", null],
+  ])("from %s, forwarded for %s, is %s", (remote, forwarded, address) => {
+    expect(from(remote, forwarded)).toBe(address);
+  });
+
+  test("is what a listed proxy says, for delays and in the audit trail", async () => {
+    await using behind = await startInProcess(undefined, { ATTUNE__SERVER__TRUSTED_PROXIES: "127.0.0.1, 10.0.0.0/8" });
+    const guess = async (forwarded: string) => {
+      const response = await fetch(`${behind.url}/graphql`, {
+        method: "POST",
+        headers: { "content-type": "application/json", origin: behind.url, "x-forwarded-for": forwarded },
+        body: JSON.stringify({
+          query: `mutation { signIn(input: {login: "admin", password: "a guess"}) { ... on Error { code } } }`,
+        }),
+      });
+      const { data } = (await response.json()) as { data: { signIn: { code: string } } };
+      return data.signIn.code;
+    };
+    for (let round = 0; round < 10; round += 1) await guess(`203.0.113.${round}, 192.0.2.1, 10.0.0.${round}`);
+    expect(await guess("203.0.113.99, 192.0.2.1")).toBe("RATE_LIMITED");
+    expect(await guess("192.0.2.1, 192.0.2.2")).toBe("UNAUTHENTICATED");
+    const { auditEvents } = await request<{ auditEvents: { nodes: { ip: string }[] } }>(
+      behind,
+      `{ auditEvents(first: 50, where: {eventType: {eq: "signIn"}}) { nodes { ip } } }`,
+    );
+    expect(new Set(auditEvents.nodes.map(({ ip }) => ip))).toEqual(new Set(["192.0.2.1", "192.0.2.2"]));
   });
 });
 

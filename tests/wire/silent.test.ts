@@ -17,7 +17,7 @@ import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 const limits = { total: 12, perAddress: 8, unknownMs: 60_000 };
-const origins = createOrigins({ host: "127.0.0.1", hosts: [], corsOrigins: [] });
+const origins = createOrigins({ host: "127.0.0.1", hosts: [], corsOrigins: [], trustedProxies: [] });
 let world: World;
 let feed: Feed;
 let sessions: Sessions;

@@ -39,7 +39,7 @@ builder.mutationField("signIn", (t) =>
     nullable: true,
     skipTypeScopes: true,
     description:
-      "Starts a session and sets its cookie. Requires an HTTP request with JSON from a page of this server. After ten failures within 15 minutes a login must wait.",
+      "Starts a session and sets its cookie. Requires an HTTP request with JSON from a page of this server. After ten failures of a login from one address within 15 minutes that address must wait with it.",
     args: { input: t.arg({ type: SignInInput, required: true, description: "Login and password." }) },
     errors: { ...refusable("signIn", "The session.", [UnauthenticatedError, RateLimitedError]), directResult: true },
     resolve: async (_root, { input }, ctx) => {

@@ -54,7 +54,8 @@ const maxBodyBytes = 2 * 1024 * 1024;
 /** The API over HTTP: queries and mutations, subscriptions as event streams, and GraphiQL for browsers, all at `/graphql`. */
 export function createGraphQL({ services, feed, sessions, authenticate, ...options }: GraphQLOptions) {
   const { introspection = true, load = loadLimits, attempts = createAttempts() } = options;
-  const origins = options.origins ?? createOrigins({ host: "127.0.0.1", hosts: [], corsOrigins: [] });
+  const origins =
+    options.origins ?? createOrigins({ host: "127.0.0.1", hosts: [], corsOrigins: [], trustedProxies: [] });
   return createYoga<Partial<SocketContext>, Context>({
     schema,
     graphqlEndpoint: "/graphql",
@@ -82,7 +83,7 @@ export function createGraphQL({ services, feed, sessions, authenticate, ...optio
         attempts,
         cookies,
         requestId: requestId ?? randomUUID(),
-        ip: ip ?? req?.socket.remoteAddress ?? null,
+        ip: ip ?? (req ? origins.addressOf(req) : null),
         lastEventId: request?.headers.get("last-event-id") || null,
         position: feed.start().cursor,
         beginsAfter: null,

@@ -55,7 +55,7 @@ export function attachSockets(
         const credentials = socketCredentials(extra.request, connectionParams, origins);
         const { schema, execute, subscribe, contextFactory, parse, validate } = yoga.getEnveloped({
           credentials,
-          ip: extra.request.socket.remoteAddress ?? null,
+          ip: origins.addressOf(extra.request),
           requestId,
           params,
         });
@@ -82,7 +82,7 @@ export function attachSockets(
     sockets,
   );
   server.on("upgrade", (request, socket, head) => {
-    const address = request.socket.remoteAddress ?? "";
+    const address = origins.addressOf(request) ?? "";
     const refused =
       upgradeRefusal(request, origins) ??
       (places.makeRoom(address) ? null : (["503 Service Unavailable", "Too many sockets are open.\n"] as const));
