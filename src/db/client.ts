@@ -53,11 +53,12 @@ const randomPageCost = 1.1;
 /** How long anything waits for PostgreSQL, in milliseconds. */
 export interface ConnectionLimits {
   connect: number;
-  /** The server cancels a statement after this time: no client waits longer for a request. */
+  /** The server cancels a statement after this time. */
   statement: number;
   /**
    * A connection that has sent nothing for this time, though a statement waits, is closed: the network or the server's machine is gone.
-   * Longer than `statement`, because a server that works sends its refusal by then.
+   * Longer than `statement`, because a server that works sends its refusal by then; and with a heartbeat's interval shorter than the
+   * lease of a worker, whose heartbeat may wait for it.
    */
   response: number;
   /** A statement that found no free connection for this time is rejected. */
@@ -79,10 +80,10 @@ interface ClientOptions {
 
 export const usualLimits: ConnectionLimits = {
   connect: 5000,
-  statement: 30_000,
-  response: 35_000,
-  queue: 30_000,
-  idleInTransaction: 30_000,
+  statement: 10_000,
+  response: 12_000,
+  queue: 10_000,
+  idleInTransaction: 15_000,
   listening: 10_000,
 };
 const dialect = new PgDialect();

@@ -40,11 +40,17 @@ export async function createProxy(target: string): Promise<NetworkProxy> {
   });
 
   function forward(pair: { lost: boolean }, from: Socket, to: Socket) {
+    let delayed = 0;
     const send = (write: () => void) => {
       pair.lost ||= network === "silent";
       if (pair.lost) return;
-      if (network === "delay") setTimeout(() => pair.lost || write(), delayMs);
-      else write();
+      // Bytes keep their order: none overtakes those that are still delayed.
+      if (network !== "delay" && delayed === 0) return write();
+      delayed += 1;
+      setTimeout(() => {
+        delayed -= 1;
+        if (!pair.lost) write();
+      }, delayMs);
     };
     from.on("data", (bytes) => send(() => to.write(bytes)));
     from.on("close", () => {

@@ -56,6 +56,11 @@ export function maskError(error: unknown, { requestId, log, hideSuggestions = fa
       : original.message;
     return placed(error, message, { ...data, code: codes.has(code) ? code : "BAD_USER_INPUT", requestId });
   }
+  if (isCancelled(original)) {
+    const message =
+      "The database took longer than 10 s for a part of the operation and was stopped. Request less at a time.";
+    return placed(error, message, { code: "TIMEOUT", requestId });
+  }
   if (isPassing(original)) {
     log.warn({ err: original, requestId }, "an operation failed for lack of the database");
     const message =
@@ -80,11 +85,20 @@ function dataOf(refusal: Refusal): Record<string, unknown> {
   return data;
 }
 
+/** SQLSTATE 57014: the statement was cancelled, because it took too long. */
+function isCancelled(error: unknown): boolean {
+  return codeOf(error) === "57014";
+}
+
+function codeOf(error: unknown): string {
+  if (!(error instanceof DrizzleQueryError)) return "";
+  const { cause } = error;
+  return typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : "";
+}
+
 /** SQLSTATE class 22: a value that the database cannot store, such as a number out of range. */
 function isDataException(error: unknown): boolean {
-  if (!(error instanceof DrizzleQueryError)) return false;
-  const { cause } = error;
-  return typeof cause === "object" && cause !== null && "code" in cause && String(cause.code).startsWith("22");
+  return codeOf(error).startsWith("22");
 }
 
 function placed(error: unknown, message: string, extensions: GraphQLErrorExtensions): GraphQLError {
