@@ -82,7 +82,7 @@ export const usualLimits: ConnectionLimits = {
   connect: 5000,
   statement: 10_000,
   response: 12_000,
-  queue: 10_000,
+  queue: 30_000,
   idleInTransaction: 15_000,
   listening: 10_000,
 };

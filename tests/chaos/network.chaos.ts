@@ -238,6 +238,7 @@ describe.runIf(onPostgres())("four processes behind a network with faults", () =
     expect(ran.sort()).toEqual(effective.sort());
 
     // A resuming subscriber saw each transition once, those of an execution in their order.
+    await following;
     over = false;
     const finishing = follow();
     const [logged] = (await direct`select count(*)::int as entries from attune.notification where channel = 'execution'
@@ -251,7 +252,6 @@ describe.runIf(onPostgres())("four processes behind a network with faults", () =
     ).catch(() => {});
     over = true;
     await finishing;
-    await following;
     expect(new Set(seen.map(({ cursor }) => cursor)).size).toBe(seen.length);
     const [transitions] =
       (await direct`select sum(case when status = 'completed' then 5 else 0 end)::int as all from attune.execution`) as unknown as [

@@ -120,6 +120,30 @@ describe.runIf(onPostgres())("a connection to PostgreSQL", () => {
     expect(await notes()).toEqual([]);
   });
 
+  test("that is lost in a transaction is not rolled back once it serves another", async () => {
+    await using single = await openDatabase({ url: proxy.url, dataDir: "", maxConnections: 1, limits });
+    const next = Promise.withResolvers<void>();
+    const ended = Promise.withResolvers<void>();
+    const lostOne = single.db.transaction(async (tx) => {
+      await insert(tx, "lost");
+      proxy.cut();
+      await next.promise; // its code goes on while the other transaction runs
+      ended.resolve();
+      throw new Error("rolls back");
+    });
+    expect(await codeOf(lostOne)).toMatch(lost);
+    const other = single.db.transaction(async (tx) => {
+      await insert(tx, "first");
+      next.resolve();
+      await ended.promise;
+      await tx.execute(sql`select pg_sleep(0.1)`);
+      await insert(tx, "second");
+      throw new Error("rolled back");
+    });
+    await expect(other).rejects.toThrow("rolled back");
+    expect(await notes()).toEqual([]);
+  });
+
   test("takes no statement of a transaction that has ended", async () => {
     let kept: Database["db"] | undefined;
     await database.db.transaction(async (tx) => {
