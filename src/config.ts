@@ -103,6 +103,8 @@ export interface Config {
   logStatements: boolean;
   dataDir: string;
   roles: ReadonlySet<Role>;
+  /** Whether the output is a terminal: then a start prints a sign-in link. Elsewhere outputs are kept, and read by others. */
+  isTerminal: boolean;
   log: { level: string; format: "pretty" | "json" };
   packDirs: string[];
   /** Null on PostgreSQL, unless a directory that all processes share is configured. */
@@ -169,6 +171,7 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
     logStatements: values.ATTUNE__DATABASE__LOG_STATEMENTS,
     dataDir: values.ATTUNE__DATA_DIR,
     roles: new Set(values.ATTUNE__ROLES),
+    isTerminal: terminal,
     log: { level: values.ATTUNE__LOG__LEVEL, format: values.ATTUNE__LOG__FORMAT ?? (terminal ? "pretty" : "json") },
     packDirs: values.ATTUNE__PACKS__DIRS,
     artifactsDir: values.ATTUNE__ARTIFACTS__DIR ?? (url === null ? join(values.ATTUNE__DATA_DIR, "artifacts") : null),

@@ -1,11 +1,12 @@
 import { parseArgs } from "node:util";
-import { readConfig } from "./config.ts";
+import { type Config, readConfig } from "./config.ts";
 import { StartError } from "./errors.ts";
 import { createLog } from "./log.ts";
 
 const usage = `Usage: attune serve [--roles api,executor,worker,sensor]
+       attune link
 
-Starts the server. Settings come from the environment: see the README.
+serve starts the server; link prints a sign-in link for admin. Settings come from the environment: see the README.
 `;
 
 /** Runs the program with the process's arguments. The exit code is 0, 1 (failure) or 2 (wrong usage). */
@@ -16,12 +17,16 @@ export async function main(): Promise<void> {
       options: { roles: { type: "string" }, help: { type: "boolean" } },
     });
     if (values.help) return void process.stdout.write(usage);
-    if (positionals.length !== 1 || positionals[0] !== "serve") {
+    const [command, ...more] = positionals;
+    if (more.length > 0 || (command !== "serve" && command !== "link")) {
       process.stderr.write(usage);
       process.exit(2);
     }
     if (values.roles) process.env["ATTUNE__ROLES"] = values.roles;
-    await serve();
+    const config = readConfig(process.env, process.stdout.isTTY === true);
+    if (command === "serve") return await serve(config);
+    const { createLink } = await import("./link.ts");
+    process.stdout.write(await createLink(config));
   } catch (error) {
     if (error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS")) {
       process.stderr.write(`${error.message}\n${usage}`);
@@ -36,8 +41,7 @@ export async function main(): Promise<void> {
 /** What stopping may take beyond the time that running actions get. */
 const stopReserveMs = 10_000;
 
-async function serve(): Promise<void> {
-  const config = readConfig(process.env, process.stdout.isTTY === true);
+async function serve(config: Config): Promise<void> {
   const log = createLog(config.log);
   const { startServer } = await import("./server.ts");
   const { isPassing } = await import("./db/passing.ts");

@@ -7,6 +7,7 @@ import type { Services } from "./db/services.ts";
 import { write } from "./db/tx.ts";
 import { StartError } from "./errors.ts";
 import { armFault } from "./lib/fault.ts";
+import { linkText } from "./link.ts";
 import type { Log } from "./log.ts";
 import { startApi } from "./roles/api.ts";
 import { startExecutor } from "./roles/executor.ts";
@@ -17,7 +18,7 @@ import { createKeyring, type Keyring } from "./secrecy/keyring.ts";
 import { openServices } from "./services.ts";
 
 export interface Server extends AsyncDisposable {
-  /** The text for the terminal: the URL and how to sign in. It contains a credential and must not be logged. */
+  /** The text for the terminal: the URL and how to sign in. On a terminal it contains a credential. */
   greeting: string;
   /** Null without the role `api`. */
   url: string | null;
@@ -70,7 +71,7 @@ function openKeyring({ encryptionKey, previousKeys, databaseUrl, dataDir }: Conf
 }
 
 async function greet(
-  { roles, databaseUrl, dataDir, enableAuth }: Config,
+  { roles, databaseUrl, dataDir, enableAuth, isTerminal }: Config,
   services: Services,
   { admin, url }: { admin: string; url: string | null },
 ): Promise<string> {
@@ -79,6 +80,7 @@ async function greet(
   if (!enableAuth) {
     return `attune listens on ${url}\nAuthentication is off: everyone who reaches this address can do everything.\n`;
   }
+  if (!isTerminal) return `attune listens on ${url}\n"npm run link" prints a sign-in link.\n`;
   const token = await write(services, (tx) => createSignInToken(tx, admin));
-  return `attune listens on ${url}\nSign in (once, within 15 minutes): ${url}/sign-in#${token}\n`;
+  return `attune listens on ${url}\n${linkText(`${url}/sign-in#${token}`)}`;
 }

@@ -29,9 +29,10 @@ const ranks: Readonly<Record<string, number>> = {
   http: 12,
   roles: 13,
   "services.ts": 13,
-  "server.ts": 14,
-  "main.ts": 15,
-  "attune.js": 16,
+  "link.ts": 14,
+  "server.ts": 15,
+  "main.ts": 16,
+  "attune.js": 17,
 };
 
 /** The same within `src/graphql`. Subjects may import one another: objects refer to one another both ways. */

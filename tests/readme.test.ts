@@ -7,7 +7,7 @@ import { firstStatuses, isTerminal, moves } from "../src/execution/states.ts";
 import { examples } from "../src/graphql/transport/graphiql-examples.ts";
 import { overEvents } from "./support/client.ts";
 import { onPostgres } from "./support/database.ts";
-import { request, type ServerProcess, startProcess } from "./support/server.ts";
+import { request, type ServerProcess, startInProcess, startProcess } from "./support/server.ts";
 import { until } from "./support/until.ts";
 
 const documents = [
@@ -124,9 +124,10 @@ describe("the README's tour", () => {
     await server[Symbol.asyncDispose]();
   });
 
-  test("begins with what the server prints", () => {
+  test("begins with what the server prints on a terminal", async () => {
     const [greeting] = blocksOf(readme).filter(({ info }) => info === "greeting");
-    expect(masked(server.output())).toBe(masked(greeting?.text ?? ""));
+    await using onTerminal = await startInProcess(undefined, {}, true);
+    expect(masked(onTerminal.output())).toBe(masked(greeting?.text ?? ""));
   });
 
   test("prints what the README shows", async () => {

@@ -2,14 +2,14 @@ import { sql } from "drizzle-orm";
 import { type Db, rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
 import { type Tx, write } from "../db/tx.ts";
-import { ConflictError, RateLimitedError, UnauthenticatedError } from "../errors.ts";
+import { ConflictError, ForbiddenError, RateLimitedError, UnauthenticatedError } from "../errors.ts";
 import { type Attempts, addressName } from "./attempts.ts";
 import { recordAudit } from "./audit.ts";
 import { loginName } from "./identity.ts";
 import { verifyPassword } from "./password.ts";
 import { identityOf, type Session } from "./session.ts";
 import { findSession, hashOf } from "./sessions.ts";
-import { createSessionToken } from "./token.ts";
+import { createSessionToken, createSignInToken } from "./token.ts";
 
 /** The source of a sign-in request, and the counter of failures. */
 export interface SignInOptions {
@@ -170,6 +170,35 @@ async function audit(
     resourceRef: good ? result.session.login : login,
     details: good ? null : { reason: result.refused },
   });
+}
+
+/**
+ * Creates a sign-in link for the caller and returns its token. Throws ForbiddenError unless the caller has an API token with all grants and
+ * without an end: a session must not have more, nor last longer, than what started it.
+ */
+export async function createSignInLink(
+  tx: Tx,
+  session: Session,
+  { ip, requestId }: Pick<SignInOptions, "ip" | "requestId">,
+): Promise<string> {
+  const identity = identityOf(session);
+  if (identity === null || session.kind !== "api" || session.narrowed || session.expiresAt !== null) {
+    throw new ForbiddenError(
+      "A sign-in link requires an API token with all grants of its identity that does not expire.",
+    );
+  }
+  await recordAudit(tx.db, {
+    category: "sign_in",
+    eventType: "createSignInLink",
+    outcome: "success",
+    session,
+    ip,
+    requestId,
+    resourceType: "identity",
+    resourceRef: session.login,
+    details: null,
+  });
+  return await createSignInToken(tx, identity);
 }
 
 /** Ends the session, or all browser sessions of its identity, and returns their number. Throws ConflictError for another token. */

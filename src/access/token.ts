@@ -29,7 +29,7 @@ export async function ensureAdmin(tx: Tx): Promise<string> {
 }
 
 /** Creates a sign-in token for the identity and returns its value; it works once, within 15 minutes. */
-export async function createSignInToken(tx: Tx, identity: string): Promise<string> {
+export async function createSignInToken(tx: Pick<Tx, "db">, identity: string): Promise<string> {
   const { value, hash } = newValue("signin");
   await tx.db.execute(
     sql`insert into attune.token (kind, token_hash, identity, expires_at)

@@ -10,7 +10,7 @@ import { admitRequest } from "./gate.ts";
 import { createIntake, type IntakeLimits } from "./intake.ts";
 import { createReadiness, type Readiness } from "./ready.ts";
 import { respond } from "./respond.ts";
-import { handleSignIn } from "./sign-in.ts";
+import { handleSignIn, handleSignInLink } from "./sign-in.ts";
 import { handleWebhook, type WebhookHandling } from "./webhook.ts";
 
 export interface HttpOptions {
@@ -115,6 +115,8 @@ async function route(
   switch (path) {
     case "/sign-in":
       return await handleSignIn(services, request, response, { attempts, origins, requestId });
+    case "/sign-in/link":
+      return await handleSignInLink(services, request, response, { origins, requestId });
     case "/healthz":
       return respond(response, 200, { status: "ok" });
     case "/readyz": {

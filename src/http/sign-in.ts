@@ -1,9 +1,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { sessionCookie } from "../access/cookie.ts";
+import { credentialOf, sessionCookie } from "../access/cookie.ts";
 import type { Origins } from "../access/origin.ts";
-import { type SignInOptions, signInByLink } from "../access/sign-in.ts";
+import { findSession } from "../access/sessions.ts";
+import { createSignInLink, type SignInOptions, signInByLink } from "../access/sign-in.ts";
 import type { Services } from "../db/services.ts";
-import { UnauthenticatedError } from "../errors.ts";
+import { write } from "../db/tx.ts";
+import { ForbiddenError, UnauthenticatedError } from "../errors.ts";
 import { readBody, respond } from "./respond.ts";
 
 // The token is in the fragment, which no log, Referer or link preview contains. The page reads and posts it.
@@ -11,7 +13,7 @@ const script = `
 const token = location.hash.slice(1);
 history.replaceState(null, "", location.pathname);
 const say = (text) => { document.querySelector("p").textContent = text; };
-if (!token) say("This link has no token: use the one that the server printed when it started.");
+if (!token) say("This link has no token: use one that the server or npm run link has printed.");
 else fetch("/sign-in", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ token }) })
   .then(async (response) => { if (response.ok) location.replace("/graphql"); else say((await response.json()).error); })
   .catch(() => say("The server cannot be reached."));
@@ -49,6 +51,27 @@ export async function handleSignIn(
   } catch (error) {
     if (!(error instanceof UnauthenticatedError)) throw error;
     respond(response, 401, { error: error.message });
+  }
+}
+
+/** Handles `POST /sign-in/link`, with an API token: responds with the path of a new link for the token's identity. */
+export async function handleSignInLink(
+  services: Services,
+  request: IncomingMessage,
+  response: ServerResponse,
+  { origins, requestId }: { origins: Origins; requestId: string },
+): Promise<void> {
+  if (request.method !== "POST") return respond(response, 405, { error: "POST only" }, { allow: "POST" });
+  const credential = credentialOf({ authorization: request.headers.authorization ?? null, cookie: null });
+  const session = credential === null ? null : await findSession(services.db, credential);
+  if (session === null) return respond(response, 401, { error: "the token is not valid" });
+  try {
+    const from = { ip: origins.addressOf(request), requestId };
+    const token = await write(services, (tx) => createSignInLink(tx, session, from));
+    respond(response, 200, { path: `/sign-in#${token}` });
+  } catch (error) {
+    if (!(error instanceof ForbiddenError)) throw error;
+    respond(response, 403, { error: error.message });
   }
 }
 

@@ -4,7 +4,14 @@ import { createTrigger } from "../../src/catalog/trigger.ts";
 import { createRule } from "../../src/rule/rule.ts";
 import { commit } from "../support/commit.ts";
 import type { Location } from "../support/database.ts";
-import { request, serverEnvironment, spawnServer, startInProcess, startProcess } from "../support/server.ts";
+import {
+  adminToken,
+  request,
+  serverEnvironment,
+  spawnServer,
+  startInProcess,
+  startProcess,
+} from "../support/server.ts";
 import { until } from "../support/until.ts";
 import { createWorld } from "../support/world.ts";
 
@@ -96,13 +103,12 @@ describe("kill -9", () => {
       const { child, output } = spawnServer(serverEnvironment(location, { ATTUNE__TEST__FAULT: point }));
       const exited = once(child, "exit");
       // Work left by an earlier death may trigger this one before the server has printed its address.
-      const url = await until(
-        () => /listens on (\S+)\n.*#(\S+)\n/.exec(output())?.slice(1) ?? (child.signalCode ? [] : null),
+      const [url] = await until(
+        () => /listens on (\S+)\n/.exec(output())?.slice(1) ?? (child.signalCode ? [] : null),
         `the server with the fault ${point}`,
         20_000,
       );
-      const [address, signIn] = url;
-      if (address && signIn) await post({ url: address, token: await signedIn(address, signIn) }, 3);
+      if (url) await post({ url, token: await adminToken(location) }, 3);
       const [, signal] = await exited;
       expect({ point, signal }).toEqual({ point, signal: "SIGKILL" });
     }
@@ -122,12 +128,3 @@ describe("kill -9", () => {
     await expectEverythingComplete();
   }, 120_000);
 });
-
-async function signedIn(url: string, token: string): Promise<string> {
-  const response = await fetch(`${url}/sign-in`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ token }),
-  }).catch(() => null);
-  return /attune_session=([^;]+)/.exec(response?.headers.get("set-cookie") ?? "")?.[1] ?? "";
-}

@@ -13,6 +13,7 @@ import { StartError } from "../../src/errors.ts";
 import { cloneDatabase, createServices, type Location, onPostgres } from "../support/database.ts";
 import { processesWith } from "../support/processes.ts";
 import {
+  createLink,
   request,
   type ServerProcess,
   serve,
@@ -31,6 +32,16 @@ async function failedStart(env: Record<string, string>, program = process.execPa
   const child = spawn(program, serve, { env, stdio: ["ignore", "pipe", "pipe"], detached: true });
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
   return { code: child.exitCode, stdout, stderr, alive: isAlive(child) };
+}
+
+/** Runs `attune link` to its end. */
+async function printLink(env: Record<string, string>) {
+  const child = spawn(process.execPath, ["--liftoff-only", "src/attune.js", "link"], {
+    env,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
+  return { code: child.exitCode, stdout, stderr };
 }
 
 /** Returns whether the process group that the child leads has a member. */
@@ -204,24 +215,72 @@ describe("a running server", () => {
     expect(["", "credentials.json", "encryption.key"].map(mode)).toEqual(["700", "600", "600"]);
   });
 
-  test("accepts the printed sign-in link once", async () => {
-    const printed = /Sign in .*: (http\S+)#/.exec(server.output())?.[1];
-    expect(printed).toBe(`${server.url}/sign-in`);
-    const first = await signIn(server.signIn);
+  test("accepts a sign-in link once", async () => {
+    const link = await createLink(server);
+    const token = /^\/sign-in#(\S+)$/.exec(link)?.[1] ?? "";
+    const first = await signIn(token);
     expect(first.status).toBe(200);
     expect(first.headers.get("set-cookie")).toMatch(
       /^attune_session=\S+; Path=\/; HttpOnly; SameSite=Strict; Max-Age=2592000$/,
     );
-    const second = await signIn(server.signIn);
+    const second = await signIn(token);
     expect(second.status).toBe(401);
     expect(second.headers.get("set-cookie")).toBeNull();
     expect(await second.json()).toEqual({ error: expect.stringContaining("is used, expired or unknown") });
     expect((await signIn("att_signin_guessed")).status).toBe(401);
   });
 
-  function signIn(token: string): Promise<Response> {
+  test("prints no credential where its output is not a terminal; npm run link does", async () => {
+    expect(server.output()).toContain('"npm run link" prints a sign-in link');
+    expect(server.output()).not.toContain("att_");
+    const printed = await printLink(
+      serverEnvironment(server.location, { ATTUNE__SERVER__PORT: new URL(server.url).port }),
+    );
+    expect(printed.stderr).toBe("");
+    const [, origin, token = ""] = /^Sign in .*: (http\S+)\/sign-in#(att_signin_\S+)\n$/.exec(printed.stdout) ?? [];
+    expect(origin).toBe(server.url);
+    expect((await signIn(token)).status).toBe(200);
+  });
+
+  test("accepts a link that was made before its start; without a database there is none", async () => {
+    const location = await cloneDatabase("core");
+    const { stdout } = await printLink(serverEnvironment(location, { ATTUNE__SERVER__PORT: "4711" }));
+    const [, token = ""] = /^Sign in .*: http:\/\/127\.0\.0\.1:4711\/sign-in#(att_signin_\S+)\n$/.exec(stdout) ?? [];
+    await using later = await startInProcess(location);
+    expect((await signIn(token, later.url)).status).toBe(200);
+    const refused = printLink(serverEnvironment(nowhere));
+    expect(await refused).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringMatching(/^There is no database at .*\.\n$/),
+    });
+  });
+
+  test("makes no link for a session, a narrowed token or one that expires", async () => {
+    const of = (token: string, method = "POST") =>
+      fetch(`${server.url}/sign-in/link`, { method, headers: { authorization: `Bearer ${token}` } });
+    const create = async (fields: string) => {
+      const { createApiToken } = await request<{ createApiToken: { value: string } }>(
+        server,
+        `mutation { createApiToken(input: {label: "x" ${fields}}) { ... on CreateApiTokenPayload { value } ... on Error { message } } }`,
+      );
+      return createApiToken.value;
+    };
+    expect((await of(await create(""))).status).toBe(200);
+    for (const fields of ['permissionSetRefs: ["core.admin"]', 'expiresAt: "2999-01-01T00:00:00Z"']) {
+      expect([fields, (await of(await create(fields))).status]).toEqual([fields, 403]);
+    }
+    const cookie = (await signIn((await createLink(server)).split("#")[1] ?? "")).headers.get("set-cookie") ?? "";
+    const session = /attune_session=([^;]+)/.exec(cookie)?.[1] ?? "";
+    expect((await of(session)).status).toBe(403);
+    expect((await fetch(`${server.url}/sign-in/link`, { method: "POST", headers: { cookie } })).status).toBe(401);
+    expect((await of("att_api_guessed")).status).toBe(401);
+    expect((await of(server.token, "GET")).status).toBe(405);
+  });
+
+  function signIn(token: string, url = server.url): Promise<Response> {
     const headers = { "content-type": "application/json" };
-    return fetch(`${server.url}/sign-in`, { method: "POST", headers, body: JSON.stringify({ token }) });
+    return fetch(`${url}/sign-in`, { method: "POST", headers, body: JSON.stringify({ token }) });
   }
 
   test("refuses requests without a credential", async () => {

@@ -15,8 +15,6 @@ export interface RunningServer extends AsyncDisposable {
   url: string;
   /** An API token of the identity `admin`. */
   token: string;
-  /** The one-time token of the printed sign-in link. */
-  signIn: string;
   location: Location;
   /** Returns what it has printed and logged so far. */
   output(): string;
@@ -88,7 +86,6 @@ export async function startProcess(at?: Location, extra: Record<string, string> 
   );
   return {
     url,
-    signIn: signInOf(output()),
     token: await adminToken(location),
     location,
     child,
@@ -106,9 +103,13 @@ export async function startProcess(at?: Location, extra: Record<string, string> 
 }
 
 /** Starts a server in the test's process, over real sockets. A separate process would cost a second. */
-export async function startInProcess(at?: Location, extra: Record<string, string> = {}): Promise<RunningServer> {
+export async function startInProcess(
+  at?: Location,
+  extra: Record<string, string> = {},
+  isTerminal = false,
+): Promise<RunningServer> {
   const location = at ?? (await cloneDatabase("core"));
-  const config = readConfig(serverEnvironment(location, extra), false);
+  const config = readConfig(serverEnvironment(location, extra), isTerminal);
   let output = "";
   const log = createLog(config.log, {
     write: (line) => {
@@ -118,7 +119,6 @@ export async function startInProcess(at?: Location, extra: Record<string, string
   const server = await startServer(config, log);
   return {
     url: server.url ?? "",
-    signIn: signInOf(server.greeting),
     token: await adminToken(location),
     location,
     output: () => server.greeting + output,
@@ -126,9 +126,16 @@ export async function startInProcess(at?: Location, extra: Record<string, string
   };
 }
 
-const signInOf = (greeting: string) => /sign-in#(\S+)/.exec(greeting)?.[1] ?? "";
+/** Returns the path of a new sign-in link for the administrator. */
+export async function createLink({ url, token }: Pick<RunningServer, "url" | "token">): Promise<string> {
+  const headers = { authorization: `Bearer ${token}` };
+  const response = await fetch(`${url}/sign-in/link`, { method: "POST", headers });
+  return ((await response.json()) as { path: string }).path;
+}
 
-const adminToken = async (location: Location) => (location.url ? await insertToken(location.url) : tokenOf(location));
+/** Returns an API token of the identity `admin`. */
+export const adminToken = async (location: Location) =>
+  location.url ? await insertToken(location.url) : tokenOf(location);
 
 function tokenOf(location: Location): string {
   return JSON.parse(readFileSync(join(location.dataDir, "credentials.json"), "utf8")).token;

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type RunningServer, request, startInProcess } from "../support/server.ts";
+import { createLink, type RunningServer, request, startInProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
 const executablePath = "/usr/bin/chromium";
@@ -62,7 +62,7 @@ describe.skipIf(missing)("GraphiQL in Chromium", () => {
   };
 
   test("the sign-in link leads to GraphiQL, with five operations ready", async () => {
-    await page.goto(`${server.url}/sign-in#${server.signIn}`);
+    await page.goto(`${server.url}${await createLink(server)}`);
     await page.waitForURL(`${server.url}/graphql`);
     await page.waitForSelector(".graphiql-query-editor .view-line");
     const tabs = await page.getByRole("tab").allInnerTexts();

@@ -5,7 +5,7 @@ import { createClient } from "graphql-ws";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import WebSocket from "ws";
 import { createOrigins } from "../../src/access/origin.ts";
-import { type RunningServer, request, startInProcess } from "../support/server.ts";
+import { createLink, type RunningServer, request, startInProcess } from "../support/server.ts";
 
 const listed = "https://app.example.org";
 
@@ -19,7 +19,8 @@ beforeAll(async () => {
     ATTUNE__SERVER__CORS_ORIGINS: listed,
   });
   ({ port } = new URL(server.url));
-  const signIn = await ask("POST", "/sign-in", {}, JSON.stringify({ token: server.signIn }));
+  const token = (await createLink(server)).split("#")[1];
+  const signIn = await ask("POST", "/sign-in", {}, JSON.stringify({ token }));
   cookie = String(signIn.headers["set-cookie"]).split(";", 1)[0] ?? "";
   expect(cookie).toMatch(/^attune_session=att_session_/);
 });
