@@ -1,4 +1,5 @@
 import type { Json, JsonObject } from "../lib/json.ts";
+import { parseJson } from "../lib/json-text.ts";
 import type { Mask } from "../secrecy/mask.ts";
 import { type HttpResponse, type Reach, sendRequest, UnreachableError } from "./http.ts";
 
@@ -69,9 +70,9 @@ function parseBody(response: HttpResponse): Json {
   const text = response.body.replaceAll("\u0000", "\ufffd");
   if (!response.headers["content-type"]?.includes("json")) return text;
   try {
-    return JSON.parse(text) as Json;
+    return parseJson(text);
   } catch {
-    return text; // declared as JSON, but invalid
+    return text; // declared as JSON, but invalid, or with numbers that would be changed
   }
 }
 

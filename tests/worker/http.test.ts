@@ -108,6 +108,16 @@ describe("with allowed hosts and networks", () => {
   });
   afterAll(async () => await worker.stop());
 
+  test("a number that would be changed leaves the body as text", async () => {
+    const bodies = ['{"id":12345678901234567890}', '{"id":123}'];
+    await using server = await listen((_request, response) =>
+      response.writeHead(200, { "content-type": "application/json" }).end(bodies.shift()),
+    );
+    const url = `http://127.0.0.1:${server.port}/`;
+    expect((await send({ url })).data?.["body"]).toBe('{"id":12345678901234567890}');
+    expect((await send({ url })).data?.["body"]).toEqual({ id: 123 });
+  });
+
   test("those are reached, and no others", async () => {
     await using server = await listen((_request, response) => response.end("internal"));
     for (const host of ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"]) {
