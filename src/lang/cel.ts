@@ -10,7 +10,7 @@ import type { Json, JsonObject } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import { compileRegex } from "../lib/regex.ts";
 import { collectMembers, collectVariables, findRefused } from "./cel-ast.ts";
-import { runMetered } from "./cel-meter.ts";
+import { charge, runMetered } from "./cel-meter.ts";
 import { type Meter, unitsPerStep } from "./meter.ts";
 
 /** The variables that an expression may use. The context provides their values. */
@@ -27,6 +27,8 @@ export class ExpressionError extends Error {
 }
 
 const maxLength = 10_000;
+/** Compiling a part of a pattern takes about a microsecond. */
+const unitsPerPart = 256;
 const environments = new WeakMap<CelScope, Environment>();
 
 /**
@@ -102,9 +104,11 @@ function environment(scope: CelScope): Environment {
   const created = new Environment({ homogeneousAggregateLiterals: false, limits: { maxAstNodes: 500, maxDepth: 30 } });
   for (const name of scope.variables) created.registerVariable(name, "dyn");
   registerMixedNumbers(created);
-  created.registerFunction("string.regex(string): bool", (text: string, pattern: string) =>
-    compileRegex(pattern).test(text),
-  );
+  created.registerFunction("string.regex(string): bool", (text: string, pattern: string) => {
+    const compiled = compileRegex(pattern, "", { beforeCompiling: (parts) => charge(unitsPerPart * parts) });
+    charge(compiled.steps(text));
+    return compiled.test(text);
+  });
   environments.set(scope, created);
   return created;
 }
@@ -153,7 +157,10 @@ function structureToJson(value: object, meter: Meter): Json {
   if (value instanceof Uint8Array) return Buffer.from(value).toString("base64");
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype === Object.prototype || prototype === null) {
-    const entries: [string, Json][] = Object.entries(value).map(([key, item]) => [key, toJson(item, meter)]);
+    const entries: [string, Json][] = Object.entries(value).map(([key, item]) => {
+      meter.charge(key.length);
+      return [key, toJson(item, meter)];
+    });
     return Object.fromEntries(entries) satisfies JsonObject;
   }
   const primitive: unknown = value.valueOf();

@@ -4,8 +4,12 @@ import { didYouMean } from "../lib/nearest.ts";
 import { type CelScope, compileCel } from "./cel.ts";
 import { createMeter, ExhaustedError, type Meter, unitsPerStep } from "./meter.ts";
 import { criterionOperators, synonyms } from "./operators.ts";
+import { quote } from "./quote.ts";
 
-/** The result of one criterion. `actual` is missing when the field is absent; `error` is why the criterion could not be evaluated. */
+/**
+ * The result of one criterion, with the expected and the actual value as `quote` returns them. `actual` is missing when the field is
+ * absent; `error` is why the criterion could not be evaluated.
+ */
 export interface CriterionOutcome {
   path: string;
   operator: string;
@@ -148,20 +152,21 @@ function readExpression(item: Record<string, unknown>, path: string): Compiled {
   const { expression } = item;
   if (typeof expression !== "string") throw invalid(`${path}.expression`, "must be a CEL expression as text");
   const compute = compileCel(expression, `${path}.expression`, eventScope);
+  const quoted = quote(expression);
   return {
     canonical: { expression },
     evaluate: (payload, { criteria, meter }) => {
       const outcome: CriterionOutcome = {
         path: "",
         operator: "expression",
-        expected: expression,
+        expected: quoted,
         result: false,
         error: null,
       };
       criteria.push(outcome);
       try {
         const value = compute({ event: { payload } }, meter);
-        outcome.actual = value;
+        outcome.actual = quote(value);
         if (typeof value !== "boolean") outcome.error = `must give true or false, but gave ${jsonType(value)}`;
         else outcome.result = value;
       } catch (error) {
@@ -188,29 +193,22 @@ function readCriterion(item: Record<string, unknown>, path: string): Compiled {
   const expected = written === "matchregex" && typeof given === "string" ? `(?s)^(?:${given})` : given;
   const test = operator.compile(expected, `${path}.value`);
   const keys = parsePath(field);
-  const cost = (actual: Json) =>
-    unitsPerStep + weight + (Array.isArray(actual) ? unitsPerStep : perCharacter) * lengthOf(actual);
-  const perCharacter = costPerCharacter(name, expected);
   const weight = JSON.stringify(expected).length;
+  const cost = (actual: Json) => unitsPerStep + weight + (Array.isArray(actual) ? unitsPerStep : 1) * lengthOf(actual);
+  const quoted = quote(expected);
   return {
     canonical: { field, operator: name, ...(operator.takesValue ? { value: expected } : {}) },
     evaluate: (payload, { criteria, meter }) => {
       const actual = lookup(payload, keys);
-      const verdict = actual === ABSENT ? operator.onAbsent : withinBudget(meter, cost(actual), () => test(actual));
+      const verdict =
+        actual === ABSENT ? operator.onAbsent : withinBudget(meter, cost(actual), () => test(actual, meter));
       const result = verdict === true;
       const error = typeof verdict === "string" ? verdict : null;
-      const common = { path: field, operator: name, expected, result, error };
-      criteria.push(actual === ABSENT ? common : { ...common, actual });
+      const common = { path: field, operator: name, expected: quoted, result, error };
+      criteria.push(actual === ABSENT ? common : { ...common, actual: quote(actual) });
       return error === null ? result : null;
     },
   };
-}
-
-function costPerCharacter(operator: string, expected: Json): number {
-  // These have a limit of their own (`src/lib/regex.ts`).
-  if (operator.endsWith("regex") || operator === "matchwildcard") return 4;
-  // A search takes text × searched text in the worst case.
-  return 1 + (typeof expected === "string" ? Math.floor(expected.length / 8) : 0);
 }
 
 const lengthOf = (value: Json) => (typeof value === "string" || Array.isArray(value) ? value.length : 0);

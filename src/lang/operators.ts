@@ -1,9 +1,13 @@
 import { invalid } from "../errors.ts";
 import { type Json, jsonType, sameJson } from "../lib/json.ts";
 import { compileRegex } from "../lib/regex.ts";
+import type { Meter } from "./meter.ts";
 
-/** Returns whether a present value passes, or why the operator does not apply to a value of its type. */
-type Test = (actual: Json) => boolean | string;
+/**
+ * Returns whether a present value passes, or why the operator does not apply to a value of its type. It charges the work that looking
+ * at the value once and at each of its items does not cover.
+ */
+type Test = (actual: Json, meter: Meter) => boolean | string;
 
 /** An operator of criteria. */
 interface Operator {
@@ -32,8 +36,8 @@ function negated(operator: Operator): Operator {
     onAbsent: !operator.onAbsent,
     compile: (expected, path) => {
       const test = operator.compile(expected, path);
-      return (actual) => {
-        const passed = test(actual);
+      return (actual, meter) => {
+        const passed = test(actual, meter);
         return typeof passed === "string" ? passed : !passed;
       };
     },
@@ -95,20 +99,32 @@ const between = comparing((expected, path) => {
   };
 });
 
-const contains = comparing((expected) => (actual) => {
+const contains = comparing((expected) => (actual, meter) => {
   if (Array.isArray(actual)) return actual.some((item) => sameJson(item, expected));
   if (typeof actual !== "string") return typeError("a string or a list", actual);
-  return typeof expected === "string"
-    ? actual.includes(expected)
-    : `looks for ${jsonType(expected)}, but the field holds string`;
+  if (typeof expected !== "string") return `looks for ${jsonType(expected)}, but the field holds string`;
+  chargeSearch(meter, actual, expected);
+  return actual.includes(expected);
 });
+
+/** A search takes text × searched text in the worst case. */
+function chargeSearch(meter: Meter, text: string, searched: string): void {
+  meter.charge(text.length * Math.floor(searched.length / 8));
+}
 
 const containsIgnoringCase = comparing((value, path) => {
   const expected = expectText(value, path).toLowerCase();
-  return (actual) => {
-    if (typeof actual === "string") return actual.toLowerCase().includes(expected);
+  return (actual, meter) => {
+    if (typeof actual === "string") {
+      chargeSearch(meter, actual, expected);
+      return actual.toLowerCase().includes(expected);
+    }
     if (!Array.isArray(actual)) return typeError("a string or a list", actual);
-    return actual.some((item) => typeof item === "string" && item.toLowerCase() === expected);
+    return actual.some((item) => {
+      if (typeof item !== "string") return false;
+      meter.charge(2 * item.length);
+      return item.toLowerCase() === expected;
+    });
   };
 });
 
@@ -120,9 +136,16 @@ const within = comparing((expected, path) => {
 
 function matching(options: { ignoreCase: boolean }): Operator {
   return comparing((value, path) => {
-    const pattern = compileRegex(expectText(value, path), path, options);
-    return (actual) => (typeof actual === "string" ? pattern.find(actual) : typeError("a string", actual));
+    return finding(compileRegex(expectText(value, path), path, options));
   });
+}
+
+function finding(pattern: ReturnType<typeof compileRegex>): Test {
+  return (actual, meter) => {
+    if (typeof actual !== "string") return typeError("a string", actual);
+    meter.charge(pattern.steps(actual));
+    return pattern.find(actual);
+  };
 }
 
 // Shell wildcards: * for any text, ? for one character, [abc] and [!abc] for one of a set.
@@ -132,8 +155,7 @@ const matchesWildcard = comparing((value, path) => {
     .replaceAll("*", ".*")
     .replaceAll("?", ".")
     .replaceAll("[!", "[^");
-  const pattern = compileRegex(`(?s)\\A(?:${body})\\z`, path);
-  return (actual) => (typeof actual === "string" ? pattern.find(actual) : typeError("a string", actual));
+  return finding(compileRegex(`(?s)\\A(?:${body})\\z`, path));
 });
 
 const typeTests: Readonly<Record<string, (actual: Json) => boolean>> = {

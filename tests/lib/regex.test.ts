@@ -26,6 +26,7 @@ test.each([
   ["a back-reference", "(a)\\1", "invalid escape sequence"],
   ["a large repetition", "a{2000}", "invalid repeat count"],
   ["many repetitions", "a{0,1000}".repeat(20), "too large"],
+  ["a long text repeated", `(${"a".repeat(1900)}){1000}`, "too large"],
   ["length", "a".repeat(2001), "at most 2000 characters"],
 ])("refused at its path for %s", (_reason, pattern, message) => {
   expect(() => compileRegex(pattern, "value")).toThrow(InvalidInputError);
@@ -37,6 +38,16 @@ test("a pattern with exponential backtracking elsewhere ends at once", () => {
   const started = performance.now();
   expect(compileRegex("^(a+)+$").test(`${"a".repeat(50_000)}!`)).toBe(false);
   expect(performance.now() - started).toBeLessThan(2000);
+});
+
+test("a pattern that would take time to compile is refused before", () => {
+  for (const pattern of ["a{1000}".repeat(250), "(?:[^\\n]\\d{900})".repeat(100), `(${"\\pL".repeat(600)}){1000}`]) {
+    const started = process.cpuUsage();
+    expect(() => compileRegex(pattern)).toThrow("too large");
+    expect(process.cpuUsage(started).user / 1000).toBeLessThan(100);
+  }
+  expect(compileRegex("^\\d{4}-\\d{2}-\\d{2}(?:T\\d{2}:\\d{2})?$").test("2026-11-27")).toBe(true);
+  expect(compileRegex("[{]\\{9000\\}").test("{{9000}")).toBe(true);
 });
 
 describe("a pattern with a long program", () => {

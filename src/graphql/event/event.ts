@@ -18,7 +18,8 @@ const RuleEvaluation = builder.drizzleObject("ruleEvaluations", {
     ruleRevision: t.exposeInt("ruleRevision", { description: "The revision of the rule at that time." }),
     detail: t.expose("detail", {
       type: ["JSON"],
-      description: "Each criterion: path, operator, expected, actual, result and error.",
+      description:
+        "Each criterion: path, operator, expected, actual, result and error. Of large values only the beginning or the size is kept.",
     }),
     rule: t.relation("rule", { nullable: true, description: "The rule." }),
     event: t.relation("event", { nullable: true, description: "The event." }),
