@@ -64,6 +64,7 @@ export const settings = {
   ATTUNE__DATABASE__URL: databaseUrl.optional(),
   ATTUNE__DATABASE__MAX_CONNECTIONS: whole(2, 500).default(10),
   ATTUNE__DATABASE__FSYNC: flag.default(true),
+  ATTUNE__DATABASE__RESERVE_MB: whole(1, 1_000_000).default(256),
   ATTUNE__DATABASE__LOG_STATEMENTS: flag.default(false),
   ATTUNE__DATA_DIR: z.string().min(1).default(".attune"),
   ATTUNE__ROLES: list.pipe(z.array(z.enum(roles)).min(1)).default([...roles]),
@@ -100,6 +101,8 @@ export interface Config {
   databaseUrl: string | null;
   maxConnections: number;
   fsync: boolean;
+  /** Bytes of the embedded database's disk that are kept free of new work. */
+  reserve: number;
   logStatements: boolean;
   dataDir: string;
   roles: ReadonlySet<Role>;
@@ -168,6 +171,7 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
     databaseUrl: url,
     maxConnections: values.ATTUNE__DATABASE__MAX_CONNECTIONS,
     fsync: values.ATTUNE__DATABASE__FSYNC,
+    reserve: values.ATTUNE__DATABASE__RESERVE_MB * 1024 * 1024,
     logStatements: values.ATTUNE__DATABASE__LOG_STATEMENTS,
     dataDir: values.ATTUNE__DATA_DIR,
     roles: new Set(values.ATTUNE__ROLES),

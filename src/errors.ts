@@ -75,6 +75,15 @@ export class RateLimitedError extends Refusal {
   }
 }
 
+/** There is no room on the disk for new work; what was asked for may be repeated once there is. */
+export class NoRoomError extends Refusal {
+  override readonly name = "NoRoomError";
+  readonly code = "INSUFFICIENT_STORAGE";
+  constructor(reason: string) {
+    super(`No new work is taken: ${reason}. What frees space is still allowed.`);
+  }
+}
+
 /** A subscription's message could not be delivered in time; resume at `resumeCursor`. */
 export class LaggedError extends Refusal {
   override readonly name = "LaggedError";

@@ -7,6 +7,7 @@ import type { Services } from "./db/services.ts";
 import { write } from "./db/tx.ts";
 import { StartError } from "./errors.ts";
 import { armFault } from "./lib/fault.ts";
+import { startWatchdog } from "./lib/watchdog.ts";
 import { linkText } from "./link.ts";
 import type { Log } from "./log.ts";
 import { startApi } from "./roles/api.ts";
@@ -24,6 +25,13 @@ export interface Server extends AsyncDisposable {
   url: string | null;
 }
 
+/** The embedded database works in the process's own thread. Its longest statements, of a migration, take much less. */
+const stuck = {
+  limitSeconds: 120,
+  message:
+    "attune: the process has done nothing else for 120 s, so the embedded database is stuck, as on a full disk: it ends. Check the disk, and start again.\n",
+};
+
 /**
  * Starts the configured roles in this process with one database. Throws StartError, naming the cure, for faults that the user can
  * correct; then nothing is left running.
@@ -31,6 +39,7 @@ export interface Server extends AsyncDisposable {
 export async function startServer(config: Config, log: Log): Promise<Server> {
   armFault(config.testFault);
   await using starting = new AsyncDisposableStack();
+  if (config.databaseUrl === null) starting.use(startWatchdog(stuck));
   const packs = await readPacks(config.packDirs);
   const services = starting.use(
     await openServices({
@@ -38,6 +47,7 @@ export async function startServer(config: Config, log: Log): Promise<Server> {
       dataDir: config.dataDir,
       maxConnections: config.maxConnections,
       fsync: config.fsync,
+      reserve: config.reserve,
       ...(config.logStatements ? { onStatement: (text: string) => log.info({ sql: text }, "statement") } : {}),
       log,
       openKeyring: () => openKeyring(config),

@@ -3,10 +3,13 @@ import { sealStoredSettings } from "./catalog/settings.ts";
 import { type Database, openDatabase } from "./db/client.ts";
 import { eventQueue, startJobs } from "./db/jobs.ts";
 import { migrate } from "./db/migrate.ts";
+import { unlimitedRoom, watchRoom } from "./db/room.ts";
 import type { Services } from "./db/services.ts";
 import { createWake } from "./db/wake.ts";
 import type { Log } from "./log.ts";
 import type { Keyring } from "./secrecy/keyring.ts";
+
+const usualReserve = 256 * 1024 * 1024;
 
 export interface ServicesOptions {
   /** `postgres://…`; null: the embedded database in `dataDir`. */
@@ -14,6 +17,8 @@ export interface ServicesOptions {
   dataDir: string;
   maxConnections: number;
   fsync?: boolean;
+  /** Bytes of the embedded database's disk that are kept free of new work; by default 256 MiB. */
+  reserve?: number;
   /** Called with the text and the parameters of every statement, before it runs. */
   onStatement?: (sql: string, params: unknown[]) => void;
   log: Log;
@@ -36,6 +41,8 @@ export interface OpenServices extends Services, AsyncDisposable {
 export async function openServices(options: ServicesOptions): Promise<OpenServices> {
   const { log, artifactsDir, isMigrated = false } = options;
   await using opening = new AsyncDisposableStack();
+  const { url, dataDir, reserve = usualReserve } = options;
+  const room = opening.use(url === null ? await watchRoom(dataDir, reserve, log) : unlimitedRoom());
   const database = opening.use(await openDatabase(options));
   const keyring = options.openKeyring();
   const start = async () => opening.use(await startJobs(database, log));
@@ -50,7 +57,7 @@ export async function openServices(options: ServicesOptions): Promise<OpenServic
   const wake = opening.use(await createWake(database, log));
   const opened = opening.move();
   return {
-    ...{ kind: database.kind, db: database.db, database, jobs, wake, log, keyring, artifactsDir },
+    ...{ kind: database.kind, db: database.db, database, room, jobs, wake, log, keyring, artifactsDir },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }

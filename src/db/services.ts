@@ -2,6 +2,7 @@ import type { Log } from "../log.ts";
 import type { Keyring } from "../secrecy/keyring.ts";
 import type { Database, Db } from "./client.ts";
 import type { Jobs } from "./jobs.ts";
+import type { Room } from "./room.ts";
 import type { Wake } from "./wake.ts";
 
 /** The services that all parts of a process share. */
@@ -11,6 +12,7 @@ export interface Services {
   jobs: Jobs;
   wake: Wake;
   log: Log;
+  room: Room;
   keyring: Keyring;
   /** The directory for contents that are too large for a row; null: the processes share no directory. */
   artifactsDir: string | null;

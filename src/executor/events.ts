@@ -17,6 +17,7 @@ export function startEvents(services: Services): AsyncDisposable {
   let isFirst = true;
   return startWokenLoop(services.wake, "event", {
     pass: async () => {
+      if (services.room.shortage() !== null) return pollMs;
       if (isFirst) await enforceSuspects(services, ruleSets, batchSize);
       isFirst = false;
       return (await enforceEvents(services, ruleSets, batchSize)) === batchSize ? 0 : pollMs;

@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import type { Db } from "../db/client.ts";
+import type { Services } from "../db/services.ts";
 
 /** Returns why the server cannot do its work, or null when it can. It answers in time whatever the database does, and never throws. */
 export type Readiness = () => Promise<string | null>;
@@ -8,7 +8,7 @@ export type Readiness = () => Promise<string | null>;
 const longestMs = 1500;
 
 /** Returns the readiness of a server with this database. Probes that overlap share one statement, so that they cannot pile up. */
-export function createReadiness(db: Db): Readiness {
+export function createReadiness({ db, room }: Pick<Services, "db" | "room">): Readiness {
   let pending: Promise<string | null> | null = null;
   const ask = async () => {
     try {
@@ -22,6 +22,8 @@ export function createReadiness(db: Db): Readiness {
     }
   };
   return async () => {
+    const shortage = room.shortage();
+    if (shortage !== null) return shortage;
     pending ??= ask();
     const { promise: late, resolve } = Promise.withResolvers<string>();
     const timer = setTimeout(() => resolve(`the database has not responded for ${longestMs} ms`), longestMs);

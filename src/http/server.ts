@@ -4,7 +4,7 @@ import type { Attempts } from "../access/attempts.ts";
 import type { Origins } from "../access/origin.ts";
 import { isPassing } from "../db/passing.ts";
 import type { Services } from "../db/services.ts";
-import { StartError } from "../errors.ts";
+import { NoRoomError, StartError } from "../errors.ts";
 import { handleArtifact } from "./artifact.ts";
 import { admitRequest } from "./gate.ts";
 import { createIntake, type IntakeLimits } from "./intake.ts";
@@ -43,13 +43,16 @@ export interface HttpServer extends AsyncDisposable {
 /** Starts the HTTP server. Throws StartError when it cannot listen on the address. */
 export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const { services, host, port } = options;
-  const readiness = createReadiness(services.db);
+  const readiness = createReadiness(services);
   const intake = createIntake(options.intake);
   const silence = { headersTimeout: options.silenceMs ?? silenceMs, connectionsCheckingInterval: 1000 };
   const server = createServer(silence, (request, response) => {
     route({ ...options, readiness, handled: { services, origins: options.origins, intake } }, request, response).catch(
       (error: unknown) => {
         const requestId = response.getHeader("x-request-id");
+        if (error instanceof NoRoomError && !response.headersSent) {
+          return respond(response, 503, { error: error.message }, { "retry-after": "30" });
+        }
         if (isPassing(error) && !response.headersSent) {
           services.log.warn(
             { err: error, method: request.method, requestId },

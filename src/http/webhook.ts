@@ -33,6 +33,7 @@ export async function handleWebhook(
   const key = url.pathname.slice("/webhooks/".length);
   if (request.method !== "POST") return respond(response, 405, { error: "POST only" }, { allow: "POST" });
   const sourceIp = origins.addressOf(request);
+  services.room.require();
   const webhook = await findWebhook(services.db, key);
   if (!webhook) return respond(response, 404, { error: "no such webhook" });
   const limit = webhook.config.max_bytes ?? 1024 * 1024;

@@ -80,6 +80,12 @@ async function recordFailure(tx: Tx, job: Job, error: unknown): Promise<void> {
  */
 const batchCpuMs = 100;
 
+/**
+ * Stored bytes of payloads after which a batch takes no further event either: they are put back without having been read, so that neither
+ * the memory nor the length of the transaction, which holds back the feed, grows with what the events hold.
+ */
+const batchBytes = 4 * 1024 * 1024;
+
 /** The rules that an evaluation is limited to; it then leaves the event as not evaluated. */
 type Part = ReadonlySet<string>;
 
@@ -94,7 +100,7 @@ async function evaluate(tx: Tx, ruleSets: RuleSets, jobs: readonly Job[], part: 
   const isOver = createLimit(batchCpuMs);
   const matched: { event: PendingEvent; matches: MatchedRule[]; evaluations: Evaluation[] }[] = [];
   for (const event of locked) {
-    if (isOver()) break;
+    if (isOver() || event.isBeyond) break;
     const rules = sets.get(event.trigger ?? "") ?? [];
     const found = await matchEvent(event, part === null ? rules : rules.filter(({ id }) => part.has(id)));
     matched.push({ event, ...found });
@@ -142,16 +148,25 @@ async function markEvaluated(tx: Tx, events: readonly PendingEvent[]): Promise<v
   );
 }
 
+/** A locked event; one beyond the batch's bytes, as are all that follow it, comes without its payload. */
+interface LockedEvent extends PendingEvent {
+  isBeyond: boolean;
+}
+
 /** Locks and returns the unevaluated events of the jobs, with the revision of their triggers' rules in this snapshot. */
-async function lockEvents(tx: Tx, jobs: readonly Job[]): Promise<PendingEvent[]> {
-  return await rows<PendingEvent>(
+async function lockEvents(tx: Tx, jobs: readonly Job[]): Promise<LockedEvent[]> {
+  const ids = anyOf(jobs.map(({ entity }) => entity));
+  return await rows<LockedEvent>(
     tx.db,
-    sql`select e.id::text as "id", e.trigger::text as "trigger", e.trigger_ref as "triggerRef", e.payload as "payload",
+    sql`with s as materialized (
+        select p.id, sum(p.size) over (order by p.id) - p.size >= ${batchBytes}::int as beyond
+        from (select id, pg_column_size(payload) as size from attune.event where id = ${ids} and evaluated_at is null) p)
+      select e.id::text as "id", e.trigger::text as "trigger", e.trigger_ref as "triggerRef", s.beyond as "isBeyond",
+        case when not s.beyond then e.payload end as "payload",
         e.rule::text as "rule", e.trace_tag as "traceTag", e.generation as "generation",
         to_jsonb(e.created) #>> '{}' as "created", to_jsonb(now()) #>> '{}' as "now", t.rules_revision::text as "rulesRevision"
-      from attune.event e left join attune.trigger t on t.id = e.trigger
-      where e.id = ${anyOf(jobs.map(({ entity }) => entity))}
-        and e.evaluated_at is null order by e.id for no key update of e`,
+      from s join attune.event e on e.id = s.id left join attune.trigger t on t.id = e.trigger
+      where e.evaluated_at is null order by e.id for no key update of e`,
   );
 }
 

@@ -10,11 +10,16 @@ import { intervalSeconds } from "../rule/timer.ts";
 const batch = 100;
 /** Fallback for missed wake-ups; also limits the delay after the clock was changed. */
 const pollMs = 5000;
+/** The pause while the disk has no room for events; ticks that are missed meanwhile are skipped. */
+const shortageMs = 1000;
 
 /** Starts the timers. Any number of processes may run them; each tick emits one event. */
 export function startTimers(services: Services): AsyncDisposable {
   return startWokenLoop(services.wake, "timer", {
-    pass: async () => ((await fireDue(services)) === batch ? 0 : await untilNext(services)),
+    pass: async () => {
+      if (services.room.shortage() !== null) return shortageMs;
+      return (await fireDue(services)) === batch ? 0 : await untilNext(services);
+    },
     failed: (error) => services.log.error({ err: error }, "timers"),
   });
 }

@@ -26,6 +26,7 @@ async function httpRequest(parameters: JsonObject, { signal, reach, mask }: Buil
   const seconds = typeof timeout === "number" ? timeout : 30;
   const late = AbortSignal.timeout(seconds * 1000);
   const sent = requestBody(body);
+  const shown = withoutCredentials(String(url));
   try {
     const response = await sendRequest(
       {
@@ -45,13 +46,23 @@ async function httpRequest(parameters: JsonObject, { signal, reach, mask }: Buil
       : response.status >= 200 && response.status < 300;
     if (ok) return { data };
     return {
-      error: { code: "UNEXPECTED_STATUS", message: `${url} responded with status ${response.status}`, detail: data },
+      error: { code: "UNEXPECTED_STATUS", message: `${shown} responded with status ${response.status}`, detail: data },
     };
   } catch (error) {
     const code = error instanceof UnreachableError ? "ADDRESS_REFUSED" : "REQUEST_FAILED";
     const reason = late.aborted ? `no complete response within ${seconds} s` : reasonOf(error);
-    return { error: { code, message: `${url}: ${reason}` } };
+    return { error: { code, message: `${shown}: ${reason}` } };
   }
+}
+
+/** Returns the URL for messages: a user and password in it are no declared secret, so that nothing would mask them. */
+function withoutCredentials(text: string): string {
+  if (!URL.canParse(text)) return text.replace(/^.*@/s, "");
+  const url = new URL(text);
+  if (url.username === "" && url.password === "") return text;
+  url.username = "";
+  url.password = "";
+  return url.href;
 }
 
 function requestBody(body: Json | undefined): { text: string | null; headers: Record<string, string> } {

@@ -46,16 +46,14 @@ export async function startClaims(services: Services, options: WorkerOptions): P
     for (const { due, loop } of pools) if (due.size > 0) loop.wake();
   });
   const refs = options.runtimes.map(({ ref }) => ref);
+  const mayClaim = () => lease.mayClaim && !runner.isWaiting() && services.room.shortage() === null;
   const isBuiltin = (ref: string) => ref === "core.action.builtin";
   const start = (runtimes: string[], slots: number) => {
     const due = new Set(runtimes);
     const pass = async () => {
       if (due.size === 0) for (const ref of runtimes) due.add(ref);
-      const more =
-        lease.mayClaim &&
-        !runner.isWaiting() &&
-        (await claimDue(services, runner, { runtimes, slots, due, registration }));
-      return more ? 0 : pollMs;
+      if (!mayClaim()) return pollMs;
+      return (await claimDue(services, runner, { runtimes, slots, due, registration })) ? 0 : pollMs;
     };
     pools.push({ runtimes, due, loop: startLoop({ failed, pass }) });
   };

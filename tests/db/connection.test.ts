@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type ConnectionLimits, type Database, openDatabase, rows } from "../../src/db/client.ts";
+import { unlimitedRoom } from "../../src/db/room.ts";
 import { createReadiness } from "../../src/http/ready.ts";
 import { cloneDatabase, onPostgres } from "../support/database.ts";
 import { createProxy, type NetworkProxy } from "../support/proxy.ts";
@@ -237,7 +238,7 @@ describe.runIf(onPostgres())("a connection to PostgreSQL", () => {
   });
 
   test("that is silent, refused or cut leaves the readiness in time", async () => {
-    const ready = createReadiness(database.db);
+    const ready = createReadiness({ db: database.db, room: unlimitedRoom() });
     expect(await ready()).toBeNull();
     proxy.become("silent");
     expect(await ready()).toMatch(/has not responded for 1500 ms|cannot be used: .*(TIMEOUT|CLOSED)/);

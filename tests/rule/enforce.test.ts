@@ -1,10 +1,13 @@
+import { randomBytes } from "node:crypto";
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { eventQueue } from "../../src/db/jobs.ts";
 import { write } from "../../src/db/tx.ts";
 import { emitEvents, findTrigger } from "../../src/event/record.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
+import { enforceBatch } from "../../src/rule/enforce.ts";
 import { deleteRule, setRuleEnabled, updateRule } from "../../src/rule/rule.ts";
+import { createRuleSets } from "../../src/rule/ruleset.ts";
 import { commit } from "../support/commit.ts";
 import { createEvaluator, type Evaluator, is } from "../support/evaluator.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -124,6 +127,27 @@ describe("an event", () => {
       evaluated: true,
       skipped: "stopped loop: generation 33 is above 32",
     });
+  });
+
+  test("takes a place in a batch by its bytes too: the batch ends after 4 MiB, and the next goes on", async () => {
+    const trigger = await world.trigger();
+    await world.rule(trigger);
+    for (let index = 0; index < 12; index++) {
+      await world.event(trigger, { noise: randomBytes(750_000).toString("base64"), index });
+    }
+    const state = async () =>
+      await world.one<{ evaluated: number; enforced: number }>(sql`
+        select count(*) filter (where e.evaluated_at is not null)::int as evaluated, count(f.id)::int as enforced
+        from attune.event e left join attune.enforcement f on f.event = e.id where e.trigger_ref = ${trigger}`);
+    const ruleSets = createRuleSets();
+    const next = () => write(world.services, (tx) => enforceBatch(tx, ruleSets, 100));
+    expect(await next()).toBe(100); // there is more
+    const { evaluated, enforced } = await state();
+    expect(evaluated).toBeGreaterThan(3);
+    expect(evaluated).toBeLessThan(8);
+    expect(enforced).toBe(evaluated);
+    while ((await next()) > 0);
+    expect(await state()).toEqual({ evaluated: 12, enforced: 12 });
   });
 
   test("whose trigger is deleted before its evaluation records that", async () => {

@@ -21,13 +21,16 @@ export interface Call {
   secretFields: readonly string[];
 }
 
+/** The mutations that are allowed when the disk has no room for new work. */
+const freesSpace = /^(?:delete|cancel|disable|revoke|remove|unassign)(?=[A-Z])|^(?:signIn|signOut|revealKey)$/;
+
 /** Runs verbs in one transaction, together with the call's audit entry and idempotency key. */
 export type Commit<R> = (run: (tx: Tx) => Promise<R>) => Promise<R>;
 
 /**
  * Performs a mutation for the session. `work` gets the input without the secrets of the calling execution, and a function that
  * commits its changes. Each call adds one entry to the audit trail: in the call's own transaction if that commits, otherwise
- * afterwards. Throws the errors of `work`.
+ * afterwards. Throws the errors of `work`, and NoRoomError.
  */
 export async function performMutation<R>(
   ctx: Request,
@@ -36,6 +39,7 @@ export async function performMutation<R>(
   work: (input: Input, commit: Commit<R>) => Promise<R>,
 ): Promise<R> {
   const { services } = ctx;
+  if (!freesSpace.test(call.operation)) services.room.require();
   const { input, shown } = await withoutGivenSecrets(services, session, call);
   const entry = describe(call.operation, shown, { ...ctx, session });
   const once = onceOf(call.operation, input, services.keyring);
