@@ -5,8 +5,8 @@ import { createTrigger } from "../src/catalog/trigger.ts";
 import { rows } from "../src/db/client.ts";
 import { type EventTrigger, findTrigger } from "../src/event/record.ts";
 import { createLog } from "../src/log.ts";
+import { packRules } from "../src/rule/check.ts";
 import { createRule } from "../src/rule/rule.ts";
-import { syncTimer } from "../src/rule/timer.ts";
 import { createKeyring } from "../src/secrecy/keyring.ts";
 import { type OpenServices, openServices } from "../src/services.ts";
 import { commit } from "../tests/support/commit.ts";
@@ -35,7 +35,7 @@ export async function openStage(database: BenchDatabase): Promise<Stage> {
     openKeyring: () => createKeyring(Buffer.alloc(32, 1)),
     artifactsDir: null,
   });
-  const admin = await loadPacks(services, await readPacks([]), syncTimer);
+  const admin = await loadPacks(services, await readPacks([]), packRules);
   const session = openSession(admin);
   await commit(services, createTrigger, session, { ref: "default.bench" });
   await commit(services, createRule, session, { ref: "default.bench", trigger: "default.bench", action: "core.noop" });

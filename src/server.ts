@@ -14,7 +14,7 @@ import { startApi } from "./roles/api.ts";
 import { startExecutor } from "./roles/executor.ts";
 import { startSensor } from "./roles/sensor.ts";
 import { startWorker } from "./roles/worker.ts";
-import { syncTimer } from "./rule/timer.ts";
+import { packRules } from "./rule/check.ts";
 import { createKeyring, type Keyring } from "./secrecy/keyring.ts";
 import { openServices } from "./services.ts";
 
@@ -54,7 +54,7 @@ export async function startServer(config: Config, log: Log): Promise<Server> {
       artifactsDir: config.artifactsDir,
     }),
   );
-  const admin = await loadPacks(services, packs, syncTimer);
+  const admin = await loadPacks(services, packs, packRules);
   const { roles } = config;
   const api = roles.has("api") ? starting.use(await startApi(services, config, admin)) : null;
   const url = api?.url ?? null;

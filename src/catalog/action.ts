@@ -17,12 +17,12 @@ import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import { runtime } from "../db/tables/runtime.ts";
 import type { Tx } from "../db/tx.ts";
-import { ConflictError, invalid } from "../errors.ts";
+import { ConflictError, InvalidInputError, invalid } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import { checkNew, checkPatch, description, label, parameters, text } from "../schema/fields.ts";
 import { componentRef } from "../schema/input.ts";
-import { LONGEST_TIMEOUT } from "./manifest.ts";
+import { LONGEST_TIMEOUT, namesUnfitForDotenv, unfitForDotenv } from "./manifest.ts";
 
 /** The fields of an action that users set. A missing field has its default or, in an update, is unchanged. */
 export interface ActionFields {
@@ -77,6 +77,7 @@ export async function createAction(
   const { runtime: named, ...fields } = checkNew(newAction, input);
   const pack = await findPackForNew(tx, session, { of: "action", ref: fields.ref });
   const runsIn = await findRow(tx.db, session, { of: "runtime", doing: "read", which: { ref: named } });
+  requireFormat(fields);
   await requireRunnable(tx.db, session, { packId: pack.id, runsIn, entrypoint: fields.entrypoint });
   await requireHeldSets(tx.db, session, fields.permissionSetRefs ?? []);
   const values = { ...fields, label: fields.label ?? fields.ref, runtimeId: runsIn.id, isAdhoc: true };
@@ -100,6 +101,7 @@ export async function updateAction(
     return { id: stored.id };
   }
   if (!stored.isAdhoc) throw new ConflictError(ownSentence(input.ref, "only whether it is enabled can be changed"));
+  requireFormat({ ...stored, ...fields });
   const runsIn =
     named === undefined
       ? await findStoredRuntime(tx, stored)
@@ -129,6 +131,13 @@ async function findStoredRuntime({ db }: Tx, { ref, runtimeId }: Row<"action">):
   const [found] = runtimeId === null ? [] : await db.select().from(runtime).where(eq(runtime.id, runtimeId));
   if (!found) throw new ConflictError(`The action "${ref}" has no runtime: name one.`);
   return found;
+}
+
+/** Throws InvalidInputError for parameters that the format cannot carry. */
+function requireFormat({ parameterFormat, paramSchema }: Pick<ActionFields, "parameterFormat" | "paramSchema">): void {
+  const unfit = parameterFormat === "dotenv" ? namesUnfitForDotenv(paramSchema) : [];
+  if (unfit.length === 0) return;
+  throw new InvalidInputError(unfit.map((name) => ({ path: `paramSchema.${name}`, message: unfitForDotenv })));
 }
 
 /** Actions whose behaviour depends on their ref, so that no other action can run their entry points. */

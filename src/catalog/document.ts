@@ -122,7 +122,7 @@ function contentFaults(document: Document.Parsed): SyntaxFault[] {
       }
       const message = checkAlias(node, ancestors) ?? valueFault(node);
       if (message) faults.push({ offset, message });
-      if (isMap(node)) faults.push(...repeatedKeys(node));
+      if (isMap(node)) faults.push(...keyFaults(node));
       return undefined;
     },
   });
@@ -139,13 +139,15 @@ function valueFault(node: Node): string | null {
 }
 
 // The parser's own check compares each key with all earlier ones: 128 KiB of keys would take many seconds.
-function repeatedKeys(map: YAMLMap): SyntaxFault[] {
+function keyFaults(map: YAMLMap): SyntaxFault[] {
   const keys = new Set<unknown>();
   return map.items.flatMap(({ key }) => {
     if (!isScalar(key)) return [];
-    const fault = keys.has(key.value) ? [{ offset: start(key), message: `the key "${key.value}" is repeated` }] : [];
+    const isRepeated = keys.has(key.value);
     keys.add(key.value);
-    return fault;
+    if (isRepeated) return [{ offset: start(key), message: `the key "${key.value}" is repeated` }];
+    if (key.value !== "<<") return [];
+    return [{ offset: start(key), message: "merge keys (<<) are not supported: write the fields out" }];
   });
 }
 

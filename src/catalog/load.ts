@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import { and, eq, getTableName, isNull, sql } from "drizzle-orm";
 import type { PgTable } from "drizzle-orm/pg-core";
 import { type Db, rows } from "../db/client.ts";
 import { action } from "../db/tables/action.ts";
@@ -8,17 +8,15 @@ import { rule } from "../db/tables/rule.ts";
 import { runtime } from "../db/tables/runtime.ts";
 import { trigger } from "../db/tables/trigger.ts";
 import type { Tx } from "../db/tx.ts";
-import { ConflictError, InvalidInputError } from "../errors.ts";
-import { compileCriteria, normaliseConditions } from "../lang/criteria.ts";
-import { requireSecretPlaces } from "../lang/secret-use.ts";
-import { compileTemplates } from "../lang/template.ts";
-import type { Json, JsonObject } from "../lib/json.ts";
-import type { ParameterMap } from "../schema/schema.ts";
+import { ConflictError, InvalidInputError, type Issue, nounOf } from "../errors.ts";
+import type { JsonObject } from "../lib/json.ts";
+import { didYouMean } from "../lib/nearest.ts";
 import { hideSecrets, sealSecrets } from "../secrecy/settings.ts";
-import { secretSchemasJson } from "./action.ts";
-import { runtimeRef } from "./manifest.ts";
+import { runnerTypes, runtimeRef } from "./manifest.ts";
+import { type PackRules, ruleRows } from "./pack-rules.ts";
 import type { CheckedPack } from "./read.ts";
 import { sealStoredSettings } from "./settings.ts";
+import { unsignedWebhook } from "./webhook.ts";
 
 /** Creates the pack `default`, for entities created by hand, if it is missing. */
 export async function ensureDefaultPack(tx: Tx): Promise<void> {
@@ -30,16 +28,14 @@ export async function ensureDefaultPack(tx: Tx): Promise<void> {
 
 /**
  * Loads a pack's files into the database: upserts components by ref (ids survive), removes those that the files no longer have, and
- * keeps components created by hand and `enabled` flags. Does nothing if the active release has the same contents. `loaded` is called
- * for each rule. Throws InvalidInputError or ConflictError, and then the caller's transaction must not commit.
+ * keeps components created by hand and `enabled` flags; all components of a pack that its file disables are disabled. Does nothing if
+ * the active release has the same contents. Throws InvalidInputError with each fault at its position in the files, or ConflictError, and
+ * then the caller's transaction must not commit.
  */
-export async function loadPack(
-  tx: Tx,
-  source: CheckedPack,
-  loaded: (tx: Tx, rule: { id: string }) => Promise<void>,
-): Promise<void> {
+export async function loadPack(tx: Tx, source: CheckedPack, packRules: PackRules): Promise<void> {
   const stored = await upsertPack(tx, source);
   if (stored.digest === source.digest) return;
+  await requireNeeded(tx.db, source);
   const [release] = await tx.db
     .insert(packRelease)
     .values({
@@ -52,9 +48,34 @@ export async function loadPack(
     })
     .onConflictDoUpdate({ target: [packRelease.packId, packRelease.digest], set: { path: source.path } })
     .returning({ id: packRelease.id });
-  const owner = { packId: stored.id, packRef: source.pack.ref };
-  await replace(
+  const { enabled } = source.pack;
+  const owner: Owner = {
+    source,
+    packId: stored.id,
+    enabled,
+    isSwitched: stored.enabled !== null && stored.enabled !== enabled,
+  };
+  await replaceComponents(tx.db, owner);
+  await replace(tx.db, owner, rule, await ruleRows(tx.db, source, packRules));
+  await tx.db.execute(
+    sql`update attune.pack set active_release = ${String(release?.id)}::bigint, version = ${source.pack.version}, installed_at = now(),
+          conf_schema = ${JSON.stringify(source.pack.conf_schema)}::text::jsonb
+        where id = ${String(stored.id)}::bigint`,
+  );
+  // The files may have made a setting secret.
+  await sealStoredSettings(tx.db, tx.keyring);
+  const rules = await rows<{ id: string }>(
     tx.db,
+    sql`select id::text from attune.rule where pack = ${String(stored.id)}::bigint and not is_adhoc`,
+  );
+  for (const each of rules) await packRules.loaded(tx, each);
+}
+
+/** Loads everything that rules refer to. */
+async function replaceComponents(db: Db, owner: Owner): Promise<void> {
+  const { source } = owner;
+  await replace(
+    db,
     owner,
     runtime,
     source.runtimes.map(({ ref, description, runtime_type, name, distributions, installation }) => ({
@@ -67,7 +88,7 @@ export async function loadPack(
     })),
   );
   await replace(
-    tx.db,
+    db,
     owner,
     permissionSet,
     source.permissionSets.map(({ ref, label, description, grants }) => ({
@@ -78,7 +99,7 @@ export async function loadPack(
     })),
   );
   await replace(
-    tx.db,
+    db,
     owner,
     trigger,
     source.triggers.map(({ ref, label, description, enabled, parameters, output, webhook }) => ({
@@ -91,27 +112,49 @@ export async function loadPack(
       webhookEnabled: webhook,
     })),
   );
-  await replace(tx.db, owner, action, await actionRows(tx.db, source));
-  await replace(tx.db, owner, rule, await ruleRows(tx.db, source));
-  await tx.db.execute(
-    sql`update attune.pack set active_release = ${String(release?.id)}::bigint, version = ${source.pack.version}, installed_at = now(),
-          conf_schema = ${JSON.stringify(source.pack.conf_schema)}::text::jsonb
-        where id = ${String(stored.id)}::bigint`,
+  await replace(db, owner, action, await actionRows(db, source));
+  await openWebhooks(db, owner);
+}
+
+/** Throws InvalidInputError for packs and runtimes that the pack needs and that do not exist. */
+async function requireNeeded(db: Db, { pack: manifest, runtimes, issueAt }: CheckedPack): Promise<void> {
+  const found = await rows<{ kind: string; ref: string }>(
+    db,
+    sql`select 'pack' as kind, ref from attune.pack union all select 'runtime', ref from attune.runtime`,
   );
-  // The files may have made a setting secret.
-  await sealStoredSettings(tx.db, tx.keyring);
-  const rules = await rows<{ id: string }>(
-    tx.db,
-    sql`select id::text from attune.rule where pack = ${String(stored.id)}::bigint and not is_adhoc`,
-  );
-  for (const each of rules) await loaded(tx, each);
+  const packs = found.filter(({ kind }) => kind === "pack").map(({ ref }) => ref);
+  const known = [...runnerTypes, ...found.filter(({ kind }) => kind === "runtime").map(({ ref }) => ref)];
+  known.push(...runtimes.map(({ ref }) => ref));
+  const absent = (field: string, names: readonly string[], among: readonly string[], noun: string) =>
+    names.flatMap((name, index) =>
+      among.includes(name)
+        ? []
+        : [issueAt(manifest.ref, [field, index], `there is no ${noun} "${name}"${didYouMean(name, among)}`)],
+    );
+  const issues = [
+    ...absent("dependencies", manifest.dependencies, packs, "pack"),
+    ...absent("runtime_deps", manifest.runtime_deps, known, "runtime or runner type"),
+  ];
+  if (issues.length > 0) throw new InvalidInputError(issues);
+}
+
+/** Gives a path to each webhook that the files enable and that has none. */
+async function openWebhooks(db: Db, { packId }: Owner): Promise<void> {
+  const open = and(eq(trigger.packId, packId), trigger.webhookEnabled, isNull(trigger.webhookKey));
+  for (const { id } of await db.select({ id: trigger.id }).from(trigger).where(open)) {
+    await db.update(trigger).set(unsignedWebhook()).where(eq(trigger.id, id));
+  }
+}
+
+interface StoredPack {
+  id: bigint;
+  /** Those of the active release; null: there is none. */
+  digest: string | null;
+  enabled: boolean | null;
 }
 
 /** Creates the pack's row or locks it, so that two processes load one after the other. */
-async function upsertPack(
-  { db, keyring }: Tx,
-  { pack: manifest, path }: CheckedPack,
-): Promise<{ id: bigint; digest: string | null }> {
+async function upsertPack({ db, keyring }: Tx, { pack: manifest, path }: CheckedPack): Promise<StoredPack> {
   const values = {
     label: manifest.label,
     description: manifest.description,
@@ -133,13 +176,13 @@ async function upsertPack(
       ...values,
     })
     .onConflictDoNothing();
-  const [stored] = await rows<{ id: string; digest: string | null }>(
+  const [stored] = await rows<Omit<StoredPack, "id"> & { id: string }>(
     db,
-    sql`select p.id::text, r.digest from attune.pack p left join attune.pack_release r on r.id = p.active_release
+    sql`select p.id::text, r.digest, (r.manifest #>> '{pack,enabled}')::boolean as enabled from attune.pack p left join attune.pack_release r on r.id = p.active_release
       where p.ref = ${manifest.ref} for update of p`,
   );
   if (!stored) throw new ConflictError(`The pack "${manifest.ref}" was deleted while it was loaded.`);
-  return { id: BigInt(stored.id), digest: stored.digest };
+  return { ...stored, id: BigInt(stored.id) };
 }
 
 /** Returns what a release stores of its files: everything but the values of secret settings. */
@@ -152,37 +195,67 @@ type Owned = typeof runtime | typeof permissionSet | typeof trigger | typeof act
 /** Flags that users change; the files set them on the first load only. */
 const switched = new Set(["enabled", "webhookEnabled"]);
 
+/** The pack whose components are loaded. */
+interface Owner {
+  source: CheckedPack;
+  packId: bigint;
+  /** Whether its file enables it, and whether that differs from what was loaded before. */
+  enabled: boolean;
+  isSwitched: boolean;
+}
+
 /** Upserts the pack's rows of one table and deletes those that the files no longer have. Keeps rows created by hand. */
 async function replace(
   db: Db,
-  owner: { packId: bigint; packRef: string },
+  { source, packId, enabled, isSwitched }: Owner,
   table: Owned,
   values: readonly ({ ref: string } & Record<string, unknown>)[],
 ): Promise<void> {
   const refs = JSON.stringify(values.map(({ ref }) => ref));
   const adhoc = "isAdhoc" in table ? sql`and not ${table.isAdhoc}` : sql``;
   await db.execute(
-    sql`delete from ${table} where ${table.packId} = ${String(owner.packId)}::bigint ${adhoc}
+    sql`delete from ${table} where ${table.packId} = ${String(packId)}::bigint ${adhoc}
       and ${table.ref} not in (select jsonb_array_elements_text(${refs}::text::jsonb))`,
   );
-  for (const value of values) {
-    const set = Object.fromEntries(Object.entries({ ...value, ...owner }).filter(([name]) => !switched.has(name)));
+  const owner = { packId, packRef: source.pack.ref };
+  const issues: Issue[] = [];
+  for (const given of values) {
+    const value = "enabled" in given ? { ...given, enabled: enabled && given["enabled"] === true } : given;
+    const keeps = (name: string) => switched.has(name) && !(isSwitched && name === "enabled");
+    const set = Object.fromEntries(Object.entries({ ...value, ...owner }).filter(([name]) => !keeps(name)));
     // A row created by hand must not get the content of the pack's file.
-    const own = "isAdhoc" in table ? sql`not ${table.isAdhoc}` : sql`${table.packId} = ${String(owner.packId)}::bigint`;
+    const own = "isAdhoc" in table ? sql`not ${table.isAdhoc}` : sql`${table.packId} = ${String(packId)}::bigint`;
     const done = await db
       .insert(table as PgTable)
       .values({ ...value, ...owner })
       .onConflictDoUpdate({ target: table.ref, set, setWhere: own })
       .returning({ id: table.id });
-    if (done.length === 0) throw new ConflictError(`"${value.ref}" was already created by hand: delete it first.`);
+    if (done.length === 0) issues.push(source.issueAt(value.ref, ["ref"], clash(value.ref, getTableName(table))));
   }
+  if (issues.length > 0) throw new InvalidInputError(issues);
 }
 
-async function actionRows(db: Db, { actions }: CheckedPack): Promise<({ ref: string } & Record<string, unknown>)[]> {
+function clash(ref: string, table: string): string {
+  const noun = nounOf(table);
+  const verb = `delete${table.replaceAll(/(?:^|_)([a-z])/g, (_match, letter: string) => letter.toUpperCase())}`;
+  return `is also the ref of ${noun === "action" ? "an" : "a"} ${noun} that was created by hand: rename one of them; to delete the ${noun} "${ref}", start without this pack and call ${verb}`;
+}
+
+async function actionRows(db: Db, source: CheckedPack): Promise<({ ref: string } & Record<string, unknown>)[]> {
   const runtimes = await idsByRef(db, "runtime");
-  return actions.map((manifest) => {
+  const sets = await idsByRef(db, "permission_set");
+  const issues: Issue[] = [];
+  const values = source.actions.map((manifest) => {
     const runner = runtimeRef(manifest.runner_type);
-    const runtimeId = runner === null ? null : (runtimes.get(runner) ?? missing(`actions of ${manifest.ref}`, runner));
+    const runtimeId = runner === null ? null : runtimes.get(runner);
+    if (runtimeId === undefined) {
+      issues.push(source.issueAt(manifest.ref, ["runner_type"], `there is no runtime "${runner}"`));
+    }
+    for (const [index, ref] of manifest.permission_set_refs.entries()) {
+      if (sets.has(ref)) continue;
+      const message = `there is no permission set "${ref}"${didYouMean(ref, [...sets.keys()])}`;
+      issues.push(source.issueAt(manifest.ref, ["permission_set_refs", index], message));
+    }
     return {
       ref: manifest.ref,
       label: manifest.label,
@@ -202,56 +275,14 @@ async function actionRows(db: Db, { actions }: CheckedPack): Promise<({ ref: str
       workerSelector: manifest.worker_selector,
     };
   });
+  if (issues.length > 0) throw new InvalidInputError(issues);
+  return values;
 }
 
-async function ruleRows(
-  db: Db,
-  { rules, pack: { conf_schema: settings } }: CheckedPack,
-): Promise<({ ref: string } & Record<string, unknown>)[]> {
-  if (rules.length === 0) return [];
-  const actions = await idsByRef(db, "action");
-  const triggers = await idsByRef(db, "trigger");
-  const secretSchemas = await findSecretSchemas(db);
-  return rules.map((manifest) => {
-    const conditions = normaliseConditions(manifest.conditions as Json, `${manifest.ref} conditions`);
-    compileCriteria(manifest.condition, conditions);
-    const path = `${manifest.ref} action_params`;
-    const { places } = compileTemplates(manifest.action_params, path, settings);
-    const schemas = secretSchemas.get(manifest.action_ref) ?? [null];
-    requireSecretPlaces(places, { action: manifest.action_ref, schemas }, path);
-    return {
-      ref: manifest.ref,
-      label: manifest.label,
-      description: manifest.description,
-      enabled: manifest.enabled,
-      actionId: actions.get(manifest.action_ref) ?? missing(`${manifest.ref} action_ref`, manifest.action_ref),
-      actionRef: manifest.action_ref,
-      triggerId: triggers.get(manifest.trigger_ref) ?? missing(`${manifest.ref} trigger_ref`, manifest.trigger_ref),
-      triggerRef: manifest.trigger_ref,
-      condition: manifest.condition,
-      conditions,
-      actionParams: manifest.action_params,
-      triggerParams: manifest.trigger_params,
-    };
-  });
-}
-
-async function findSecretSchemas(db: Db): Promise<Map<string, (ParameterMap | null)[]>> {
-  const found = await rows<{ ref: string; schemas: (ParameterMap | null)[] }>(
-    db,
-    sql`select a.ref, ${secretSchemasJson} as schemas from attune.action a left join attune.runtime rt on rt.id = a.runtime`,
-  );
-  return new Map(found.map(({ ref, schemas }) => [ref, schemas]));
-}
-
-async function idsByRef(db: Db, table: "runtime" | "action" | "trigger"): Promise<Map<string, bigint>> {
+async function idsByRef(db: Db, table: "runtime" | "permission_set"): Promise<Map<string, bigint>> {
   const found = await rows<{ id: string; ref: string }>(
     db,
     sql`select id::text, ref from attune.${sql.identifier(table)}`,
   );
   return new Map(found.map(({ id, ref }) => [ref, BigInt(id)]));
-}
-
-function missing(path: string, ref: string): never {
-  throw new InvalidInputError([{ path, message: `there is no "${ref}"` }]);
 }

@@ -33,6 +33,32 @@ const texts = z.array(z.string().min(1).max(200)).max(100);
 const jsonObject = z.record(z.string(), z.json());
 const seconds = z.number().nonnegative().max(LONGEST_TIMEOUT);
 
+const testTimeout = z
+  .int()
+  .positive()
+  .max(24 * 60 * 60);
+const path = z.string().min(1).max(500);
+
+/** How a pack is tested. `timeout` is seconds. */
+const testing = z.strictObject({
+  enabled,
+  discovery: z.strictObject({ method: z.enum(["directory", "manifest", "executable"]), path }).optional(),
+  runners: z
+    .record(
+      z.string().min(1).max(100),
+      z.strictObject({
+        type: z.enum(["script", "unittest", "pytest", "node"]),
+        entry_point: path,
+        timeout: testTimeout.default(300),
+        result_format: z.enum(["simple", "junit-xml", "tap", "json"]).default("simple"),
+      }),
+    )
+    .default({}),
+  result_path: path.optional(),
+  min_pass_rate: z.number().min(0).max(1).default(1),
+  on_failure: z.enum(["block", "warn", "ignore"]).default("block"),
+});
+
 /** `pack.yaml`: the pack itself. `keywords` is another name of `tags`. */
 export const packManifest = z
   .strictObject({
@@ -50,8 +76,8 @@ export const packManifest = z
     tags: texts.optional(),
     keywords: texts.optional(),
     runtime_deps: texts.default([]),
-    dependencies: texts.default([]),
-    testing: jsonObject.nullable().default(null),
+    dependencies: z.array(packRef).max(100).default([]),
+    testing: testing.nullable().default(null),
   })
   .refine((pack) => !(pack.tags && pack.keywords), { path: ["keywords"], message: "is another name of tags; use one" })
   .transform(({ tags, keywords, ...pack }) => ({ ...pack, tags: tags ?? keywords ?? [] }));
@@ -173,12 +199,23 @@ type RunnerType = z.output<typeof runnerType>;
 const RUNTIMES: Record<RunnerType, string | null> = {
   builtin: "core.action.builtin",
   shell: "core.action.shell",
-  bash: "core.action.shell",
+  bash: "core.action.bash",
   python: "core.action.python",
   node: "core.action.nodejs",
   container: "core.action.container",
   workflow: null,
 };
+
+/** The names of the runner types, which a pack may list in `runtime_deps`. */
+export const runnerTypes: readonly string[] = Object.keys(RUNTIMES);
+
+export const unfitForDotenv = "must be letters, digits and underscores to be passed as dotenv";
+
+/** Returns the names of parameters that the format dotenv cannot carry. */
+export function namesUnfitForDotenv(parameters: unknown): string[] {
+  if (typeof parameters !== "object" || parameters === null) return [];
+  return Object.keys(parameters).filter((name) => !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name));
+}
 
 /** Returns the ref of the runtime of this runner type; null for a workflow, which no worker runs. */
 export function runtimeRef(runner: RunnerType): string | null {

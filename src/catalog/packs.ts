@@ -4,9 +4,10 @@ import { ensureAdmin } from "../access/token.ts";
 import { rows } from "../db/client.ts";
 import { runtimeQueue } from "../db/jobs.ts";
 import type { Services } from "../db/services.ts";
-import { type Tx, write } from "../db/tx.ts";
+import { write } from "../db/tx.ts";
 import { InvalidInputError, StartError } from "../errors.ts";
 import { ensureDefaultPack, loadPack } from "./load.ts";
+import type { PackRules } from "./pack-rules.ts";
 import { type CheckedPack, readPack } from "./read.ts";
 
 const corePack = fileURLToPath(new URL("../../packs/core", import.meta.url));
@@ -18,32 +19,62 @@ export async function readPacks(directories: readonly string[]): Promise<Checked
     try {
       packs.push(await readPack(directory));
     } catch (cause) {
-      if (!(cause instanceof InvalidInputError)) throw cause;
-      const faults = cause.issues.map(({ path, message }) => `  ${path && `${path}: `}${message}`).join("\n");
-      throw new StartError(`The pack in ${directory} cannot be loaded. Correct this and start again:\n${faults}`, {
-        cause,
-      });
+      throw unloadable(directory, cause);
     }
   }
-  return packs;
+  return inOrder(packs);
+}
+
+function unloadable(directory: string, cause: unknown): unknown {
+  if (!(cause instanceof InvalidInputError)) return cause;
+  const faults = cause.issues.map(({ path, message }) => `  ${path && `${path}: `}${message}`).join("\n");
+  return new StartError(`The pack in ${directory} cannot be loaded. Correct this and start again:\n${faults}`, {
+    cause,
+  });
+}
+
+/** Returns the packs so that each follows those it depends on. Throws StartError for a cycle, and for two packs with one ref. */
+function inOrder(packs: readonly CheckedPack[]): CheckedPack[] {
+  const byRef = new Map<string, CheckedPack>();
+  for (const source of packs) {
+    const { ref } = source.pack;
+    const other = byRef.get(ref);
+    if (other) throw new StartError(`Two directories have the pack ${ref}: ${other.path} and ${source.path}.`);
+    byRef.set(ref, source);
+  }
+  const ordered = new Set<CheckedPack>();
+  const visit = (source: CheckedPack, above: readonly string[]) => {
+    if (ordered.has(source)) return;
+    const { ref, dependencies } = source.pack;
+    if (above.includes(ref)) {
+      const cycle = [...above.slice(above.indexOf(ref)), ref].join(", which depends on ");
+      throw new StartError(`The packs cannot be loaded, as they depend on each other: ${cycle}.`);
+    }
+    for (const each of dependencies) {
+      const needed = byRef.get(each);
+      if (needed) visit(needed, [...above, ref]);
+    }
+    ordered.add(source);
+  };
+  for (const source of packs) visit(source, []);
+  return [...ordered];
 }
 
 /**
  * Loads the packs, one transaction each, and creates the pack `default`, the identity `admin` and the queues of all runtimes if they are
- * missing. `loaded` is called for each rule of a pack. Returns the id of `admin`. Throws StartError for a pack that cannot be loaded.
+ * missing. Returns the id of `admin`. Throws StartError for a pack that cannot be loaded.
  */
 export async function loadPacks(
   services: Services,
   packs: readonly CheckedPack[],
-  loaded: (tx: Tx, rule: { id: string }) => Promise<void>,
+  packRules: PackRules,
 ): Promise<string> {
   for (const pack of packs) {
     try {
       // A transaction of its own: each pack is loaded by itself.
-      await write(services, (tx) => loadPack(tx, pack, loaded));
+      await write(services, (tx) => loadPack(tx, pack, packRules));
     } catch (cause) {
-      if (!(cause instanceof InvalidInputError)) throw cause;
-      throw new StartError(`The pack ${pack.pack.ref} cannot be loaded: ${cause.message}`, { cause });
+      throw unloadable(pack.path, cause);
     }
   }
   // A transaction of its own: it follows the packs, whose permission sets it assigns.

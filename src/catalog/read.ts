@@ -7,6 +7,7 @@ import { type PackFiles, readFiles } from "./files.ts";
 import {
   type ActionManifest,
   actionManifest,
+  namesUnfitForDotenv,
   type PackManifest,
   type PermissionSetManifest,
   packManifest,
@@ -17,6 +18,7 @@ import {
   runtimeManifest,
   type TriggerManifest,
   triggerManifest,
+  unfitForDotenv,
 } from "./manifest.ts";
 
 const PACK_FILE = "pack.yaml";
@@ -40,6 +42,8 @@ export interface CheckedPack {
   size: number;
   /** The directory, absolute and with links resolved. */
   path: string;
+  /** Returns an issue at a field of the component with that ref, or of the pack itself. */
+  issueAt(ref: string, path: readonly PropertyKey[], message: string): Issue;
 }
 
 /**
@@ -52,7 +56,8 @@ export async function readPack(directory: string): Promise<CheckedPack> {
   const issues = [...files.issues, ...unsupported(files)];
 
   const pack = packDocument(files, issues);
-  const context = { files, issues, packRef: pack?.raw["ref"] };
+  const documents = new Map<string, CheckedDocument<unknown>>();
+  const context = { files, issues, documents, packRef: pack?.raw["ref"] };
   const runtimes = components(context, "runtimes", runtimeManifest);
   const actions = components(context, "actions", actionManifest, actionFaults);
   const triggers = components(context, "triggers", triggerManifest);
@@ -61,7 +66,10 @@ export async function readPack(directory: string): Promise<CheckedPack> {
 
   if (issues.length > 0 || !pack?.value) throw new InvalidInputError(bounded(issues));
   const { digest, size } = files;
-  return { pack: pack.value, runtimes, actions, triggers, permissionSets, rules, digest, size, path };
+  documents.set(pack.value.ref, pack);
+  const issueAt: CheckedPack["issueAt"] = (ref, at, message) =>
+    documents.get(ref)?.issueAt(at, message) ?? { path: ref, message };
+  return { pack: pack.value, runtimes, actions, triggers, permissionSets, rules, digest, size, path, issueAt };
 }
 
 async function existing(directory: string): Promise<string> {
@@ -98,13 +106,15 @@ interface PackContext {
   files: PackFiles;
   /** Found faults are appended. */
   issues: Issue[];
+  /** Each read component is added by its ref. */
+  documents: Map<string, CheckedDocument<unknown>>;
   packRef: unknown;
 }
 
 type Extra = (document: CheckedDocument<unknown>, files: PackFiles) => Issue[];
 
-function components<T>(
-  { files, issues, packRef }: PackContext,
+function components<T extends { ref: string }>(
+  { files, issues, documents, packRef }: PackContext,
   folder: string,
   schema: z.ZodType<T>,
   extra?: Extra,
@@ -123,7 +133,9 @@ function components<T>(
       ...refFaults(document, path, { packRef, owners }),
       ...(extra?.(document, files) ?? []),
     );
-    if (document.value !== null) values.push(document.value);
+    if (document.value === null) continue;
+    documents.set(document.value.ref, document);
+    values.push(document.value);
   }
   return values;
 }
@@ -147,7 +159,14 @@ function refFaults(document: CheckedDocument<unknown>, path: string, { packRef, 
   return faults;
 }
 
-function actionFaults({ raw, issueAt }: CheckedDocument<unknown>, { paths }: PackFiles): Issue[] {
+function actionFaults(document: CheckedDocument<unknown>, files: PackFiles): Issue[] {
+  const { raw, issueAt } = document;
+  const names = raw["parameter_format"] === "dotenv" ? namesUnfitForDotenv(raw["parameters"]) : [];
+  const unfit = names.map((name) => issueAt(["parameters", name], unfitForDotenv));
+  return [...unfit, ...entryFaults(document, files)];
+}
+
+function entryFaults({ raw, issueAt }: CheckedDocument<unknown>, { paths }: PackFiles): Issue[] {
   const runner = raw["runner_type"];
   const entry = raw["entry_point"];
   if (runner === "workflow") return [issueAt(["runner_type"], "workflows are not supported by this version")];

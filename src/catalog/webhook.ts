@@ -125,4 +125,14 @@ export async function rotateWebhookKey(
   return { id: stored.id, webhookKey };
 }
 
+/** Returns the columns of a webhook whose senders do not sign, with a new path. */
+export function unsignedWebhook() {
+  const webhookConfig = {
+    hmac: null,
+    max_bytes: 1024 * 1024,
+    delivery_header: githubDelivery,
+  } satisfies WebhookConfig;
+  return { webhookKey: newWebhookKey(), webhookConfig };
+}
+
 const newWebhookKey = () => randomBytes(32).toString("base64url");

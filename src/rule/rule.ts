@@ -16,19 +16,15 @@ import type { Session } from "../access/session.ts";
 import { secretSchemasJson } from "../catalog/action.ts";
 import { type Db, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
-import { ConflictError, InvalidInputError, type Issue } from "../errors.ts";
-import { normaliseConditions } from "../lang/criteria.ts";
-import { requireSecretPlaces } from "../lang/secret-use.ts";
-import { compileTemplates } from "../lang/template.ts";
+import { ConflictError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { checkNew, checkPatch, description, label } from "../schema/fields.ts";
 import { checkInput, componentRef } from "../schema/input.ts";
-import { compileParameters, type ParameterMap } from "../schema/schema.ts";
-import { storableJson } from "../schema/storable.ts";
-import { findSecrets } from "../secrecy/find.ts";
+import type { ParameterMap } from "../schema/schema.ts";
 import { requireEvents, requireKeys } from "./authority.ts";
-import { checkActionParams, readsEvents } from "./parameters.ts";
-import { intervalSeconds, intervalTimer, syncTimer } from "./timer.ts";
+import { checkContents, runChecks } from "./check.ts";
+import { readsEvents } from "./parameters.ts";
+import { syncTimer } from "./timer.ts";
 
 /** The fields of a rule that users set. A missing field has its default or, in an update, is unchanged. */
 export interface RuleFields {
@@ -195,27 +191,9 @@ async function checkRule(db: Db, session: Session, rule: RuleDefinition) {
   );
   const { action, trigger } = requireReach(session, rule, found ?? { action: null, trigger: null });
   await requireHeldSets(db, session, action.permissionSetRefs);
-  const [, conditions, keys, triggerParams] = runChecks(
+  const [, { conditions, keys, triggerParams }] = runChecks(
     () => checkInput(texts, { label: rule.label, description: rule.description }),
-    () => {
-      const canonical = normaliseConditions(rule.conditions, "conditions");
-      storableJson(canonical, "conditions");
-      return canonical;
-    },
-    () => {
-      const { names, places } = compileTemplates(rule.actionParams, "actionParams", found?.settings ?? {});
-      requireSecretPlaces(places, { action: rule.actionRef, schemas: action.secretSchemas }, "actionParams");
-      checkActionParams(rule, action.paramSchema);
-      storableJson(rule.actionParams, "actionParams");
-      return names;
-    },
-    () => {
-      const params = compileParameters(trigger.paramSchema ?? {})(rule.triggerParams, "triggerParams");
-      refuseSecretTriggerParams(trigger.paramSchema ?? {}, params);
-      if (rule.triggerRef === intervalTimer) intervalSeconds(params);
-      storableJson(params, "triggerParams");
-      return params;
-    },
+    () => checkContents(rule, { action, trigger, settings: found?.settings ?? {} }),
   );
   if (readsEvents({ conditions, actionParams: rule.actionParams })) requireEvents(session, rule.triggerRef);
   await requireKeys(db, session, { packRef: rule.packRef, names: keys });
@@ -233,31 +211,6 @@ async function checkRule(db: Db, session: Session, rule: RuleDefinition) {
     enabled: rule.enabled,
     recordEvaluations: rule.recordEvaluations,
   };
-}
-
-/** A rule is readable without access to secrets, and its trigger's parameters are no templates that could refer to one. */
-function refuseSecretTriggerParams(schema: ParameterMap, params: JsonObject): void {
-  const issues = findSecrets(schema, params).map(({ name }) => ({
-    path: `triggerParams.${name}`,
-    message: "is declared secret, and a rule cannot keep it secret: leave it out",
-  }));
-  if (issues.length > 0) throw new InvalidInputError(issues);
-}
-
-/** Runs every check and returns the results. Throws one InvalidInputError with all issues. */
-function runChecks<T extends readonly unknown[]>(...checks: { [K in keyof T]: () => T[K] }): T {
-  const issues: Issue[] = [];
-  const results = checks.map((check) => {
-    try {
-      return check();
-    } catch (error) {
-      if (!(error instanceof InvalidInputError)) throw error;
-      issues.push(...error.issues);
-      return null;
-    }
-  });
-  if (issues.length > 0) throw new InvalidInputError(issues);
-  return results as unknown as T; // without an issue every check has returned
 }
 
 interface ActionRow extends TriggerRow {

@@ -30,7 +30,7 @@ interface Distribution {
 
 const run = promisify(execFile);
 /** The runtimes that this version supports; an execution in another one waits and then fails with a reason that names it. */
-const supported = new Set(["core.action.builtin", "core.action.shell", "core.action.python", "core.action.nodejs"]);
+const supported = new Set(["builtin", "shell", "bash", "python", "nodejs"].map((name) => `core.action.${name}`));
 
 /** Returns the supported action runtimes on this host: the first command of each that reports a version as expected. */
 export async function findRuntimes(services: Services, path: string): Promise<FoundRuntime[]> {

@@ -19,6 +19,7 @@ import { cancelExecution } from "../../src/execution/cancel.ts";
 import { executeAction } from "../../src/execution/execute.ts";
 import { schema } from "../../src/graphql/schema.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
+import { packRules } from "../../src/rule/check.ts";
 import { createRule, deleteRule, setRuleEnabled, updateRule } from "../../src/rule/rule.ts";
 import { createKeyring } from "../../src/secrecy/keyring.ts";
 import { commit } from "../support/commit.ts";
@@ -447,8 +448,10 @@ describe("a key is not read by an identity that may use it in rules", () => {
       `ref: spying.spy\nlabel: Spy\ntrigger_ref: core.webhook\naction_ref: core.fail\naction_params:\n  exit_code: '{{ key("${keyRef}") }}'\n`,
     );
     const read = await readPack(directory);
-    await expect(write(world.services, (tx) => loadPack(tx, read, async () => {}))).rejects.toMatchObject({
-      issues: [{ path: "spying.spy action_params.exit_code", message: expect.stringContaining("takes secrets") }],
+    await expect(write(world.services, (tx) => loadPack(tx, read, packRules))).rejects.toMatchObject({
+      issues: [
+        { path: "rules/spy.yaml:6:14 action_params.exit_code", message: expect.stringContaining("takes secrets") },
+      ],
     });
     rmSync(directory, { recursive: true });
   });

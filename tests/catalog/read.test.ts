@@ -62,6 +62,7 @@ describe("a valid pack", () => {
       "core.viewer",
     ]);
     expect(core.runtimes.map(({ ref }) => ref)).toEqual([
+      "core.action.bash",
       "core.action.builtin",
       "core.action.container",
       "core.action.nodejs",

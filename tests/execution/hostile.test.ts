@@ -8,6 +8,7 @@ import { readPack } from "../../src/catalog/read.ts";
 import { write } from "../../src/db/tx.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
 import { isTerminal } from "../../src/execution/states.ts";
+import { packRules } from "../../src/rule/check.ts";
 import { commit } from "../support/commit.ts";
 import { processesWith } from "../support/processes.ts";
 import { request, startProcess } from "../support/server.ts";
@@ -37,13 +38,25 @@ beforeAll(async () => {
       `ref: hostile.${name}\nlabel: x\nrunner_type: shell\nentry_point: actions/${name}.sh\nparameter_delivery: stdin\nparameters:\n  padding:\n    type: string\n`,
     );
   }
+  writeFileSync(join(directory, "actions/words.sh"), '[[ bash == b* ]] && echo "run by bash"\n');
+  writeFileSync(
+    join(directory, "actions/words.yaml"),
+    "ref: hostile.words\nlabel: x\nrunner_type: bash\nentry_point: actions/words.sh\n",
+  );
   const read = await readPack(directory);
-  await write(world.services, (tx) => loadPack(tx, read, async () => {}));
+  await write(world.services, (tx) => loadPack(tx, read, packRules));
   await world.startWorker();
 });
 afterAll(async () => {
   await world[Symbol.asyncDispose]();
   rmSync(directory, { recursive: true });
+});
+
+// Where there is no bash, its executions fail with the missing runtime as the reason, like those of any other.
+test("an action for bash is run by bash", async () => {
+  const row = await world.ended(await world.execute("hostile.words"));
+  expect(row).toMatchObject({ status: "completed" });
+  expect(await world.log(row.id, "stdout")).toBe("run by bash\n");
 });
 
 /** Runs core.noop and returns the time from its request to its end, in milliseconds. */

@@ -20,8 +20,8 @@ import { loseExecutions } from "../../src/execution/lose.ts";
 import { createInquiry } from "../../src/inquiry/create.ts";
 import { respondToInquiry } from "../../src/inquiry/respond.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
+import { packRules } from "../../src/rule/check.ts";
 import { createRule } from "../../src/rule/rule.ts";
-import { syncTimer } from "../../src/rule/timer.ts";
 import { commit } from "../support/commit.ts";
 import { createEvaluator } from "../support/evaluator.ts";
 import { until } from "../support/until.ts";
@@ -39,7 +39,7 @@ let fake: { id: string; name: string };
 beforeAll(async () => {
   world = await createWorld();
   const read = await readPack(pack);
-  await write(world.services, (tx) => loadPack(tx, read, syncTimer));
+  await write(world.services, (tx) => loadPack(tx, read, packRules));
   fake = await world.one(
     sql`insert into attune.worker (name, worker_type, status, last_heartbeat) values ('w', 'local', 'active', now())
       returning id::text, name`,

@@ -6,7 +6,7 @@ import postgres from "postgres";
 import type { TestProject } from "vitest/node";
 import { loadPacks, readPacks } from "../../src/catalog/packs.ts";
 import { createLog } from "../../src/log.ts";
-import { syncTimer } from "../../src/rule/timer.ts";
+import { packRules } from "../../src/rule/check.ts";
 import { createKeyring } from "../../src/secrecy/keyring.ts";
 import { type OpenServices, openServices } from "../../src/services.ts";
 
@@ -60,7 +60,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
 
 /** Loads the core pack as a server's first start does, and closes the services. */
 async function loadCore(services: OpenServices): Promise<void> {
-  await loadPacks(services, await readPacks([]), syncTimer);
+  await loadPacks(services, await readPacks([]), packRules);
   await services[Symbol.asyncDispose]();
 }
 

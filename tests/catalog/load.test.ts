@@ -1,0 +1,328 @@
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createAction, deleteAction } from "../../src/catalog/action.ts";
+import { createPack } from "../../src/catalog/pack.ts";
+import { loadPacks, readPacks } from "../../src/catalog/packs.ts";
+import { InvalidInputError, type Issue } from "../../src/errors.ts";
+import { findWebhook } from "../../src/event/webhook.ts";
+import type { JsonObject } from "../../src/lib/json.ts";
+import { packRules } from "../../src/rule/check.ts";
+import { createRule, setRuleEnabled } from "../../src/rule/rule.ts";
+import { commit } from "../support/commit.ts";
+import { createEvaluator } from "../support/evaluator.ts";
+import { loadDirectory, packDirectories } from "../support/pack.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+let world: World;
+beforeAll(async () => {
+  world = await createWorld();
+});
+afterAll(() => world[Symbol.asyncDispose]());
+
+const write = packDirectories();
+const manifest = (ref: string, more = "") => `ref: ${ref}\nlabel: x\nversion: 1.0.0\n${more}`;
+const trigger = (ref: string, more = "") => `ref: ${ref}\nlabel: x\n${more}`;
+
+/** Returns the issues that work throws. */
+async function issuesOf(work: Promise<unknown>): Promise<Issue[]> {
+  const error = await work.then(
+    () => null,
+    (cause: unknown) => cause,
+  );
+  if (error instanceof InvalidInputError) return error.issues;
+  throw new Error("expected an InvalidInputError", { cause: error });
+}
+const load = (directory: string) => loadDirectory(world.services, directory);
+const lines = (issues: Issue[]) => issues.map(({ path, message }) => `${path}: ${message}`);
+
+describe("a rule of a pack", () => {
+  const invalid: [
+    string,
+    { action?: string; trigger?: string; conditions?: unknown; actionParams?: JsonObject; triggerParams?: JsonObject },
+  ][] = [
+    [
+      "a sender's text as shell code",
+      { action: "core.shell", actionParams: { command: "echo {{ event.payload.body.name }}" } },
+    ],
+    ["an unknown parameter", { actionParams: { mesage: "x" } }],
+    ["a missing parameter", { action: "core.shell", actionParams: {} }],
+    ["a parameter of the wrong type", { action: "core.sleep", actionParams: { seconds: "long" } }],
+    ["a template that does not compile", { actionParams: { message: "{{ event.payload.( }}" } }],
+    ["a template with an unknown variable", { actionParams: { message: "{{ evnt.payload.a }}" } }],
+    ["an unknown operator", { conditions: [{ field: "a", operator: "equal", value: 1 }] }],
+    ["a condition that does not compile", { conditions: [{ expression: "event.payload.a ==" }] }],
+    ["a literal secret", { action: "secretive.act", actionParams: { token: "letmein-please" } }],
+    [
+      "an unknown parameter of the trigger",
+      { trigger: "core.intervaltimer", triggerParams: { unit: "seconds", interval: 5, uint: 1 } },
+    ],
+    ["an interval that is no time", { trigger: "core.intervaltimer", triggerParams: { unit: "seconds", interval: 0 } }],
+    ["a number that JSON does not hold exactly", { actionParams: { message: "{{ 9007199254740993 }}x{{ nothing }}" } }],
+  ];
+
+  beforeAll(async () => {
+    const files = {
+      "pack.yaml": manifest("secretive"),
+      "actions/act.sh": "",
+      "actions/act.yaml":
+        "ref: secretive.act\nlabel: x\nrunner_type: shell\nentry_point: actions/act.sh\nparameters:\n  token: {type: string, secret: true}\n",
+    };
+    await load(write(files));
+  });
+
+  test.each(invalid)("with %s is refused with the same faults as one that a user creates", async (_what, fields) => {
+    const rule = { action: "core.echo", trigger: "core.webhook", ...fields };
+    const created = await issuesOf(
+      commit(world.services, createRule, world.session, { ref: "default.invalid", ...rule }),
+    );
+    const {
+      action: action_ref,
+      trigger: trigger_ref,
+      conditions,
+      actionParams: action_params,
+      triggerParams: trigger_params,
+    } = rule;
+    const file = { ref: "twin.rule", label: "x", action_ref, trigger_ref, conditions, action_params, trigger_params };
+    const loaded = await issuesOf(
+      load(write({ "pack.yaml": manifest("twin"), "rules/rule.yaml": JSON.stringify(file) })),
+    );
+    const named = (path: string) =>
+      path.replace("action_params", "actionParams").replace("trigger_params", "triggerParams");
+    expect(created.length).toBeGreaterThan(0);
+    expect(loaded.map(({ path, message }) => [named(path.replace(/^rules\/rule.yaml:1:\d+ /, "")), message])).toEqual(
+      created.map(({ path, message }) => [path, message]),
+    );
+    expect(await world.all(sql`select from attune.pack where ref = 'twin'`)).toEqual([]);
+  });
+
+  test("is refused with all faults of all rules at their places in the files", async () => {
+    const directory = write({
+      "pack.yaml": manifest("faulty"),
+      "rules/a.yaml": `ref: faulty.a
+label: A
+trigger_ref: core.webhok
+action_ref: core.echo
+`,
+      "rules/b.yaml": `ref: faulty.b
+label: B
+trigger_ref: core.webhook
+action_ref: core.shell
+conditions:
+  - field: body.a
+    operator: equals
+    value: 1
+  - field: body.b
+    operator: smells_like
+    value: 1
+action_params:
+  command: "echo {{ event.payload.body.name }}"
+  colour: red
+`,
+    });
+    expect(lines(await issuesOf(load(directory)))).toEqual([
+      'rules/a.yaml:3:14 trigger_ref: there is no trigger "core.webhok"; did you mean "core.webhook"?',
+      expect.stringMatching(/^rules\/b\.yaml:10:15 conditions\.1\.operator: there is no operator "smells_like"/),
+      expect.stringMatching(/^rules\/b\.yaml:13:12 action_params\.command: must not use the event/),
+    ]);
+  });
+
+  test("keeps the defaults of its trigger's parameters", async () => {
+    await load(
+      write({
+        "pack.yaml": manifest("ticking"),
+        "triggers/t.yaml": trigger("ticking.t", "parameters:\n  zone: {type: string, default: UTC}\n"),
+        "rules/r.yaml": "ref: ticking.r\nlabel: R\ntrigger_ref: ticking.t\naction_ref: core.noop\n",
+      }),
+    );
+    expect(await world.one(sql`select trigger_params from attune.rule where ref = 'ticking.r'`)).toEqual({
+      trigger_params: { zone: "UTC" },
+    });
+  });
+});
+
+describe("a file of a pack is refused", () => {
+  const action = (more: string) => ({
+    "actions/a.sh": "",
+    "actions/a.yaml": `ref: odd.a\nlabel: A\nrunner_type: shell\nentry_point: actions/a.sh\n${more}`,
+  });
+  test.each<[string, Record<string, string>, RegExp]>([
+    [
+      "with an unknown constraint of a grant, which would widen it",
+      {
+        "permission_sets/p.yaml":
+          "ref: odd.p\nlabel: P\ngrants:\n  - resource: action\n    actions: [read]\n    constraints: {packs: [core]}\n",
+      },
+      /^permission_sets\/p\.yaml:6:19 grants\.0\.constraints\.packs: unknown field "packs"; did you mean|expected one of/,
+    ],
+    [
+      "with a merge key",
+      action("parameters: &a\n  x: {type: string}\noutput:\n  <<: *a\n"),
+      /^actions\/a\.yaml:8:3: merge keys \(<<\) are not supported/,
+    ],
+    [
+      "with a parameter that dotenv cannot carry",
+      action("parameter_format: dotenv\nparameters:\n  image-id: {type: string}\n"),
+      /^actions\/a\.yaml:7:13 parameters\.image-id: must be letters, digits and underscores to be passed as dotenv/,
+    ],
+    [
+      "with an unknown permission set",
+      action("permission_set_refs: [core.editr]\n"),
+      /^actions\/a\.yaml:5:23 permission_set_refs\.0: there is no permission set "core\.editr"; did you mean "core\.editor"/,
+    ],
+    [
+      "with an unknown dependency",
+      { "pack.yaml": manifest("odd", "dependencies: [cor]\n") },
+      /^pack\.yaml:4:16 dependencies\.0: there is no pack "cor"; did you mean "core"/,
+    ],
+    [
+      "with a dependency that is no ref",
+      { "pack.yaml": manifest("odd", "dependencies: ['core>=1']\n") },
+      /^pack\.yaml:4:16 dependencies\.0: expected a pack ref/,
+    ],
+    [
+      "with an unknown runtime",
+      { "pack.yaml": manifest("odd", "runtime_deps: [cobol]\n") },
+      /^pack\.yaml:4:16 runtime_deps\.0: there is no runtime or runner type "cobol"/,
+    ],
+    [
+      "with nonsense about tests",
+      { "pack.yaml": manifest("odd", "testing:\n  runners:\n    shell: {type: scrpt, entry_point: a}\n") },
+      /^pack\.yaml:6:19 testing\.runners\.shell\.type: .*"script"/,
+    ],
+    [
+      "with an unknown field about tests",
+      { "pack.yaml": manifest("odd", "testing: {on_failur: block}\n") },
+      /^pack\.yaml:4:11 testing\.on_failur: unknown field "on_failur"; did you mean "on_failure"/,
+    ],
+  ])("%s", async (_what, files, message) => {
+    const [issue] = await issuesOf(load(write({ "pack.yaml": manifest("odd"), ...files })));
+    expect(`${issue?.path}: ${issue?.message}`).toMatch(message);
+  });
+});
+
+test("an action created by hand is refused a parameter that dotenv cannot carry", async () => {
+  const fields = {
+    runtime: "core.action.builtin",
+    entrypoint: "core.noop",
+    paramSchema: { "image-id": { type: "string" } },
+  };
+  const create = (parameterFormat: "json" | "dotenv") =>
+    commit(world.services, createAction, world.session, {
+      ref: `default.${parameterFormat}`,
+      ...fields,
+      parameterFormat,
+    });
+  await create("json");
+  expect(lines(await issuesOf(create("dotenv")))).toEqual([
+    "paramSchema.image-id: must be letters, digits and underscores to be passed as dotenv",
+  ]);
+});
+
+test("what pack.yaml says about runtimes, tests and dependencies is accepted when it is true", async () => {
+  const testing = `testing:
+  enabled: true
+  discovery: {method: directory, path: tests}
+  runners:
+    shell: {type: script, entry_point: tests/run.sh, timeout: 60, result_format: simple}
+  result_path: tests/results/
+  min_pass_rate: 0.5
+  on_failure: warn
+`;
+  const more = `runtime_deps: [python, core.action.nodejs, bash]\ndependencies: [core]\n${testing}`;
+  await load(write({ "pack.yaml": manifest("fine", more) }));
+});
+
+describe("packs that depend on others", () => {
+  const needing = (ref: string, needed: string) =>
+    write({
+      "pack.yaml": manifest(ref, `dependencies: [${needed}]\n`),
+      "triggers/t.yaml": trigger(`${ref}.t`),
+      "rules/r.yaml": `ref: ${ref}.r\nlabel: R\ntrigger_ref: ${needed}.t\naction_ref: core.noop\n`,
+    });
+
+  test("are loaded after them, whatever their order", async () => {
+    const base = write({ "pack.yaml": manifest("base"), "triggers/t.yaml": trigger("base.t") });
+    const packs = await readPacks([needing("top", "middle"), needing("middle", "base"), base]);
+    expect(packs.map(({ pack }) => pack.ref)).toEqual(["core", "base", "middle", "top"]);
+    await loadPacks(world.services, packs, packRules);
+    expect(await world.all(sql`select ref from attune.rule where ref in ('top.r', 'middle.r')`)).toHaveLength(2);
+  });
+
+  test("in a circle are refused, and so are two of one ref", async () => {
+    await expect(readPacks([needing("hen", "egg"), needing("egg", "hen")])).rejects.toThrow(
+      "The packs cannot be loaded, as they depend on each other: hen, which depends on egg, which depends on hen.",
+    );
+    await expect(
+      readPacks([write({ "pack.yaml": manifest("same") }), write({ "pack.yaml": manifest("same") })]),
+    ).rejects.toThrow(/^Two directories have the pack same: /);
+  });
+});
+
+test("a pack whose file disables it is loaded with all its components disabled, and enabled with it", async () => {
+  const files = {
+    "triggers/t.yaml": trigger("idle.t"),
+    "triggers/off.yaml": trigger("idle.off", "enabled: false\n"),
+    "rules/r.yaml": "ref: idle.r\nlabel: R\ntrigger_ref: idle.t\naction_ref: idle.a\n",
+    "actions/a.sh": "",
+    "actions/a.yaml": "ref: idle.a\nlabel: A\nrunner_type: shell\nentry_point: actions/a.sh\n",
+  };
+  const flags = async () =>
+    await world.one<{ flags: JsonObject }>(sql`select jsonb_object_agg(ref, enabled) as flags from (
+      select ref, enabled from attune.trigger union all select ref, enabled from attune.rule union all
+      select ref, enabled from attune.action) x where ref like 'idle.%'`);
+  const directory = write({ "pack.yaml": manifest("idle", "enabled: false\n"), ...files });
+  await load(directory);
+  expect((await flags()).flags).toEqual({ "idle.t": false, "idle.off": false, "idle.r": false, "idle.a": false });
+  await load(write({ "pack.yaml": manifest("idle") }, directory));
+  expect((await flags()).flags).toEqual({ "idle.t": true, "idle.off": false, "idle.r": true, "idle.a": true });
+  await commit(world.services, setRuleEnabled, world.session, { ref: "idle.r", enabled: false });
+  await load(write({ "pack.yaml": manifest("idle", "description: later\n") }, directory));
+  expect((await flags()).flags).toMatchObject({ "idle.t": true, "idle.r": false }); // the user's
+  await load(write({ "pack.yaml": manifest("idle", "enabled: false\n") }, directory));
+  expect((await flags()).flags).toMatchObject({ "idle.t": false, "idle.a": false });
+  const evaluator = createEvaluator(world);
+  await expect(world.event("idle.t")).rejects.toThrow("disabled");
+  await evaluator.evaluate();
+});
+
+test("a file whose ref was created by hand is refused with both named, and the way out works without the pack", async () => {
+  await commit(world.services, createPack, world.session, { ref: "torn" });
+  await commit(world.services, createAction, world.session, {
+    ref: "torn.act",
+    runtime: "core.action.builtin",
+    entrypoint: "core.noop",
+  });
+  const directory = write({
+    "pack.yaml": manifest("torn"),
+    "actions/act.sh": "",
+    "actions/act.yaml": "ref: torn.act\nlabel: A\nrunner_type: shell\nentry_point: actions/act.sh\n",
+  });
+  const packs = await readPacks([directory]);
+  await expect(loadPacks(world.services, packs, packRules)).rejects.toThrow(
+    `  actions/act.yaml:1:6 ref: is also the ref of an action that was created by hand: rename one of them; to delete the action "torn.act", start without this pack and call deleteAction`,
+  );
+  await loadPacks(world.services, await readPacks([]), packRules); // the start without it
+  await commit(world.services, deleteAction, world.session, { ref: "torn.act" });
+  await loadPacks(world.services, packs, packRules);
+  expect(await world.one(sql`select is_adhoc from attune.action where ref = 'torn.act'`)).toEqual({ is_adhoc: false });
+});
+
+test("webhook: true gives a path that works, once", async () => {
+  const directory = write({
+    "pack.yaml": manifest("hooked"),
+    "triggers/t.yaml": trigger("hooked.t", "webhook: true\n"),
+  });
+  await load(directory);
+  const key = async () =>
+    (await world.one<{ key: string }>(sql`select webhook_key as key from attune.trigger where ref = 'hooked.t'`)).key;
+  const first = await key();
+  expect(first).toMatch(/^[\w-]{43}$/);
+  expect(await findWebhook(world.services.db, first)).toMatchObject({ config: { hmac: null, max_bytes: 1024 * 1024 } });
+  await load(write({ "pack.yaml": manifest("hooked", "description: later\n") }, directory));
+  expect(await key()).toBe(first);
+  rmSync(join(directory, "triggers/t.yaml"));
+  await load(directory);
+  expect(await findWebhook(world.services.db, first)).toBeNull();
+});
