@@ -76,22 +76,35 @@ function parse(source: string, path: string, scope: CelScope): ParseResult {
     return program;
   } catch (error) {
     if (error instanceof Refusal) throw error;
-    throw invalid(path, `${reason(error)}${suggestion(error, scope)}`);
+    throw invalid(path, `${reason(error)}${suggestion(error, source, scope)}`);
   }
 }
 
-function suggestion(error: unknown, scope: CelScope): string {
+/** `headers.X-GitHub-Event` is a subtraction. */
+function isAfterDash({ range }: CelTypeError, source: string): boolean {
+  return range !== undefined && /[\w\])]-$/.test(source.slice(0, range.start));
+}
+
+function suggestion(error: unknown, source: string, scope: CelScope): string {
   if (!(error instanceof CelTypeError) || error.code !== "unknown_variable") return "";
   const name = /^Unknown variable: (\w+)$/.exec(error.summary)?.[1] ?? "";
+  if (isAfterDash(error, source)) return '; a name with "-" stands in brackets: event.payload.headers["x-name"]';
   return didYouMean(name, scope.variables) || `; known names: ${scope.variables.join(", ")}`;
 }
 
 function reason(error: unknown): string {
   if (error instanceof ParseError || error instanceof EvaluationError || error instanceof CelTypeError) {
-    const summary = error.summary.replaceAll(/\bdyn<(\w+)>/g, "$1");
+    const summary = `${error.summary.replaceAll(/\bdyn<(\w+)>/g, "$1")}${hint(error)}`;
     return error.range ? located(summary, error.range.start) : summary;
   }
   return error instanceof Error ? error.message : String(error);
+}
+
+/** Says what is meant where the mistake is a usual one. */
+function hint({ summary }: { summary: string }): string {
+  const [, key = ""] = /^No such key: (\S+)$/.exec(summary) ?? [];
+  if (!/[A-Z]/.test(key) || !key.includes("-")) return "";
+  return `; the names of headers are in lower case: "${key.toLowerCase()}"`;
 }
 
 function located(message: string, at: number): string {

@@ -1,7 +1,8 @@
 import { InvalidInputError, type Issue, invalid } from "../errors.ts";
-import { ABSENT, type Json, type JsonObject, jsonType, lookup, parsePath } from "../lib/json.ts";
+import { ABSENT, type Json, type JsonObject, jsonType, parsePath } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import { type CelScope, compileCel } from "./cel.ts";
+import { findField, readField } from "./field.ts";
 import { createMeter, ExhaustedError, type Meter, unitsPerStep } from "./meter.ts";
 import { criterionOperators, synonyms } from "./operators.ts";
 import { quote } from "./quote.ts";
@@ -47,7 +48,6 @@ interface Reading {
 
 const maxDepth = 10;
 const maxCriteria = 200;
-const payloadPrefix = "event.payload.";
 const eventScope: CelScope = { variables: ["event"] };
 const forms = "{field, operator, value}, {any: […]}, {all: […]}, {not: …} or {expression}";
 
@@ -199,7 +199,7 @@ function readCriterion(item: Record<string, unknown>, path: string): Compiled {
   return {
     canonical: { field, operator: name, ...(operator.takesValue ? { value: expected } : {}) },
     evaluate: (payload, { criteria, meter }) => {
-      const actual = lookup(payload, keys);
+      const actual = findField(payload, keys);
       const verdict =
         actual === ABSENT ? operator.onAbsent : withinBudget(meter, cost(actual), () => test(actual, meter));
       const result = verdict === true;
@@ -222,17 +222,6 @@ function withinBudget(meter: Meter, units: number, test: () => boolean | string)
     if (error instanceof ExhaustedError) return error.message;
     throw error;
   }
-}
-
-function readField(field: unknown, path: string): string {
-  if (typeof field !== "string" || field === "") {
-    throw invalid(path, 'must be a path below event.payload, like "body.action" or "/headers/x-name"');
-  }
-  const below = field.startsWith(payloadPrefix) ? field.slice(payloadPrefix.length) : field;
-  if (!below.startsWith("/") && below.split(".").includes("")) {
-    throw invalid(path, `has an empty part between dots; write awkward names as a JSON pointer, like "/headers/x.y"`);
-  }
-  return below;
 }
 
 function readOperatorName(operator: unknown, path: string): string {

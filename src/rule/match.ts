@@ -11,6 +11,7 @@ import { replaceAt } from "../secrecy/find.ts";
 import type { Keyring } from "../secrecy/keyring.ts";
 import { createMask, minSecretLength } from "../secrecy/mask.ts";
 import type { Authority } from "./authority.ts";
+import { fitParameters } from "./parameters.ts";
 import type { CompiledRule } from "./ruleset.ts";
 import { inTurn } from "./turn.ts";
 
@@ -104,7 +105,11 @@ export function resolveMatch({ rule, event }: MatchedRule, authority: Authority,
       return read;
     });
     // The parameters are an object, and rendering keeps keys.
-    const config = checkParameters(action, value as JsonObject, "action_params");
+    const config = checkParameters(
+      action,
+      fitParameters(action.paramSchema ?? {}, value as JsonObject),
+      "action_params",
+    );
     storableJson(withoutKeys(config, secrets), "action_params");
     const concealed = concealSecrets(keyring, action.paramSchema, config, { values: secrets, keys });
     return { rule, event, status: "processed", ...concealed, error: null };

@@ -2,10 +2,11 @@ import { InvalidInputError, invalid } from "../errors.ts";
 import { usesVariable } from "../lang/template.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
+import type { Parameter } from "../schema/parameter.ts";
 import { compileParameters, type ParameterMap } from "../schema/schema.ts";
 import { findSecrets } from "../secrecy/find.ts";
 
-/** Checks a rule's parameters when it is saved: completely if they are literal, only their names if there are templates. Throws InvalidInputError. */
+/** Checks a rule's parameters when it is saved: those without templates completely, of the others only the names. Throws InvalidInputError. */
 export function checkActionParams(
   { actionRef, actionParams }: { actionRef: string; actionParams: JsonObject },
   schema: ParameterMap | null,
@@ -22,6 +23,11 @@ export function checkActionParams(
     compileParameters(schema)(actionParams, "actionParams");
     return;
   }
+  const literals = Object.fromEntries(
+    Object.entries(actionParams).filter(([name, value]) => name in schema && !hasTemplate(value)),
+  );
+  const ofLiterals = Object.fromEntries(Object.keys(literals).map((name) => [name, schema[name] as Parameter]));
+  compileParameters(ofLiterals)(literals, "actionParams");
   const known = Object.keys(schema);
   const unknown = Object.keys(actionParams).filter((name) => !(name in schema));
   const missing = known.filter((name) => schema[name]?.required && !(name in actionParams));
@@ -33,6 +39,25 @@ export function checkActionParams(
     ...missing.map((name) => ({ path: `actionParams.${name}`, message: "is required" })),
   ];
   if (issues.length > 0) throw new InvalidInputError(issues);
+}
+
+/**
+ * Returns the parameters that a rule's templates gave, as their schema takes them: where it wants text, numbers and booleans become text;
+ * null leaves out what is not required. Everything else is unchanged, and left to the check that follows.
+ */
+export function fitParameters(schema: ParameterMap, values: JsonObject): JsonObject {
+  const fitted = Object.entries(values).flatMap(([name, value]): [string, Json][] => {
+    const parameter = Object.hasOwn(schema, name) ? schema[name] : undefined;
+    if (value === null && parameter && parameter.type !== "any" && !parameter.required) return [];
+    return [[name, parameter ? fitValue(parameter, value) : value]];
+  });
+  return Object.fromEntries(fitted);
+}
+
+function fitValue({ type, items, properties }: Parameter, value: Json): Json {
+  if (type === "string" && (typeof value === "number" || typeof value === "boolean")) return String(value);
+  if (Array.isArray(value)) return items ? value.map((item) => fitValue(items, item)) : value;
+  return properties && typeof value === "object" && value !== null ? fitParameters(properties, value) : value;
 }
 
 /** Returns whether a rule tells anything of what its events contain: whether they meet its conditions, or values in its templates. */

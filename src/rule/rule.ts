@@ -130,7 +130,10 @@ export async function updateRule(
   return { id: stored.id };
 }
 
-/** Enables or disables a rule; does nothing when it already is. Throws NotFoundError, ForbiddenError. */
+/**
+ * Enables or disables a rule; does nothing when it already is. Throws NotFoundError, ForbiddenError, and ConflictError when it cannot be
+ * enabled because its action or its trigger does not exist.
+ */
 export async function setRuleEnabled(
   tx: Tx,
   session: Session,
@@ -139,7 +142,10 @@ export async function setRuleEnabled(
   const stored = await lockRow(tx, session, { of: "rule", doing: "update", which: { ref: input.ref } });
   const { id, enabled } = stored;
   if (enabled !== input.enabled) {
-    if (input.enabled) requireReach(session, stored, { action: stored, trigger: stored });
+    if (input.enabled) {
+      requireReach(session, stored, { action: stored, trigger: stored });
+      requireTargets(stored);
+    }
     await updateRow(tx, "rule", { id, fields: { enabled: input.enabled } });
     await syncTimer(tx, { id: String(id) });
   }
@@ -172,6 +178,18 @@ function requireReach<A, T>(
     action: authorizeFound(session, "execute", action, named("action", actionRef)),
     trigger: authorizeFound(session, "read", trigger, named("trigger", triggerRef)),
   };
+}
+
+/** A rule keeps the refs of what was deleted, and is bound again when that comes back. */
+function requireTargets({ ref, actionId, actionRef, triggerId, triggerRef }: Row<"rule">): void {
+  const missing = [
+    ...(actionId === null ? [`its action "${actionRef}"`] : []),
+    ...(triggerId === null ? [`its trigger "${triggerRef}"`] : []),
+  ];
+  if (missing.length === 0) return;
+  throw new ConflictError(
+    `The rule "${ref}" cannot be enabled, because ${missing.join(" and ")} no longer exist${missing.length === 1 ? "s" : ""}: create what is missing again, or change the rule.`,
+  );
 }
 
 /** A rule of a pack's files has no owner and runs with the pack's permissions: only the files may change it. */

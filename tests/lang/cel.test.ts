@@ -178,3 +178,14 @@ test("celVariables returns the variables of an expression", () => {
     new Set(["event", "rule", "pack", "x"]),
   );
 });
+
+test("a header's name in a template is refused or fails with the right spelling", () => {
+  expect(() => compileCel("event.payload.headers.X-GitHub-Event")).toThrow(
+    /Unknown variable: GitHub.*; a name with "-" stands in brackets: event\.payload\.headers\["x-name"\]/,
+  );
+  expect(() => compileCel("size(nothing)")).toThrow("known names");
+  const event = { payload: { headers: { "x-github-event": "push" } } };
+  expect(() => compileCel('event.payload.headers["X-GitHub-Event"]')({ event }, createMeter())).toThrow(
+    'the names of headers are in lower case: "x-github-event"',
+  );
+});

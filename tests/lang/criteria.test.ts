@@ -356,7 +356,21 @@ describe("normaliseConditions", () => {
     ["x", "conditions", "must be {field, operator, value}"],
     [[ok, 1], "conditions.1", "must be {field, operator, value}"],
     [[{}], "conditions.0.field", "must be a path below event.payload"],
-    [[{ field: "a..b", operator: "exists" }], "conditions.0.field", "empty part"],
+    [[{ field: "a..b", operator: "exists" }], "conditions.0.field", "names and positions between dots"],
+    [[{ field: "a[b]", operator: "exists" }], "conditions.0.field", "names and positions between dots"],
+    [[{ field: "a[0", operator: "exists" }], "conditions.0.field", "names and positions between dots"],
+    [[{ field: "$.a.b", operator: "exists" }], "conditions.0.field", 'without "$" and braces'],
+    [[{ field: "{{ event.payload.a }}", operator: "exists" }], "conditions.0.field", 'without "$" and braces'],
+    [
+      [{ field: "alerts[*].name", operator: "exists" }],
+      "conditions.0.field",
+      'use {expression: "event.payload.alerts.exists(x, x.name == …)"}',
+    ],
+    [
+      [{ field: "alerts.*", operator: "exists" }],
+      "conditions.0.field",
+      'use {expression: "event.payload.alerts.exists(x, x == …)"}',
+    ],
     [[{ field: "f" }], "conditions.0.operator", "must name an operator"],
     [[{ field: "f", operator: "equal", value: 1 }], "conditions.0.operator", 'did you mean "equals"?'],
     [
@@ -476,4 +490,39 @@ describe("laws", () => {
       }),
     );
   });
+});
+
+test.each<[string, string]>([
+  ["alerts[0].name", "alerts.0.name"],
+  ["event.payload.alerts[0][1]", "alerts.0.1"],
+  ["[0].name", "0.name"],
+  ['headers["x-name"]', "headers.x-name"],
+  ["labels['a.b/c~d'].e", "/labels/a.b~1c~0d/e"],
+  ["$ref", "$ref"],
+  ["/a[0]/b", "/a[0]/b"],
+  ["trigger.body", "trigger.body"],
+])("the field %s is stored as %s", (field, stored) => {
+  expect(normaliseConditions([{ field, operator: "exists" }], "conditions")).toEqual([
+    { field: stored, operator: "exists" },
+  ]);
+  const payload = {
+    alerts: [{ name: 1 }],
+    headers: { "x-name": 1 },
+    labels: { "a.b/c~d": { e: 1 } },
+    "a[0]": { b: 1 },
+  };
+  const [criterion] = compileCriteria("all", [{ field, operator: "exists" }])(payload).criteria;
+  expect(criterion?.path).toBe(stored);
+});
+
+test("a header is found by its name in any case, and nothing else is", () => {
+  const holds = (field: string, payload: Json) =>
+    compileCriteria("all", [{ field, operator: "equals", value: "push" }])(payload).matched;
+  expect(holds("headers.X-GitHub-Event", { headers: { "x-github-event": "push" } })).toBe(true);
+  expect(holds("headers['X-GitHub-Event']", { headers: { "x-github-event": "push" } })).toBe(true);
+  expect(holds("headers.X-GitHub-Event", { headers: { "X-GitHub-Event": "push", "x-github-event": "other" } })).toBe(
+    true,
+  );
+  expect(holds("body.Kind", { body: { kind: "push" } })).toBe(false);
+  expect(holds("headers.a.B", { headers: { a: { b: "push" } } })).toBe(false);
 });

@@ -210,6 +210,53 @@ describe("records of evaluations", () => {
 describe("parameters", () => {
   const payload = { n: 3, half: 0.5, list: [1, "two", null], map: { deep: { yes: true } }, none: null, word: "w" };
 
+  test("take the types that the action wants: text of a number or a boolean, and nothing for null where it may be missing", async () => {
+    const trigger = await world.trigger();
+    const action_params = {
+      message: "{{ event.payload.n }}",
+      list: ["{{ event.payload.n }}", "{{ event.payload.word }}"],
+      fields: {
+        text: "{{ event.payload.n > 2 }}",
+        absent: "{{ event.payload.none }}",
+        free: "{{ event.payload.none }}",
+      },
+      absent: "{{ event.payload.none }}",
+      defaulted: "{{ event.payload.none }}",
+      whole: "{{ event.payload.list }}",
+    };
+    await world.all(sql`insert into attune.action (ref, pack, pack_ref, label, entrypoint, is_adhoc, runtime, param_schema)
+      select 'default.fitting', p.id, 'default', 'Fitting', 'default.fitting', true, r.id,
+        '{"message": {"type": "string"}, "list": {"type": "array", "items": {"type": "string"}}, "absent": {"type": "integer"},
+          "fields": {"type": "object", "properties": {"text": {"type": "string"}, "absent": {"type": "string"}, "free": {"type": "any"}}},
+          "defaulted": {"type": "string", "default": "as ever"}, "whole": {"type": "array"}, "needed": {"type": "string", "required": true}}'
+      from attune.pack p, attune.runtime r where p.ref = 'default' and r.ref = 'core.action.builtin'`);
+    const rule = await world.rule(trigger, {
+      action: "default.fitting",
+      actionParams: { ...action_params, needed: "{{ event.payload.word }}" },
+    });
+    const event = await world.event(trigger, payload);
+    await evaluator.evaluate();
+    expect((await evaluator.enforced(event))[0]?.config).toEqual({
+      message: "3",
+      list: ["3", "w"],
+      fields: { text: "true", free: null },
+      defaulted: "as ever",
+      whole: [1, "two", null],
+      needed: "w",
+    });
+    const update = (patch: JsonObject) =>
+      commit(world.services, updateRule, world.session, {
+        ref: rule,
+        patch: { actionParams: { ...action_params, ...patch } },
+      });
+    await update({ needed: "{{ event.payload.none }}" });
+    const second = await world.event(trigger, payload);
+    await evaluator.evaluate();
+    expect((await evaluator.enforced(second))[0]?.error).toMatchObject({ code: "PARAMETERS_INVALID" });
+    // What is literal is checked when the rule is saved, also beside templates.
+    await expect(update({ needed: 7 })).rejects.toThrow(/actionParams\.needed: .*string/);
+  });
+
   test("keep their JSON types if the value is one template, become text if it is mixed, and get defaults", async () => {
     const trigger = await world.trigger();
     await world.rule(trigger, {

@@ -33,6 +33,25 @@ export const Rule = builder.drizzleNode("rules", {
     label: t.exposeString("label", { description: "Its display name." }),
     description: t.exposeString("description", { nullable: true, description: "What it is for." }),
     enabled: t.exposeBoolean("enabled", { description: "Whether it evaluates events." }),
+    inactiveReason: t.string({
+      nullable: true,
+      description:
+        "Why it starts nothing at the moment, whatever happens; null when it can. What its owner may do is checked at each event.",
+      select: {
+        columns: { enabled: true, actionRef: true, triggerRef: true, isAdhoc: true, ownerId: true },
+        with: { action: { columns: { enabled: true } }, trigger: { columns: { enabled: true } } },
+      },
+      resolve: (rule) => {
+        if (!rule.enabled) return "It is disabled.";
+        const named = { trigger: rule.triggerRef, action: rule.actionRef };
+        for (const part of ["trigger", "action"] as const) {
+          const found = rule[part];
+          if (found === null) return `Its ${part} "${named[part]}" does not exist.`;
+          if (!found.enabled) return `Its ${part} "${named[part]}" is disabled.`;
+        }
+        return rule.isAdhoc && rule.ownerId === null ? "Its owner was deleted: save it again to own it." : null;
+      },
+    }),
     isAdhoc: t.exposeBoolean("isAdhoc", {
       description: "Whether it was created by hand rather than loaded from a pack's files.",
     }),
