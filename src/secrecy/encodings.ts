@@ -10,21 +10,38 @@ const [lineFeed, carriageReturn, space, colon] = [10, 13, 32, 58];
 
 /** Returns the patterns of the secrets by encoding: plain or escaped, base64, and hex. */
 export function encodingsOf(secrets: readonly { name: string; text: string }[]): Patterns[] {
-  const collect = (encode: (text: string) => string[]): Map<string, string> => {
+  const collect = (encode: (text: string) => string[], vary = variantsOf): Map<string, string> => {
     const patterns = new Map<string, string>();
     for (const { name, text } of secrets) {
-      for (const pattern of encode(text)) {
-        if (pattern.length >= minPatternLength && !patterns.has(pattern)) patterns.set(pattern, name);
+      for (const variant of vary(text)) {
+        if (variant.length < minPatternLength) continue;
+        for (const pattern of encode(variant)) {
+          if (pattern.length >= minPatternLength && !patterns.has(pattern)) patterns.set(pattern, name);
+        }
       }
     }
     return patterns;
   };
   return [
-    { patterns: collect(writtenForms), fold: (code) => code, skips: [] },
+    {
+      patterns: collect(writtenForms, (text) => [...variantsOf(text), ...linesOf(text)]),
+      fold: (code) => code,
+      skips: [],
+    },
     { patterns: collect(base64Forms), fold: standard, skips: [lineFeed, carriageReturn] },
     { patterns: collect(hexForms), fold: lower, skips: [lineFeed, carriageReturn, space, colon] },
   ];
 }
+
+/** Returns the text as programs pass it on: unchanged, without space around it, and with each kind of line end. */
+function variantsOf(text: string): string[] {
+  const unix = text.replaceAll(/\r\n?/g, "\n");
+  const ends = [unix, unix.replaceAll("\n", "\r\n"), unix.replaceAll("\n", "\r")];
+  return [...new Set([text, ...ends].flatMap((each) => [each, each.trim()]))];
+}
+
+/** Returns the lines of the text, which may be printed one by one, without the space around them. */
+const linesOf = (text: string) => text.split(/[\r\n]+/).map((line) => line.trim());
 
 const unicodeEscape = (code: number) => `\\u${code.toString(16).padStart(4, "0")}`;
 const upperEscapes = (text: string) =>

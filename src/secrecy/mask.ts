@@ -33,8 +33,9 @@ export const minSecretLength = 6;
 export const marker = (name: string): string => `[secret:${name}]`;
 
 /**
- * Returns a mask for these secrets; null when none has at least six characters. It finds each secret plain, JSON-escaped, URL-encoded,
- * in base64 (at each alignment, with or without padding, also url-safe, and with line breaks) and in hex (both cases, also with spaces):
+ * Returns a mask for these secrets; null when none has at least six characters. It finds each secret, also trimmed or with other line ends,
+ * and each of its lines of at least six characters, plain, JSON-escaped, URL-encoded,
+ * and all but single lines in base64 (at each alignment, with or without padding, also url-safe, and with line breaks) and in hex (both cases, also with spaces):
  * see `encodingsOf`.
  */
 export function createMask(secrets: readonly Secret[]): Mask | null {

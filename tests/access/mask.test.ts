@@ -144,3 +144,48 @@ describe("a mask", () => {
     expect(process.threadCpuUsage(before).user / 1000).toBeLessThan(1000);
   });
 });
+
+describe("a secret of several lines", () => {
+  const lines = ["-----BEGIN KEY-----", "  first line of it", "x1", "second line of it  ", "-----END KEY-----"];
+  const text = `${lines.join("\n")}\n`;
+  const mask = createMask([{ name: "k", text }]);
+  const leaks = (shown: string | undefined) =>
+    decodings(shown ?? text).some((decoded) => lines.some((line) => line.length > 5 && decoded.includes(line.trim())));
+
+  test.each<[string, string]>([
+    ["trimmed", text.trim()],
+    ["with the line ends of Windows", text.replaceAll("\n", "\r\n")],
+    ["with those, trimmed", text.trim().replaceAll("\n", "\r\n")],
+    ["with carriage returns", text.replaceAll("\n", "\r")],
+    ["line by line", lines.map((line, index) => `${index}: ${line}`).join("\n")],
+    ["line by line, trimmed", lines.map((line) => `> ${line.trim()} <`).join("\n")],
+    ["line by line in JSON", JSON.stringify({ lines })],
+    ["one line", `before ${lines[3]} after`],
+    ["trimmed, in base64", base64(text.trim())],
+    ["trimmed, after a byte in base64", base64(`:${text.trim()}`)],
+    ["with other line ends in hex", hex(text.replaceAll("\n", "\r\n"))],
+    ["trimmed, in a URL", encodeURIComponent(text.trim())],
+    ["with other line ends in JSON", JSON.stringify(text.replaceAll("\n", "\r\n"))],
+  ])("is masked %s", (_how, printed) => {
+    expect(leaks(printed) || printed !== mask?.text(printed)).toBe(true);
+    expect(leaks(mask?.text(printed))).toBe(false);
+    for (const size of [1, 7]) {
+      const pieces = printed.match(new RegExp(`.{1,${size}}`, "gs")) ?? [];
+      expect(leaks(stream([{ name: "k", text }], pieces))).toBe(false);
+    }
+  });
+
+  test("is masked as one where all of it is there", () => {
+    expect(mask?.text(`a ${text.trim()} b`)).toBe("a [secret:k] b");
+    expect(mask?.text("x1 and ordinary lines of it")).toBe("x1 and ordinary lines of it");
+  });
+
+  test("that was stored with the line ends of Windows is masked with others", () => {
+    const stored = createMask([{ name: "k", text: text.replaceAll("\n", "\r\n") }]);
+    expect(stored?.text(text.trim())).toBe("[secret:k]");
+  });
+});
+
+test("a secret with space around it is masked without", () => {
+  expect(createMask([{ name: "k", text: "  sesame-open \n" }])?.text("sesame-open")).toBe("[secret:k]");
+});
