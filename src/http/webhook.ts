@@ -12,6 +12,7 @@ import {
   verifyDelivery,
   type Webhook,
 } from "../event/webhook.ts";
+import { decompress, readPairs, readValue, TooLongError } from "../lib/body.ts";
 import { globalId } from "../lib/global-id.ts";
 import type { Intake } from "./intake.ts";
 import { readBody, respond } from "./respond.ts";
@@ -53,7 +54,7 @@ interface Exchange {
 async function handleBody(services: Services, webhook: Webhook, exchange: Exchange): Promise<void> {
   const { request, response, url, limit, sourceIp } = exchange;
   const startedAt = performance.now();
-  const body = await readBody(request, limit);
+  const sent = await readBody(request, limit);
   const headers = Object.fromEntries(
     Object.entries(request.headers).map(([name, value]) => [
       name,
@@ -62,34 +63,46 @@ async function handleBody(services: Services, webhook: Webhook, exchange: Exchan
   );
   const delivery: Delivery = {
     headers,
-    query: Object.fromEntries(url.searchParams),
-    body: body ?? new Uint8Array(),
+    query: readPairs(url.searchParams),
+    body: new Uint8Array(),
     sourceIp,
     startedAt,
   };
-  if (body === null) {
-    const error = `the body is longer than ${limit} bytes`;
-    const refused = await storeRefusal(services, webhook, delivery, { status: 413, event: null, error });
-    // The rest of the body is unread: the connection cannot be used again.
-    return respond(response, refused.status, { error }, { connection: "close" });
-  }
-  const { status, event, error } = await receive(services, webhook, delivery);
+  const { status, event, error } = await receive(services, webhook, { ...delivery, sent, limit });
+  // The rest of a body that is too long is unread: the connection cannot be used again.
+  if (sent === null) return respond(response, status, { error }, { connection: "close" });
   respond(response, status, error === null ? { event: event && globalId("Event", event) } : { error });
 }
 
 /** Stores the delivery with its event, or with the reason for refusing it, and returns the response. */
-async function receive(services: Services, webhook: Webhook, delivery: Delivery): Promise<DeliveryResponse> {
+async function receive(
+  services: Services,
+  webhook: Webhook,
+  { sent, limit, ...received }: Delivery & { sent: Uint8Array | null; limit: number },
+): Promise<DeliveryResponse> {
+  const refuse = (status: DeliveryResponse["status"], error: string) =>
+    storeRefusal(services, webhook, { ...received, body: sent ?? received.body }, { status, event: null, error });
+  const tooLong = () => refuse(413, `the body is longer than ${limit} bytes`);
+  if (sent === null) return await tooLong();
+  try {
+    const path = "payload.body";
+    const body = await decompress(sent, received.headers["content-encoding"], { path, limit });
+    return await acceptVerified(services, webhook, { ...received, body });
+  } catch (error) {
+    if (error instanceof TooLongError) return await tooLong();
+    if (!(error instanceof Refusal)) throw error;
+    return await refuse(error.code === "CONFLICT" ? 409 : 400, error.message);
+  }
+}
+
+/** Throws the refusals of what the body holds. */
+async function acceptVerified(services: Services, webhook: Webhook, delivery: Delivery): Promise<DeliveryResponse> {
   const verified = verifyDelivery(services.keyring, webhook, delivery);
   if ("error" in verified) {
     return await storeRefusal(services, webhook, delivery, { status: 401, event: null, error: verified.error });
   }
-  try {
-    return await write(services, (tx) => acceptDelivery(tx, webhook, delivery, verified));
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    const status = error.code === "CONFLICT" ? 409 : 400;
-    return await storeRefusal(services, webhook, delivery, { status, event: null, error: error.message });
-  }
+  const value = await readValue(delivery.body, delivery.headers["content-type"], "payload.body");
+  return await write(services, (tx) => acceptDelivery(tx, webhook, { ...delivery, value }, verified));
 }
 
 async function storeRefusal(

@@ -79,7 +79,7 @@ function textual(headers: Json | undefined): Record<string, string> {
 /** Returns the body, parsed if it is declared and valid JSON, else as text. */
 function parseBody(response: HttpResponse): Json {
   const text = response.body.replaceAll("\u0000", "\ufffd");
-  if (!response.headers["content-type"]?.includes("json")) return text;
+  if (!String(response.headers["content-type"]).includes("json")) return text;
   try {
     return parseJson(text);
   } catch {

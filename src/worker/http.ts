@@ -4,6 +4,7 @@ import { request as overHttps } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
 import type { Readable, Transform } from "node:stream";
 import { constants, createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
+import { readText } from "../lib/body.ts";
 import { createNetworks, isNetwork, isPublic } from "../lib/network.ts";
 
 /** The hosts that requests of users may reach. */
@@ -35,8 +36,8 @@ export interface HttpRequest {
 
 export interface HttpResponse {
   status: number;
-  /** Names in lower case. */
-  headers: Record<string, string>;
+  /** Names in lower case; `set-cookie` is a list. */
+  headers: Record<string, string | string[]>;
   body: string;
 }
 
@@ -192,8 +193,21 @@ async function read(response: IncomingMessage, method: string): Promise<HttpResp
     if (size > longestBody) throw new Error(`the body is longer than ${longestBody} bytes`);
   }
   response.destroy();
-  const headers = Object.entries(response.headers).map(([name, value]) => [name, String(value)]);
-  return { status, headers: Object.fromEntries(headers), body: Buffer.concat(chunks).toString("utf8") };
+  const headers = Object.entries(response.headers).map(([name, value]) => [
+    name,
+    Array.isArray(value) ? value : String(value),
+  ]);
+  const body = Buffer.concat(chunks);
+  return { status, headers: Object.fromEntries(headers), body: textOf(body, response.headers["content-type"]) };
+}
+
+/** A response is a result even if its body is no text: what cannot be read is replaced by U+FFFD. */
+function textOf(body: Buffer, contentType: string | undefined): string {
+  try {
+    return readText(body, contentType, "");
+  } catch {
+    return body.toString("utf8");
+  }
 }
 
 /** Incomplete or empty bodies are read as far as they go. */

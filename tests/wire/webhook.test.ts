@@ -1,4 +1,5 @@
 import { createHmac } from "node:crypto";
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createServices } from "../support/database.ts";
 import { type RunningServer, request, startInProcess } from "../support/server.ts";
@@ -13,6 +14,7 @@ beforeAll(async () => {
   server = await startInProcess();
   for (const [name, enabled, hmac] of [
     ["open", true, null],
+    ["read", true, null],
     ["signed", true, { secret, algorithm: "SHA512", header: "X-Signature", prefix: "" }],
     ["off", false, null],
     ["stripe", true, { secret, scheme: "STRIPE" }],
@@ -65,10 +67,150 @@ describe("the payload of a request", () => {
   test.each([
     ["text", "text/plain", "build 7 is done", "build 7 is done"],
     ["JSON by any name", "application/vnd.github+json", '{"a": [1, null]}', { a: [1, null] }],
-    ["broken JSON, as text", "application/json", '{"a": ', '{"a": '],
+    ["JSON that is declared as text, as text", "text/plain", '{"a": 1}', '{"a": 1}'],
+    ["JSON of an unknown type", "application/octet-stream", '{"a": 1}', { a: 1 }],
+    ["text of an unknown type", "application/x-log", '{"a": ', '{"a": '],
     ["nothing", "application/json", "", null],
+    ["JSON with a byte order mark", "application/json", '\ufeff{"a": 1}', { a: 1 }],
+    [
+      "a form with a type in capitals",
+      "Application/X-WWW-Form-URLEncoded; charset=UTF-8",
+      "a=1&b=x+y",
+      { a: "1", b: "x y" },
+    ],
+    [
+      "a form with repeated names",
+      "application/x-www-form-urlencoded",
+      "a=1&b=2&a=3&a=",
+      { a: ["1", "3", ""], b: "2" },
+    ],
+    [
+      "a form whose payload is JSON",
+      "application/x-www-form-urlencoded",
+      `payload=${encodeURIComponent('{"ref": [1]}')}&x=1`,
+      { payload: { ref: [1] }, x: "1" },
+    ],
+    [
+      "a form whose payload is text",
+      "application/x-www-form-urlencoded",
+      "payload=%7Bno+json",
+      { payload: "{no json" },
+    ],
+    [
+      "a form with the name of a prototype",
+      "application/x-www-form-urlencoded",
+      "__proto__=1&constructor=2",
+      JSON.parse('{"__proto__": "1", "constructor": "2"}'),
+    ],
   ])("%s", async (_name, type, sent, body) => {
     expect((await payloadOf({ body: sent, headers: { "content-type": type } })).body).toEqual(body);
+  });
+
+  test.each<[string, string, BodyInit, unknown]>([
+    ["latin1", "text/plain; charset=ISO-8859-1", Buffer.from("Zürich", "latin1"), "Zürich"],
+    ["a quoted charset", 'application/json;charset="utf-16le"', Buffer.from('{"a": "ü"}', "utf16le"), { a: "ü" }],
+    ["UTF-16 by its mark", "application/json", Buffer.from('\ufeff{"a": "ü"}', "utf16le"), { a: "ü" }],
+    ["Shift_JIS in a form", "text/plain; charset=shift_jis", Buffer.from([0x93, 0xfa, 0x96, 0x7b]), "日本"],
+  ])("in %s", async (_name, type, sent, body) => {
+    expect((await payloadOf({ body: sent, headers: { "content-type": type } })).body).toEqual(body);
+  });
+
+  const json = JSON.stringify({ text: "ü".repeat(300) });
+  test.each<[string, (sent: string) => Buffer<ArrayBuffer>]>([
+    ["gzip", gzipSync],
+    ["x-gzip", gzipSync],
+    ["deflate", deflateSync],
+    ["deflate", deflateRawSync],
+    ["br", brotliCompressSync],
+    ["GZIP", gzipSync],
+    ["identity", Buffer.from],
+    ["deflate, gzip", (sent) => gzipSync(deflateSync(sent))],
+  ])("that is encoded as %s", async (encoding, encode) => {
+    const headers = { "content-type": "application/json", "content-encoding": encoding };
+    expect((await payloadOf({ body: encode(json), headers })).body).toEqual(JSON.parse(json));
+  });
+
+  test("fields of multipart/form-data, and a repeated parameter of the query as a list", async () => {
+    const form = new FormData();
+    form.append("payload", '{"ref": "main"}');
+    form.append("tag", "a");
+    form.append("tag", "b");
+    const { body, query } = await payloadOf({ body: form }, "?x=1&y=2&x=3");
+    expect(body).toEqual({ payload: { ref: "main" }, tag: ["a", "b"] });
+    expect(query).toEqual({ x: ["1", "3"], y: "2" });
+  });
+
+  const file = new FormData();
+  file.append("report", new File(["x"], "report.xml"));
+  test.each<[string, BodyInit, Record<string, string>, number, RegExp]>([
+    [
+      "broken JSON",
+      '{"a": ',
+      { "content-type": "application/json" },
+      400,
+      /^payload\.body: is declared as application\/json, but is no JSON: /,
+    ],
+    [
+      "JSON that is declared as more than JSON",
+      "nothing",
+      { "content-type": "application/vnd.api+json" },
+      400,
+      /is declared as application\/vnd\.api\+json/,
+    ],
+    [
+      "bytes that are no text",
+      Buffer.from([0xff, 0x00, 0xfa]),
+      {},
+      400,
+      /^payload\.body: is no text in utf-8; content-type may name another charset$/,
+    ],
+    ["an unknown charset", "x", { "content-type": "text/plain; charset=klingon" }, 400, /unknown charset "klingon"/],
+    [
+      "an unknown encoding",
+      "x",
+      { "content-encoding": "lzma" },
+      400,
+      /unknown encoding "lzma"; known are gzip, deflate and br/,
+    ],
+    ["an encoding that it has not", "{}", { "content-encoding": "gzip" }, 400, /is not encoded as gzip/],
+    [
+      "half of a compressed body",
+      gzipSync(json).subarray(0, 30),
+      { "content-encoding": "gzip" },
+      400,
+      /is not encoded as gzip/,
+    ],
+    ["too many encodings", "x", { "content-encoding": "gzip, gzip, gzip, gzip" }, 400, /more than 3 encodings/],
+    ["a bomb", gzipSync(Buffer.alloc(50_000_000)), { "content-encoding": "gzip" }, 413, /longer than 1000 bytes/],
+    [
+      "a bomb in a bomb",
+      gzipSync(gzipSync(Buffer.alloc(500_000))),
+      { "content-encoding": "gzip, gzip" },
+      413,
+      /longer than 1000 bytes/,
+    ],
+    ["no multipart", "x", { "content-type": "multipart/form-data; boundary=y" }, 400, /no valid multipart/],
+    [
+      "a file",
+      file,
+      {},
+      400,
+      /^payload\.body: has the file "report\.xml" in the field "report": files are not accepted$/,
+    ],
+  ])("is refused with the reason: %s", async (_name, body, headers, status, error) => {
+    expect(await post("read", { body, headers })).toEqual({ status, error: expect.stringMatching(error) });
+  });
+
+  test("is signed before it was encoded", async () => {
+    const signature = createHmac("sha512", secret).update(json).digest("hex");
+    const headers = { "content-encoding": "br", "x-signature": signature, "x-delivery": "encoded" };
+    expect(await post("signed", { body: brotliCompressSync(json), headers })).toMatchObject({ status: 202 });
+  });
+
+  test("whose delivery has an empty id is not taken for another's", async () => {
+    for (let count = 0; count < 2; count += 1) {
+      expect(await post("open", { body: "{}", headers: { "x-delivery": " " } })).toMatchObject({ status: 202 });
+    }
   });
 
   test("headers in lower case without the sender's credentials, and the query", async () => {
@@ -193,6 +335,7 @@ test("every refusal is stored with the reason and without the sender's credentia
   await using services = await createServices(server.location);
   const deliveries = await services.db.query.webhookDeliveries.findMany({
     with: { trigger: true },
+    where: { trigger: { ref: { ne: "default.read" } } },
     orderBy: { id: "asc" },
   });
   expect(JSON.stringify(deliveries.map(({ headers }) => headers))).not.toContain("of-the-sender");

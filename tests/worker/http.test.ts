@@ -235,6 +235,17 @@ describe("with allowed hosts and networks", () => {
     }
   });
 
+  test("every cookie is kept, and a body is read in its charset", async () => {
+    await using server = await listen((_request, response) =>
+      response
+        .writeHead(200, { "content-type": "text/html; charset=ISO-8859-1", "set-cookie": ["a=1; Path=/", "b=2, c"] })
+        .end(Buffer.from("Zürich", "latin1")),
+    );
+    const { data } = await send({ url: `http://localhost:${server.port}/` });
+    expect(data?.["headers"]).toMatchObject({ "set-cookie": ["a=1; Path=/", "b=2, c"] });
+    expect(data?.["body"]).toBe("Zürich");
+  });
+
   test("a body is decoded, and bounded after decoding", async () => {
     const bomb = gzipSync(Buffer.alloc(64 * 1024 * 1024));
     await using server = await listen((request, response) => {
