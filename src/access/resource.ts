@@ -5,6 +5,7 @@ import { packOf } from "../db/schema.ts";
 import { artifact } from "../db/tables/artifact.ts";
 import { event } from "../db/tables/event.ts";
 import { rule } from "../db/tables/rule.ts";
+import { trigger } from "../db/tables/trigger.ts";
 import { type Constraints, meetsSql } from "./constraints.ts";
 import { grantsFor, type Resource } from "./grants.ts";
 import { identityOf, type Session } from "./session.ts";
@@ -130,6 +131,7 @@ export function readableRows(session: Session, table: string): Expression | null
   if (table === "artifactVersions") return readableVersions(session);
   if (table === "ruleEvaluations") return readableEvaluations(session);
   if (table === "tokens") return readableTokens(session);
+  if (table === "webhookDeliveries") return readableDeliveries(session);
   const resource = resourceOfTable[table];
   return resource ? readable(session, resource) : null;
 }
@@ -148,6 +150,15 @@ function readableEvaluations(session: Session): Expression | null {
         return sql`exists (select from attune.${sql.raw(name)} "of_evaluation" where ${columns["id"]} = ${table[key]} and ${filter(columns)})`;
       }),
     ) ?? sql`true`;
+}
+
+/** A delivery tells what senders send: it is readable with the events of its trigger. */
+function readableDeliveries(session: Session): Expression | null {
+  const filter = readable(session, "event");
+  if (!filter) return null;
+  const of = alias(trigger, "of_delivery");
+  return (table) =>
+    sql`exists (select from attune.trigger "of_delivery" where ${of.id} = ${table["triggerId"]} and ${filter({ triggerRef: of.ref })})`;
 }
 
 /** Only API tokens are readable; the others are internal. */

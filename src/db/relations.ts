@@ -90,7 +90,10 @@ export const relations = defineRelations(tables, (r) => ({
     events: r.many.events(),
     deliveries: r.many.webhookDeliveries(),
   },
-  webhookDeliveries: { trigger: r.one.triggers({ from: r.webhookDeliveries.triggerId, to: r.triggers.id }) },
+  webhookDeliveries: {
+    trigger: r.one.triggers({ from: r.webhookDeliveries.triggerId, to: r.triggers.id }),
+    event: r.one.events({ from: r.webhookDeliveries.eventId, to: r.events.id }),
+  },
   actions: {
     pack: r.one.packs({ from: r.actions.packId, to: r.packs.id }),
     runtime: r.one.runtimes({ from: r.actions.runtimeId, to: r.runtimes.id }),

@@ -26,9 +26,9 @@ export interface Delivery {
   startedAt: number;
 }
 
-/** The response to a delivery: 202 with a new event, 200 with the first event of a repeated delivery, else a refusal. */
+/** The response to a delivery: 202 with a new event, 200 with the first event of a repeated delivery, else a refusal, or 500 for a failure. */
 export interface DeliveryResponse {
-  status: 200 | 202 | 400 | 401 | 409 | 413;
+  status: 200 | 202 | 400 | 401 | 409 | 413 | 500;
   event: string | null;
   error: string | null;
 }

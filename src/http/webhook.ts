@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Origins } from "../access/origin.ts";
+import { isPassing } from "../db/passing.ts";
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import { Refusal } from "../errors.ts";
@@ -90,8 +91,10 @@ async function receive(
     return await acceptVerified(services, webhook, { ...received, body });
   } catch (error) {
     if (error instanceof TooLongError) return await tooLong();
-    if (!(error instanceof Refusal)) throw error;
-    return await refuse(error.code === "CONFLICT" ? 409 : 400, error.message);
+    if (error instanceof Refusal) return await refuse(error.code === "CONFLICT" ? 409 : 400, error.message);
+    // Without its database a request leaves no record: the sender gets 503.
+    if (!isPassing(error)) await refuse(500, "the request failed: see the server's log");
+    throw error;
   }
 }
 

@@ -1,3 +1,4 @@
+import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createAttempts } from "../../src/access/attempts.ts";
 import { createOrigins } from "../../src/access/origin.ts";
@@ -85,4 +86,24 @@ test("a body of unknown length takes its limit, and one that is too long takes n
     Array.from({ length: 4 }, async () => (await fetch(server.url + path, { method: "POST", body: "{}" })).status),
   );
   expect(statuses).toEqual([202, 202, 202, 202]);
+});
+
+test("a request that fails gets 500, and its delivery can be read with the reason", async () => {
+  const { services } = world;
+  const post = () => fetch(server.url + path, { method: "POST", body: "{}" });
+  await world.all(
+    sql`create function attune.fail() returns trigger language plpgsql as $$ begin raise exception 'broken'; end $$`,
+  );
+  await world.all(sql`create trigger fail before insert on attune.event for each row execute function attune.fail()`);
+  const silent = services.log.level;
+  services.log.level = "silent"; // the failure is expected
+  expect((await post()).status).toBe(500);
+  services.log.level = silent;
+  await world.all(sql`drop function attune.fail() cascade`);
+  expect((await post()).status).toBe(202);
+  const read = sql`select status_code, error from attune.webhook_delivery order by id desc limit 2`;
+  expect(await world.all(read)).toEqual([
+    { status_code: 202, error: null },
+    { status_code: 500, error: "the request failed: see the server's log" },
+  ]);
 });

@@ -328,6 +328,65 @@ test("refused requests are stored up to a number and a size, and accepted ones w
   expect((await post("flooded", { body, headers: delivery })).status).toBe(202);
 });
 
+interface Deliveries {
+  triggerByRef: {
+    webhookDeliveries: {
+      totalCount: { count: number };
+      pageInfo: { endCursor: string; hasNextPage: boolean };
+      nodes: {
+        statusCode: number;
+        error: string | null;
+        size: number;
+        event: { id: string } | null;
+        received: string;
+      }[];
+    };
+  };
+}
+
+test("deliveries are read with filters and in pages, by those who may read the trigger's events", async () => {
+  const sent = await post("read", { body: "{}", headers: { "x-delivery": "to be read" } });
+  const document = `query ($first: Int, $after: String, $where: WebhookDeliveryWhere) { triggerByRef(ref: "default.read") {
+    webhookDeliveries(first: $first, after: $after, where: $where) { totalCount { count } pageInfo { endCursor hasNextPage }
+      nodes { statusCode error size sourceIp headers durationMs signatureVerified deliveryId received event { id } } } } }`;
+  const read = async (variables: object) =>
+    (await request<Deliveries>(server, document, { ...variables })).triggerByRef.webhookDeliveries;
+  const all = await read({ first: 100 });
+  expect(all.nodes[0]).toMatchObject({
+    statusCode: 202,
+    error: null,
+    size: 2,
+    event: { id: sent.event },
+    deliveryId: "to be read",
+  });
+  expect(all.totalCount.count).toBe(all.nodes.length);
+  const long = await read({ where: { statusCode: { eq: 413 } } });
+  expect(long.nodes.map(({ error, event }) => [error, event])).toEqual([
+    ["the body is longer than 1000 bytes", null],
+    ["the body is longer than 1000 bytes", null],
+  ]);
+  expect((await read({ where: { error: { contains: "charset" } } })).nodes).toHaveLength(2);
+  expect((await read({ where: { deliveryId: { eq: "to be read" } } })).nodes).toHaveLength(1);
+  expect((await read({ where: { event: { eq: sent.event } } })).nodes).toHaveLength(1);
+  const paged: unknown[] = [];
+  let after: string | null = null;
+  for (let more = true; more; ) {
+    const page = await read({ first: 5, after });
+    paged.push(...page.nodes);
+    after = page.pageInfo.endCursor;
+    more = page.pageInfo.hasNextPage;
+  }
+  expect(paged).toEqual(all.nodes);
+
+  const { createApiToken } = await request<{ createApiToken: { value: string } }>(
+    server,
+    `mutation { createPermissionSet(input: {ref: "default.triggers", grants: [{resource: "trigger", actions: ["read", "update"]}]}) { __typename }
+      createApiToken(input: {label: "triggers", permissionSetRefs: ["default.triggers"]}) { ... on CreateApiTokenPayload { value } ... on Error { message } } }`,
+  );
+  const hidden = await request<Deliveries>({ ...server, token: createApiToken.value }, document);
+  expect(hidden.triggerByRef.webhookDeliveries).toMatchObject({ totalCount: { count: 0 }, nodes: [] });
+});
+
 test("every refusal is stored with the reason and without the sender's credentials", async () => {
   const long = { body: "x".repeat(1001), headers: { authorization: "Bearer of-the-sender" } };
   expect(await post("open", long)).toEqual({ status: 413, error: expect.stringContaining("1000 bytes") });

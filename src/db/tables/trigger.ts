@@ -63,6 +63,7 @@ export const webhookDelivery = attune.table(
     index("webhook_delivery_created_idx")
       .on(t.created)
       .where(sql`${t.hmacVerified} is not true or ${t.deliveryId} is null`),
+    index("webhook_delivery_trigger_created_idx").on(t.triggerId, t.created, t.id),
     index("webhook_delivery_refused_idx").on(t.triggerId, t.created).where(sql`${t.error} is not null`),
   ],
 );

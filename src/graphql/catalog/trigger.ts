@@ -6,6 +6,7 @@ import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 import { byWords } from "../kit/text-filter.ts";
 import { rules } from "../rule/rule.ts";
+import { deliveries } from "./webhook-delivery.ts";
 
 /** Returns the path on this server that accepts requests to a webhook. */
 export const webhookPath = (key: string) => `/webhooks/${key}`;
@@ -61,6 +62,13 @@ export const Trigger = builder.drizzleNode("triggers", {
     sensor: t.relation("sensor", { nullable: true, description: "The sensor that emits its events, if any." }),
     rules: t.relatedConnection("rules", rules.related("Its rules."), rules.connection),
     events: t.relatedConnection("events", events.related("Its events."), events.connection),
+    webhookDeliveries: t.relatedConnection(
+      "deliveries",
+      deliveries.related(
+        "The requests to its webhook: those of seven days, of refused ones 100 in an hour; signed ones with an id are kept.",
+      ),
+      deliveries.connection,
+    ),
   }),
 });
 

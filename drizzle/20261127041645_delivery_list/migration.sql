@@ -1,0 +1,1 @@
+CREATE INDEX "webhook_delivery_trigger_created_idx" ON "attune"."webhook_delivery" ("trigger","created","id");
