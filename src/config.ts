@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { StartError } from "./errors.ts";
+import { didYouMean } from "./lib/nearest.ts";
 import { isNetwork } from "./lib/network.ts";
 
 const roles = ["api", "executor", "worker", "sensor"] as const;
@@ -142,7 +143,8 @@ const loopback = new Set(["127.0.0.1", "localhost", "::1"]);
 export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
   const known = Object.keys(settings);
   const unknown = Object.keys(env).find((name) => name.startsWith("ATTUNE__") && !known.includes(name));
-  if (unknown) throw new StartError(`There is no setting ${unknown}: the README lists them all.`);
+  if (unknown)
+    throw new StartError(`There is no setting ${unknown}${didYouMean(unknown, known)}; the README lists them all.`);
   // An empty variable counts as unset, because compose files and shells write unset ones like that.
   const given = Object.fromEntries(known.flatMap((name) => (env[name] ? [[name, env[name]]] : [])));
   const { DATABASE_URL, ...values } = checked(z.object({ ...settings, DATABASE_URL: databaseUrl.optional() }), {
@@ -194,7 +196,9 @@ function checked<T>(schema: z.ZodType<T>, given: Record<string, unknown>): T {
   const parsed = schema.safeParse(given);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  throw new StartError(`${String(issue?.path[0])} is wrong: ${issue?.message}.`);
+  const name = String(issue?.path[0]);
+  const value = secrets.includes(name) ? "" : `; it is "${given[name]}"`;
+  throw new StartError(`${name} is wrong: ${issue?.message}${value}.`);
 }
 
 function readKey(key: string | undefined, file: string | undefined): Uint8Array | null {

@@ -1,12 +1,14 @@
+import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { type Config, readConfig } from "./config.ts";
 import { StartError } from "./errors.ts";
 import { createLog } from "./log.ts";
 
-const usage = `Usage: attune serve [--roles api,executor,worker,sensor]
-       attune link
+const usage = `Usage: attune serve [--roles api,executor,worker,sensor] [--settings .env]
+       attune link [--settings .env]
 
-serve starts the server; link prints a sign-in link for admin. Settings come from the environment: see the README.
+serve starts the server; link prints a sign-in link for admin. Settings come from the environment, and from the file for variables that it
+lacks, if there is such a file: see the README.
 `;
 
 /** Runs the program with the process's arguments. The exit code is 0, 1 (failure) or 2 (wrong usage). */
@@ -14,7 +16,7 @@ export async function main(): Promise<void> {
   try {
     const { values, positionals } = parseArgs({
       allowPositionals: true,
-      options: { roles: { type: "string" }, help: { type: "boolean" } },
+      options: { roles: { type: "string" }, settings: { type: "string" }, help: { type: "boolean" } },
     });
     if (values.help) return void process.stdout.write(usage);
     const [command, ...more] = positionals;
@@ -22,6 +24,8 @@ export async function main(): Promise<void> {
       process.stderr.write(usage);
       process.exit(2);
     }
+    const file = values.settings;
+    if (file !== undefined && existsSync(file)) process.loadEnvFile(file);
     if (values.roles) process.env["ATTUNE__ROLES"] = values.roles;
     const config = readConfig(process.env, process.stdout.isTTY === true);
     if (command === "serve") return await serve(config);

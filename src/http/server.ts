@@ -29,6 +29,11 @@ export interface HttpOptions {
   attachSockets: (server: Server) => AsyncDisposable;
 }
 
+const notFoundPage = `<!doctype html><html lang="en"><meta charset="utf-8"><title>Not found – Attune</title>
+<body style="font-family: sans-serif; max-width: 40rem; margin: 4rem auto"><h1>There is no such page</h1>
+<p>The API and its explorer are at <a href="/graphql">/graphql</a>.</p></body></html>
+`;
+
 /** The longest body of an operation, in bytes. */
 const longestOperation = 2 * 1024 * 1024;
 
@@ -105,7 +110,8 @@ async function route(
   const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
   const requestId = admitRequest(origins, request, response, path);
   if (requestId === null) return;
-  if (path === "/graphql") {
+  if (path === "/graphql" || path === "/graphql/") {
+    request.url = request.url?.replace("/graphql/", "/graphql") ?? "";
     return await options.handled.intake.admit(request, response, longestOperation, async () => {
       const done = options.graphql(request, response, { requestId });
       // The body of a subscription is not held while its stream is open.
@@ -130,6 +136,7 @@ async function route(
     case "/":
       return respond(response, 302, "GraphiQL is at /graphql\n", { location: "/graphql" });
     default:
-      return respond(response, 404, { error: "not found" });
+      if (!request.headers.accept?.includes("text/html")) return respond(response, 404, { error: "not found" });
+      return respond(response, 404, notFoundPage, { "content-type": "text/html; charset=utf-8" });
   }
 }

@@ -1,6 +1,15 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -69,15 +78,23 @@ function olderNode(): string | null {
 
 /** Refused settings, with the sentence that names the variable and the allowed values. */
 const wrongSettings: [name: string, extra: Record<string, string>, sentence: RegExp][] = [
-  ["an unknown name", { ATTUNE__SERVER__PROT: "1" }, /ATTUNE__SERVER__PROT.*README/],
-  ["a port that is not a number", { ATTUNE__SERVER__PORT: "http" }, /ATTUNE__SERVER__PORT is wrong: .*number/],
+  [
+    "an unknown name",
+    { ATTUNE__SERVER__PROT: "1" },
+    /ATTUNE__SERVER__PROT; did you mean "ATTUNE__SERVER__PORT"\?; the README lists them all/,
+  ],
+  [
+    "a port that is not a number",
+    { ATTUNE__SERVER__PORT: "http" },
+    /ATTUNE__SERVER__PORT is wrong: .*number.*; it is "http"\.$/,
+  ],
   ["a port out of range", { ATTUNE__SERVER__PORT: "65536" }, /ATTUNE__SERVER__PORT is wrong: .*65535/],
   ["an unknown role", { ATTUNE__ROLES: "api,cook" }, /ATTUNE__ROLES is wrong: .*"api".*"executor".*"worker".*"sensor"/],
   ["an invalid flag", { ATTUNE__DATABASE__FSYNC: "maybe" }, /ATTUNE__DATABASE__FSYNC is wrong: .*"true".*"false"/],
   [
     "a short key",
     { ATTUNE__SECURITY__ENCRYPTION_KEY: "4242" },
-    /ENCRYPTION_KEY is wrong: must be 64 hexadecimal digits/,
+    /ENCRYPTION_KEY is wrong: must be 64 hexadecimal digits\.$/,
   ],
   [
     "a missing key file",
@@ -129,6 +146,34 @@ describe("a start that its user can fix explains how", () => {
     const failed = await failedStart(serverEnvironment(nowhere, { ATTUNE__SERVER__PORT: "http" }));
     expectSentence(failed, /^ATTUNE__SERVER__PORT is wrong: /);
     expect(existsSync(nowhere.dataDir)).toBe(false);
+  });
+
+  // On PostgreSQL the server has no data directory.
+  test.skipIf(onPostgres())("a directory of something else, which stays as it was", async () => {
+    const dataDir = join(scratch, "documents");
+    mkdirSync(dataDir, { mode: 0o755 });
+    writeFileSync(join(dataDir, "letter.txt"), "");
+    const failed = await failedStart(serverEnvironment({ url: null, dataDir }));
+    expectSentence(failed, /^The directory \S+ has files of something else \(letter\.txt\): set ATTUNE__DATA_DIR/);
+    expect((statSync(dataDir).mode & 0o777).toString(8)).toBe("755");
+    expect(readdirSync(dataDir)).toEqual(["letter.txt"]);
+  });
+
+  test("a wrong setting in the file that --settings names, which need not exist", async () => {
+    const file = join(scratch, "settings.env");
+    const start = async () => {
+      const child = spawn(process.execPath, [...serve, "--settings", file], {
+        env: serverEnvironment(nowhere, { ATTUNE__LOG__LEVEL: "loud" }),
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+      const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
+      return stdout + stderr;
+    };
+    expect(await start()).toMatch(/^ATTUNE__LOG__LEVEL is wrong: .*; it is "loud"\.\n$/);
+    writeFileSync(file, "ATTUNE__SERVER__HOSTS=https://a\nATTUNE__LOG__LEVEL=info\n");
+    expect(await start()).toMatch(/^ATTUNE__SERVER__HOSTS is wrong: .*; it is "https:\/\/a"\.\n$/);
+    writeFileSync(file, "ATTUNE__LOG__LEVEL=info\n"); // the environment comes first
+    expect(await start()).toMatch(/^ATTUNE__LOG__LEVEL is wrong: .*; it is "loud"\.\n$/);
   });
 
   test("a broken pack: each fault with file, line and column", async () => {

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { getIntrospectionQuery } from "graphql";
 import { createClient } from "graphql-ws";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -112,4 +113,22 @@ test("the schema publishes @deprecated with the locations of the specification",
       .flat()
       .filter((location) => !known.has(location)),
   ).toEqual([]);
+});
+
+test("/graphql/ is /graphql, for requests and sockets", async () => {
+  const response = await fetch(`${server.url}/graphql/?query=${encodeURIComponent(viewer)}`, {
+    headers: { authorization: `Bearer ${server.token}` },
+  });
+  expect(await response.json()).toMatchObject({ data: { viewer: { identity: { login: "admin" } } } });
+  const socket = new WebSocket(`${server.url.replace("http", "ws")}/graphql/`, "graphql-transport-ws");
+  await once(socket, "open");
+  socket.close();
+});
+
+test("a browser gets a page for what does not exist, a program JSON", async () => {
+  const page = await fetch(`${server.url}/nothing`, { headers: { accept: "text/html,*/*;q=0.8" } });
+  expect([page.status, page.headers.get("content-type")]).toEqual([404, "text/html; charset=utf-8"]);
+  expect(await page.text()).toContain('<a href="/graphql">');
+  const plain = await fetch(`${server.url}/nothing`);
+  expect([plain.status, await plain.json()]).toEqual([404, { error: "not found" }]);
 });

@@ -107,7 +107,7 @@ export function attachSockets(
 
 /** Returns the status and reason of a refused upgrade; null if it is accepted. Browsers always send an origin, programs do not. */
 function upgradeRefusal({ url = "", headers: { host, origin } }: IncomingMessage, origins: Origins) {
-  if (url.split("?", 1)[0] !== "/graphql") return ["404 Not Found", "Sockets are at /graphql.\n"] as const;
+  if (!/^\/graphql\/?(\?|$)/.test(url)) return ["404 Not Found", "Sockets are at /graphql.\n"] as const;
   if (!origins.isOurHost(host ?? null)) return ["421 Misdirected Request", `${notOurHost}\n`] as const;
   if (origin === undefined || origins.isTrusted(origin, host ?? null)) return null;
   return ["403 Forbidden", "Sockets of this origin are refused: add it to ATTUNE__SERVER__CORS_ORIGINS.\n"] as const;
