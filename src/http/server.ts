@@ -134,7 +134,9 @@ async function route(
       return respond(response, 200, { status: "ready" });
     }
     case "/":
-      return respond(response, 302, "GraphiQL is at /graphql\n", { location: "/graphql" });
+      return respond(response, 302, "The API is at /graphql, and its sign-in page at /sign-in.\n", {
+        location: request.headers.cookie === undefined ? "/sign-in" : "/graphql",
+      });
     default:
       if (!request.headers.accept?.includes("text/html")) return respond(response, 404, { error: "not found" });
       return respond(response, 404, notFoundPage, { "content-type": "text/html; charset=utf-8" });

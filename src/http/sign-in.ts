@@ -7,26 +7,9 @@ import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import { ForbiddenError, UnauthenticatedError } from "../errors.ts";
 import { readBody, respond } from "./respond.ts";
+import { signInPage } from "./sign-in-page.ts";
 
-// The token is in the fragment, which no log, Referer or link preview contains. The page reads and posts it.
-const script = `
-const token = location.hash.slice(1);
-history.replaceState(null, "", location.pathname);
-const say = (text) => { document.querySelector("p").textContent = text; };
-if (!token) say("This link has no token: use one that the server or npm run link has printed.");
-else fetch("/sign-in", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ token }) })
-  .then(async (response) => { if (response.ok) location.replace("/graphql"); else say((await response.json()).error); })
-  .catch(() => say("The server cannot be reached."));
-`;
-
-const page = `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Sign in to Attune</title>
-<link rel="icon" href="data:,">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body{font:16px/1.5 system-ui,sans-serif;max-width:32rem;margin:20vh auto;padding:0 1rem}</style></head>
-<body><h1>Attune</h1><p role="status">Signing in…</p><script>${script}</script></body></html>`;
-
-/** Handles `/sign-in`. GET returns the page that posts the link's token; POST exchanges the token for a session cookie. */
+/** Handles `/sign-in`. GET returns the page; POST exchanges the token for a session cookie. */
 export async function handleSignIn(
   services: Services,
   request: IncomingMessage,
@@ -34,7 +17,10 @@ export async function handleSignIn(
   { origins, ...options }: Omit<SignInOptions, "ip"> & { origins: Origins },
 ): Promise<void> {
   if (request.method === "GET") {
-    respond(response, 200, page, { "content-type": "text/html; charset=utf-8", "referrer-policy": "no-referrer" });
+    respond(response, 200, signInPage, {
+      "content-type": "text/html; charset=utf-8",
+      "referrer-policy": "no-referrer",
+    });
     return;
   }
   if (request.method !== "POST") return respond(response, 405, { error: "GET or POST" }, { allow: "GET, POST" });

@@ -88,6 +88,47 @@ describe.skipIf(missing)("GraphiQL in Chromium", () => {
     await page.screenshot({ path: join(mkdtempSync(join(tmpdir(), "attune-web-")), "graphiql.png") });
   });
 
+  test("the start page leads to the sign-in page, which says who is signed in, signs out, and signs in by password or another link", async () => {
+    const status = page.getByRole("status");
+    const says = (text: string) => until(async () => (await status.textContent()) === text, text);
+    await page.goto(`${server.url}/sign-in`);
+    await says("You are signed in as admin.");
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await says("You are signed out.");
+
+    const stranger = await browser.newContext();
+    const other = await stranger.newPage();
+    await other.goto(`${server.url}/`);
+    expect(new URL(other.url()).pathname).toBe("/sign-in");
+    await stranger.close();
+
+    await request(
+      server,
+      `mutation { setPassword(input: {login: "admin", password: "a long password"}) { __typename } }`,
+    );
+    await page.getByLabel("Login").fill("admin");
+    await page.getByLabel("Password").fill("wrong password");
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await until(async () => /login|password/i.test((await status.textContent()) ?? ""), "the refusal");
+    await page.screenshot({ path: join(mkdtempSync(join(tmpdir(), "attune-web-")), "sign-in.png") });
+    await page.getByLabel("Password").fill("a long password");
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.waitForURL(`${server.url}/graphql`);
+
+    await page.goto(`${server.url}/sign-in`);
+    await says("You are signed in as admin.");
+    const used = await createLink(server);
+    await page.evaluate((hash) => {
+      location.hash = hash;
+    }, "att_signin_guessed");
+    await until(async () => (await status.textContent())?.includes("used, expired or unknown"), "the refused link");
+    await page.evaluate((hash) => {
+      location.hash = hash;
+    }, used.split("#")[1] ?? "");
+    await page.waitForURL(`${server.url}/graphql`);
+    pageErrors.splice(0, pageErrors.length, ...pageErrors.filter((error) => !error.includes("401"))); // of the refused link
+  });
+
   test("the page requested nothing from other hosts and logged no errors", () => {
     const { host } = new URL(server.url);
     expect(requested.filter((url) => !/^(data|blob):/.test(url) && new URL(url).host !== host)).toEqual([]);
