@@ -28,8 +28,8 @@ export async function handleArtifact(
   if (!methods.includes(request.method ?? "")) {
     return respond(response, 405, { error: methods.join(" or ") }, { allow: methods.join(", ") });
   }
+  if (isUpload) services.room.require();
   try {
-    if (isUpload) services.room.require();
     const link = readLink(services.keyring, target, Date.now());
     const session = await sessionOfLink(services.db, link);
     const requestId = String(response.getHeader("x-request-id") ?? "");
@@ -62,7 +62,6 @@ const statuses: Readonly<Record<string, number>> = {
   NOT_FOUND: 404,
   CONFLICT: 409,
   BAD_USER_INPUT: 422,
-  INSUFFICIENT_STORAGE: 503,
 };
 
 const statusOf = (error: Refusal | TooLong) => (error instanceof TooLong ? 413 : (statuses[error.code] ?? 422));

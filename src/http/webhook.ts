@@ -93,7 +93,10 @@ async function receive(
     if (error instanceof TooLongError) return await tooLong();
     if (error instanceof Refusal) return await refuse(error.code === "CONFLICT" ? 409 : 400, error.message);
     // Without its database a request leaves no record: the sender gets 503.
-    if (!isPassing(error)) await refuse(500, "the request failed: see the server's log");
+    if (!isPassing(error)) {
+      const unstored = (cause: unknown) => services.log.error({ err: cause }, "recording a failed delivery");
+      await refuse(500, "the request failed: see the server's log").catch(unstored);
+    }
     throw error;
   }
 }

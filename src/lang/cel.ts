@@ -88,7 +88,7 @@ function isAfterDash({ range }: CelTypeError, source: string): boolean {
 function suggestion(error: unknown, source: string, scope: CelScope): string {
   if (!(error instanceof CelTypeError) || error.code !== "unknown_variable") return "";
   const name = /^Unknown variable: (\w+)$/.exec(error.summary)?.[1] ?? "";
-  if (isAfterDash(error, source)) return '; a name with "-" stands in brackets: event.payload.headers["x-name"]';
+  if (isAfterDash(error, source)) return '; write a name with "-" in brackets: event.payload.headers["x-name"]';
   return didYouMean(name, scope.variables) || `; known names: ${scope.variables.join(", ")}`;
 }
 

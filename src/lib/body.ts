@@ -147,8 +147,10 @@ async function readMultipart(body: Uint8Array, contentType: string, path: string
 function mediaType(header: string | undefined): MediaType {
   const [type = "", ...rest] = (header ?? "").split(";");
   const parameters = rest.flatMap((part): [string, string][] => {
-    const [, name = "", quoted, token = ""] = /^\s*([^\s=]+)\s*=\s*(?:"([^"]*)"|(\S*))\s*$/.exec(part) ?? [];
-    return name === "" ? [] : [[name.toLowerCase(), quoted ?? token]];
+    const at = part.indexOf("=");
+    const value = part.slice(at + 1).trim();
+    const isQuoted = value.length > 1 && value.startsWith('"') && value.endsWith('"');
+    return at < 0 ? [] : [[part.slice(0, at).trim().toLowerCase(), isQuoted ? value.slice(1, -1) : value]];
   });
   return { type: type.trim().toLowerCase(), parameters: Object.fromEntries(parameters) };
 }

@@ -11,7 +11,7 @@ import { checkActionParams } from "./parameters.ts";
 import { intervalSeconds, intervalTimer, syncTimer } from "./timer.ts";
 
 /**
- * Checks what a rule consists of, whoever brings it. Returns its canonical conditions, its trigger's parameters with their defaults, and
+ * Checks what a rule consists of, for rules of users and of packs alike. Returns its canonical conditions, its trigger's parameters with their defaults, and
  * the names of the keys in its templates. Throws InvalidInputError with every fault, at `conditions`, `actionParams` and `triggerParams`.
  */
 export function checkContents(

@@ -24,13 +24,13 @@ export function checkActionParams(
     return;
   }
   const literals = Object.fromEntries(
-    Object.entries(actionParams).filter(([name, value]) => name in schema && !hasTemplate(value)),
+    Object.entries(actionParams).filter(([name, value]) => Object.hasOwn(schema, name) && !hasTemplate(value)),
   );
   const ofLiterals = Object.fromEntries(Object.keys(literals).map((name) => [name, schema[name] as Parameter]));
   compileParameters(ofLiterals)(literals, "actionParams");
   const known = Object.keys(schema);
-  const unknown = Object.keys(actionParams).filter((name) => !(name in schema));
-  const missing = known.filter((name) => schema[name]?.required && !(name in actionParams));
+  const unknown = Object.keys(actionParams).filter((name) => !Object.hasOwn(schema, name));
+  const missing = known.filter((name) => schema[name]?.required && !Object.hasOwn(actionParams, name));
   const issues = [
     ...unknown.map((name) => ({
       path: `actionParams.${name}`,

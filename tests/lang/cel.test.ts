@@ -181,7 +181,7 @@ test("celVariables returns the variables of an expression", () => {
 
 test("a header's name in a template is refused or fails with the right spelling", () => {
   expect(() => compileCel("event.payload.headers.X-GitHub-Event")).toThrow(
-    /Unknown variable: GitHub.*; a name with "-" stands in brackets: event\.payload\.headers\["x-name"\]/,
+    /Unknown variable: GitHub.*; write a name with "-" in brackets: event\.payload\.headers\["x-name"\]/,
   );
   expect(() => compileCel("size(nothing)")).toThrow("known names");
   const event = { payload: { headers: { "x-github-event": "push" } } };

@@ -255,6 +255,9 @@ describe("parameters", () => {
     expect((await evaluator.enforced(second))[0]?.error).toMatchObject({ code: "PARAMETERS_INVALID" });
     // What is literal is checked when the rule is saved, also beside templates.
     await expect(update({ needed: 7 })).rejects.toThrow(/actionParams\.needed: .*string/);
+    await expect(update({ needed: "x", constructor: 7 })).rejects.toThrow(
+      /actionParams\.constructor: .*no such parameter/,
+    );
   });
 
   test("keep their JSON types if the value is one template, become text if it is mixed, and get defaults", async () => {

@@ -108,6 +108,12 @@ describe("the payload of a request", () => {
 
   test.each<[string, string, BodyInit, unknown]>([
     ["latin1", "text/plain; charset=ISO-8859-1", Buffer.from("Zürich", "latin1"), "Zürich"],
+    [
+      "a charset after much space",
+      `text/plain; charset=${" ".repeat(6000)}ISO-8859-1`,
+      Buffer.from("Zürich", "latin1"),
+      "Zürich",
+    ],
     ["a quoted charset", 'application/json;charset="utf-16le"', Buffer.from('{"a": "ü"}', "utf16le"), { a: "ü" }],
     ["UTF-16 by its mark", "application/json", Buffer.from('\ufeff{"a": "ü"}', "utf16le"), { a: "ü" }],
     ["Shift_JIS in a form", "text/plain; charset=shift_jis", Buffer.from([0x93, 0xfa, 0x96, 0x7b]), "日本"],

@@ -21,8 +21,8 @@ export interface Call {
   secretFields: readonly string[];
 }
 
-/** The mutations that are allowed when the disk has no room for new work. */
-const freesSpace = /^(?:delete|cancel|disable|revoke|remove|unassign)(?=[A-Z])|^(?:signIn|signOut|revealKey)$/;
+/** The mutations that are allowed when the disk has no room for new work: those that free space, and the way to them. */
+const allowedWithoutRoom = /^(?:delete|cancel|disable|revoke|remove|unassign)(?=[A-Z])|^(?:signIn|signOut|revealKey)$/;
 
 /** Runs verbs in one transaction, together with the call's audit entry and idempotency key. */
 export type Commit<R> = (run: (tx: Tx) => Promise<R>) => Promise<R>;
@@ -39,7 +39,7 @@ export async function performMutation<R>(
   work: (input: Input, commit: Commit<R>) => Promise<R>,
 ): Promise<R> {
   const { services } = ctx;
-  if (!freesSpace.test(call.operation)) services.room.require();
+  if (!allowedWithoutRoom.test(call.operation)) services.room.require();
   const { input, shown } = await withoutGivenSecrets(services, session, call);
   const entry = describe(call.operation, shown, { ...ctx, session });
   const once = onceOf(call.operation, input, services.keyring);
