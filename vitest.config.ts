@@ -7,9 +7,11 @@ const long = [
   "fault/kill",
   "fault/bomb",
   "access/oracle",
+  "fault/disk",
   "execution/hostile",
   "graphql/fuzz",
   "start/start",
+  "worker/answers",
   "rule/timer",
   "inquiry/flow",
 ];

@@ -266,9 +266,9 @@ export function anyOf(ids: readonly string[]): SQL {
   return sql`any (${`{${ids.join(",")}}`}::text::bigint[])`;
 }
 
-/** Runs SQL text with `$1` parameters as a prepared statement, for libraries with their own statements. Returns its rows. */
-export async function rowsOfText(db: Db, text: string, params: unknown[]): Promise<object[]> {
-  return (await db._.session.prepareQuery({ sql: text, params }, "objects", true).execute()) as object[];
+/** Runs SQL text with `$1` parameters, for libraries with their own statements; prepared unless `prepared` is false. Returns its rows. */
+export async function rowsOfText(db: Db, text: string, params: unknown[], { prepared = true } = {}): Promise<object[]> {
+  return (await db._.session.prepareQuery({ sql: text, params }, "objects", prepared).execute()) as object[];
 }
 
 function logger({ onStatement }: Pick<DatabaseOptions, "onStatement">) {

@@ -45,9 +45,19 @@ function jobId(entity: string): string {
 }
 
 /** Runs pg-boss's statements inside the caller's transaction, prepared: unprepared they took half of an event's time. */
-function within(tx: Db) {
-  return { executeSql: async (text: string, values: unknown[] = []) => ({ rows: await rowsOfText(tx, text, values) }) };
+function within(tx: Db, { prepared = true } = {}) {
+  return {
+    executeSql: async (text: string, values: unknown[] = []) => ({
+      rows: await rowsOfText(tx, text, values, { prepared }),
+    }),
+  };
 }
+
+/**
+ * A prepared statement keeps the plan that was made over a small queue, in which taking jobs costs the square of their number. Above
+ * this number, the next take is planned anew.
+ */
+const fewJobs = 16;
 
 /** Its statements are the queues' own; maintenance of a large queue may take longer than a request. */
 const jobsClient = {
@@ -74,6 +84,7 @@ export async function startJobs(database: Database, log: Log): Promise<Jobs> {
   });
   await boss.start();
   const known = new Set<string>();
+  const lastTaken = new Map<string, number>();
   return {
     open: async (queue) => {
       if (known.has(queue)) return;
@@ -88,7 +99,9 @@ export async function startJobs(database: Database, log: Log): Promise<Jobs> {
       await boss.insert(queue, jobs, { db: within(tx) });
     },
     take: async (tx, queue, limit) => {
-      const jobs = await boss.fetch<{ entity: string }>(queue, { batchSize: limit, db: within(tx) });
+      const prepared = (lastTaken.get(queue) ?? 0) <= fewJobs;
+      const jobs = await boss.fetch<{ entity: string }>(queue, { batchSize: limit, db: within(tx, { prepared }) });
+      lastTaken.set(queue, jobs.length);
       return jobs.map((job) => ({ id: job.id, entity: job.data.entity }));
     },
     done: async (tx, queue, jobs) => {

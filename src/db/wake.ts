@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { type Loop, type LoopOptions, startLoop } from "../lib/loop.ts";
+import { createPace } from "../lib/pace.ts";
 import type { Log } from "../log.ts";
 import type { Database } from "./client.ts";
 
@@ -43,13 +44,13 @@ export function startWokenLoop(wake: Wake, topic: Topic, options: LoopOptions): 
   };
 }
 
-const spacingMs = 5;
+const pace = { everyMs: 6, burst: 8 };
 /** Postgres refuses payloads of 8,000 bytes; for longer ones, `*` announces all topics. */
 const longestPayload = 7000;
 
 /**
  * Starts the wake-ups of this process. A NOTIFY inside a transaction takes a cluster-wide lock, so topics are sent together outside of
- * one, at most every 5 ms. Polls find the changes that a killed process did not announce.
+ * one: at once after a pause, every few milliseconds under load. Polls find the changes that a killed process did not announce.
  */
 export async function createWake(database: Database, log: Log): Promise<Wake> {
   const callbacks = new Map<string, Set<() => void>>(); // by topic; other processes may announce topics unknown here
@@ -60,14 +61,16 @@ export async function createWake(database: Database, log: Log): Promise<Wake> {
   const pending = new Set<Topic>();
   let sending: Promise<void> | null = null;
   let closed = false;
+  const turn = createPace(pace);
   const send = async () => {
-    while (pending.size > 0 && !closed) {
+    while (pending.size > 0) {
+      await turn();
+      if (closed) break;
       const topics = [...pending].join(",");
       pending.clear();
       await database.notify(`${own} ${topics.length > longestPayload ? "*" : topics}`).catch((error: unknown) => {
         log.warn({ err: error }, "announcing a change failed; the other processes' polls will find it");
       });
-      await new Promise((resolve) => setTimeout(resolve, spacingMs));
     }
     sending = null;
   };

@@ -1,6 +1,7 @@
 import type { Services } from "../db/services.ts";
 import { startWokenLoop } from "../db/wake.ts";
 import { CursorExpiredError } from "../errors.ts";
+import { createPace } from "../lib/pace.ts";
 import type { Cursor } from "./cursor.ts";
 import { type Change, type ChangeFilter, readPage } from "./page.ts";
 import { readLongestWriter, readSettled, type Settled } from "./settled.ts";
@@ -8,8 +9,8 @@ import { readLongestWriter, readSettled, type Settled } from "./settled.ts";
 const everything: ChangeFilter = { channel: null, entityId: null, matches: () => true };
 const readSize = 1000;
 const pollMs = 5000;
-/** Reads closer together than this serve several commits at once; a commit after a pause is read at once. */
-const spacingMs = 4;
+/** Under load, a read serves the commits of this many milliseconds; the few commits of one event after a pause are each read at once. */
+const pace = { everyMs: 6, burst: 8 };
 const longestRetryMs = 100;
 const slowMs = 5000;
 
@@ -37,14 +38,12 @@ export function startReader(services: FeedServices, { head, take, replaced }: Re
   const lag = createLag();
   let retryMs = 1;
   let reported = 0;
-  let lastRead = 0;
+  const turn = createPace(pace);
 
   async function pass(): Promise<number> {
-    const early = lastRead + spacingMs - performance.now();
-    if (early > 0) await new Promise((resolve) => setTimeout(resolve, early));
+    await turn();
     const after = head();
     const state = await readSettled(services.db, after.id);
-    lastRead = performance.now();
     const read = state.log === after.log && state.settled === after.id ? 0 : await readNext(after, state);
     if (read === null || read === readSize) return 0;
     lag.note(state);

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { rows } from "../../src/db/client.ts";
+import { type Db, rows } from "../../src/db/client.ts";
 import { createServices, onPostgres, type TestServices } from "../support/database.ts";
 
 let services: TestServices;
@@ -8,6 +8,16 @@ beforeAll(async () => {
   services = await createServices();
 });
 afterAll(() => services[Symbol.asyncDispose]());
+
+/** How often the transaction's connection has run a prepared statement whose text contains `part`. */
+async function uses(tx: Db, part: string): Promise<number> {
+  const [found] = await rows<{ uses: number }>(
+    tx,
+    sql`select coalesce(sum(generic_plans + custom_plans), 0)::int as uses from pg_prepared_statements
+      where strpos(statement, ${part}) > 0 and strpos(statement, 'pg_prepared_statements') = 0`,
+  );
+  return found?.uses ?? 0;
+}
 
 describe("a statement", () => {
   test("accepts and returns every kind of value, repeatedly", async () => {
@@ -44,6 +54,13 @@ describe("a statement", () => {
     await expect(broken).rejects.toMatchObject({ cause: { code: "25P02" } });
     expect(await rows(db, sql`select from attune.pack where ref = 'rolled_back'`)).toEqual([]);
     expect(await divide(2)).toEqual([{ quotient: 3 }]);
+  });
+
+  test("without parameters is prepared too", async () => {
+    await services.db.transaction(async (tx) => {
+      for (let round = 0; round < 3; round += 1) await rows(tx, sql`select 'no parameters' as note`);
+      expect(await uses(tx, "select 'no parameters' as note")).toBe(3);
+    });
   });
 
   test("waits for an open transaction of another caller, and sees no uncommitted rows", async () => {
@@ -94,5 +111,22 @@ describe("a statement", () => {
     expect(await kept("select 'often'%")).toBe(1);
     expect(await kept("select 'once'%")).toBeLessThan(300);
     expect(await kept("%")).toBe(300);
+  });
+});
+
+// The embedded database prepares every statement.
+test.runIf(onPostgres())("taking jobs is planned anew after many were taken", async () => {
+  const { jobs } = services;
+  await jobs.open("taken");
+  await services.db.transaction(async (tx) => {
+    const ids = Array.from({ length: 30 }, (_, index) => ({ id: String(index + 1) }));
+    await jobs.add(tx, "taken", ids);
+    const taken: number[] = [];
+    const prepared: number[] = [];
+    for (const limit of [5, 20, 3, 10]) {
+      taken.push((await jobs.take(tx, "taken", limit)).length);
+      prepared.push(await uses(tx, "FOR UPDATE"));
+    }
+    expect({ taken, prepared }).toEqual({ taken: [5, 20, 3, 2], prepared: [1, 2, 2, 3] });
   });
 });
