@@ -82,7 +82,7 @@ const renamed: Readonly<Record<string, string>> = { cause: "causeExecutionId", a
 /** Types of ids that the filter's name does not show. */
 const typenames: Readonly<Record<string, string>> = {
   ...{ parent: "Execution", root: "Execution", cause: "Execution" },
-  ...{ executor: "Identity", actor: "Identity", assignedTo: "Identity", respondedBy: "Identity" },
+  ...{ owner: "Identity", executor: "Identity", actor: "Identity", assignedTo: "Identity", respondedBy: "Identity" },
 };
 
 /** Returns conditions on the filter by `eq`, `in` and ranges, for values of the oldest rows and of a third of the others. */
@@ -100,12 +100,22 @@ export async function conditionsOf(
   ];
 }
 
-async function valuesOf(db: Db, { typename, where }: List, filter: string): Promise<unknown[]> {
-  if (typename === "Execution" && filter === "pack") return samples.packs;
-  const { name, columns } = tableOf(typename);
-  const type = getNamedType(where.getFields()[filter]?.type)?.name ?? "";
-  const key = [renamed[filter], filter, `${filter}Ref`, `${filter}Id`].find((each) => each && columns[each]);
-  const column = columns[key ?? ""];
+/** Returns the column that the filter is named after; null for one that is computed. */
+export function columnOf({ typename }: List, filter: string): PgColumn | null {
+  const { columns } = tableOf(typename);
+  const key = [filter, renamed[filter], `${filter}Ref`, `${filter}Id`].find((each) => each && columns[each]);
+  return columns[key ?? ""] ?? null;
+}
+
+/** Returns the type of the ids that the filter compares. */
+export const typenameOf = ({ typename }: List, filter: string) =>
+  filter === "id" ? typename : (typenames[filter] ?? upperFirst(filter));
+
+async function valuesOf(db: Db, list: List, filter: string): Promise<unknown[]> {
+  if (list.typename === "Execution" && filter === "pack") return samples.packs;
+  const { name } = tableOf(list.typename);
+  const type = getNamedType(list.where.getFields()[filter]?.type)?.name ?? "";
+  const column = columnOf(list, filter);
   if (!column) return [];
   const at = [samples.oldRow, samples.commonRow(sizeOf(name))];
   const found = await rows<{ value: string }>(
@@ -114,8 +124,7 @@ async function valuesOf(db: Db, { typename, where }: List, filter: string): Prom
       where id in (${sql.raw(at.join(", "))}) order by id`,
   );
   return found.map(({ value }) => {
-    if (type === "IDFilter")
-      return btoa(`${filter === "id" ? typename : (typenames[filter] ?? upperFirst(filter))}:${value}`);
+    if (type === "IDFilter") return btoa(`${typenameOf(list, filter)}:${value}`);
     if (type === "DateTimeFilter") return new Date(value).toISOString();
     if (type === "IntFilter") return Number(value);
     const values = schema.getType(type.slice(0, -"Filter".length));

@@ -1,8 +1,7 @@
-import { getColumns, sql } from "drizzle-orm";
-import { getTableConfig, type PgColumn, type PgTable } from "drizzle-orm/pg-core";
-import { type Db, rows } from "../../../src/db/client.ts";
-import { tables } from "../../../src/db/tables.ts";
+import type { PgColumn } from "drizzle-orm/pg-core";
+import type { Db } from "../../../src/db/client.ts";
 import { onPostgres } from "../../support/database.ts";
+import { fill } from "../../support/fill.ts";
 
 /** The number of rows of each table: those that grow with every event, other records, and what users create. */
 const sizes: Readonly<Record<string, number>> = {
@@ -117,47 +116,13 @@ function cellOf(table: string, size: number, key: string, column: PgColumn): str
   return column.getSQLType() === "jsonb" ? "'{}'" : "1";
 }
 
-/**
- * Fills every table that a list reads. Indexes are created afterwards and checks are dropped: the values need not be valid. Triggers and
- * foreign keys are off.
- */
+/** Fills every table that a list reads. Indexes are created afterwards. */
 export async function fillTables(db: Db): Promise<void> {
-  await db.transaction(async (tx) => {
-    await tx.execute(sql`set local session_replication_role = replica`);
-    for (const table of Object.values(tables)) {
-      const { name } = getTableConfig(table);
-      if (sizeOf(name) > 0) await fill(tx, table, name);
-    }
+  await fill(db, {
+    size: sizeOf,
+    cell: (table, key, column) => {
+      const value = cellOf(table, sizeOf(table), key, column);
+      return value !== null && rare.has(key) ? `case when n <= ${oldest} or n % 10 = 0 then ${value} end` : value;
+    },
   });
-}
-
-async function fill(db: Db, table: PgTable, name: string): Promise<void> {
-  const run = (text: string) => db.execute(sql.raw(text));
-  const checks = await rows<{ name: string }>(
-    db,
-    sql`select conname as name from pg_constraint where conrelid = ${`attune.${name}`}::regclass and contype = 'c'`,
-  );
-  for (const check of checks) await run(`alter table attune.${name} drop constraint "${check.name}"`);
-  const indexes = await rows<{ name: string; definition: string }>(
-    db,
-    sql`select c.relname as name, pg_get_indexdef(i.indexrelid) as definition from pg_index i join pg_class c on c.oid = i.indexrelid
-      where i.indrelid = ${`attune.${name}`}::regclass
-        and not exists (select from pg_constraint k where k.conindid = i.indexrelid)`,
-  );
-  for (const index of indexes) await run(`drop index attune."${index.name}"`);
-  const size = sizeOf(name);
-  const cells = Object.entries(getColumns(table) as Record<string, PgColumn>).flatMap(([key, column]) => {
-    const value = cellOf(name, size, key, column);
-    if (value === null) return [];
-    return [
-      {
-        column: `"${column.name}"`,
-        value: rare.has(key) ? `case when n <= ${oldest} or n % 10 = 0 then ${value} end` : value,
-      },
-    ];
-  });
-  await run(`insert into attune.${name} (${cells.map(({ column }) => column).join(", ")}) overriding system value
-    select ${cells.map(({ value }) => value).join(", ")} from generate_series(1, ${size}) n`);
-  for (const { definition } of indexes) await run(definition);
-  await run(`analyze attune.${name}`);
 }
