@@ -67,6 +67,7 @@ export async function startPipeline({ services, trigger }: Stage): Promise<Pipel
           trigger,
           payload: { number },
           config: null,
+          source: null,
           rule: null,
           traceTag: null,
           cause: null,

@@ -42,7 +42,8 @@ export async function createPermissionSet(
 ): Promise<{ id: bigint }> {
   const { grants = [], ...fields } = checkNew(setFields.extend({ ref: componentRef }), input);
   const pack = await findPackForNew(tx, session, { of: "permission_set", ref: fields.ref });
-  const values = { ...fields, packRef: pack.ref, grants: storableGrants(session, grants) };
+  const of = { packId: pack.id, packRef: pack.ref, isAdhoc: true };
+  const values = { ...fields, ...of, grants: storableGrants(session, grants) };
   return await insertRow(tx, "permission_set", values);
 }
 
@@ -84,7 +85,7 @@ async function lockSet(
   { doing, which }: { doing: "update" | "delete"; which: Which<"permission_set"> },
 ): Promise<Row<"permission_set">> {
   const stored = await lockRow(tx, session, { of: "permission_set", doing, which });
-  if (stored.packId !== null) {
+  if (!stored.isAdhoc) {
     throw new ConflictError(`The permission set "${which.ref}" comes from its pack's files: only they can change it.`);
   }
   return stored;

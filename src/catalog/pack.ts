@@ -1,5 +1,6 @@
 import { eq, sql } from "drizzle-orm";
 import { z } from "zod";
+import { keepAdministrator } from "../access/administrator.ts";
 import { authorize, targetOf } from "../access/grants.ts";
 import { deleteRow, insertRow, isEmpty, lockRow, updateRow, type Which } from "../access/rows.ts";
 import type { Session } from "../access/session.ts";
@@ -97,9 +98,11 @@ export async function deletePack(
     throw new ConflictError(`The pack "${ref}" belongs to Attune itself: it cannot be deleted.`);
   }
   await refuseNeeded(tx, { id: String(id), ref });
-  // Actions first: they prevent the deletion of their runtimes.
-  await tx.db.delete(action).where(eq(action.packId, id));
-  await deleteRow(tx, "pack", id);
+  await keepAdministrator(tx, async () => {
+    // Actions first: they prevent the deletion of their runtimes.
+    await tx.db.delete(action).where(eq(action.packId, id));
+    await deleteRow(tx, "pack", id);
+  });
   return { id, ref };
 }
 

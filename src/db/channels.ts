@@ -24,11 +24,13 @@ interface Contract {
   activities: readonly Activity[];
 }
 
-const steps = ["created", "status"] as const;
+const steps = ["created", "status", "deleted"] as const;
+const named = z.strictObject({ ref: text });
+const switchable = z.strictObject({ ref: text, enabled: z.boolean() });
 const edits = ["created", "updated", "deleted"] as const;
 
 /**
- * The contract of the notification log, by channel. Database triggers write the log; `tests/db/channels.test.ts` fires each of them and
+ * The contract of the notification log, by channel; nearly all are named after a table. Database triggers write the log; `tests/db/channels.test.ts` fires each of them and
  * compares its entries with this table. Readers derive their types from it. An entry's `entity_type` is the name of its channel, except
  * in `access`, where it is the name of the changed table.
  */
@@ -61,7 +63,7 @@ export const channels = {
     ref: "triggerRef",
     owner: null,
     pack: true,
-    activities: ["created"],
+    activities: edits,
   },
   enforcement: {
     content: z.strictObject({
@@ -103,16 +105,19 @@ export const channels = {
     pack: false,
     activities: steps,
   },
-  rule: {
-    content: z.strictObject({ ref: text, enabled: z.boolean() }),
-    ref: "ref",
-    owner: null,
-    pack: true,
-    activities: edits,
-  },
-  pack: { content: z.strictObject({ ref: text }), ref: "ref", owner: null, pack: true, activities: edits },
-  key: { content: z.strictObject({ ref: text }), ref: "ref", owner: null, pack: false, activities: edits },
-  artifact: { content: z.strictObject({ ref: text }), ref: "ref", owner: null, pack: false, activities: edits },
+  rule: { content: switchable, ref: "ref", owner: null, pack: true, activities: edits },
+  action: { content: switchable, ref: "ref", owner: null, pack: true, activities: edits },
+  trigger: { content: switchable, ref: "ref", owner: null, pack: true, activities: edits },
+  sensor: { content: switchable, ref: "ref", owner: null, pack: true, activities: edits },
+  policy: { content: switchable, ref: "ref", owner: null, pack: true, activities: edits },
+  pack: { content: named, ref: "ref", owner: null, pack: true, activities: edits },
+  runtime: { content: named, ref: "ref", owner: null, pack: true, activities: edits },
+  workflow_definition: { content: named, ref: "ref", owner: null, pack: true, activities: edits },
+  permission_set: { content: named, ref: "ref", owner: null, pack: true, activities: edits },
+  /** Its ref is the login. */
+  identity: { content: named, ref: "ref", owner: null, pack: false, activities: edits },
+  key: { content: named, ref: "ref", owner: null, pack: false, activities: edits },
+  artifact: { content: named, ref: "ref", owner: null, pack: false, activities: edits },
   token: { content: z.strictObject({ kind: text }), ref: null, owner: null, pack: false, activities: edits },
   /** A change to what sessions may do: every process looks its sessions up again. */
   access: { content: null, ref: null, owner: null, pack: false, activities: edits },

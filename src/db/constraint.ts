@@ -70,6 +70,7 @@ const checks: Readonly<Record<string, { path?: string; message: string }>> = {
   policy_threshold_check: { message: positive },
   presence_seen_until_check: { message: "must not be earlier than created" },
   rule_ref_check: { message: componentRef },
+  runtime_runtime_type_check: { message: "must be the second part of the ref: action or sensor" },
   runtime_ref_check: {
     message: "must be a ref such as my_pack.action.my_name or my_pack.sensor.my_name, in lower case",
   },

@@ -22,7 +22,6 @@ export const executionStatus = attune.enum("execution_status", [
   "timeout",
   "abandoned",
 ]);
-export const notificationState = attune.enum("notification_state", ["created", "queued", "processing", "error"]);
 export const ownerType = attune.enum("owner_type", ["system", "identity", "pack", "action", "sensor"]);
 export const inquiryStatus = attune.enum("inquiry_status", ["pending", "responded", "timeout", "cancelled"]);
 export const policyMethod = attune.enum("policy_method", ["cancel", "enqueue"]);
@@ -58,6 +57,9 @@ const created = () => instant().notNull().defaultNow();
 export const base = () => ({ id: id(), created: created() });
 /** The columns of a table whose rows change: `updated` increases strictly with every update and serves as a version. */
 export const versioned = () => ({ ...base(), updated: instant().notNull().defaultNow() });
+
+/** SQL: a trace tag for a row that is inserted without one. */
+export const newTraceTag = sql`gen_random_uuid()::text`;
 
 /** SQL: whether the column is a ref in a pack: lower case with exactly one dot. */
 export const dotted = (column: AnyPgColumn) => sql`${column} = lower(${column}) and ${column} ~ '^[^.]+\\.[^.]+$'`;

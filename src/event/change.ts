@@ -9,7 +9,7 @@ import type { Json, JsonObject } from "../lib/json.ts";
 import { checkPatch, json, jsonObject } from "../schema/fields.ts";
 import { compilePayloadSchema, type ParameterMap } from "../schema/schema.ts";
 
-/** The fields of an event that can be corrected. Missing fields are unchanged. */
+/** The fields of an event that can be corrected. Missing fields are unchanged; null empties the field. */
 export interface EventFields {
   payload?: Json;
   config?: JsonObject | null;
@@ -18,17 +18,17 @@ export interface EventFields {
 const eventFields = z.object({ payload: json.nullable(), config: jsonObject.nullable() }).partial();
 
 /**
- * Corrects an event; its enforcements and executions are unchanged. Throws NotFoundError, ForbiddenError, and InvalidInputError for a
- * payload that its trigger does not accept.
+ * Corrects an event; its enforcements and executions are unchanged. Throws NotFoundError, ForbiddenError, InvalidInputError for a
+ * payload that its trigger does not accept, and ConflictError when it has changed since `expectedUpdated`.
  */
 export async function updateEvent(
   tx: Tx,
   session: Session,
-  { id, patch }: { id: bigint; patch: EventFields },
+  { patch, ...which }: { id: bigint; expectedUpdated?: Date | null; patch: EventFields },
 ): Promise<{ id: bigint }> {
   const fields = checkPatch(eventFields, patch);
-  await lockRow(tx, session, { of: "event", doing: "update", which: { id } });
-  if (fields.payload !== undefined) await checkPayload(tx, id, fields.payload);
+  const { id } = await lockRow(tx, session, { of: "event", doing: "update", which });
+  if (fields.payload !== undefined && fields.payload !== null) await checkPayload(tx, id, fields.payload);
   await updateRow(tx, "event", { id, fields });
   return { id };
 }

@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import { authorize, authorizeFound, may, targetOf } from "../access/grants.ts";
+import { findRow } from "../access/rows.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import { eventQueue } from "../db/jobs.ts";
@@ -25,8 +26,10 @@ export interface EventTrigger {
 export interface NewEvent {
   trigger: EventTrigger;
   payload: Json;
-  /** The trigger's parameters at that time, if any (timers). */
+  /** The trigger's parameters at that time, if any: those of the timer, or of the webhook. */
   config: JsonObject | null;
+  /** The sensor that observed it, if any. */
+  source: { id: string; ref: string } | null;
   /** The only rule that may match it (timers); null for every rule of the trigger. */
   rule: string | null;
   /** Null for `<trigger ref>.<event id>`. */
@@ -59,6 +62,8 @@ export async function emitEvents(tx: Tx, events: readonly NewEvent[]): Promise<s
     trigger_ref: event.trigger.ref,
     payload: event.payload,
     config: event.config,
+    source: event.source?.id ?? null,
+    source_ref: event.source?.ref ?? null,
     rule: event.rule,
     trace_tag: event.traceTag,
     cause: event.cause,
@@ -69,12 +74,12 @@ export async function emitEvents(tx: Tx, events: readonly NewEvent[]): Promise<s
     sql`with r as (
         select nextval('attune.event_id_seq') as id, i.* from (
           select * from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb) as r(ord int, trigger bigint,
-            trigger_ref text, payload jsonb, config jsonb, rule bigint, trace_tag text, cause bigint, generation int)
+            trigger_ref text, payload jsonb, config jsonb, source bigint, source_ref text, rule bigint, trace_tag text, cause bigint, generation int)
           order by ord) i)
-      insert into attune.event (id, trigger, trigger_ref, payload, config, rule, trace_tag, cause_execution, generation,
+      insert into attune.event (id, trigger, trigger_ref, payload, config, source, source_ref, rule, trace_tag, cause_execution, generation,
         evaluated_at, skipped)
       overriding system value
-      select id, trigger, trigger_ref, payload, config, rule, coalesce(trace_tag, trigger_ref || '.' || id), cause, generation,
+      select id, trigger, trigger_ref, payload, config, source, source_ref, rule, coalesce(trace_tag, trigger_ref || '.' || id), cause, generation,
         case when generation > ${maxGeneration}::int then now() end,
         case when generation > ${maxGeneration}::int then 'stopped loop: generation ' || generation || ' is above ' || ${maxGeneration}::int end
       from r order by ord returning id::text, evaluated_at is not null as stopped`,
@@ -114,11 +119,24 @@ async function findCause(
   return { traceTag: cause.traceTag, cause: String(executionId), generation: cause.generation + 1 };
 }
 
+/** Returns the sensor with that ref. Throws NotFoundError for one that does not exist or that the session may not read. */
+async function findSource(db: Db, session: Session, ref: string | null): Promise<NewEvent["source"]> {
+  if (ref === null) return null;
+  const { id } = await findRow(db, session, { of: "sensor", doing: "read", which: { ref } });
+  return { id: String(id), ref };
+}
+
 /** Stores one event; in an execution's session, with that execution as its cause. Throws NotFoundError, ForbiddenError, and the errors of `emitEvents`. */
 export async function createEvent(
   tx: Tx,
   session: Session,
-  input: { trigger: string; payload: Json; traceTag: string | null },
+  input: {
+    trigger: string;
+    payload: Json;
+    config?: JsonObject | null;
+    source?: string | null;
+    traceTag: string | null;
+  },
 ): Promise<{ id: bigint }> {
   const target = targetOf(input.trigger);
   const trigger = authorizeFound(session, "read", await findTrigger(tx.db, input.trigger), {
@@ -130,6 +148,9 @@ export async function createEvent(
   authorize(session, "event", "create", target);
   const caused = await findCause(tx.db, session);
   const origin = caused ?? { traceTag: input.traceTag, cause: null, generation: 0 };
-  const [id] = await emitEvents(tx, [{ trigger, payload: input.payload, config: null, rule: null, ...origin }]);
+  const { payload, config = null } = input;
+  const source = await findSource(tx.db, session, input.source ?? null);
+  if (config !== null) storableJson(config, "config");
+  const [id] = await emitEvents(tx, [{ trigger, payload, config, source, rule: null, ...origin }]);
   return { id: BigInt(id ?? 0) };
 }

@@ -97,7 +97,10 @@ export async function acceptDelivery(
   }
   const payload = { body: delivery.value, headers: cleanHeaders(webhook, delivery), query: delivery.query };
   const [event] = await emitEvents(tx, [
-    { trigger: webhook.trigger, payload, config: null, rule: null, traceTag: null, cause: null, generation: 0 },
+    {
+      ...{ trigger: webhook.trigger, payload, config: { ...webhook.config } as JsonObject },
+      ...{ source: null, rule: null, traceTag: null, cause: null, generation: 0 },
+    },
   ]);
   await tx.db.execute(
     sql`update attune.webhook_delivery set event = ${event ?? null}::bigint where id = ${stored.id}::bigint`,

@@ -194,7 +194,7 @@ async function insertEnforcements(tx: Tx, matches: readonly Match[]): Promise<vo
     tx.db,
     sql`insert into attune.enforcement (rule, rule_ref, trigger_ref, event, status, config, payload, condition, conditions, error, resolved_at)
       select rule, rule_ref, trigger_ref, event, status::attune.enforcement_status, config, payload,
-        condition::attune.enforcement_condition, conditions, error, clock_timestamp()
+        condition::attune.enforcement_condition, conditions, error, now()
       from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb) as r(ord int, rule bigint, rule_ref text, trigger_ref text,
         event bigint, status text, config jsonb, payload jsonb, condition text, conditions jsonb, error jsonb)
       order by ord

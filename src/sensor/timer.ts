@@ -66,6 +66,7 @@ async function fireDue(services: Services): Promise<number> {
           fire_count: timer.fireCount + 1,
         },
         config: timer.params,
+        source: null,
         rule: timer.rule,
         traceTag: null,
         cause: null,

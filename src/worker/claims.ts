@@ -9,6 +9,7 @@ import { loseExecutions } from "../execution/lose.ts";
 import { inProgress, statusIn } from "../execution/states.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { type Loop, startLoop } from "../lib/loop.ts";
+import { createPace } from "../lib/pace.ts";
 import { createScratch, removeLeftScratch } from "../lib/scratch.ts";
 import type { HostEnvironment } from "./perform.ts";
 import { beat, type FoundRuntime, type Registration, registerWorker, signOff } from "./registry.ts";
@@ -18,6 +19,8 @@ import { createRunner, type HeldAttempt, type Runner } from "./runner.ts";
 const builtinSlots = 200;
 const claimSize = 100;
 const beatMs = 10_000;
+/** Short actions may take and free the last slot many times a second. */
+const statusPace = { everyMs: 500, burst: 4 };
 /** Fallback for wake-ups that a killed process did not send. */
 const pollMs = 2000;
 
@@ -36,7 +39,6 @@ export async function startClaims(services: Services, options: WorkerOptions): P
   await removeLeftScratch();
   const scratch = createScratch();
   const registration = await registerWorker(services, { runtimes: options.runtimes, slots: options.slots, labels: {} });
-  const lease = { mayClaim: true };
   const failed = (error: unknown) => services.log.error({ err: error }, "worker");
   const interpreters = new Map(options.runtimes.map(({ ref, command }) => [ref, command ?? ""]));
   const pools: Pool[] = [];
@@ -44,34 +46,32 @@ export async function startClaims(services: Services, options: WorkerOptions): P
   const host = { ...options.host, interpreters, issueToken, scratch: scratch.directory };
   const runner = createRunner(services, host, () => {
     for (const { due, loop } of pools) if (due.size > 0) loop.wake();
+    heartbeat.showLoad();
   });
   const refs = options.runtimes.map(({ ref }) => ref);
-  const mayClaim = () => lease.mayClaim && !runner.isWaiting() && services.room.shortage() === null;
-  const isBuiltin = (ref: string) => ref === "core.action.builtin";
+  const processes = refs.filter((ref) => !isBuiltin(ref));
+  const heartbeat = startHeartbeat(services, registration, {
+    runner,
+    failed,
+    isBusy: () => runner.count(processes) >= options.slots,
+    resumed: () => {
+      for (const { loop } of pools) loop.wake();
+    },
+  });
+  const mayClaim = () => heartbeat.mayClaim() && !runner.isWaiting() && services.room.shortage() === null;
   const start = (runtimes: string[], slots: number) => {
     const due = new Set(runtimes);
     const pass = async () => {
       if (due.size === 0) for (const ref of runtimes) due.add(ref);
       if (!mayClaim()) return pollMs;
-      return (await claimDue(services, runner, { runtimes, slots, due, registration })) ? 0 : pollMs;
+      const isMore = await claimDue(services, runner, { runtimes, slots, due, registration });
+      heartbeat.showLoad();
+      return isMore ? 0 : pollMs;
     };
     pools.push({ runtimes, due, loop: startLoop({ failed, pass }) });
   };
   start(refs.filter(isBuiltin), builtinSlots);
-  start(
-    refs.filter((ref) => !isBuiltin(ref)),
-    options.slots,
-  );
-  const heartbeat = startLoop({
-    failed,
-    pass: async () => {
-      const paused = !lease.mayClaim;
-      lease.mayClaim = await beat(services, registration, runner.count(refs) > 0);
-      if (paused && lease.mayClaim) for (const { loop } of pools) loop.wake();
-      await releaseLostClaims(services, registration, runner);
-      return beatMs;
-    },
-  });
+  start(processes, options.slots);
   const cancels = startLoop({
     failed,
     pass: async () => {
@@ -81,7 +81,7 @@ export async function startClaims(services: Services, options: WorkerOptions): P
   });
   const unsubscribe = [
     services.wake.on("cancel", () => cancels.wake()),
-    services.wake.on("worker", () => heartbeat.wake()),
+    services.wake.on("worker", heartbeat.wake),
     ...pools.flatMap(({ due, loop, runtimes }) =>
       runtimes.map((ref) =>
         services.wake.on(`execution:${ref}`, () => {
@@ -99,6 +99,53 @@ export async function startClaims(services: Services, options: WorkerOptions): P
       await Promise.all([heartbeat[Symbol.asyncDispose](), cancels[Symbol.asyncDispose]()]);
       scratch.remove();
       await handBack(services, registration);
+    },
+  };
+}
+
+const isBuiltin = (ref: string) => ref === "core.action.builtin";
+
+/** The heartbeat of a worker. */
+interface Heartbeat extends Loop {
+  /** Returns whether the worker may claim, according to the last heartbeat. */
+  mayClaim(): boolean;
+  /** Writes at once whether all slots are taken, if that has changed. */
+  showLoad(): void;
+}
+
+interface HeartbeatOptions {
+  runner: Runner;
+  isBusy(): boolean;
+  /** Is called when the worker may claim again. */
+  resumed(): void;
+  failed(error: unknown): void;
+}
+
+function startHeartbeat(
+  services: Services,
+  worker: Registration,
+  { runner, isBusy, resumed, failed }: HeartbeatOptions,
+): Heartbeat {
+  const turn = createPace(statusPace);
+  let mayClaim = true;
+  let shownBusy = false;
+  const loop = startLoop({
+    failed,
+    pass: async () => {
+      await turn();
+      const paused = !mayClaim;
+      shownBusy = isBusy();
+      mayClaim = await beat(services, worker, shownBusy);
+      if (paused && mayClaim) resumed();
+      await releaseLostClaims(services, worker, runner);
+      return beatMs;
+    },
+  });
+  return {
+    ...loop,
+    mayClaim: () => mayClaim,
+    showLoad: () => {
+      if (isBusy() !== shownBusy) loop.wake();
     },
   };
 }

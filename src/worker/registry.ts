@@ -28,13 +28,18 @@ interface Distribution {
   pattern?: string;
 }
 
+interface Distributions {
+  commands?: Distribution[];
+  min_version?: string | null;
+}
+
 const run = promisify(execFile);
 /** The runtimes that this version supports; an execution in another one waits and then fails with a reason that names it. */
 const supported = new Set(["builtin", "shell", "bash", "python", "nodejs"].map((name) => `core.action.${name}`));
 
 /** Returns the supported action runtimes on this host: the first command of each that reports a version as expected. */
 export async function findRuntimes(services: Services, path: string): Promise<FoundRuntime[]> {
-  const known = await rows<{ ref: string; distributions: { commands?: Distribution[] } }>(
+  const known = await rows<{ ref: string; distributions: Distributions }>(
     services.db,
     sql`select ref, distributions from attune.runtime where runtime_type = 'action' order by ref`,
   );
@@ -44,7 +49,14 @@ export async function findRuntimes(services: Services, path: string): Promise<Fo
       if (ref === "core.action.builtin") return { ref, command: null, version: null };
       for (const distribution of distributions.commands ?? []) {
         const version = await versionOf(distribution, path);
-        if (version !== null) return { ref, command: distribution.command, version };
+        if (version === null) continue;
+        if (isAtLeast(version, distributions.min_version ?? null)) {
+          return { ref, command: distribution.command, version };
+        }
+        services.log.warn(
+          { runtime: ref, command: distribution.command, version, minVersion: distributions.min_version },
+          "an interpreter is older than its runtime requires",
+        );
       }
       return null;
     });
@@ -61,6 +73,25 @@ async function versionOf({ command, args, pattern }: Distribution, path: string)
   } catch {
     return null; // not installed: it is missing from the worker's capabilities
   }
+}
+
+/**
+ * Returns whether the first version number in the text, such as "Python 3.11.2", is at least that version: numbers separated by dots are
+ * compared one by one. True where either has none.
+ */
+export function isAtLeast(text: string, version: string | null): boolean {
+  const numbers = (of: string | null) =>
+    /\d+(?:\.\d+)*/
+      .exec(of ?? "")?.[0]
+      .split(".")
+      .map(Number) ?? [];
+  const found = numbers(text);
+  if (found.length === 0) return true;
+  for (const [index, required] of numbers(version).entries()) {
+    const part = found[index] ?? 0;
+    if (part !== required) return part > required;
+  }
+  return true;
 }
 
 /** Registers this process as a worker. */
@@ -87,7 +118,7 @@ export async function registerWorker(
   return registered;
 }
 
-/** Records a heartbeat. Returns whether the worker may claim: its row exists and is not cordoned. */
+/** Records a heartbeat, and whether all slots are taken. Returns whether the worker may claim: its row exists and is not cordoned. */
 export async function beat(services: Services, worker: Registration, busy: boolean): Promise<boolean> {
   const [row] = await write(services, (tx) =>
     rows<{ cordoned: boolean }>(

@@ -1,8 +1,11 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { setKey } from "../../src/access/key.ts";
+import { createPermissionSet } from "../../src/access/permission.ts";
+import { createArtifact } from "../../src/artifact/artifact.ts";
 import { createAction } from "../../src/catalog/action.ts";
 import { createPack, deletePack, updatePack } from "../../src/catalog/pack.ts";
+import { createPolicy } from "../../src/catalog/policy.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
 import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -147,6 +150,33 @@ describe("a pack created by hand", () => {
 });
 
 describe("deleting a pack", () => {
+  test("takes along the permission sets, policies and artifacts that belong to it, and no others", async () => {
+    const { services, session } = world;
+    await create("leaving");
+    await create("staying");
+    for (const pack of ["leaving", "staying"]) {
+      await commit(services, createPermissionSet, session, { ref: `${pack}.set` });
+      await commit(services, createPolicy, session, { ref: `${pack}.limit`, method: "enqueue", threshold: 1 });
+      await commit(services, createArtifact, session, {
+        ref: `${pack}-report`,
+        type: "other",
+        scope: "pack",
+        owner: pack,
+      });
+    }
+    const left = () =>
+      world.all<{ kind: string }>(
+        sql`select split_part(ref, '.', 1) || ' set' as kind from attune.permission_set where pack_ref in ('leaving', 'staying')
+          union all select split_part(ref, '.', 1) || ' policy' from attune.policy
+          union all select owner || ' artifact' from attune.artifact order by 1`,
+      );
+    expect(await left()).toHaveLength(6);
+    const ofPack = sql`select p.ref from attune.permission_set s join attune.pack p on p.id = s.pack where s.ref = 'leaving.set'`;
+    expect(await world.one(ofPack)).toEqual({ ref: "leaving" });
+    await remove("leaving");
+    expect((await left()).map(({ kind }) => kind)).toEqual(["staying artifact", "staying policy", "staying set"]);
+  });
+
   test("deletes its contents too", async () => {
     const { services, session } = world;
     await create("doomed");

@@ -149,7 +149,36 @@ describe("stored history", () => {
     await expect(correct(id, { payload: { size: 3 } }, reader)).rejects.toMatchObject({ code: "FORBIDDEN" });
     const ungranted = { ...world.session, grants: [] };
     await expect(correct(id, { payload: { size: 3 } }, ungranted)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await correct(id, { payload: null, config: null });
+    expect(await eventOf(id)).toEqual({ payload: null, config: null });
     await expect(correct("999999", {})).rejects.toMatchObject({ code: "NOT_FOUND", kind: "event" });
+  });
+
+  test("a correction changes the event's version, its evaluation does not; a stale version is refused", async () => {
+    await create("default.versions");
+    const id = await world.event("default.versions", { size: 1 });
+    const version = async () => {
+      const row = await world.one<{ updated: string; evaluated: boolean }>(
+        sql`select to_char(updated at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as updated, evaluated_at is not null as evaluated
+          from attune.event where id = ${id}::bigint`,
+      );
+      return { ...row, updated: new Date(row.updated) };
+    };
+    const first = await version();
+    const executor = world.startExecutor();
+    await until(async () => (await version()).evaluated, "the evaluation");
+    await executor.stop();
+    expect((await version()).updated).toEqual(first.updated);
+    const replace = (size: number) =>
+      commit(world.services, updateEvent, world.session, {
+        id: BigInt(id),
+        expectedUpdated: first.updated,
+        patch: { payload: { size } },
+      });
+    await replace(2);
+    expect((await version()).updated.getTime()).toBeGreaterThan(first.updated.getTime());
+    await expect(replace(3)).rejects.toMatchObject({ code: "CONFLICT" });
+    expect((await eventOf(id)).payload).toEqual({ size: 2 });
   });
 
   test("an execution is deleted only once it has ended, an event and an enforcement at any time; related rows stay", async () => {

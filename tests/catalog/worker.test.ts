@@ -2,6 +2,7 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { deleteWorker, setCordoned } from "../../src/catalog/worker.ts";
 import { write } from "../../src/db/tx.ts";
+import { cancelExecution } from "../../src/execution/cancel.ts";
 import { claimExecutions } from "../../src/execution/claim.ts";
 import { commit } from "../support/commit.ts";
 import { until } from "../support/until.ts";
@@ -66,6 +67,27 @@ describe("a cordoned worker", () => {
     await expect(remove(id)).rejects.toMatchObject({ code: "NOT_FOUND", kind: "worker" });
     await expect(cordon(id, true)).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
+});
+
+test("a worker is busy exactly while all of its slots are taken", async () => {
+  const runningWorker = await world.startWorker(2);
+  const status = async () => {
+    const { status } = await world.one<{ status: string }>(
+      sql`select status from attune.worker where status <> 'inactive' order by id desc limit 1`,
+    );
+    return status;
+  };
+  const hold = () => world.execute("core.shell", { command: "until [ -e released ]; do sleep 0.05; done" });
+  const one = await hold();
+  await until(async () => (await world.execution(one)).status === "running", "the first execution");
+  expect(await status()).toBe("active");
+  const two = await hold();
+  await until(async () => (await status()) === "busy", "the worker is busy", 5000); // sooner than its next heartbeat
+  await commit(world.services, cancelExecution, world.session, { id: BigInt(one), reason: null });
+  await until(async () => (await status()) === "active", "the worker has a free slot", 5000);
+  await commit(world.services, cancelExecution, world.session, { id: BigInt(two), reason: null });
+  await world.ended(two);
+  await runningWorker.stop();
 });
 
 test("a user who may not read a worker does not learn that it exists", async () => {

@@ -224,9 +224,11 @@ describe("rules of single tables", () => {
     undone(services, async (db) => stored(db, table, await creator.insert(db, table, { with: row })));
 
   test("a runtime's ref contains its type", async () => {
-    for (const ref of ["sample.action.shell", "sample.sensor.python", "a-b.action.c_d"]) {
-      expect(await attempt("runtime", { ref })).toMatchObject({ ref });
+    for (const type of ["action", "sensor"]) {
+      const values = { ref: `a-b.${type}.c_d`, runtime_type: type };
+      expect(await attempt("runtime", values)).toMatchObject(values);
     }
+    await expect(attempt("runtime", { ref: "sample.sensor.python", runtime_type: "action" })).rejects.toThrow();
   });
 
   test("workers may share a name and have any valid port", async () => {

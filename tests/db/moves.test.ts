@@ -266,7 +266,7 @@ describe("an ended execution", () => {
     const before = await readRow(id);
     expect(before[column]).toBeTypeOf("number");
     const seen = sql`select (select count(*) from attune.execution_transition)::int as steps,
-      (select count(*) from attune.notification where channel = 'execution')::int as notifications`;
+      (select count(*) from attune.notification where channel = 'execution' and activity <> 'deleted')::int as notifications`;
     const [counted] = await select(seen);
     await write(services, (tx) =>
       tx.db.execute(sql`delete from attune.${sql.raw(table)} where id = ${String(before[column])}::bigint`),

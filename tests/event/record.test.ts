@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createSensor } from "../../src/catalog/sensor.ts";
 import { eventQueue } from "../../src/db/jobs.ts";
 import { createEvent } from "../../src/event/record.ts";
 import type { Json } from "../../src/lib/json.ts";
@@ -57,4 +58,24 @@ describe("an event is refused", () => {
     await expect(create("default.nowhere", {})).rejects.toMatchObject({ code: "NOT_FOUND", kind: "trigger" });
     expect(await world.all(sql`select from attune.event where trigger_ref = ${trigger}`)).toEqual([]);
   });
+});
+
+test("an event keeps the parameters and the sensor that it is created with", async () => {
+  const trigger = await world.trigger();
+  const sensor = { ref: "default.watcher", runtime: "core.sensor.shell", entrypoint: "watch.sh" };
+  await commit(world.services, createSensor, world.session, sensor);
+  const create = (source: string, session = world.session) =>
+    commit(world.services, createEvent, session, {
+      ...{ trigger, source, payload: { a: 1 }, config: { interval: 5 }, traceTag: null },
+    });
+  const { id } = await create("default.watcher");
+  expect(
+    await world.one(
+      sql`select e.config, e.source_ref as "sourceRef", s.ref as source from attune.event e
+        join attune.sensor s on s.id = e.source where e.id = ${String(id)}::bigint`,
+    ),
+  ).toEqual({ config: { interval: 5 }, sourceRef: "default.watcher", source: "default.watcher" });
+  const creator = { ...world.session, grants: [{ resource: "event", actions: ["create"] }] };
+  await expect(create("default.watcher", creator)).rejects.toMatchObject({ code: "NOT_FOUND", kind: "sensor" });
+  await expect(create("default.nobody")).rejects.toMatchObject({ code: "NOT_FOUND", kind: "sensor" });
 });

@@ -43,6 +43,9 @@ interface Row {
 /** SQL over the item's table for filters that are not a column. */
 const computed: Readonly<Record<string, string>> = {
   "Execution.pack": "split_part(t.action_ref, '.', 1)",
+  "Pack.tags": "t.tags[1]", // the rows have one
+  "Policy.tags": "t.tags[1]",
+  "WorkflowDefinition.tags": "t.tags[1]",
   "AuditEvent.ip": "host(t.ip)",
   "WebhookDelivery.signatureVerified": "t.hmac_verified",
   "WebhookDelivery.received": "t.created",
@@ -51,6 +54,7 @@ const computed: Readonly<Record<string, string>> = {
 const elsewhere: Readonly<Record<string, string>> = {
   "Worker.heartbeatAgeSeconds": "depends on the time: tests/graphql/catalog.test.ts",
   "Artifact.execution": "asks about its versions: below",
+  "Sensor.trigger": "asks about its triggers: below",
 };
 
 const upper = (text: string) => text.toUpperCase();
@@ -255,6 +259,18 @@ test("artifacts by an execution that stored one of their versions", async () => 
   );
   const found = await idsOf(artifacts, null, { where: { execution: { eq: btoa("Execution:3") } } });
   expect(found.sort(byNumber)).toEqual(right.map(({ id }) => id).sort(byNumber));
+  expect(found.length).toBeGreaterThan(0);
+});
+
+test("sensors by a trigger whose events they emit", async () => {
+  const sensors = lists.find(({ name }) => name === "sensors") as List;
+  const right = await rows<{ id: string }>(
+    services.db,
+    sql`select t.sensor::text as id from attune.trigger t where t.id in (3, 5, 8) and t.sensor is not null`,
+  );
+  const ids = [3, 5, 8].map((id) => btoa(`Trigger:${id}`));
+  const found = await idsOf(sensors, null, { where: { trigger: { in: ids } } });
+  expect(found.sort(byNumber)).toEqual([...new Set(right.map(({ id }) => id))].sort(byNumber));
   expect(found.length).toBeGreaterThan(0);
 });
 

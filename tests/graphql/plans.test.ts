@@ -36,6 +36,7 @@ const unindexed: Readonly<Record<string, string>> = {
   "inquiries.respondedAt": "the same",
   "artifacts.name": "a text to search in; `ref` has an index",
   "artifacts.updated": "a range in another order than the list's",
+  "artifacts.retention": "nearly all have the same",
   "artifacts.execution": "filters by versions; an execution lists its artifacts",
   "auditEvents.ip": "rarely used; an index would cost a write for each entry",
   "auditEvents.actorKind": "one of four",

@@ -163,7 +163,15 @@ async function emit(ref: string, fields: { rule?: string; generation?: number })
   return await write(world.services, async (tx) => {
     const trigger = await findTrigger(tx.db, ref);
     if (!trigger) throw new Error(`no trigger ${ref}`);
-    const event = { trigger, payload: {}, config: null, rule: fields.rule ?? null, traceTag: null, cause: null };
+    const event = {
+      trigger,
+      payload: {},
+      config: null,
+      source: null,
+      rule: fields.rule ?? null,
+      traceTag: null,
+      cause: null,
+    };
     return await emitEvents(tx, [{ ...event, generation: fields.generation ?? 0 }]);
   });
 }

@@ -102,6 +102,66 @@ describe.each(transports)("over %s", (_name, subscribe) => {
     });
   });
 
+  test("a deletion is delivered: as its last state, and as having left a collection", async () => {
+    const after = await lastCursor();
+    const follow = (query: string) => subscribe<Record<string, unknown>>(server, { query, variables: { after } });
+    const gone =
+      follow(`subscription ($after: Cursor) { executionsChanged(after: $after, where: {action: {eq: "core.echo"}}) {
+      change executionId toStatus } }`);
+    const steps =
+      follow(`subscription ($after: Cursor) { executionStatus(after: $after, where: {action: {eq: "core.echo"}}) {
+      executionId toStatus } }`);
+    const log =
+      follow(`subscription ($after: Cursor) { notificationCreated(after: $after, where: {activity: {eq: "deleted"}}) {
+      channel entityId activity } }`);
+    const id = await run("core.echo", { message: "x" });
+    await until(() => gone.seen.some(({ toStatus }) => toStatus === "COMPLETED"), "the end of core.echo");
+    await request(
+      server,
+      "mutation ($id: ID!) { deleteExecution(input: {id: $id}) { __typename ... on Error { message } } }",
+      {
+        id,
+      },
+    );
+    await until(() => log.seen.length > 0, "the deletion");
+    await until(() => gone.seen.at(-1)?.["change"] === "LEFT", "the execution left the collection");
+    expect(log.seen).toEqual([{ channel: "execution", entityId: id, activity: "deleted" }]);
+    expect(gone.seen.at(-1)).toEqual({ change: "LEFT", executionId: id, toStatus: "COMPLETED" });
+    for (const stream of [gone, steps, log]) stream.drop();
+    expect(steps.seen.filter(({ toStatus }) => toStatus === "COMPLETED")).toHaveLength(1);
+  });
+
+  test("a role that an identity gets changes the identity, and a trigger is followed like a rule", async () => {
+    const after = await lastCursor();
+    const name = `u${randomUUID().slice(0, 8)}`;
+    const stream = subscribe<Record<string, unknown>>(server, {
+      query: `subscription ($after: Cursor) { notificationCreated(after: $after, where: {channel: {in: ["identity", "trigger"]}}) {
+        channel activity content entity { __typename } } }`,
+      variables: { after },
+    });
+    await request(
+      server,
+      `mutation ($name: String!, $trigger: String!) {
+        createIdentity(input: {login: $name}) { __typename ... on Error { message } }
+        assignRole(input: {login: $name, role: "on_call"}) { __typename ... on Error { message } }
+        createTrigger(input: {ref: $trigger}) { __typename ... on Error { message } }
+        deleteTrigger(input: {ref: $trigger}) { __typename ... on Error { message } } }`,
+      { name, trigger: `default.${name}` },
+    );
+    await until(() => stream.seen.some(({ activity }) => activity === "deleted"), "the deletion of the trigger");
+    stream.drop();
+    const brief = stream.seen.map(
+      ({ channel, activity, content }) => `${channel} ${activity} ${(content as { ref: string }).ref}`,
+    );
+    expect(brief).toEqual([
+      `identity created ${name}`,
+      `identity updated ${name}`,
+      `trigger created default.${name}`,
+      `trigger deleted default.${name}`,
+    ]);
+    expect(stream.seen[0]?.["entity"]).toEqual({ __typename: "Identity" });
+  });
+
   test("executionLog delivers each line while the action runs, resumes after a cursor, and completes with the action", async () => {
     const id = await run("core.shell", { command: "for i in 1 2 3; do echo $i; sleep 0.4; done" });
     const stream = subscribe<Output>(server, { query: logs, variables: { id } });

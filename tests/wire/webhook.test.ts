@@ -58,6 +58,15 @@ async function payloadOf(init: RequestInit, query = ""): Promise<Payload> {
   return events.nodes[0]?.payload ?? { body: null, headers: {}, query: {} };
 }
 
+test("the event of a request keeps the configuration of the webhook", async () => {
+  await payloadOf({ body: "{}" });
+  const { events } = await request<{ events: { nodes: { config: object }[] } }>(
+    server,
+    `{ events(first: 1, where: {trigger: {eq: "default.open"}}, orderBy: {field: CREATED, direction: DESC}) { nodes { config } } }`,
+  );
+  expect(events.nodes[0]?.config).toMatchObject({ hmac: null, max_bytes: expect.any(Number) });
+});
+
 describe("the payload of a request", () => {
   test("a form becomes its fields", async () => {
     const { body } = await payloadOf({ body: new URLSearchParams({ name: "Bolt & Co", city: "Zürich" }) });

@@ -1,7 +1,17 @@
 import { sql } from "drizzle-orm";
 import { boolean, index, integer, jsonb, text } from "drizzle-orm/pg-core";
 import type { Json } from "../../lib/json.ts";
-import { attune, base, instant, jsonColumn, jsonObjectColumn, packOf, reference } from "../schema.ts";
+import {
+  attune,
+  base,
+  instant,
+  jsonColumn,
+  jsonObjectColumn,
+  newTraceTag,
+  packOf,
+  reference,
+  versioned,
+} from "../schema.ts";
 import { rule } from "./rule.ts";
 import { sensor } from "./sensor.ts";
 import { trigger } from "./trigger.ts";
@@ -10,7 +20,7 @@ import { trigger } from "./trigger.ts";
 export const event = attune.table(
   "event",
   {
-    ...base(),
+    ...versioned(),
     triggerId: reference("trigger").references(() => trigger.id, { onDelete: "set null" }),
     triggerRef: text().notNull(),
     config: jsonObjectColumn(),
@@ -18,7 +28,7 @@ export const event = attune.table(
     sourceId: reference("source").references(() => sensor.id, { onDelete: "set null" }),
     sourceRef: text(),
     ruleId: reference("rule").references(() => rule.id, { onDelete: "set null" }),
-    traceTag: text().notNull(),
+    traceTag: text().notNull().default(newTraceTag),
     causeExecutionId: reference("cause_execution"),
     generation: integer().notNull().default(0),
     evaluatedAt: instant(),

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { bigint, check, index, integer, text } from "drizzle-orm/pg-core";
-import { attune, base, jsonObjectColumn, notificationState, reference } from "../schema.ts";
+import { attune, base, jsonObjectColumn, reference } from "../schema.ts";
 
 /** The append-only log of every change, written in the change's own transaction; read in the order of `id`. */
 export const notification = attune.table(
@@ -11,7 +11,6 @@ export const notification = attune.table(
     entityType: text().notNull(),
     entityId: reference("entity").notNull(),
     activity: text().notNull(),
-    state: notificationState().notNull().default("created"),
     content: jsonObjectColumn(),
     packRef: text(),
   },

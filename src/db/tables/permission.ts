@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { check, index, jsonb, text, unique } from "drizzle-orm/pg-core";
+import { boolean, check, index, jsonb, text, unique } from "drizzle-orm/pg-core";
 import type { Json } from "../../lib/json.ts";
 import { attune, base, dotted, reference, versioned } from "../schema.ts";
 import { identity } from "./identity.ts";
@@ -15,6 +15,7 @@ export const permissionSet = attune.table(
     packRef: text(),
     label: text(),
     description: text(),
+    isAdhoc: boolean().notNull().default(false),
     grants: jsonb().$type<Json[]>().notNull().default([]),
   },
   (t) => [

@@ -19,6 +19,7 @@ export const runtime = attune.table(
   },
   (t) => [
     check("runtime_ref_check", sql`${t.ref} = lower(${t.ref}) and ${t.ref} ~ '^[^.]+\\.(action|sensor)\\.[^.]+$'`),
+    check("runtime_runtime_type_check", sql`split_part(${t.ref}, '.', 2) = ${t.runtimeType}::text`),
     index("runtime_pack_idx").on(t.packId),
     index("runtime_name_idx").on(t.name, t.id),
     index("runtime_created_idx").on(t.created, t.id),

@@ -5,7 +5,12 @@ import { Execution } from "../execution/execution.ts";
 import { builder } from "../kit/builder.ts";
 import { ArtifactRetention, ArtifactType, ArtifactVisibility, OwnerType } from "../kit/enums.ts";
 import { byBigInt, byEnum, byId, byInt, byOwnId, byText, byTime } from "../kit/filter.ts";
-import { ArtifactTypeFilter, ArtifactVisibilityFilter, OwnerTypeFilter } from "../kit/filter-inputs.ts";
+import {
+  ArtifactRetentionFilter,
+  ArtifactTypeFilter,
+  ArtifactVisibilityFilter,
+  OwnerTypeFilter,
+} from "../kit/filter-inputs.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 
@@ -119,6 +124,7 @@ const artifacts = defineList("Artifact", "artifacts", {
     scope: byEnum(OwnerTypeFilter, "scope", "The kind of its owner."),
     owner: byText("owner", "The login or ref of its owner."),
     type: byEnum(ArtifactTypeFilter, "type", "The type."),
+    retention: byEnum(ArtifactRetentionFilter, "retention", "The unit of its retention limit."),
     visibility: byEnum(ArtifactVisibilityFilter, "visibility", "Who may read it."),
     name: byText("name", "Its display name."),
     execution: {

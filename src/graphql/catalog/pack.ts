@@ -5,7 +5,7 @@ import { builder } from "../kit/builder.ts";
 import { byFlag, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
-import { byWords } from "../kit/text-filter.ts";
+import { byAnyOf, byWords } from "../kit/text-filter.ts";
 import { rules } from "../rule/rule.ts";
 import { actions } from "./action.ts";
 import { policies } from "./policy.ts";
@@ -78,6 +78,7 @@ const packs = defineList("Pack", "packs", {
     description: byText("description", "Its description."),
     version: byText("version", "Its version."),
     text: byWords(["ref", "label", "description"], ["tags"]),
+    tags: byAnyOf("tags", "One of its tags."),
     isStandard: byFlag("isStandard", "Whether it is part of Attune."),
     created: byTime("created", "When it was created."),
     updated: byTime("updated", "When it last changed."),

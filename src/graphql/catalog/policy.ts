@@ -4,7 +4,7 @@ import { byEnum, byFlag, byId, byInt, byOwnId, byText, byTime } from "../kit/fil
 import { PolicyMethodFilter } from "../kit/filter-inputs.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
-import { byWords } from "../kit/text-filter.ts";
+import { byAnyOf, byWords } from "../kit/text-filter.ts";
 
 /** A limit on executions. */
 export const Policy = builder.drizzleNode("policies", {
@@ -58,6 +58,7 @@ export const policies = defineList("Policy", "policies", {
     name: byText("name", "Its name."),
     description: byText("description", "Its description."),
     text: byWords(["ref", "name", "description"], ["tags"]),
+    tags: byAnyOf("tags", "One of its tags."),
     enabled: byFlag("enabled", "Whether it applies."),
     priority: byInt("priority", "Its priority."),
     method: byEnum(PolicyMethodFilter, "method", "What happens to an execution above the threshold."),

@@ -1,8 +1,9 @@
+import { sql } from "drizzle-orm";
 import { parametersOf } from "../../schema/fields.ts";
 import { hideSecrets } from "../../secrecy/settings.ts";
 import { events } from "../event/event.ts";
 import { builder } from "../kit/builder.ts";
-import { byFlag, byOwnId, byText, byTime } from "../kit/filter.ts";
+import { byFlag, byId, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 import { byWords } from "../kit/text-filter.ts";
@@ -64,6 +65,11 @@ export const sensors = defineList("Sensor", "sensors", {
     description: byText("description", "Its description."),
     text: byWords(["ref", "label", "description"]),
     runtime: byText("runtimeRef", "The ref of its runtime."),
+    trigger: {
+      ...byId("Trigger", () => sql`of_sensor.id`, "A trigger whose events it emits."),
+      some: (sensor, passes) =>
+        sql`exists (select from attune.trigger of_sensor where of_sensor.sensor = ${sensor["id"]} and ${passes})`,
+    },
     enabled: byFlag("enabled", "Whether it may run."),
     isAdhoc: byFlag("isAdhoc", "Whether it was created by hand."),
     created: byTime("created", "When it was created."),

@@ -7,7 +7,8 @@ import { defineLiveWhere, liveFields } from "../kit/live-where.ts";
 import { Worker } from "./worker.ts";
 
 const WorkerChangedMessage = builder.objectRef<Change<"worker">>("WorkerChangedMessage").implement({
-  description: "A worker registered, changed its status, was cordoned or uncordoned. Heartbeats send no message.",
+  description:
+    "A worker registered, changed its status, was cordoned, uncordoned or deleted. Heartbeats send no message.",
   interfaces: [LiveMessage],
   fields: (t) => ({
     workerId: t.globalID({
@@ -24,6 +25,10 @@ const WorkerChangedMessage = builder.objectRef<Change<"worker">>("WorkerChangedM
     cordoned: t.boolean({
       description: "Whether it is cordoned: it takes no new work.",
       resolve: ({ content }) => content.cordoned,
+    }),
+    deleted: t.boolean({
+      description: "Whether the worker was deleted; the message has its last state.",
+      resolve: ({ activity }) => activity === "deleted",
     }),
     worker: t.field({
       type: Worker,
@@ -50,5 +55,5 @@ addLive({
   }),
   which: "The workers to follow",
   description:
-    "Every worker when it registers, stops, is lost, cordoned or uncordoned, each exactly once and in order.",
+    "Every worker when it registers, stops, is lost, cordoned, uncordoned or deleted, each exactly once and in order.",
 });

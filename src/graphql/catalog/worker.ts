@@ -3,7 +3,7 @@ import { executions } from "../execution/execution.ts";
 import { builder } from "../kit/builder.ts";
 import { WorkerStatus, WorkerType } from "../kit/enums.ts";
 import { byEnum, byFlag, byId, byInt, byOwnId, byText, byTime } from "../kit/filter.ts";
-import { WorkerStatusFilter } from "../kit/filter-inputs.ts";
+import { WorkerStatusFilter, WorkerTypeFilter } from "../kit/filter-inputs.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 
@@ -51,6 +51,7 @@ export const workers = defineList("Worker", "workers", {
     id: byOwnId("Worker", "The worker itself."),
     name: byText("name", "Its name."),
     host: byText("host", "The machine that it runs on."),
+    workerType: byEnum(WorkerTypeFilter, "workerType", "The kind of worker."),
     status: byEnum(WorkerStatusFilter, "status", "Whether it takes work."),
     cordoned: byFlag("cordoned", "Whether it is cordoned: it takes no new work."),
     runtime: byId("Runtime", "runtimeId", "The only runtime that it serves."),

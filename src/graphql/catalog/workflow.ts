@@ -2,7 +2,7 @@ import { builder } from "../kit/builder.ts";
 import { byOwnId, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
-import { byWords } from "../kit/text-filter.ts";
+import { byAnyOf, byWords } from "../kit/text-filter.ts";
 import { actions } from "./action.ts";
 
 /** A graph of tasks. */
@@ -53,6 +53,7 @@ export const workflows = defineList("WorkflowDefinition", "workflowDefinitions",
     label: byText("label", "Its label."),
     description: byText("description", "Its description."),
     text: byWords(["ref", "label", "description"], ["tags"]),
+    tags: byAnyOf("tags", "One of its tags."),
     version: byText("version", "Its version."),
     created: byTime("created", "When it was created."),
     updated: byTime("updated", "When it last changed."),

@@ -32,6 +32,7 @@ addLive({
   type: EventCreatedMessage,
   where: defineLiveWhere("EventCreatedWhere", "Selects events: all given conditions must hold.", {
     channel: "event",
+    activities: ["created"],
     fields: {
       id: id("Event", "The event itself.", (change) => change.entityId),
       trigger: text("The trigger's ref.", ({ content }) => content.triggerRef),

@@ -1,5 +1,5 @@
 import { createEvent } from "../../event/record.ts";
-import type { Json } from "../../lib/json.ts";
+import type { Json, JsonObject } from "../../lib/json.ts";
 import { Execution } from "../execution/execution.ts";
 import { builder } from "../kit/builder.ts";
 import { byFlag, byId, byInt, byOwnId, byText, byTime } from "../kit/filter.ts";
@@ -47,6 +47,10 @@ export const Event = builder.drizzleNode("events", {
   select: { columns: { id: true } },
   fields: (t) => ({
     created: t.expose("created", { type: "DateTime", description: "When it was stored." }),
+    updated: t.expose("updated", {
+      type: "DateTime",
+      description: "When it was last corrected. Pass it as `expectedUpdated` to update only the version that you read.",
+    }),
     triggerRef: t.exposeString("triggerRef", { description: "The trigger's ref, kept when the trigger is deleted." }),
     payload: t.expose("payload", { type: "JSON", nullable: true, description: "Its payload." }),
     config: t.expose("config", {
@@ -94,6 +98,7 @@ export const events = defineList("Event", "events", {
   where: {
     id: byOwnId("Event", "The event itself."),
     trigger: byText("triggerRef", "The trigger's ref."),
+    triggerId: byId("Trigger", "triggerId", "The trigger; null if it was deleted."),
     source: byText("sourceRef", "The ref of the sensor that emitted it."),
     cause: byId("Execution", "causeExecutionId", "The execution that caused it."),
     traceTag: byText("traceTag", "Its trace tag."),
@@ -124,6 +129,8 @@ const CreateEventInput = builder.inputType("CreateEventInput", {
   fields: (t) => ({
     trigger: t.string({ required: true, description: "The trigger's ref." }),
     payload: t.field({ type: "JSON", description: "The event's payload. It must conform to the trigger's schema." }),
+    config: t.field({ type: "JSONObject", description: "The trigger's parameters at that time." }),
+    source: t.string({ description: "The ref of the sensor that observed it. You must be able to read the sensor." }),
     traceTag: t.string({
       description: "Its trace tag. By default it is composed of the trigger's ref and the event's id.",
     }),
@@ -140,6 +147,11 @@ addRowMutation({
   table: "events",
   ref: Event,
   payload: ["event", "The new event."],
-  run: (tx, session, { trigger, traceTag = null, payload }) =>
-    createEvent(tx, session, { trigger, payload: (payload ?? null) as Json, traceTag }), // the scalar JSON accepts only JSON
+  run: (tx, session, { trigger, traceTag = null, payload, config, source = null }) =>
+    // The scalars accept only JSON, and the verb checks it.
+    createEvent(tx, session, {
+      ...{ trigger, traceTag, source },
+      payload: (payload ?? null) as Json,
+      config: (config ?? null) as JsonObject | null,
+    }),
 });

@@ -1,7 +1,7 @@
 import { deleteEnforcement, deleteEvent, type EventFields, updateEvent } from "../../event/change.ts";
 import { builder } from "../kit/builder.ts";
 import { readId } from "../kit/ids.ts";
-import { addDeletionById, addRowMutation } from "../kit/mutation.ts";
+import { addDeletionById, addRowMutation, expectedUpdated } from "../kit/mutation.ts";
 import { Event } from "./event.ts";
 
 const UpdateEventInput = builder.inputType("UpdateEventInput", {
@@ -10,6 +10,7 @@ const UpdateEventInput = builder.inputType("UpdateEventInput", {
     id: t.id({ required: true, description: "The event's id." }),
     payload: t.field({ type: "JSON", description: "The event's payload. It must conform to the trigger's schema." }),
     config: t.field({ type: "JSONObject", description: "The trigger's parameters at that time." }),
+    expectedUpdated: expectedUpdated(t),
   }),
 });
 
@@ -23,8 +24,12 @@ addRowMutation({
   input: UpdateEventInput,
   inputDescription: "The event and its corrections.",
   payload: ["event", "The event as it is now."],
-  run: (tx, session, { id, ...patch }) =>
-    updateEvent(tx, session, { id: readId("Event", id, "id"), patch: patch as EventFields }), // the verb checks it
+  run: (tx, session, { id, expectedUpdated: expected = null, ...patch }) =>
+    updateEvent(tx, session, {
+      id: readId("Event", id, "id"),
+      expectedUpdated: expected,
+      patch: patch as EventFields, // the verb checks it
+    }),
 });
 
 addDeletionById(

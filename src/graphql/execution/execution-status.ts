@@ -83,6 +83,7 @@ addLive({
     "Selects executions: all given conditions must hold. All fields except `status` never change after creation.",
     {
       channel: "execution",
+      activities: ["created", "status"],
       fields: {
         ...fixedFields,
         status: choice(ExecutionStatusFilter, "The new status.", ({ content }) => content.toStatus),

@@ -9,7 +9,7 @@ import { ExecutionStep, fixedFields } from "./execution-status.ts";
 
 type Step = Change<"execution">;
 
-/** The effect of a status transition on the collection that a filter defines. */
+/** The effect of a status transition, or of a deletion, on the collection that a filter defines. */
 type Effect = "entered" | "updated" | "left";
 
 type ExecutionsChange = Step & { effect: Effect };
@@ -41,7 +41,7 @@ function effectOf(input: LiveInput): (change: Step) => Effect | null {
   const after = holds(({ content }) => content.toStatus);
   return (change) => {
     const was = change.content.fromStatus !== null && before.matches(change);
-    const is = after.matches(change);
+    const is = change.activity !== "deleted" && after.matches(change);
     if (was) return is ? "updated" : "left";
     return is ? "entered" : null;
   };

@@ -19,7 +19,7 @@ function mayReadAsking(session: Session, { execution, actionRef, executor }: Cha
 }
 
 const InquiryChangedMessage = builder.objectRef<Change<"inquiry">>("InquiryChangedMessage").implement({
-  description: "An inquiry was created or ended.",
+  description: "An inquiry was created, ended or was deleted.",
   interfaces: [LiveMessage],
   fields: (t) => ({
     inquiryId: t.globalID({
@@ -68,6 +68,10 @@ const InquiryChangedMessage = builder.objectRef<Change<"inquiry">>("InquiryChang
       description: "When it times out.",
       resolve: ({ content }) => (content.timeoutAt === null ? null : new Date(content.timeoutAt)),
     }),
+    deleted: t.boolean({
+      description: "Whether the inquiry was deleted; the message has its last state.",
+      resolve: ({ activity }) => activity === "deleted",
+    }),
     inquiry: t.field({
       type: Inquiry,
       nullable: true,
@@ -101,5 +105,6 @@ addLive({
     },
   ),
   which: "The inquiries to follow",
-  description: "Every inquiry when it is created and when it ends, each exactly once and in order per inquiry.",
+  description:
+    "Every inquiry when it is created, when it ends and when it is deleted, each exactly once and in order per inquiry.",
 });

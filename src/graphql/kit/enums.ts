@@ -7,7 +7,6 @@ import type {
   executionStatus,
   inquiryStatus,
   logStream,
-  notificationState,
   ownerType,
   policyMethod,
   runtimeType,
@@ -110,13 +109,6 @@ export const LogStream = upperCased("LogStream", "The source of a chunk of outpu
   stderr: "The action's standard error.",
   system: "Attune's own messages about the run.",
 } satisfies Of<typeof logStream>);
-
-export const NotificationState = upperCased("NotificationState", "The delivery status of a notification.", {
-  created: "Stored; subscribers receive it.",
-  queued: "Waiting for delivery.",
-  processing: "Being delivered.",
-  error: "Delivery failed.",
-} satisfies Of<typeof notificationState>);
 
 export const OwnerType = upperCased("OwnerType", "The kind of an owner.", {
   system: "The whole system.",

@@ -1,5 +1,6 @@
 import { builder } from "./builder.ts";
 import {
+  ArtifactRetention,
   ArtifactType,
   ArtifactVisibility,
   AuditOutcome,
@@ -12,6 +13,7 @@ import {
   RuntimeType,
   WaitsFor,
   WorkerStatus,
+  WorkerType,
 } from "./enums.ts";
 import { filterOperators, type OperatorName } from "./operators.ts";
 
@@ -76,8 +78,10 @@ export const EnforcementStatusFilter = enumFilter("EnforcementStatus", Enforceme
 export const InquiryStatusFilter = enumFilter("InquiryStatus", InquiryStatus);
 export const RuntimeTypeFilter = enumFilter("RuntimeType", RuntimeType);
 export const WorkerStatusFilter = enumFilter("WorkerStatus", WorkerStatus);
+export const WorkerTypeFilter = enumFilter("WorkerType", WorkerType);
 export const LogStreamFilter = enumFilter("LogStream", LogStream);
 export const OwnerTypeFilter = enumFilter("OwnerType", OwnerType);
 export const ArtifactTypeFilter = enumFilter("ArtifactType", ArtifactType);
+export const ArtifactRetentionFilter = enumFilter("ArtifactRetention", ArtifactRetention);
 export const ArtifactVisibilityFilter = enumFilter("ArtifactVisibility", ArtifactVisibility);
 export const PolicyMethodFilter = enumFilter("PolicyMethod", PolicyMethod);

@@ -43,5 +43,6 @@ export const tableOfType = {
   PermissionSet: "permissionSets",
   Rule: "rules",
   Runtime: "runtimes",
+  Trigger: "triggers",
   Worker: "workers",
 } as const satisfies Readonly<Record<string, keyof typeof tables>>;

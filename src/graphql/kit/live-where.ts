@@ -74,15 +74,27 @@ function whereType(name: string, description: string, fields: Readonly<Record<st
   });
 }
 
-/** Returns the `where` of a subscription to one channel of the log; null for all channels. */
+/** Returns the `where` of a subscription to one channel of the log, or to some of its activities; null for all channels. */
 export function defineLiveWhere<C extends Channel>(
   name: string,
   description: string,
-  { channel, fields }: { channel: C | null; fields: Readonly<Record<string, LiveWhereField<C>>> },
+  {
+    channel,
+    activities,
+    fields,
+  }: {
+    channel: C | null;
+    activities?: readonly Change["activity"][];
+    fields: Readonly<Record<string, LiveWhereField<C>>>;
+  },
 ): LiveWhere {
   return {
     type: whereType(name, description, fields),
-    filter: (input, hidden) => changeFilter(channel, fields, input, hidden),
+    filter: (input, hidden) => {
+      const filter = changeFilter(channel, fields, input, hidden);
+      if (!activities) return filter;
+      return { ...filter, matches: (change) => activities.includes(change.activity) && filter.matches(change) };
+    },
     hidden: (input, ctx) => hiddenIds(fields, input, ctx),
   };
 }

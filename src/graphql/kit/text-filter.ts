@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { byText } from "./filter.ts";
+import { byText, type FilterField } from "./filter.ts";
 
 /** Filters by the joined texts of these columns and lists of texts. */
 export const byWords = (columns: readonly string[], lists: readonly string[] = []) =>
@@ -11,3 +11,9 @@ export const byWords = (columns: readonly string[], lists: readonly string[] = [
     },
     `Its ${[...columns, ...lists].join(", ")} combined: use \`contains\` to search all of them.`,
   );
+
+/** Filters by the texts of a list column: one of them must pass. */
+export const byAnyOf = (column: string, description: string): FilterField => ({
+  ...byText(() => sql`of_list.item`, description),
+  some: (table, passes) => sql`exists (select from unnest(${table[column]}) of_list(item) where ${passes})`,
+});

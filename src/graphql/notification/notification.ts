@@ -3,7 +3,6 @@ import { type ReadableChannel, readableChannels } from "../../db/channels.ts";
 import type { Change } from "../../notifier/page.ts";
 import { builder } from "../kit/builder.ts";
 import type { Context } from "../kit/context.ts";
-import { NotificationState } from "../kit/enums.ts";
 import { byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addLive, describeLoaded, LiveMessage } from "../kit/live.ts";
@@ -20,11 +19,25 @@ const typenames: Readonly<Record<ReadableChannel, string>> = {
   inquiry: "Inquiry",
   worker: "Worker",
   rule: "Rule",
+  action: "Action",
+  trigger: "Trigger",
+  sensor: "Sensor",
+  policy: "Policy",
   pack: "Pack",
+  runtime: "Runtime",
+  workflow_definition: "WorkflowDefinition",
+  permission_set: "PermissionSet",
+  identity: "Identity",
   artifact: "Artifact",
   key: "Key",
   token: "ApiToken",
 };
+
+/** Returns the global id of an entry's object; null if the API has no such type. */
+function idOf({ entityType, entityId }: { entityType: string; entityId: bigint }) {
+  const known = readableChannels.find((name) => name === entityType);
+  return known ? { type: typenames[known], id: entityId } : null;
+}
 
 /** Loads the object of an entry with the selected fields; null if it was deleted or the API has no such type. */
 async function loadChanged(
@@ -33,13 +46,14 @@ async function loadChanged(
   ctx: Context,
   info: GraphQLResolveInfo,
 ) {
-  const known = readableChannels.find((name) => name === entityType);
-  return known ? await loadNode({ typename: typenames[known], number: entityId }, ctx, info) : null;
+  const id = idOf({ entityType, entityId });
+  return id ? await loadNode({ typename: id.type, number: id.id }, ctx, info) : null;
 }
 
 const meanings = {
   channel: `The channel: ${readableChannels.join(", ")}.`,
   entityType: "The kind of object that changed.",
+  entityId: "The id of the object that changed.",
   activity: "The kind of change: created, status, updated, deleted.",
   content:
     "The main data of the change: refs and statuses, never a secret. It names other objects only to those who may read all of their kind.",
@@ -55,8 +69,8 @@ const Notification = builder.drizzleNode("notifications", {
   fields: (t) => ({
     channel: t.exposeString("channel", { description: meanings.channel }),
     entityType: t.exposeString("entityType", { description: meanings.entityType }),
+    entityId: t.globalID({ nullable: true, description: meanings.entityId, resolve: idOf }),
     activity: t.exposeString("activity", { description: meanings.activity }),
-    state: t.expose("state", { type: NotificationState, description: "The delivery status." }),
     content: t.field({
       type: "JSONObject",
       nullable: true,
@@ -104,6 +118,7 @@ const NotificationCreatedMessage = builder.objectRef<Change>("NotificationCreate
   fields: (t) => ({
     channel: t.exposeString("channel", { description: meanings.channel }),
     entityType: t.exposeString("entityType", { description: meanings.entityType }),
+    entityId: t.globalID({ nullable: true, description: meanings.entityId, resolve: idOf }),
     activity: t.exposeString("activity", { description: meanings.activity }),
     content: t.field({
       type: "JSONObject",

@@ -9,7 +9,7 @@ import { defineLiveWhere, liveFields } from "../kit/live-where.ts";
 import { Enforcement } from "./enforcement.ts";
 
 const EnforcementChangedMessage = builder.objectRef<Change<"enforcement">>("EnforcementChangedMessage").implement({
-  description: "A rule matched an event, or its match was processed.",
+  description: "A rule matched an event, its match was processed, or the enforcement was deleted.",
   interfaces: [LiveMessage],
   fields: (t) => ({
     enforcementId: t.globalID({
@@ -33,6 +33,10 @@ const EnforcementChangedMessage = builder.objectRef<Change<"enforcement">>("Enfo
       type: EnforcementStatus,
       description: "The status.",
       resolve: ({ content }) => content.status,
+    }),
+    deleted: t.boolean({
+      description: "Whether the enforcement was deleted; the message has its last state.",
+      resolve: ({ activity }) => activity === "deleted",
     }),
     enforcement: t.field({
       type: Enforcement,

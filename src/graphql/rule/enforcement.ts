@@ -63,6 +63,7 @@ export const enforcements = defineList("Enforcement", "enforcements", {
   where: {
     id: byOwnId("Enforcement", "The enforcement itself."),
     rule: byText("ruleRef", "The rule's ref."),
+    ruleId: byId("Rule", "ruleId", "The rule; null if it was deleted."),
     trigger: byText("triggerRef", "The ref of the rule's trigger."),
     event: byId("Event", "eventId", "The matched event."),
     status: byEnum(EnforcementStatusFilter, "status", "The status."),

@@ -119,7 +119,18 @@ const notices: Readonly<Record<string, Omit<Spec, "table" | "resource">>> = {
     always: `${ofEntity("inquiry", "assigned_to")} = {me} or ${ofEntity("inquiry", "assigned_role")} in ({roles})`,
   },
   worker: { ref: ofEntity("worker", "name") },
-  rule: { ref: ofEntity("rule", "ref"), pack: ofEntity("rule", "pack_ref") },
+  ...Object.fromEntries(
+    ["rule", "action", "trigger", "sensor", "runtime", "workflow_definition", "permission_set"].map((table) => [
+      table,
+      { ref: ofEntity(table, "ref"), pack: ofEntity(table, "pack_ref") },
+    ]),
+  ),
+  policy: {
+    ref: ofEntity("policy", "ref"),
+    pack: `(select coalesce(a.pack_ref, p.ref) from attune.policy x left join attune.action a on a.id = x.action
+      left join attune.pack p on p.id = x.pack where x.id = n.entity)`,
+  },
+  identity: { ref: ofEntity("identity", "login") },
   pack: { ref: ofEntity("pack", "ref"), pack: ofEntity("pack", "ref") },
   key: { ref: ofEntity("key", "ref") },
   artifact: { ref: ofEntity("artifact", "ref") },

@@ -53,7 +53,7 @@ const byUsers: Readonly<Record<string, Row>> = {
   sensor: { is_adhoc: true },
   rule: { is_adhoc: true },
   runtime: { pack: null },
-  permission_set: { pack: null, pack_ref: null },
+  permission_set: { is_adhoc: true },
   enforcement: { event: null },
 };
 const targetsOf: Readonly<Record<string, Row>> = {

@@ -69,7 +69,7 @@ export const entities: Readonly<Record<string, Sample>> = {
   permission_assignment: pair({}, timestamped),
   permission_set: pair(
     { ref: "sample.set{n}" },
-    { ...versioned, pack_ref: "sample", label: "Set", description: "d", grants: [object] },
+    { ...versioned, pack_ref: "sample", label: "Set", description: "d", is_adhoc: true, grants: [object] },
   ),
   permission_set_role: pair({ role: "on_call{n}" }, timestamped),
   policy: pair(

@@ -49,9 +49,10 @@ export const records: Readonly<Record<string, Sample>> = {
     },
   ),
   event: pair(
-    { trigger_ref: "sample.trigger", trace_tag: "trace{n}" },
+    { trigger_ref: "sample.trigger" },
     {
-      ...timestamped,
+      ...versioned,
+      trace_tag: "trace{n}",
       config: object,
       payload: object,
       source_ref: "sample.sensor",
@@ -63,9 +64,11 @@ export const records: Readonly<Record<string, Sample>> = {
     },
   ),
   execution: pair(
-    { action_ref: "sample.action", on_worker_loss: "abandon", trace_tag: "trace{n}" },
+    { action_ref: "sample.action" },
     {
       ...versioned,
+      on_worker_loss: "abandon",
+      trace_tag: "trace{n}",
       rule_ref: "sample.rule",
       trigger_ref: "sample.trigger",
       config: object,
@@ -122,7 +125,7 @@ export const records: Readonly<Record<string, Sample>> = {
   ),
   notification: pair(
     { channel: "rule", entity_type: "rule", entity: 1, activity: "updated" },
-    { ...timestamped, state: "queued", content: object, pack_ref: "sample" },
+    { ...timestamped, content: object, pack_ref: "sample" },
   ),
   notification_retention: pair(
     { pruned_id: 4 },

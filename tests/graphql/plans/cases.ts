@@ -82,7 +82,15 @@ const renamed: Readonly<Record<string, string>> = { cause: "causeExecutionId", a
 /** Types of ids that the filter's name does not show. */
 const typenames: Readonly<Record<string, string>> = {
   ...{ parent: "Execution", root: "Execution", cause: "Execution" },
-  ...{ owner: "Identity", executor: "Identity", actor: "Identity", assignedTo: "Identity", respondedBy: "Identity" },
+  ...{
+    triggerId: "Trigger",
+    ruleId: "Rule",
+    owner: "Identity",
+    executor: "Identity",
+    actor: "Identity",
+    assignedTo: "Identity",
+    respondedBy: "Identity",
+  },
 };
 
 /** Returns conditions on the filter by `eq`, `in` and ranges, for values of the oldest rows and of a third of the others. */
