@@ -16,9 +16,15 @@ export interface Start {
 export interface Feed extends AsyncDisposable {
   /**
    * Yields every change after the cursor, oldest first, then each as it commits, exactly once; null begins with the next change.
-   * Ends when the signal fires. Throws InvalidInputError (invalid cursor), CursorExpiredError, LaggedError.
+   * Ends when the signal fires. Throws InvalidInputError (invalid cursor), CursorExpiredError, LaggedError. `begin` is called with the
+   * changes that follow one another without waiting, before the first of them is yielded.
    */
-  follow(filter: ChangeFilter, after: string | Start | null, signal: AbortSignal): AsyncGenerator<Change, void>;
+  follow(
+    filter: ChangeFilter,
+    after: string | Start | null,
+    signal: AbortSignal,
+    begin?: (changes: readonly Change[]) => void,
+  ): AsyncGenerator<Change, void>;
   /** Returns at most `limit` stored changes after the cursor (null: from the oldest). Throws as `follow` does. */
   replay(filter: ChangeFilter, after: string | null, limit: number): Promise<Change[]>;
   /** Returns the present position. */
@@ -83,6 +89,7 @@ export async function createFeed(services: FeedServices, ringSize = 10_000): Pro
     filter: ChangeFilter,
     after: string | Start | null,
     signal: AbortSignal,
+    begin = (_changes: readonly Change[]) => {},
   ): AsyncGenerator<Change, void> {
     const log = current;
     const { ring, replaced } = log;
@@ -93,7 +100,7 @@ export async function createFeed(services: FeedServices, ringSize = 10_000): Pro
     if (typeof after === "string") await read(log, filter, position, { until: position, limit: 1 });
     while (!ended.aborted) {
       const page = await next(log, filter, position);
-      yield* deliver(ring, page.changes);
+      yield* deliver(ring, page.changes, begin);
       if (page.end > position) position = page.end;
       if (position >= ring.head()) position = await parking.wait(filter, position, ended);
     }
@@ -127,7 +134,12 @@ function beginLog({ log, settled }: Settled, ringSize: number): Log {
   return { name: log, ring: createRing(settled, ringSize), replaced: new AbortController() };
 }
 
-async function* deliver(ring: Ring, changes: Change[]): AsyncGenerator<Change, void> {
+async function* deliver(
+  ring: Ring,
+  changes: Change[],
+  begin: (changes: readonly Change[]) => void,
+): AsyncGenerator<Change, void> {
+  if (changes.length > 0) begin(changes);
   for (const change of changes) {
     const offered = Date.now();
     yield change;

@@ -162,6 +162,59 @@ describe.each(transports)("over %s", (_name, subscribe) => {
     expect(stream.seen[0]?.["entity"]).toEqual({ __typename: "Identity" });
   });
 
+  test("a transition names the worker once there is one", async () => {
+    const after = await lastCursor();
+    const stream = subscribe<{ toStatus: string; workerId: string | null }>(server, {
+      query: "subscription ($after: Cursor) { executionStatus(after: $after) { toStatus workerId } }",
+      variables: { after },
+    });
+    await run("core.noop");
+    await until(() => stream.seen.some(({ toStatus }) => toStatus === "COMPLETED"), "the end of core.noop");
+    stream.drop();
+    const { workers } = await request<{ workers: { nodes: { id: string }[] } }>(
+      server,
+      "{ workers(where: {status: {in: [ACTIVE, BUSY]}}) { nodes { id } } }",
+    );
+    const named = stream.seen.map(({ toStatus, workerId }) => [toStatus, workerId]);
+    const worker = workers.nodes[0]?.id;
+    expect(named).toEqual([
+      ...["REQUESTED", "SCHEDULING", "SCHEDULED"].map((status) => [status, null]),
+      ...["RUNNING", "COMPLETED"].map((status) => [status, worker]),
+    ]);
+  });
+
+  test("the objects of messages that follow one another are loaded together, as they are now", async () => {
+    const after = await lastCursor();
+    const ids = await Promise.all(Array.from({ length: 10 }, () => run("core.noop")));
+    const ended = () =>
+      request<{ executions: { nodes: { id: string; status: string }[] } }>(
+        server,
+        "{ executions(first: 50) { nodes { id status } } }",
+      );
+    await until(
+      async () =>
+        (await ended()).executions.nodes.filter(({ id, status }) => ids.includes(id) && status === "COMPLETED")
+          .length === 10,
+      "the ends of ten executions",
+    );
+    const statements = () =>
+      server
+        .output()
+        .split("\n")
+        .filter((line) => /"sql":.*\\"attune\\"\.\\"execution\\"/.test(line)).length;
+    const before = statements();
+    const stream = subscribe<{ executionId: string; execution: { id: string; status: string } }>(server, {
+      query: "subscription ($after: Cursor) { executionStatus(after: $after) { executionId execution { id status } } }",
+      variables: { after },
+    });
+    await until(() => stream.seen.length >= 50, "five transitions of each");
+    stream.drop();
+    expect(stream.seen.map(({ execution }) => execution.id)).toEqual(stream.seen.map(({ executionId }) => executionId));
+    expect(new Set(stream.seen.map(({ execution }) => execution.status))).toEqual(new Set(["COMPLETED"]));
+    expect(statements() - before).toBeGreaterThan(0);
+    expect(statements() - before).toBeLessThan(10);
+  });
+
   test("executionLog delivers each line while the action runs, resumes after a cursor, and completes with the action", async () => {
     const id = await run("core.shell", { command: "for i in 1 2 3; do echo $i; sleep 0.4; done" });
     const stream = subscribe<Output>(server, { query: logs, variables: { id } });

@@ -4,6 +4,7 @@ import { ExecutionStatus } from "../kit/enums.ts";
 import { ExecutionStatusFilter } from "../kit/filter-inputs.ts";
 import { addLive, describeLoaded, LiveMessage, loadEntity } from "../kit/live.ts";
 import { defineLiveWhere, liveFields } from "../kit/live-where.ts";
+import { mayKnowReference } from "../kit/references.ts";
 import { Execution } from "./execution.ts";
 
 const { id, text, time, choice } = liveFields<"execution">();
@@ -59,6 +60,12 @@ export const ExecutionStep = builder.interfaceRef<Change<"execution">>("Executio
       nullable: true,
       description: "The reason, if known.",
       resolve: ({ content }) => content.reason,
+    }),
+    workerId: t.globalID({
+      nullable: true,
+      description: "The id of the worker that runs or ran it; null if none did, or you may not read it.",
+      resolve: ({ content: { worker } }, _args, { session }) =>
+        worker !== null && mayKnowReference(session, "Worker", worker) ? { type: "Worker", id: worker } : null,
     }),
     attempt: t.int({ description: "The number of the attempt.", resolve: ({ content }) => content.attempt }),
     execution: t.field({

@@ -4,6 +4,7 @@ import type { Sessions } from "../../access/sessions.ts";
 import type { Db } from "../../db/client.ts";
 import type { Services } from "../../db/services.ts";
 import type { Feed } from "../../notifier/feed.ts";
+import type { Burst } from "./burst.ts";
 
 /** Sets the session cookie on the response. */
 export interface Cookies {
@@ -38,4 +39,6 @@ export interface Context {
   position: string;
   /** The cursor after which the operation's stream begins; null for other operations. */
   beginsAfter: string | null;
+  /** The changes that the operation's stream is sending; null for other operations. */
+  burst: Burst | null;
 }

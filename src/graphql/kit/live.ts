@@ -23,12 +23,30 @@ export const LiveMessage = builder.interfaceRef<Pick<Change, "cursor" | "at">>("
 
 /** Returns the description of a field that loads a message's object, with its cost. */
 export const describeLoaded = (description: string) =>
-  `${description} In a subscription this costs one SQL statement per message and subscriber; the other fields cost none.`;
+  `${description} In a subscription this costs one SQL statement for messages that follow one another without a pause, for each subscriber; the other fields cost none.`;
 
 /** Returns a resolver that loads a message's object, of the type `typename`, with the selected fields. */
 export function loadEntity<T>(typename: string) {
   return async (change: Change, _args: object, ctx: Context, info: GraphQLResolveInfo) =>
-    (await loadNode({ typename, number: change.entityId }, ctx, info)) as T | null; // of the type `typename`
+    (await loadWithBurst(change, () => typename, ctx, info)) as T | null; // of the type `typename`
+}
+
+/**
+ * Loads a message's object with the selected fields, together with those of the messages that follow it; null if it was deleted.
+ * `typenameOf` returns the type of a change's object, or null if the API has none.
+ */
+export async function loadWithBurst(
+  change: Change,
+  typenameOf: (change: Change) => string | null,
+  ctx: Context,
+  info: GraphQLResolveInfo,
+) {
+  const load = async (of: Change) => {
+    const typename = typenameOf(of);
+    return typename === null ? null : await loadNode({ typename, number: of.entityId }, ctx, info);
+  };
+  const place = String(info.path.key);
+  return await (ctx.burst ? ctx.burst.load(change, { place, session: ctx.session, load }) : load(change));
 }
 
 /** Returns the name of the query that polls the messages of a subscription. `docs/api.md` describes all names of a stream. */

@@ -4,6 +4,7 @@ import { type ChannelContent, groundsOf } from "../../db/channels.ts";
 import { UnauthenticatedError } from "../../errors.ts";
 import { stoppable } from "../../lib/stoppable.ts";
 import type { Change, ChangeFilter } from "../../notifier/page.ts";
+import { createBurst } from "./burst.ts";
 import type { Context } from "./context.ts";
 
 /** A stream's message, or the error that it ends with. */
@@ -82,7 +83,9 @@ const readableOnly = (filter: ChangeFilter, session: () => Session | null): Chan
 export function followChanges(ctx: Context, filter: ChangeFilter, after: string | null | undefined) {
   const start = ctx.lastEventId ?? after ?? ctx.feed.start();
   ctx.beginsAfter = typeof start === "string" ? start : start.cursor;
-  return messages(ctx, (signal, session) => ctx.feed.follow(readableOnly(filter, session), start, signal));
+  const burst = createBurst();
+  ctx.burst = burst;
+  return messages(ctx, (signal, session) => ctx.feed.follow(readableOnly(filter, session), start, signal, burst.begin));
 }
 
 /** Returns the first changes that such a stream sends after the cursor, at most `first`. */

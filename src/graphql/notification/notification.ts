@@ -5,7 +5,7 @@ import { builder } from "../kit/builder.ts";
 import type { Context } from "../kit/context.ts";
 import { byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
-import { addLive, describeLoaded, LiveMessage } from "../kit/live.ts";
+import { addLive, describeLoaded, LiveMessage, loadWithBurst } from "../kit/live.ts";
 import { defineLiveWhere, liveFields } from "../kit/live-where.ts";
 import { loadNode } from "../kit/node.ts";
 import { knownContent } from "../kit/references.ts";
@@ -131,7 +131,7 @@ const NotificationCreatedMessage = builder.objectRef<Change>("NotificationCreate
       type: builder.nodeInterfaceRef(),
       nullable: true,
       description: describeLoaded(meanings.entity),
-      resolve: loadChanged,
+      resolve: (change, _args, ctx, info) => loadWithBurst(change, (of) => idOf(of)?.type ?? null, ctx, info),
     }),
   }),
 });

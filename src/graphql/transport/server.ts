@@ -87,6 +87,7 @@ export function createGraphQL({ services, feed, sessions, authenticate, ...optio
         lastEventId: request?.headers.get("last-event-id") || null,
         position: feed.start().cursor,
         beginsAfter: null,
+        burst: null,
         isSocket: credentials !== undefined,
       };
       return context;
