@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type Config, readConfig } from "./config.ts";
 import { StartError } from "./errors.ts";
@@ -47,6 +48,10 @@ const stopReserveMs = 10_000;
 
 async function serve(config: Config): Promise<void> {
   const log = createLog(config.log);
+  const { dataDir, databaseUrl, isTerminal } = config;
+  if (isTerminal && databaseUrl === null && !existsSync(join(dataDir, "pgdata"))) {
+    process.stdout.write(`Creating the database in ${dataDir}, which takes a few seconds …\n`);
+  }
   const { startServer } = await import("./server.ts");
   const { isPassing } = await import("./db/passing.ts");
   const server = await startServer(config, log).catch((error: unknown) => {

@@ -56,7 +56,10 @@ export async function startServer(config: Config, log: Log): Promise<Server> {
   );
   const admin = await loadPacks(services, packs, packRules);
   const { roles } = config;
-  const api = roles.has("api") ? starting.use(await startApi(services, config, admin)) : null;
+  let isStarted = false;
+  const api = roles.has("api")
+    ? starting.use(await startApi(services, config, { admin, isStarted: () => isStarted }))
+    : null;
   const url = api?.url ?? null;
   if (roles.has("executor")) starting.use(startExecutor(services));
   if (roles.has("worker")) {
@@ -65,6 +68,7 @@ export async function startServer(config: Config, log: Log): Promise<Server> {
   }
   if (roles.has("sensor")) starting.use(startSensor(services));
   const greeting = await greet(config, services, { admin, url });
+  isStarted = true;
   const started = starting.move();
   return { greeting, url, [Symbol.asyncDispose]: () => started.disposeAsync() };
 }

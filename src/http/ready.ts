@@ -7,8 +7,8 @@ export type Readiness = () => Promise<string | null>;
 /** A probe that waits longer gets its response without the database's. */
 const longestMs = 1500;
 
-/** Returns the readiness of a server with this database. Probes that overlap share one statement, so that they cannot pile up. */
-export function createReadiness({ db, room }: Pick<Services, "db" | "room">): Readiness {
+/** Returns the readiness of a server with this database, which is ready no sooner than `isStarted` returns true. Probes that overlap share one statement, so that they cannot pile up. */
+export function createReadiness({ db, room }: Pick<Services, "db" | "room">, isStarted: () => boolean): Readiness {
   let pending: Promise<string | null> | null = null;
   const ask = async () => {
     try {
@@ -22,6 +22,7 @@ export function createReadiness({ db, room }: Pick<Services, "db" | "room">): Re
     }
   };
   return async () => {
+    if (!isStarted()) return "the server is starting";
     const shortage = room.shortage();
     if (shortage !== null) return shortage;
     pending ??= ask();

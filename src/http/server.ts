@@ -21,6 +21,8 @@ export interface HttpOptions {
   attempts: Attempts;
   /** Responds to everything under `/graphql`. */
   graphql: (request: IncomingMessage, response: ServerResponse, context: { requestId: string }) => unknown;
+  /** Whether the start has ended, and the credential file is there; by default it has. */
+  isStarted?: () => boolean;
   /** By default 64 MiB, and 5 s. */
   intake?: IntakeLimits;
   /** How long a connection may be silent, in milliseconds; 15 s by default. */
@@ -48,7 +50,7 @@ export interface HttpServer extends AsyncDisposable {
 /** Starts the HTTP server. Throws StartError when it cannot listen on the address. */
 export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const { services, host, port } = options;
-  const readiness = createReadiness(services);
+  const readiness = createReadiness(services, options.isStarted ?? (() => true));
   const intake = createIntake(options.intake);
   const silence = { headersTimeout: options.silenceMs ?? silenceMs, connectionsCheckingInterval: 1000 };
   const server = createServer(silence, (request, response) => {

@@ -19,9 +19,13 @@ export interface Api extends AsyncDisposable {
 
 /**
  * Starts the role `api`: GraphQL over HTTP, sockets and event streams, webhooks, artifacts and sign-in. `admin` is the identity
- * whose grants every caller has when authentication is off. Throws StartError when the server cannot listen on the address.
+ * whose grants every caller has when authentication is off; `/readyz` refuses until `isStarted` returns true. Throws StartError when the server cannot listen on the address.
  */
-export async function startApi(services: Services, config: Config, admin: string): Promise<Api> {
+export async function startApi(
+  services: Services,
+  config: Config,
+  { admin, isStarted }: { admin: string; isStarted: () => boolean },
+): Promise<Api> {
   const { log } = services;
   await using starting = new AsyncDisposableStack();
   const feed = starting.use(await createFeed(services));
@@ -45,6 +49,7 @@ export async function startApi(services: Services, config: Config, admin: string
       port: config.port,
       origins,
       attempts,
+      isStarted,
       graphql: (request, response, context) => graphql(request, response, context),
       attachSockets: (server) =>
         attachSockets(server, { yoga: graphql, origins, log, hideSuggestions: !config.introspection }),

@@ -238,7 +238,7 @@ describe.runIf(onPostgres())("a connection to PostgreSQL", () => {
   });
 
   test("that is silent, refused or cut leaves the readiness in time", async () => {
-    const ready = createReadiness({ db: database.db, room: unlimitedRoom() });
+    const ready = createReadiness({ db: database.db, room: unlimitedRoom() }, () => true);
     expect(await ready()).toBeNull();
     proxy.become("silent");
     expect(await ready()).toMatch(/has not responded for 1500 ms|cannot be used: .*(TIMEOUT|CLOSED)/);

@@ -129,6 +129,42 @@ describe.skipIf(missing)("GraphiQL in Chromium", () => {
     pageErrors.splice(0, pageErrors.length, ...pageErrors.filter((error) => !error.includes("401"))); // of the refused link
   });
 
+  test("a reload keeps the tabs, adds none, and stores no headers", async () => {
+    await openTab("ExecuteAction");
+    const tabs = () => page.getByRole("tab").allInnerTexts();
+    const before = await tabs();
+    await page.getByRole("button", { name: "Headers" }).click();
+    const headers = page.locator(".graphiql-editor-tool .graphiql-editor:not(.hidden)");
+    await headers.click();
+    await page.keyboard.type('{"x-secret": "s3cret"}');
+    for (let round = 0; round < 2; round += 1) {
+      await page.reload();
+      await page.waitForSelector(".graphiql-query-editor .view-line");
+      expect(await tabs()).toEqual(before);
+    }
+    const editor = page.locator(".graphiql-query-editor");
+    await until(async () => /ExecuteAction/.test(await editor.innerText()), "the operation of the tab that was open");
+    expect(await page.evaluate(() => JSON.stringify(localStorage))).not.toContain("s3cret");
+  });
+
+  test("the page is sent compressed, and again only when it has changed", async () => {
+    const get = (headers: Record<string, string>) =>
+      fetch(`${server.url}/graphql`, { headers: { accept: "text/html", ...headers } });
+    const whole = await (await get({ "accept-encoding": "identity" })).text();
+    const sizes: number[] = [];
+    for (const encoding of ["br", "gzip"]) {
+      const response = await get({ "accept-encoding": encoding });
+      expect(response.headers.get("content-encoding")).toBe(encoding);
+      sizes.push(Number(response.headers.get("content-length")));
+      expect((await response.text()) === whole).toBe(true); // fetch decompresses it
+      const etag = response.headers.get("etag") ?? "";
+      const again = await get({ "accept-encoding": encoding, "if-none-match": etag });
+      expect([again.status, (await again.text()).length]).toEqual([304, 0]);
+    }
+    expect(Math.max(...sizes)).toBeLessThan(whole.length / 3);
+    expect(Math.min(...sizes)).toBeGreaterThan(0);
+  });
+
   test("the page requested nothing from other hosts and logged no errors", () => {
     const { host } = new URL(server.url);
     expect(requested.filter((url) => !/^(data|blob):/.test(url) && new URL(url).host !== host)).toEqual([]);

@@ -163,3 +163,25 @@ test("a connection that sends nothing, or its headers too slowly, is closed", as
   }
   expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
 });
+
+test("/readyz refuses until the start has ended", async () => {
+  let isStarted = false;
+  await using server = await startHttp({
+    services: world.services,
+    host: "127.0.0.1",
+    port: 0,
+    origins,
+    attempts: createAttempts(),
+    isStarted: () => isStarted,
+    graphql: () => {},
+    attachSockets: () => ({ [Symbol.asyncDispose]: async () => {} }),
+  });
+  const ask = async () => {
+    const response = await fetch(`${server.url}/readyz`);
+    return [response.status, await response.json()];
+  };
+  expect(await ask()).toEqual([503, { status: "not ready", reason: "the server is starting" }]);
+  expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
+  isStarted = true;
+  expect(await ask()).toEqual([200, { status: "ready" }]);
+});

@@ -17,7 +17,7 @@ import { securedDb } from "../kit/secured.ts";
 import { schema } from "../schema.ts";
 import { cookiesOf } from "./cookies.ts";
 import { type Credentials, credentialsOf } from "./credentials.ts";
-import { graphiql, renderGraphiQL } from "./graphiql.ts";
+import { useGraphiQL } from "./graphiql.ts";
 import { useClientHabits } from "./params.ts";
 import { useEventIds } from "./sse.ts";
 
@@ -93,6 +93,7 @@ export function createGraphQL({ services, feed, sessions, authenticate, ...optio
       return context;
     },
     plugins: [
+      ...(introspection ? [useGraphiQL()] : []),
       useMasking({ log: services.log, hideSuggestions: !introspection }),
       useLimits({ introspection }),
       useLoadLimits(load),
@@ -100,7 +101,6 @@ export function createGraphQL({ services, feed, sessions, authenticate, ...optio
       useEventIds(),
       useClientHabits(),
     ],
-    renderGraphiQL,
-    graphiql: introspection && graphiql,
+    graphiql: false,
   });
 }
