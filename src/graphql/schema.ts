@@ -1,5 +1,5 @@
 import { DirectiveLocation, GraphQLDirective, GraphQLSchema } from "graphql";
-import { describeCosts } from "./guards/limits.ts";
+import { costRule, describeCosts } from "./guards/limits.ts";
 import { builder } from "./kit/builder.ts";
 import "./catalog/action.ts";
 import "./catalog/workflow-mutations.ts";
@@ -53,6 +53,10 @@ import "./access/viewer.ts";
 import "./catalog/worker.ts";
 import "./catalog/worker-changed.ts";
 
+const description = `Event-driven automation: triggers store events, rules match them and execute actions, and subscriptions send every change.
+
+${costRule}`;
+
 /** The API's schema; each file of a subject adds its part to the builder. */
 export const schema = withKnownDirectives(describeCosts(builder.toSchema()));
 
@@ -67,5 +71,5 @@ function withKnownDirectives(built: GraphQLSchema): GraphQLSchema {
         })
       : directive,
   );
-  return new GraphQLSchema({ ...config, directives });
+  return new GraphQLSchema({ ...config, description, directives });
 }

@@ -138,7 +138,7 @@ export const Execution = builder.drizzleNode("executions", {
     children: t.relatedConnection("children", executions.related("Its children."), executions.connection),
     transitions: t.relatedConnection(
       "transitions",
-      transitions.related("Its status transitions, oldest first."),
+      transitions.related("Its status transitions, oldest first: five for each attempt.", { usually: 5 }),
       transitions.connection,
     ),
     logs: t.relatedConnection("logs", logs.related("Its output, oldest first."), logs.connection),

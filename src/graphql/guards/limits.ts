@@ -208,11 +208,11 @@ function depthOf(value: unknown): number {
   }
 }
 
-const page = "the cost of the selected fields times the page size (`first` or `last`, 50 by default)";
+/** The part of the schema's description that says what operations cost. */
+export const costRule = `An operation costs the number of fields that its response can have, which \`extensions.cost\` states; above ${limits.complexity.toLocaleString("en")} it is refused before it runs. A page costs 1 plus the cost of its fields times \`first\` or \`last\` (50 by default), and 5 for each value in its \`where\`. Fields that cost otherwise say so.`;
 
 /**
- * Appends its cost to the description of each field whose cost depends on its arguments or is not 1. Call it on the
- * finished schema.
+ * Appends its cost to the description of each field whose cost does not follow from the general rule. Call it on the finished schema.
  */
 export function describeCosts(schema: GraphQLSchema): GraphQLSchema {
   for (const type of Object.values(schema.getTypeMap())) {
@@ -230,8 +230,7 @@ function costOf({ args, extensions }: GraphQLField<unknown, unknown>): string | 
   if (typeof complexity === "number") return complexity === 1 ? null : String(complexity);
   if (typeof complexity !== "function") return null;
   const names = new Set(args.map(({ name }) => name));
-  const where = names.has("where") ? ", and 5 for each value in `where`" : "";
-  if (names.has("first")) return `1 plus ${page}${where}`;
+  if (names.has("first") || names.has("where")) return null;
   if (names.has("ids")) return "1 plus the cost of the selected fields for each id";
   return "1 plus the cost of the selected fields, depending on its arguments";
 }

@@ -120,7 +120,11 @@ builder.drizzleObjectField(Identity, "inquiries", (t) =>
 );
 
 builder.drizzleObjectField(Execution, "inquiries", (t) =>
-  t.relatedConnection("inquiries", inquiries.related("The inquiries that it created."), inquiries.connection),
+  t.relatedConnection(
+    "inquiries",
+    inquiries.related("The inquiries that it created.", { usually: 5 }),
+    inquiries.connection,
+  ),
 );
 
 builder.objectField(Viewer, "myInquiries", (t) =>

@@ -87,9 +87,19 @@ export function defineList(name: string, tableName: TableName, options: ListOpti
     ...reading,
     connection: defineConnection(name, options.ref as DrizzleRef<never>),
     args,
-    /** Returns the options of a field that lists the objects of this type that belong to another object. */
-    related: (description: string) =>
-      ({ description, args, query: reading.related, totalCount: true, complexity: pageCost }) as const,
+    /**
+     * Returns the options of a field that lists the objects of this type that belong to another object. `usually` is how many there are
+     * where that is known: a page without `first` or `last` costs as much as it can hold.
+     */
+    related: (description: string, { usually = defaultPageSize } = {}) => {
+      const complexity = (page: Parameters<typeof pageCost>[0]) =>
+        pageCost({ ...page, first: page.first ?? (page.last ? null : usually) });
+      const about =
+        usually === defaultPageSize
+          ? description
+          : `${description} Without \`first\` or \`last\` it costs as much as a page of ${usually}.`;
+      return { description: about, args, query: reading.related, totalCount: true, complexity } as const;
+    },
   };
 }
 
