@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import {
   type GraphQLNamedType,
   isEnumType,
@@ -7,6 +8,8 @@ import {
   isListType,
   isNullableType,
   isObjectType,
+  isScalarType,
+  isUnionType,
   lexicographicSortSchema,
   printSchema,
 } from "graphql";
@@ -43,6 +46,22 @@ function fieldsOf(type: GraphQLNamedType) {
 describe("the schema", () => {
   test("is the one printed in schema.graphql", async () => {
     await expect(printed).toMatchFileSnapshot("../schema.graphql");
+  });
+
+  test("has the possible types and the scalars that docs/clients says", async () => {
+    const abstract = types.filter((type) => isInterfaceType(type) || isUnionType(type));
+    const possible = abstract.map((type) => [
+      type.name,
+      schema
+        .getPossibleTypes(type)
+        .map(({ name }) => name)
+        .sort(),
+    ]);
+    const sorted = Object.fromEntries(possible.sort(([a], [b]) => (String(a) < String(b) ? -1 : 1)));
+    await expect(`${JSON.stringify(sorted, null, 2)}\n`).toMatchFileSnapshot("../docs/clients/possible-types.json");
+    const scalars = types.filter((type) => isScalarType(type) && !builtIn.has(type.name)).map(({ name }) => name);
+    const documented = JSON.parse(readFileSync("docs/clients/scalars.json", "utf8"));
+    expect(Object.keys(documented)).toEqual(scalars.sort());
   });
 
   test("describes every type, field, argument and enum value", () => {
