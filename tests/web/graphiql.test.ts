@@ -30,7 +30,8 @@ describe.skipIf(missing)("GraphiQL in Chromium", () => {
 
   beforeAll(async () => {
     [server, browser] = await Promise.all([startInProcess(), chromium.launch({ executablePath, args: switches })]);
-    page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+    const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+    page = await context.newPage();
     page.on("request", (sent) => requested.push(sent.url()));
     page.on("websocket", (socket) => requested.push(socket.url()));
     page.on("pageerror", (error) => pageErrors.push(String(error)));
@@ -86,6 +87,29 @@ describe.skipIf(missing)("GraphiQL in Chromium", () => {
     }, "a message");
     expect(shown).toContain("core.noop");
     await page.screenshot({ path: join(mkdtempSync(join(tmpdir(), "attune-web-")), "graphiql.png") });
+  });
+
+  test("as the README says: a subscription in one window shows what the other window executes", async () => {
+    await openTab("Packs"); // ends the subscription of the test before
+    await openTab("ExecutionStatus");
+    await runOperation();
+    const second = await page.context().newPage();
+    await second.goto(`${server.url}/graphql`);
+    await second.getByRole("tab").getByTitle("ExecuteAction", { exact: true }).click();
+    const editor = second.locator(".graphiql-query-editor");
+    await until(async () => /\bExecuteAction\b/.test(await editor.innerText()), "the mutation");
+    const shown = await until(async () => {
+      // Repeatedly: the first window does not show when its subscription is open, nor the second one when it knows the operation.
+      await second.locator(".graphiql-execute-button").click();
+      const text = await response();
+      return text?.includes("core.echo") && text;
+    }, "a transition of core.echo");
+    expect(shown).toContain("executionStatus");
+    await until(
+      async () => /ExecuteActionPayload/.test((await second.locator(".result-window").textContent()) ?? ""),
+      "the response",
+    );
+    await second.close();
   });
 
   test("the start page leads to the sign-in page, which says who is signed in, signs out, and signs in by password or another link", async () => {

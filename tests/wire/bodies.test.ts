@@ -1,0 +1,123 @@
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from "node:zlib";
+import fc from "fast-check";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type RunningServer, request, startInProcess } from "../support/server.ts";
+
+// Whatever a sender sends: no failure of the server, a reason for each refusal, and every stored event can be read again.
+
+const seed = Number(process.env["FUZZ_SEED"] ?? 7);
+
+let server: RunningServer;
+let path: string;
+beforeAll(async () => {
+  server = await startInProcess(undefined, { ATTUNE__ROLES: "api" });
+  const { enableWebhook } = await request<{ enableWebhook: { path: string } }>(
+    server,
+    `mutation { createTrigger(input: {ref: "default.any"}) { __typename }
+      enableWebhook(input: {trigger: "default.any", maxBytes: 20000}) { ... on EnableWebhookPayload { path } } }`,
+  );
+  path = enableWebhook.path;
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+const boundary = "----x";
+const part = fc.tuple(fc.stringMatching(/^[a-z]{0,5}$/), fc.string({ unit: "binary", maxLength: 20 }));
+const bytes = fc.oneof(
+  fc.uint8Array({ maxLength: 200 }),
+  fc.string({ unit: "binary", maxLength: 100 }).map((text) => new TextEncoder().encode(text)),
+  fc.json({ maxDepth: 6, stringUnit: "binary" }).map((text) => new TextEncoder().encode(text)),
+  // Almost JSON: numbers that lose digits, escapes that no text can have, deep nesting, an unfinished end.
+  fc
+    .constantFrom(
+      ...["12345678901234567890", "1e9999", "-0", '"\\ud800"', '"\\u0000"', '{"a": NaN}', '{"a": 1, "a": 2}', "[1,"],
+      ...[
+        `${"[".repeat(2000)}${"]".repeat(2000)}`,
+        '{"__proto__": {"x": 1}}',
+        '{"constructor": 1}',
+        "",
+        " ",
+        "\u{feff}{}",
+      ],
+    )
+    .map((text) => new TextEncoder().encode(text)),
+  fc.array(part, { maxLength: 3 }).map((parts) => new TextEncoder().encode(String(new URLSearchParams(parts)))),
+  fc.array(part, { maxLength: 3 }).map((parts) => {
+    const text = parts.map(
+      ([name, value]) => `--${boundary}\r\ncontent-disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`,
+    );
+    return new TextEncoder().encode(`${text.join("")}--${boundary}--\r\n`);
+  }),
+);
+const types = fc.oneof(
+  fc.constantFrom(
+    ...[
+      "application/json",
+      "application/JSON; charset=utf-16le",
+      "application/vnd.x+json",
+      "text/plain",
+      "text/plain; charset=latin1",
+    ],
+    ...[
+      "application/x-www-form-urlencoded",
+      "application/X-WWW-Form-UrlEncoded; charset=windows-1252",
+      "application/octet-stream",
+    ],
+    ...[
+      `multipart/form-data; boundary=${boundary}`,
+      "multipart/form-data",
+      "text/xml",
+      "text/plain; charset=klingon",
+      ";;;",
+      "json",
+    ],
+  ),
+  fc.stringMatching(/^[ -~]{0,30}$/),
+);
+const encoders: Readonly<Record<string, (body: Uint8Array) => Uint8Array>> = {
+  identity: (body) => body,
+  gzip: gzipSync,
+  br: brotliCompressSync,
+  deflate: deflateSync,
+  "deflate ": deflateRawSync,
+};
+const encodings = fc.oneof(
+  fc
+    .constantFrom(...Object.keys(encoders))
+    .map((name) => ({ header: name, encode: encoders[name] ?? encoders["identity"] })),
+  // The header and the bytes do not agree.
+  fc
+    .constantFrom("gzip", "br", "deflate", "zstd", "gzip, br", "identity")
+    .map((header) => ({ header, encode: encoders["identity"] })),
+);
+const queries = fc.stringMatching(/^[ -~]{0,20}$/).map((text) => (text === "" ? "" : `?${encodeURI(text)}`));
+
+test("random bodies, types and encodings are stored or refused with a reason, and what is stored can be read", async () => {
+  const accepted: string[] = [];
+  const statuses = new Map<number, number>();
+  await fc.assert(
+    fc.asyncProperty(bytes, types, encodings, queries, async (body, type, { header, encode }, query) => {
+      const sent = (encode ?? ((same: Uint8Array) => same))(body);
+      const response = await fetch(`${server.url}${path}${query}`, {
+        method: "POST",
+        headers: { "content-type": type, "content-encoding": header },
+        body: new Uint8Array(sent),
+      });
+      const text = await response.text();
+      statuses.set(response.status, (statuses.get(response.status) ?? 0) + 1);
+      const { event, error } = JSON.parse(text) as { event?: string; error?: string };
+      if (response.status === 202) accepted.push(event ?? "");
+      else expect([400, 413].includes(response.status) && error, `${response.status} ${text}`).toBeTruthy();
+    }),
+    { numRuns: 600, seed },
+  );
+  expect([...statuses.keys()].sort()).toEqual(expect.arrayContaining([202, 400]));
+  expect(statuses.get(202)).toBeGreaterThan(100);
+  for (let from = 0; from < accepted.length; from += 100) {
+    const { nodes } = await request<{ nodes: ({ payload: { body: unknown } } | null)[] }>(
+      server,
+      "query ($ids: [ID!]!) { nodes(ids: $ids) { ... on Event { payload config } } }",
+      { ids: accepted.slice(from, from + 100) },
+    );
+    for (const node of nodes) expect(node?.payload).toHaveProperty("body");
+  }
+});
