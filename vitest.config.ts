@@ -12,6 +12,9 @@ const long = [
   "graphql/fuzz",
   "start/start",
   "worker/answers",
+  "graphql/filters",
+  "web/graphiql",
+  "wire/recipes",
   "rule/timer",
   "inquiry/flow",
 ];

@@ -73,16 +73,46 @@ const passes: Readonly<Record<string, (value: Value, operand: never) => boolean>
   startsWith: (value, operand: string) => value !== null && upper(String(value)).startsWith(upper(operand)),
 };
 
-/** Runs a list, page by page, and returns the ids of its rows in the table. */
+/** What tells the rows of the list apart. */
+function selectionOf({ typename }: List): string {
+  const fields = (schema.getType(typename) as { getFields?(): object }).getFields?.() ?? {};
+  return "id" in fields ? "nodes { id }" : "edges { cursor }";
+}
+
+/** Returns the ids of a page's rows in the table. */
+function readIds({ nodes, edges }: { nodes?: { id: string }[]; edges?: { cursor: string }[] }): string[] {
+  if (nodes) return nodes.map(({ id }) => atob(id).split(":")[1] ?? "");
+  return (edges ?? []).map(({ cursor }) => /(\d+)"?\]?$/.exec(atob(cursor))?.[1] ?? "");
+}
+
+/** Runs a list and returns the ids of its rows in the table. */
 async function idsOf(list: List, parent: number | null, variables: object = {}): Promise<string[]> {
-  const byId = (schema.getType(list.typename) as { getFields?(): object }).getFields?.() ?? {};
-  const selection = "id" in byId ? "nodes { id }" : "edges { cursor }";
   const id = parent === null ? {} : { id: btoa(`${list.parent}:${parent}`) };
-  const { data, errors } = await api.ask(session, documentOf(list, selection), { first: 100, ...id, ...variables });
+  const { data, errors } = await api.ask(session, documentOf(list, selectionOf(list)), {
+    first: 100,
+    ...id,
+    ...variables,
+  });
   expect(errors, `${list.name} ${JSON.stringify(variables)}`).toBeUndefined();
-  const { nodes, edges } = (data.viewer ?? data.node ?? data).list;
-  if (nodes) return nodes.map((node: { id: string }) => atob(node.id).split(":")[1]);
-  return edges.map(({ cursor }: { cursor: string }) => /(\d+)"?\]?$/.exec(atob(cursor))?.[1]);
+  return readIds((data.viewer ?? data.node ?? data).list);
+}
+
+/** Returns what `idsOf` does for each of the conditions, in one request. */
+async function idsWhere(list: List, parent: number | null, conditions: readonly object[]): Promise<string[][]> {
+  const names = conditions.map((_condition, index) => `w${index}`);
+  const lists = names.map((name) => `${name}: ${list.field}(first: 100, where: $${name}) { ${selectionOf(list)} }`);
+  const variables = names.map((name) => `$${name}: ${list.where.name}`).join(", ");
+  const fields =
+    list.parent === null
+      ? lists.join(" ")
+      : list.parent === "Viewer"
+        ? `viewer { ${lists.join(" ")} }`
+        : `node(id: "${btoa(`${list.parent}:${parent}`)}") { ... on ${list.parent} { ${lists.join(" ")} } }`;
+  const values = Object.fromEntries(names.map((name, index) => [name, conditions[index]]));
+  const { data, errors } = await api.ask(session, `query (${variables}) { ${fields} }`, values);
+  expect(errors, `${list.name} ${JSON.stringify(values)}`).toBeUndefined();
+  const found = data.viewer ?? data.node ?? data;
+  return names.map((name) => readIds(found[name]));
 }
 
 /** Reads one value of each row of the list's table, with times as milliseconds. */
@@ -154,20 +184,25 @@ async function tryFilter(
   const values = all.map(({ value }) => value);
   const wrong: unknown[] = [];
   let telling = 0;
+  const tried: { where: object; right: string[] }[] = [];
   for (const operator of operators) {
     for (const operand of operandsOf(operator, values)) {
       const condition = { [operator]: operator === "isNull" ? operand : operandOf(list, name, type, operand) };
       const expected = all.filter(({ value }) => passes[operator]?.(value, operand as never)).map(({ id }) => id);
       const others = all.map(({ id }) => id).filter((id) => !expected.includes(id));
       if (expected.length > 0 && others.length > 0) telling += 1;
-      for (const [where, right] of [
-        [{ [name]: condition }, expected],
-        [{ not: { [name]: condition } }, others],
-      ] as const) {
-        const found = (await idsOf(list, parentOf(list), { where })).sort(byNumber);
-        if (String(found) !== String([...right].sort(byNumber))) wrong.push({ list: list.name, where, found, right });
-      }
+      tried.push({ where: { [name]: condition }, right: expected });
+      tried.push({ where: { not: { [name]: condition } }, right: others });
     }
+  }
+  const found = await idsWhere(
+    list,
+    parentOf(list),
+    tried.map(({ where }) => where),
+  );
+  for (const [index, { where, right }] of tried.entries()) {
+    const ids = [...(found[index] ?? [])].sort(byNumber);
+    if (String(ids) !== String([...right].sort(byNumber))) wrong.push({ list: list.name, where, found: ids, right });
   }
   return { wrong, telling };
 }
