@@ -11,7 +11,7 @@ import { openSession } from "../../src/access/session.ts";
 import { createSessions, type Sessions } from "../../src/access/sessions.ts";
 import { createGraphQL } from "../../src/graphql/transport/server.ts";
 import { attachSockets } from "../../src/graphql/transport/sockets.ts";
-import { startHttp } from "../../src/http/server.ts";
+import { type HttpOptions, startHttp } from "../../src/http/server.ts";
 import { createFeed, type Feed } from "../../src/notifier/feed.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -143,17 +143,21 @@ describe("sockets without a valid credential", () => {
   });
 });
 
-test("a connection that sends nothing, or its headers too slowly, is closed", async () => {
-  await using server = await startHttp({
+/** Starts the HTTP server without its API. */
+const startPlain = (options: Partial<HttpOptions>) =>
+  startHttp({
     services: world.services,
     host: "127.0.0.1",
     port: 0,
     origins,
     attempts: createAttempts(),
-    silenceMs: 500,
     graphql: () => {},
     attachSockets: () => ({ [Symbol.asyncDispose]: async () => {} }),
+    ...options,
   });
+
+test("a connection that sends nothing, or its headers too slowly, is closed", async () => {
+  await using server = await startPlain({ silenceMs: 500 });
   const { hostname, port } = new URL(server.url);
   for (const text of ["", "GET /healthz HTTP/1.1\r\nHost: local"]) {
     const socket = connect(Number(port), hostname);
@@ -166,16 +170,7 @@ test("a connection that sends nothing, or its headers too slowly, is closed", as
 
 test("/readyz refuses until the start has ended", async () => {
   let isStarted = false;
-  await using server = await startHttp({
-    services: world.services,
-    host: "127.0.0.1",
-    port: 0,
-    origins,
-    attempts: createAttempts(),
-    isStarted: () => isStarted,
-    graphql: () => {},
-    attachSockets: () => ({ [Symbol.asyncDispose]: async () => {} }),
-  });
+  await using server = await startPlain({ isStarted: () => isStarted });
   const ask = async () => {
     const response = await fetch(`${server.url}/readyz`);
     return [response.status, await response.json()];

@@ -21,8 +21,8 @@ const options = {
 const tabsInPlace = "<style>.graphiql-tab { transform: none !important; }</style>";
 
 /**
- * GraphiQL adds an empty tab at each start unless it is told the operation of a stored tab: that of the address, if a tab has it, else that
- * of the tab that was open.
+ * GraphiQL adds an empty tab at each start unless its options contain the operation of a stored tab: that of the address, if a tab has it,
+ * else that of the tab that was open.
  */
 const openTab = `(() => {
   try {
