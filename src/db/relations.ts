@@ -72,6 +72,15 @@ export const relations = defineRelations(tables, (r) => ({
   policies: {
     pack: r.one.packs({ from: r.policies.packId, to: r.packs.id }),
     action: r.one.actions({ from: r.policies.actionId, to: r.actions.id }),
+    groups: r.many.policyGroups(),
+  },
+  policyGroups: {
+    policy: r.one.policies({ from: r.policyGroups.policyId, to: r.policies.id }),
+    slots: r.many.policySlots(),
+  },
+  policySlots: {
+    group: r.one.policyGroups({ from: r.policySlots.groupId, to: r.policyGroups.id }),
+    execution: r.one.executions({ from: r.policySlots.executionId, to: r.executions.id }),
   },
   inquiries: {
     execution: r.one.executions({ from: r.inquiries.executionId, to: r.executions.id }),
@@ -144,6 +153,7 @@ export const relations = defineRelations(tables, (r) => ({
     artifactVersions: r.many.artifactVersions(),
     rerunOf: r.one.executions({ from: r.executions.rerunOfId, to: r.executions.id, alias: "rerunOf" }),
     retryOf: r.one.executions({ from: r.executions.retryOfId, to: r.executions.id, alias: "retryOf" }),
+    slot: r.one.policySlots({ from: r.executions.id, to: r.policySlots.executionId }),
     effects: r.many.events({ from: r.executions.id, to: r.events.causeExecutionId }),
   },
   executionTransitions: {

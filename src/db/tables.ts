@@ -11,7 +11,7 @@ import { key } from "./tables/key.ts";
 import { notification, notificationRetention } from "./tables/notification.ts";
 import { pack, packRelease } from "./tables/pack.ts";
 import { identityRole, permissionAssignment, permissionSet, permissionSetRole } from "./tables/permission.ts";
-import { policy } from "./tables/policy.ts";
+import { policy, policyGroup, policySlot } from "./tables/policy.ts";
 import { presence } from "./tables/presence.ts";
 import { rule, timer } from "./tables/rule.ts";
 import { runtime } from "./tables/runtime.ts";
@@ -52,6 +52,8 @@ export const tables = {
   executionSecrets: executionSecret,
   inquiries: inquiry,
   policies: policy,
+  policyGroups: policyGroup,
+  policySlots: policySlot,
   artifacts: artifact,
   artifactVersions: artifactVersion,
   notifications: notification,

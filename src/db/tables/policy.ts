@@ -1,7 +1,8 @@
 import { sql } from "drizzle-orm";
-import { boolean, check, index, integer, text } from "drizzle-orm/pg-core";
-import { attune, dotted, policyMethod, reference, textList, versioned } from "../schema.ts";
+import { boolean, check, index, integer, text, unique } from "drizzle-orm/pg-core";
+import { attune, base, dotted, instant, policyMethod, reference, textList, versioned } from "../schema.ts";
 import { action } from "./action.ts";
+import { execution } from "./execution.ts";
 import { pack } from "./pack.ts";
 
 /** A limit on the concurrency or the rate of executions: of one action, of a pack's actions or of all. */
@@ -37,5 +38,57 @@ export const policy = attune.table(
     index("policy_updated_idx").on(t.updated, t.id),
     index("policy_pack_idx").on(t.packId).where(sql`${t.packId} is not null`),
     index("policy_action_idx").on(t.actionId).where(sql`${t.actionId} is not null`),
+  ],
+);
+
+/**
+ * The executions that share the limits of a policy: those with the same values of its parameters. Only who holds the row's lock changes
+ * its numbers and slots.
+ */
+export const policyGroup = attune.table(
+  "policy_group",
+  {
+    ...base(),
+    policyId: reference("policy")
+      .notNull()
+      .references(() => policy.id, { onDelete: "cascade" }),
+    key: text().notNull(),
+    active: integer().notNull().default(0),
+    waiting: integer().notNull().default(0),
+    /** When executions that wait may be admitted although none ends: the rate allows it by then. */
+    nextAt: instant(),
+  },
+  (t) => [
+    check("policy_group_active_check", sql`${t.active} >= 0`),
+    check("policy_group_waiting_check", sql`${t.waiting} >= 0`),
+    unique("policy_group_policy_key_key").on(t.policyId, t.key),
+    index("policy_group_next_at_idx").on(t.nextAt).where(sql`${t.nextAt} is not null`),
+    index("policy_group_waiting_idx").on(t.policyId).where(sql`${t.waiting} > 0`),
+  ],
+);
+
+/** An execution's place in its group: it waits, it may run, or it has ended and still counts for the rate. */
+export const policySlot = attune.table(
+  "policy_slot",
+  {
+    ...base(),
+    groupId: reference("policy_group")
+      .notNull()
+      .references(() => policyGroup.id, { onDelete: "cascade" }),
+    executionId: reference("execution")
+      .notNull()
+      .unique()
+      .references(() => execution.id, { onDelete: "cascade" }),
+    state: text({ enum: ["active", "waiting", "released"] }).notNull(),
+    priority: integer().notNull().default(0),
+    acquiredAt: instant(),
+  },
+  (t) => [
+    check("policy_slot_state_check", sql`${t.state} in ('active', 'waiting', 'released')`),
+    check("policy_slot_acquired_at_check", sql`(${t.state} = 'waiting') = (${t.acquiredAt} is null)`),
+    // Waiting executions in the order in which they are admitted.
+    index("policy_slot_group_idx").on(t.groupId, t.state, t.priority.desc().nullsFirst(), t.id),
+    index("policy_slot_acquired_at_idx").on(t.groupId, t.acquiredAt).where(sql`${t.acquiredAt} is not null`),
+    index("policy_slot_released_idx").on(t.acquiredAt).where(sql`${t.state} = 'released'`),
   ],
 );
