@@ -20,6 +20,7 @@ const ranks: Readonly<Record<string, number>> = {
   execution: 8,
   artifact: 8,
   inquiry: 9,
+  policy: 9,
   rule: 9,
   event: 10,
   executor: 11,

@@ -115,6 +115,7 @@ BEGIN
 END $$;
 --> statement-breakpoint
 -- Gives free slots to executions that wait, and returns those executions. One that another transaction has locked is tried again soon.
+-- A row without an id says that a group is to be tried again at its `next_at`.
 CREATE FUNCTION attune.policy_promote(of_groups bigint[])
   RETURNS TABLE (id bigint, runtime_ref text, priority int)
   LANGUAGE plpgsql SET search_path = attune, pg_temp AS $$
@@ -122,8 +123,10 @@ CREATE FUNCTION attune.policy_promote(of_groups bigint[])
 DECLARE
   g record;
   room int;
-  rate record;
+  started int;
+  oldest timestamptz;
   next bigint[];
+  later boolean := false;
 BEGIN
   FOR g IN
     SELECT s.id, s.active, p.threshold, p.rate_max, p.rate_window_seconds
@@ -133,12 +136,16 @@ BEGIN
     -- What the lock protects is read after it, in statements of their own.
     SELECT s.active, s.waiting, p.threshold, p.rate_max, p.rate_window_seconds INTO g.active, room, g.threshold, g.rate_max, g.rate_window_seconds
       FROM policy_group s JOIN policy p ON p.id = s.policy WHERE s.id = g.id;
-    CONTINUE WHEN room = 0;
-    room := least(room, coalesce(greatest(g.threshold - g.active, 0), room));
-    rate := null;
+    IF room = 0 THEN
+      UPDATE policy_group s SET next_at = null WHERE s.id = g.id AND s.next_at IS NOT NULL;
+      CONTINUE;
+    END IF;
+    room := greatest(least(room, g.threshold - g.active), 0);
+    started := 0;
+    oldest := null;
     IF g.rate_max IS NOT NULL THEN
-      SELECT r.started, r.oldest INTO rate FROM policy_rate(g.id, g.rate_max, g.rate_window_seconds) r;
-      room := least(room, g.rate_max - rate.started);
+      SELECT r.started, r.oldest INTO started, oldest FROM policy_rate(g.id, g.rate_max, g.rate_window_seconds) r;
+      room := least(room, g.rate_max - started);
     END IF;
     next := ARRAY(SELECT s.execution FROM policy_slot s WHERE s.policy_group = g.id AND s.state = 'waiting'
       ORDER BY s.priority DESC, s.id LIMIT room);
@@ -150,28 +157,29 @@ BEGIN
       FROM (SELECT x.id, rt.ref FROM execution x LEFT JOIN action a ON a.id = x.action LEFT JOIN runtime rt ON rt.id = a.runtime
         WHERE x.id = ANY (next)) x
       WHERE e.id = x.id RETURNING e.id, x.ref, e.priority;
-    UPDATE policy_group s SET next_at = CASE WHEN s.waiting = 0 THEN null
-        WHEN cardinality(next) < room THEN clock_timestamp() + interval '100 milliseconds'
-        WHEN g.rate_max IS NOT NULL AND rate.started + cardinality(next) >= g.rate_max
-          THEN coalesce(rate.oldest, clock_timestamp()) + make_interval(secs => g.rate_window_seconds)
-      END WHERE s.id = g.id;
+    UPDATE policy_group s SET next_at = CASE WHEN s.waiting = 0 THEN null WHEN cardinality(next) < room THEN clock_timestamp() + interval '100 milliseconds'
+        WHEN started + cardinality(next) >= g.rate_max
+          THEN coalesce(oldest, clock_timestamp()) + make_interval(secs => g.rate_window_seconds)
+      END WHERE s.id = g.id RETURNING s.next_at IS NOT NULL OR later INTO later;
   END LOOP;
+  IF later THEN RETURN QUERY SELECT null::bigint, null::text, null::int; END IF;
 END $$;
 --> statement-breakpoint
--- Takes executions out of their groups, and returns the groups. Where the policy has a rate, a start goes on counting.
-CREATE FUNCTION attune.policy_vacate(executions bigint[]) RETURNS bigint[]
+-- Takes executions out of their groups, and returns the groups. Where the policy has a rate, the start of one that has ended goes on
+-- counting.
+CREATE FUNCTION attune.policy_vacate(executions bigint[], ended boolean) RETURNS bigint[]
   LANGUAGE plpgsql SET search_path = attune, pg_temp AS $$
 DECLARE
   groups constant bigint[] := ARRAY(SELECT g.id FROM policy_group g WHERE g.id IN (
     SELECT s.policy_group FROM policy_slot s WHERE s.execution = ANY (executions)) ORDER BY g.policy, g.key FOR NO KEY UPDATE OF g);
 BEGIN
   UPDATE policy_slot s SET state = 'released' FROM policy_group g JOIN policy p ON p.id = g.policy
-    WHERE s.execution = ANY (executions) AND g.id = s.policy_group AND s.state = 'active' AND p.rate_max IS NOT NULL;
-  DELETE FROM policy_slot s WHERE s.execution = ANY (executions) AND s.state <> 'released';
+    WHERE ended AND s.execution = ANY (executions) AND g.id = s.policy_group AND s.state = 'active' AND p.rate_max IS NOT NULL;
+  DELETE FROM policy_slot s WHERE s.execution = ANY (executions) AND (s.state <> 'released' OR NOT ended);
   RETURN groups;
 END $$;
 --> statement-breakpoint
 -- Frees the slots of executions that have ended, gives them to the next, and returns those.
 CREATE FUNCTION attune.policy_leave(executions bigint[]) RETURNS TABLE (id bigint, runtime_ref text, priority int)
   LANGUAGE sql SET search_path = attune, pg_temp
-  AS $$ SELECT * FROM policy_promote(policy_vacate(executions)) $$;
+  AS $$ SELECT * FROM policy_promote(policy_vacate(executions, true)) $$;

@@ -263,7 +263,12 @@ export async function rows<T extends object>(db: Db, query: SQL): Promise<T[]> {
 
 /** SQL: `any (…)` of these ids (decimal text). They are one array, so that one plan with the index serves lists of any length. */
 export function anyOf(ids: readonly string[]): SQL {
-  return sql`any (${`{${ids.join(",")}}`}::text::bigint[])`;
+  return sql`any (${idsOf(ids)})`;
+}
+
+/** SQL: the ids as an array. */
+export function idsOf(ids: readonly string[]): SQL {
+  return sql`${`{${ids.join(",")}}`}::text::bigint[]`;
 }
 
 /** Runs SQL text with `$1` parameters, for libraries with their own statements; prepared unless `prepared` is false. Returns its rows. */

@@ -16,6 +16,8 @@ export type Topic =
   | "cancel"
   /** Timers have changed. */
   | "timer"
+  /** An execution waits for a time, or its group for the rate of its policy. */
+  | "admission"
   /** An inquiry with a time-out was created. */
   | "inquiry"
   /** A worker was cordoned or uncordoned. */

@@ -17,13 +17,16 @@ export interface RunnableAction {
   permissionSetRefs: string[];
   workerSelector: JsonObject;
   packRelease: string | null;
+  /** The id of the policy that applies to it. */
+  policy: string | null;
 }
 
 /** SQL: a RunnableAction as a JSON object, from the action `a`, its runtime `rt` and its pack `p`. */
 export const runnableJson: SQL = sql.raw(`jsonb_build_object('id', a.id::text, 'ref', a.ref, 'enabled', a.enabled,
   'runtimeRef', rt.ref, 'paramSchema', a.param_schema, 'timeoutSeconds', a.timeout_seconds, 'retry', a.retry,
   'onWorkerLoss', a.on_worker_loss, 'permissionSetRefs', to_jsonb(a.permission_set_refs),
-  'workerSelector', a.worker_selector, 'packRelease', p.active_release::text)`);
+  'workerSelector', a.worker_selector, 'packRelease', p.active_release::text,
+  'policy', (select ap.policy::text from attune.action_policy ap where ap.action = a.id))`);
 
 /** Returns the action with that ref; null when it does not exist. */
 export async function findAction(db: Db, ref: string): Promise<RunnableAction | null> {

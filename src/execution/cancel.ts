@@ -4,6 +4,7 @@ import { identityOf, type Session } from "../access/session.ts";
 import { anyOf, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
+import { hasPlace, leaveGroups } from "./slots.ts";
 import { cancellable, type ExecutionStatus, isTerminal, statusIn, type WaitsFor } from "./states.ts";
 
 /**
@@ -25,24 +26,36 @@ export async function cancelExecution(
     target: ({ ref, executor }) => targetOf(ref, executor === null ? null : BigInt(executor)),
   });
   if (isTerminal(own.status)) throw new ConflictError(`The execution has already ended (${own.status}).`);
-  await tx.db.execute(
-    sql`update attune.execution set
+  const ended = await rows<Ended>(
+    tx.db,
+    sql`update attune.execution e set
           status = case when status = 'running' then 'canceling' else 'cancelled' end::attune.execution_status,
           finished_at = case when status = 'running' then null else clock_timestamp() end,
           waits_for = case when status = 'running' then waits_for end,
           reason = ${reason}, cancel_requested_at = now(), cancel_requested_by = ${identityOf(session)}::bigint
-        where ${statusIn(cancellable)} and id = ${anyOf(tree.map((each) => each.id))}`,
+        where ${statusIn(cancellable)} and id = ${anyOf(tree.map((each) => each.id))}
+        returning e.id::text, e.status = 'cancelled' and ${hasPlace} as "hasPlace"`,
   );
   const parked = tree.filter(({ waitsFor }) => waitsFor !== null);
   if (parked.length > 0) {
-    await tx.db.execute(
-      sql`update attune.execution set status = 'cancelled', waits_for = null, finished_at = clock_timestamp()
-          where status = 'canceling' and waits_for is not null and id = ${anyOf(parked.map((each) => each.id))}`,
+    ended.push(
+      ...(await rows<Ended>(
+        tx.db,
+        sql`update attune.execution e set status = 'cancelled', waits_for = null, finished_at = clock_timestamp()
+          where status = 'canceling' and waits_for is not null and id = ${anyOf(parked.map((each) => each.id))}
+          returning e.id::text, ${hasPlace} as "hasPlace"`,
+      )),
     );
   }
+  await leaveGroups(tx, ended);
   tx.announce("cancel");
   for (const each of tree) tx.announce(`log:${each.id}`);
   return { id: input.id };
+}
+
+interface Ended {
+  id: string;
+  hasPlace: boolean;
 }
 
 interface Member {

@@ -8,30 +8,41 @@ import { ConflictError, invalid } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { storableJson } from "../schema/storable.ts";
 import { checkParameters, findAction, unrunnable } from "./action.ts";
-import { decideAdmissions } from "./admit.ts";
+import { admit } from "./admit.ts";
 import { enqueue } from "./enqueue.ts";
 import { type ExecutionRequest, insertExecutions, type Parent } from "./insert.ts";
 import { concealSecrets, findInheritedSecrets } from "./secret.ts";
+import { takePlaces } from "./slots.ts";
 
 /** Children of executions at this depth are refused, to stop loops. */
 const maxDepth = 32;
 
 /**
  * Creates one execution for each request, in the caller's transaction: inserts them with their admissions and enqueues those that are
- * scheduled, in two statements. Returns the ids in the order of the requests.
+ * scheduled, in two statements, and in two more where policies apply. Returns the ids in the order of the requests.
  */
 export async function requestExecutions(tx: Tx, requests: readonly ExecutionRequest[]): Promise<string[]> {
   if (requests.length === 0) return [];
-  const admissions = decideAdmissions(requests);
-  const ids = await insertExecutions(tx, requests, admissions);
-  await enqueue(
+  const admissions = await admit(
     tx,
-    requests.flatMap(({ action, priority }, index) =>
-      admissions[index]?.status === "scheduled"
-        ? { id: ids[index] ?? "", runtimeRef: action.runtimeRef ?? "", priority }
-        : [],
-    ),
+    requests.map(({ action, config }) => ({ policy: action.policy, config })),
   );
+  const ids = await insertExecutions(tx, requests, admissions);
+  const stored = requests.map(({ action: { runtimeRef }, priority }, index) => {
+    const { status, place } = admissions[index] ?? { status: null, place: null };
+    return { id: ids[index] ?? "", runtimeRef: runtimeRef ?? "", priority, status, place };
+  });
+  // No statement depends on another: the connection pipelines them.
+  await Promise.all([
+    enqueue(
+      tx,
+      stored.filter(({ status }) => status === "scheduled"),
+    ),
+    takePlaces(
+      tx,
+      stored.flatMap(({ id, priority, place }) => (place ? [{ ...place, execution: id, priority }] : [])),
+    ),
+  ]);
   return ids;
 }
 

@@ -3,8 +3,8 @@ import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import type { JsonObject } from "../lib/json.ts";
 import type { RunnableAction } from "./action.ts";
+import type { Admission } from "./admit.ts";
 import { insertSecrets, type StoredSecret } from "./secret.ts";
-import type { unstarted, WaitsFor } from "./states.ts";
 
 /** A request for an execution, with checked and complete parameters. Ids are decimal text, as the database returns them. */
 export interface ExecutionRequest {
@@ -25,12 +25,6 @@ export interface ExecutionRequest {
   parent?: Parent | null;
 }
 
-/** The decision on a request: its execution is `scheduled`, or waits for something first. */
-export interface Admission {
-  status: (typeof unstarted)[number];
-  waitsFor: WaitsFor | null;
-}
-
 /** The properties that a child inherits from its parent. */
 export interface Parent {
   id: string;
@@ -47,7 +41,7 @@ export interface Parent {
 export async function insertExecutions(
   tx: Tx,
   requests: readonly ExecutionRequest[],
-  admissions: readonly Admission[],
+  admissions: readonly Pick<Admission, "status" | "waitsFor" | "reason" | "error">[],
 ): Promise<string[]> {
   const input = requests.map((request, ord) => ({
     ord,
@@ -60,6 +54,8 @@ export async function insertExecutions(
     executor: request.executor,
     status: admissions[ord]?.status,
     waits_for: admissions[ord]?.waitsFor,
+    reason: admissions[ord]?.reason,
+    error: admissions[ord]?.error,
     timeout_seconds: request.timeoutSeconds ?? request.action.timeoutSeconds,
     retry: request.action.retry,
     on_worker_loss: request.action.onWorkerLoss,
@@ -79,16 +75,16 @@ export async function insertExecutions(
         select nextval('attune.execution_id_seq') as id, i.* from (
           select * from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb) as r(ord int, action bigint,
             action_ref text, rule_ref text, trigger_ref text, config jsonb, enforcement bigint, executor bigint,
-            status attune.execution_status, waits_for text, timeout_seconds int, retry jsonb, on_worker_loss text,
+            status attune.execution_status, waits_for text, reason text, error jsonb, timeout_seconds int, retry jsonb, on_worker_loss text,
             permission_set_refs text[], worker_selector jsonb, pack_release bigint, trace_tag text, generation int,
             priority int, parent bigint, root bigint, depth int)
           order by ord) i)
       insert into attune.execution (id, action, action_ref, rule_ref, trigger_ref, config, enforcement, executor, status, waits_for,
-        scheduled_at, timeout_seconds, retry, on_worker_loss, permission_set_refs, worker_selector, pack_release,
+        reason, error, scheduled_at, finished_at, timeout_seconds, retry, on_worker_loss, permission_set_refs, worker_selector, pack_release,
         trace_tag, generation, priority, parent, root, depth)
       overriding system value
-      select id, action, action_ref, rule_ref, trigger_ref, config, enforcement, executor, status, waits_for,
-        case when status = 'scheduled' then now() end, timeout_seconds, retry, on_worker_loss, permission_set_refs,
+      select id, action, action_ref, rule_ref, trigger_ref, config, enforcement, executor, status, waits_for, reason, error,
+        case when status = 'scheduled' then now() end, case when attune.is_terminal(status) then clock_timestamp() end, timeout_seconds, retry, on_worker_loss, permission_set_refs,
         worker_selector, pack_release, coalesce(trace_tag, action_ref || '.' || id), generation, priority, parent, root, depth
       from r order by ord returning id::text`,
   );

@@ -24,6 +24,9 @@ export const moves: Readonly<Record<ExecutionStatus, StatusSet>> = {
 /** The statuses before a worker starts the execution, in order. */
 export const unstarted = ["requested", "scheduling", "scheduled"] as const satisfies StatusSet;
 
+/** The statuses of executions that have a slot of the policy that applies to them: a worker may claim them or runs them. */
+export const admitted = ["scheduled", "running", "canceling"] as const satisfies StatusSet;
+
 /** The statuses of executions that have started and not ended. */
 export const inProgress = ["running", "canceling"] as const satisfies StatusSet;
 

@@ -5,10 +5,12 @@ import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import { enqueue } from "../execution/enqueue.ts";
 import { loseExecutions } from "../execution/lose.ts";
+import { hasPlace, leaveGroups } from "../execution/slots.ts";
 import { cancelledOr, inProgress, statusIn } from "../execution/states.ts";
 import { hasLostInquiry } from "../inquiry/expire.ts";
 import { startLoop } from "../lib/loop.ts";
 import { removeLeftScratch } from "../lib/scratch.ts";
+import { pruneGroups, repairGroups } from "../policy/repair.ts";
 import {
   createArtifactKeeper,
   createVacuum,
@@ -30,6 +32,7 @@ export interface SweepReport {
   lost: number;
   timedOut: number;
   unschedulable: number;
+  admissions: number;
 }
 
 /**
@@ -48,6 +51,7 @@ export function startSweep(services: Services, everyMs: number): AsyncDisposable
       await pruneIdempotencyKeys(services);
       await pruneTokens(services);
       await pruneDeliveries(services);
+      await write(services, pruneGroups);
       await keepArtifacts();
       await removeLeftScratch();
       await vacuum();
@@ -65,6 +69,7 @@ export async function sweep(services: Services): Promise<SweepReport> {
     events: await requeueEvents(services),
     executions: await requeueExecutions(services),
     unschedulable: await failUnschedulable(services),
+    admissions: await write(services, repairGroups),
   };
 }
 
@@ -110,34 +115,39 @@ async function reapLost(services: Services): Promise<number> {
 async function endOverdue(services: Services): Promise<number> {
   const reason = "the deadline passed and nothing ended it";
   return await write(services, async (tx) => {
-    const ended = await rows<{ id: string }>(
+    const ended = await rows<{ id: string; hasPlace: boolean }>(
       tx.db,
       sql`update attune.execution e set status = ${cancelledOr("timeout")}, waits_for = null, reason = ${reason},
           finished_at = clock_timestamp(), error = jsonb_build_object('code', 'TIMEOUT', 'message', ${reason}::text)
         where id in (select id from attune.execution where ${statusIn(inProgress)}
           and deadline < now() - interval '30 seconds' and attune.time_present(deadline) > interval '30 seconds' for no key update skip locked)
-        returning id::text`,
+        returning e.id::text, ${hasPlace} as "hasPlace"`,
     );
+    await leaveGroups(tx, ended);
     return ended.length;
   });
 }
 
-/** Fails executions that no worker could claim for five minutes in which the database was there, with the reason. */
+/**
+ * Fails executions that no worker could claim for five minutes in which the database was there, and at once those whose action was deleted,
+ * with the reason.
+ */
 async function failUnschedulable(services: Services): Promise<number> {
   return await write(services, async (tx) => {
-    const failed = await rows<{ id: string }>(
+    const failed = await rows<{ id: string; hasPlace: boolean }>(
       tx.db,
       sql`update attune.execution e set status = 'failed', finished_at = clock_timestamp(),
           reason = s.reason, error = jsonb_build_object('code', 'UNSCHEDULABLE', 'message', s.reason)
         from (select x.id, case when rt.ref is null then 'its action no longer exists'
               else 'no worker with the runtime ' || rt.ref end as reason
             from attune.execution x left join attune.action a on a.id = x.action left join attune.runtime rt on rt.id = a.runtime
-            where x.status = 'scheduled' and x.scheduled_at < now() - interval '5 minutes'
-              and attune.time_present(x.scheduled_at) > interval '5 minutes'
+            where x.status = 'scheduled' and (rt.ref is null or x.scheduled_at < now() - interval '5 minutes'
+              and attune.time_present(x.scheduled_at) > interval '5 minutes')
               and not exists (select from attune.healthy_worker w where not w.cordoned and w.capabilities -> 'runtimes' ? rt.ref)
             for no key update of x skip locked) s
-        where e.id = s.id returning e.id::text`,
+        where e.id = s.id returning e.id::text, ${hasPlace} as "hasPlace"`,
     );
+    await leaveGroups(tx, failed);
     return failed.length;
   });
 }

@@ -5,8 +5,8 @@ import { createPermissionSet } from "../../src/access/permission.ts";
 import { createArtifact } from "../../src/artifact/artifact.ts";
 import { createAction } from "../../src/catalog/action.ts";
 import { createPack, deletePack, updatePack } from "../../src/catalog/pack.ts";
-import { createPolicy } from "../../src/catalog/policy.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
+import { createPolicy } from "../../src/policy/policy.ts";
 import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
 

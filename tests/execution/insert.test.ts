@@ -2,11 +2,11 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { write } from "../../src/db/tx.ts";
 import { findAction } from "../../src/execution/action.ts";
-import { decideAdmissions } from "../../src/execution/admit.ts";
+import { type Admission, admit } from "../../src/execution/admit.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
 import { enqueue } from "../../src/execution/enqueue.ts";
 import { requestExecutions } from "../../src/execution/execute.ts";
-import { type Admission, type ExecutionRequest, insertExecutions } from "../../src/execution/insert.ts";
+import { type ExecutionRequest, insertExecutions } from "../../src/execution/insert.ts";
 import { sweep } from "../../src/executor/sweep.ts";
 import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -34,12 +34,12 @@ afterAll(() => world[Symbol.asyncDispose]());
 
 const path = ["->requested", "requested>scheduling", "scheduling>scheduled"];
 
-const insert = (admissions: Admission[]) =>
+const insert = (admissions: Pick<Admission, "status" | "waitsFor">[]) =>
   write(world.services, (tx) =>
     insertExecutions(
       tx,
       admissions.map(() => request),
-      admissions,
+      admissions.map((admission) => ({ reason: null, error: null, ...admission })),
     ),
   );
 
@@ -100,7 +100,7 @@ describe("requested executions", () => {
 
   test("of an empty list are none", async () => {
     expect(await write(world.services, (tx) => requestExecutions(tx, []))).toEqual([]);
-    expect(decideAdmissions([])).toEqual([]);
+    expect(await write(world.services, (tx) => admit(tx, []))).toEqual([]);
   });
 });
 
@@ -124,11 +124,11 @@ describe("an execution that admission delays", () => {
   });
 
   test("is not queued, neither at once nor by the sweep; once admitted, it is claimed and completes", async () => {
-    const [id = ""] = await insert([{ status: "scheduling", waitsFor: "slot" }]);
+    const [id = ""] = await insert([{ status: "scheduling", waitsFor: "tasks" }]);
     await world.all(sql`update attune.execution set created = now() - interval '1 hour' where id = ${id}::bigint`);
     expect(await sweep(world.services)).toMatchObject({ lost: 0, timedOut: 0, unschedulable: 0 });
     expect(await jobsOf(id)).toEqual([]);
-    expect(await world.execution(id)).toMatchObject({ status: "scheduling", waitsFor: "slot" });
+    expect(await world.execution(id)).toMatchObject({ status: "scheduling", waitsFor: "tasks" });
     const worker = await world.startWorker();
     await write(world.services, async (tx) => {
       await tx.db.execute(

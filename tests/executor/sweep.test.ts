@@ -8,7 +8,7 @@ import { type ProcessIdentity, thisProcess } from "../../src/lib/process-identit
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
 
-const nothing = { lost: 0, timedOut: 0, events: 0, executions: 0, unschedulable: 0 };
+const nothing = { lost: 0, timedOut: 0, events: 0, executions: 0, unschedulable: 0, admissions: 0 };
 /** Above the highest process id of Linux. */
 const noSuchPid = 4_194_305;
 

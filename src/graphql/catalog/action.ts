@@ -5,8 +5,8 @@ import { byFlag, byId, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 import { byWords } from "../kit/text-filter.ts";
+import { policies } from "../policy/policy.ts";
 import { rules } from "../rule/rule.ts";
-import { policies } from "./policy.ts";
 
 /** An operation that can be executed. */
 export const Action = builder.drizzleNode("actions", {

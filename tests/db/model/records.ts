@@ -132,6 +132,8 @@ export const records: Readonly<Record<string, Sample>> = {
     { ...timestamped, singleton: 1 },
     "delete from attune.notification_retention",
   ),
+  policy_group: pair({ key: "key{n}" }, { ...timestamped, active: 2, waiting: 1, next_at: at }),
+  policy_slot: pair({ state: "waiting" }, { ...timestamped, state: "active", priority: 3, acquired_at: at }),
   presence: pair({ seen_until: "2026-12-31T00:00:00Z" }, timestamped),
   rule_evaluation: pair({ rule_revision: 1, matched: true, detail: [] }, { ...timestamped, detail: [object] }),
   webhook_delivery: pair(

@@ -38,12 +38,16 @@ export const violating: Readonly<Record<string, readonly Row[]>> = {
   pack_ref_check: ["a", "1st", "Upper", "has.dot", "", "-a"].map((ref) => ({ ref })),
   permission_set_ref_check: badRefs,
   permission_set_role_role_check: badRoles,
+  policy_group_active_check: [{ active: -1 }],
+  policy_group_waiting_check: [{ waiting: -1 }],
   policy_limit_check: [{ method: null, threshold: null, rate_max: null, rate_window_seconds: null }],
   policy_method_check: [{ method: null }, { threshold: null }],
   policy_rate_check: [{ rate_max: null }, { rate_window_seconds: null }],
   policy_rate_max_check: notPositive("rate_max"),
   policy_rate_window_seconds_check: notPositive("rate_window_seconds"),
   policy_ref_check: badRefs,
+  policy_slot_acquired_at_check: [{ acquired_at: null }, { state: "waiting" }],
+  policy_slot_state_check: [{ state: "lost" }],
   policy_threshold_check: notPositive("threshold"),
   presence_seen_until_check: [{ seen_until: "2026-01-01T00:00:00Z" }],
   rule_record_evaluations_check: [{ record_evaluations: "some" }],
@@ -110,6 +114,7 @@ const ended = { finished_at: "2026-02-03T04:05:06.789Z" };
 
 /** Further values that a full row needs to have a value in a column: `table.column=value`. */
 export const having: Readonly<Record<string, Row>> = {
+  "policy_slot.state=waiting": { acquired_at: null },
   "inquiry.status=pending": withoutResponse,
   "inquiry.status=timeout": withoutResponse,
   "inquiry.status=cancelled": withoutResponse,

@@ -1,4 +1,4 @@
-import { createPolicy, deletePolicy, setPolicyEnabled, updatePolicy } from "../../catalog/policy.ts";
+import { createPolicy, deletePolicy, setPolicyEnabled, updatePolicy } from "../../policy/policy.ts";
 import { addEntityMutations } from "../kit/entity.ts";
 import { PolicyMethod } from "../kit/enums.ts";
 import { Policy } from "./policy.ts";

@@ -20,6 +20,7 @@ import type { Tx } from "../db/tx.ts";
 import { InvalidInputError, type Issue } from "../errors.ts";
 import { checkNew, checkPatch, description, label, text, texts } from "../schema/fields.ts";
 import { componentRef } from "../schema/input.ts";
+import { applyLimits, readmit } from "./readmit.ts";
 
 /** The fields of a policy that users set. A missing field has its default or, in an update, is unchanged. */
 export interface PolicyFields {
@@ -40,6 +41,10 @@ export interface PolicyFields {
 
 const largest = 2 ** 31 - 1;
 const count = z.int().min(1).max(largest).nullable();
+const path = text(200).regex(
+  /^(?:[^\s./]+(?:\.[^\s./]+)*|(?:\/[^/]*)+)$/,
+  'must be the path of a parameter, like "host", "target.host" or "/x.y"',
+);
 const policyFields = z
   .object({
     name: label,
@@ -48,7 +53,7 @@ const policyFields = z
     priority: z.int().min(-largest).max(largest),
     action: z.string().max(200).nullable(),
     pack: z.string().max(200).nullable(),
-    parameters: z.array(text(200).min(1)).max(10),
+    parameters: z.array(path).max(10),
     method: z.enum(["cancel", "enqueue"]).nullable(),
     threshold: count,
     rateMax: count,
@@ -70,7 +75,9 @@ export async function createPolicy(
   checkLimits({ ...unlimited, ...fields, action, pack });
   await findPackForNew(tx, session, { of: "policy", ref: fields.ref });
   const scope = await findScope(tx, session, { ref: fields.ref, doing: "create", action, pack });
-  return await insertRow(tx, "policy", { ...fields, ...columnsOf(scope), name: fields.name ?? fields.ref });
+  const created = await insertRow(tx, "policy", { ...fields, ...columnsOf(scope), name: fields.name ?? fields.ref });
+  await readmit(tx, created.id);
+  return created;
 }
 
 /** Changes the fields that the patch names. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError. */
@@ -90,8 +97,12 @@ export async function updatePolicy(
       ? {}
       : columnsOf(await findScope(tx, session, { ref: input.ref, doing: "update", ...next }));
   await updateRow(tx, "policy", { id: stored.id, fields: { ...fields, ...columns } });
+  await (regrouping.some((name) => name in patch) ? readmit(tx, stored.id) : applyLimits(tx, stored.id));
   return { id: stored.id };
 }
+
+/** The fields that decide to which executions a policy applies, and which of them share its limits. */
+const regrouping: readonly (keyof PolicyFields)[] = ["enabled", "priority", "action", "pack", "parameters"];
 
 /** Enables or disables a policy. Throws NotFoundError, ForbiddenError. */
 export async function setPolicyEnabled(
@@ -100,17 +111,22 @@ export async function setPolicyEnabled(
   { ref, enabled }: { ref: string; enabled: boolean },
 ): Promise<{ id: bigint }> {
   const { stored } = await lockPolicy(tx, session, { doing: "update", which: { ref } });
-  if (stored.enabled !== enabled) await updateRow(tx, "policy", { id: stored.id, fields: { enabled } });
+  if (stored.enabled === enabled) return { id: stored.id };
+  await updateRow(tx, "policy", { id: stored.id, fields: { enabled } });
+  await readmit(tx, stored.id);
   return { id: stored.id };
 }
 
-/** Deletes a policy. Throws NotFoundError, ForbiddenError. */
+/** Deletes a policy. Executions that wait for its slots are admitted without it. Throws NotFoundError, ForbiddenError. */
 export async function deletePolicy(
   tx: Tx,
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
   const { stored } = await lockPolicy(tx, session, { doing: "delete", which: { ref } });
+  // First as if it were disabled: what waits for it is admitted without it.
+  await updateRow(tx, "policy", { id: stored.id, fields: { enabled: false } });
+  await readmit(tx, stored.id);
   await deleteRow(tx, "policy", stored.id);
   return { id: stored.id, ref };
 }

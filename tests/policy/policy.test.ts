@@ -8,7 +8,7 @@ import {
   type PolicyFields,
   setPolicyEnabled,
   updatePolicy,
-} from "../../src/catalog/policy.ts";
+} from "../../src/policy/policy.ts";
 import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
 
