@@ -95,8 +95,13 @@ describe("the schema", () => {
       .map(({ type, field }) => `${type.name}.${field.name}`)
       .filter((name) => !/^\w+Connection\.(edges|nodes)$/.test(name))
       .filter((name) => !/^Query\.\w+Messages$/.test(name)); // bounded by `first`, see below
-    // Bounded by the depth of a tree, by the ids given, by the refused input.
-    expect(unpaged.sort()).toEqual(["Execution.ancestors", "InvalidInputError.issues", "Query.nodes"]);
+    // Bounded by the depth of a tree, by the ids given, by the refused input, by the runtimes.
+    expect(unpaged.sort()).toEqual([
+      "Execution.ancestors",
+      "InvalidInputError.issues",
+      "Query.nodes",
+      "Query.queueStats",
+    ]);
   });
 
   test("names the messages, the filter and the polling query of every subscription after it", () => {

@@ -4,6 +4,8 @@ import { channels, readableChannels } from "../db/channels.ts";
 import { packOf } from "../db/schema.ts";
 import { artifact } from "../db/tables/artifact.ts";
 import { event } from "../db/tables/event.ts";
+import { execution } from "../db/tables/execution.ts";
+import { policy } from "../db/tables/policy.ts";
 import { rule } from "../db/tables/rule.ts";
 import { trigger } from "../db/tables/trigger.ts";
 import { type Constraints, meetsSql } from "./constraints.ts";
@@ -102,7 +104,7 @@ const expressions: Readonly<Record<Resource, Expressions>> = {
   audit_event: { owner: isIdentity("actorId") },
 };
 
-/** The resource of a table, by the table's plural name. Rows of other tables are readable wherever their parent is. */
+/** The resource of a table, by the table's plural name; that of groups is their policy's. Rows of other tables are readable wherever their parent is. */
 export const resourceOfTable: Readonly<Record<string, Resource>> = {
   packs: "pack",
   runtimes: "runtime",
@@ -122,6 +124,7 @@ export const resourceOfTable: Readonly<Record<string, Resource>> = {
   notifications: "notification",
   workers: "worker",
   policies: "policy",
+  policyGroups: "policy",
   workflowDefinitions: "workflow_definition",
   auditEvents: "audit_event",
 };
@@ -132,6 +135,8 @@ export function readableRows(session: Session, table: string): Expression | null
   if (table === "ruleEvaluations") return readableEvaluations(session);
   if (table === "tokens") return readableTokens(session);
   if (table === "webhookDeliveries") return readableDeliveries(session);
+  if (table === "policyGroups") return readableGroups(session);
+  if (table === "policySlots") return readableSlots(session);
   const resource = resourceOfTable[table];
   return resource ? readable(session, resource) : null;
 }
@@ -159,6 +164,25 @@ function readableDeliveries(session: Session): Expression | null {
   const of = alias(trigger, "of_delivery");
   return (table) =>
     sql`exists (select from attune.trigger "of_delivery" where ${of.id} = ${table["triggerId"]} and ${filter({ triggerRef: of.ref })})`;
+}
+
+/** A group is readable with its policy. */
+function readableGroups(session: Session): Expression | null {
+  const filter = readable(session, "policy");
+  if (!filter) return null;
+  const of = alias(policy, "of_group");
+  return (table) =>
+    sql`exists (select from attune.policy "of_group" where ${of.id} = ${table["policyId"]} and ${filter({ ref: of.ref })})`;
+}
+
+/** A slot is readable with its execution. */
+function readableSlots(session: Session): Expression | null {
+  const filter = readable(session, "execution");
+  if (!filter) return null;
+  const of = alias(execution, "of_slot");
+  const columns = getColumns(of) as Readonly<Record<string, PgColumn>>; // an alias has the columns of its table
+  return (table) =>
+    sql`exists (select from attune.execution "of_slot" where ${of.id} = ${table["executionId"]} and ${filter(columns)})`;
 }
 
 /** Only API tokens are readable; the others are internal. */
@@ -200,7 +224,7 @@ function condition(session: Session, resource: Resource, { always, ...compared }
  */
 export function readableChoices(session: Session, table: string): readonly Choice[] {
   const resource = resourceOfTable[table];
-  if (!resource || resource === "notification" || resource === "token") return [];
+  if (!resource || resource === "notification" || resource === "token" || table === "policyGroups") return [];
   const { always, ...compared } = expressions[resource];
   const granted = grantsFor(session, resource, "read").map(({ constraints = {} }): Choice | null => {
     const narrowed = (by: Constraints): Expression => {

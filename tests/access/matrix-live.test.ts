@@ -119,6 +119,7 @@ describe("a subscription", () => {
     const tables = [
       "pack",
       "rule",
+      "policy",
       "worker",
       "event",
       "enforcement",

@@ -86,8 +86,11 @@ export const policySlot = attune.table(
   (t) => [
     check("policy_slot_state_check", sql`${t.state} in ('active', 'waiting', 'released')`),
     check("policy_slot_acquired_at_check", sql`(${t.state} = 'waiting') = (${t.acquiredAt} is null)`),
+    index("policy_slot_group_idx").on(t.groupId, t.id),
     // Waiting executions in the order in which they are admitted.
-    index("policy_slot_group_idx").on(t.groupId, t.state, t.priority.desc().nullsFirst(), t.id),
+    index("policy_slot_waiting_idx")
+      .on(t.groupId, t.priority.desc().nullsFirst(), t.id)
+      .where(sql`${t.state} = 'waiting'`),
     index("policy_slot_acquired_at_idx").on(t.groupId, t.acquiredAt).where(sql`${t.acquiredAt} is not null`),
     index("policy_slot_released_idx").on(t.acquiredAt).where(sql`${t.state} = 'released'`),
   ],

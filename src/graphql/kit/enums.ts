@@ -14,6 +14,7 @@ import type {
   workerStatus,
   workerType,
 } from "../../db/schema.ts";
+import type { policySlot } from "../../db/tables/policy.ts";
 import type { WaitsFor as ExecutionWaitsFor } from "../../execution/states.ts";
 import { criterionOperators } from "../../lang/operators.ts";
 import { builder } from "./builder.ts";
@@ -50,6 +51,12 @@ export const WaitsFor = upperCased("WaitsFor", "What an execution waits for, oth
   time: "The time for which it was requested.",
   retry: "The delay before its next attempt.",
 } satisfies Described<ExecutionWaitsFor>);
+
+export const SlotState = upperCased("SlotState", "The state of an execution's place in a group.", {
+  active: "It may run, runs, or is being cancelled.",
+  waiting: "It waits for a slot.",
+  released: "It has ended and still counts for the rate.",
+} satisfies Described<(typeof policySlot.$inferSelect)["state"]>);
 
 export const EnforcementStatus = upperCased("EnforcementStatus", "The status of an enforcement.", {
   created: "The rule matched; the execution is not created yet.",

@@ -11,6 +11,7 @@ import {
   OwnerType,
   PolicyMethod,
   RuntimeType,
+  SlotState,
   WaitsFor,
   WorkerStatus,
   WorkerType,
@@ -84,4 +85,5 @@ export const OwnerTypeFilter = enumFilter("OwnerType", OwnerType);
 export const ArtifactTypeFilter = enumFilter("ArtifactType", ArtifactType);
 export const ArtifactRetentionFilter = enumFilter("ArtifactRetention", ArtifactRetention);
 export const ArtifactVisibilityFilter = enumFilter("ArtifactVisibility", ArtifactVisibility);
+export const SlotStateFilter = enumFilter("SlotState", SlotState);
 export const PolicyMethodFilter = enumFilter("PolicyMethod", PolicyMethod);

@@ -41,6 +41,7 @@ export const tableOfType = {
   Identity: "identities",
   Pack: "packs",
   PermissionSet: "permissionSets",
+  Policy: "policies",
   Rule: "rules",
   Runtime: "runtimes",
   Trigger: "triggers",

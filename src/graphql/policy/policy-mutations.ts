@@ -22,11 +22,11 @@ addEntityMutations({
     }),
     parameters: t.stringList({
       description:
-        "At most 10 paths in the action's parameters. Each combination of their values has limits of its own.",
+        "At most 10 paths in the action's parameters, like `host`, `target.host` or `/x.y`. Each combination of their values has limits of its own; a missing value counts as null.",
     }),
     method: t.field({
       type: PolicyMethod,
-      description: "What happens to an execution above the threshold. Requires a threshold.",
+      description: "What happens to an execution above a limit. Requires a threshold; without one it waits.",
     }),
     threshold: t.int({ description: "How many executions may run at once. Requires `method`. Null: no limit." }),
     rateMax: t.int({
@@ -37,11 +37,12 @@ addEntityMutations({
   }),
   create: {
     description:
-      "Creates a policy, which needs a threshold, a rate, or both. You need a grant that covers everything it applies to.",
+      "Creates a policy, which needs a threshold, a rate, or both. What runs already counts for its limits. You need a grant that covers everything it applies to.",
     verb: createPolicy,
   },
   update: {
-    description: "Changes a policy. You need a grant that covers everything it applies to, before and after.",
+    description:
+      "Changes a policy. What waits is admitted as the new limits allow; what runs keeps running. You need a grant that covers everything it applies to, before and after.",
     verb: updatePolicy,
   },
   enable: {
@@ -49,5 +50,5 @@ addEntityMutations({
     off: "it does not apply.",
     verb: setPolicyEnabled,
   },
-  delete: { description: "Deletes a policy.", verb: deletePolicy },
+  delete: { description: "Deletes a policy. What waits for its slots is admitted without it.", verb: deletePolicy },
 });

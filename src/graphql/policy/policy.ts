@@ -5,12 +5,13 @@ import { PolicyMethodFilter } from "../kit/filter-inputs.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 import { byAnyOf, byWords } from "../kit/text-filter.ts";
+import { groups } from "./policy-group.ts";
 
 /** A limit on executions. */
 export const Policy = builder.drizzleNode("policies", {
   name: "Policy",
   description:
-    "A limit on how many executions of an action, of a pack's actions or of all actions may run at once or start within a window. Policies are stored and checked; this version does not apply them yet.",
+    "A limit on how many executions of an action, of a pack's actions or of all actions may run at once or start within a window. Of the enabled policies for its action, else for its pack, else for all, the one with the highest priority applies to an execution.",
   id: { column: (policy) => policy.id },
   select: { columns: { id: true } },
   fields: (t) => ({
@@ -27,7 +28,7 @@ export const Policy = builder.drizzleNode("policies", {
     method: t.expose("method", {
       type: PolicyMethod,
       nullable: true,
-      description: "What happens to an execution above the threshold; null without a threshold.",
+      description: "What happens to an execution above a limit; null without a threshold: it waits.",
     }),
     threshold: t.exposeInt("threshold", { nullable: true, description: "How many executions may run at once." }),
     rateMax: t.exposeInt("rateMax", {
@@ -41,6 +42,13 @@ export const Policy = builder.drizzleNode("policies", {
       type: "DateTime",
       description: "When it last changed. Pass it as `expectedUpdated` to update only the version that you read.",
     }),
+    groups: t.relatedConnection(
+      "groups",
+      groups.related(
+        "The executions that share its limits, by the values of its parameters; those in use in the last hour.",
+      ),
+      groups.connection,
+    ),
     action: t.relation("action", { nullable: true, description: "The only action that it applies to, if any." }),
     pack: t.relation("pack", {
       nullable: true,

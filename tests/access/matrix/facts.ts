@@ -34,6 +34,11 @@ export const specs: Readonly<Record<string, Spec>> = {
   Sensor: dotted("sensor"),
   Rule: { ...dotted("rule"), owner: "t.owner" },
   Policy: dotted("policy"),
+  PolicyGroup: {
+    ...dotted("policy", "p.ref"),
+    table: "policy_group",
+    from: "attune.policy_group t join attune.policy p on p.id = t.policy",
+  },
   WorkflowDefinition: dotted("workflow_definition"),
   PermissionSet: dotted("permission_set"),
   Event: dotted("event", "t.trigger_ref"),

@@ -117,7 +117,8 @@ function edgesOf(type: GraphQLObjectType, depth: number): (Omit<Edge, "from" | "
     const item = nodes ? getNamedType(nodes.type) : named;
     if (isNode(item)) return [wrap(`totalCount { count } nodes { ${found(item)} }`)];
     if (!isObjectType(item)) return [];
-    const whole = item.name === "RuleEvaluation";
+    // Of a group, a slot is readable with its execution; an execution's own slot is readable with it in any case.
+    const whole = item.name === "RuleEvaluation" || (item.name === "PolicySlot" && nodes !== undefined);
     if (whole) return [{ path: field.name, selection: `${field.name} { nodes { ${all(item)} } }`, whole }];
     return edgesOf(item, depth - 1).map((edge) => ({
       ...edge,

@@ -23,12 +23,14 @@ const rowsOf: Readonly<Record<string, (owners: Owner) => Row>> = {
   action: ({ pack }) => ({ ref: `${pack}.action{n}`, pack_ref: pack }),
   rule: ({ pack, identity }) => ({ ref: `${pack}.rule{n}`, pack_ref: pack, owner: identity }),
   policy: ({ pack }) => ({ ref: `${pack}.policy{n}` }),
+  policy_group: () => ({}),
   permission_set: ({ pack }) => ({ ref: `${pack}.set{n}`, pack_ref: pack, grants: [] }),
   worker: ({ pack }) => ({ name: `${pack}{n}` }),
   event: ({ pack }) => ({ trigger_ref: `${pack}.trigger`, cause_execution: null }),
   rule_evaluation: () => ({}),
   enforcement: ({ pack }) => ({ rule_ref: `${pack}.rule` }),
   execution: ({ pack, identity }) => ({ action_ref: `${pack}.action`, executor: identity, root: null, retry_count: 1 }),
+  policy_slot: () => ({}),
   inquiry: ({ identity }) => ({ assigned_to: identity, assigned_role: null, status: "pending", responded_at: null }),
   token: ({ identity }) => ({ identity, execution: null, sensor: null, revoked_at: null, expires_at: null }),
   key: ({ identity }) => ({
@@ -87,12 +89,13 @@ export async function sow(services: Services): Promise<Seeds> {
     for (const table of Object.keys(rowsOf)) {
       const owned = await creator.insert(db, table, { with: row(table, "own", "own") });
       ids.own.set(table, owned);
-      // A rule and an event have at most one enforcement.
+      // A rule and an event have at most one enforcement, an execution has one place.
       const alone: Row = table === "enforcement" ? { event: null } : {};
-      ids.others.set(table, await creator.insert(db, table, { with: { ...row(table, "others", "own"), ...alone } }));
+      const to = table === "policy_slot" ? "others" : "own";
+      ids.others.set(table, await creator.insert(db, table, { with: { ...row(table, "others", to), ...alone } }));
     }
     for (const table of Object.keys(rowsOf)) {
-      if (table === "pack") continue;
+      if (table === "pack" || table === "policy_slot") continue;
       await creator.insert(db, table, { with: { ...row(table, "own", "others"), ...readableByAll[table] } });
     }
     await creator.insert(db, "enforcement", { with: { ...row("enforcement", "others", "own"), rule: null } });

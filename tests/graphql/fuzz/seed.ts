@@ -25,6 +25,8 @@ const inserts = [
   `insert into attune.enforcement (rule, rule_ref, trigger_ref, event, config) select r.id, r.ref, r.trigger_ref, e.id, '{"k": "P"}' from attune.event e join attune.rule r on r.trigger = e.trigger where r.pack_ref = 'P'`,
   `insert into attune.worker (name, worker_type, host, capabilities) select 'P', 'local', 'P', '{"k": "P"}' from n`,
   `insert into attune.execution (action, action_ref, rule_ref, trigger_ref, enforcement, executor, worker, config, on_worker_loss, trace_tag, reason) select r.action, r.action_ref, r.ref, r.trigger_ref, f.id, i, (select min(id) from attune.worker where name = 'P'), '{"message": "P"}', 'abandon', 'P', 'P' from attune.rule r join attune.enforcement f on f.rule = r.id, n where r.pack_ref = 'P' and n = 1`,
+  `insert into attune.policy_group (policy, key) select id, '["P"]' from attune.policy where description = 'P'`,
+  `insert into attune.policy_slot (policy_group, execution, state) select g.id, e.id, 'waiting' from attune.execution e, (select min(id) as id from attune.policy_group where key = '["P"]') g where e.trace_tag = 'P'`,
   `insert into attune.execution_log (execution, seq, stream, at, text) select id, 1, 'stdout', now(), 'P' from attune.execution where trace_tag = 'P'`,
   `insert into attune.inquiry (execution, prompt, assigned_to, response_schema, default_response) select id, 'P', i, '{"k": {"type": "string", "description": "P"}}', '{"k": "P"}' from attune.execution, n where trace_tag = 'P' and n = 1`,
   `insert into attune.token (kind, token_hash, identity, label, prefix) select 'api', 'P' || n, i, 'P', 'P' from n`,

@@ -30,7 +30,7 @@ export function sizeOf(table: string): number {
 const generated = new Set([
   ...Object.keys(sizes),
   ...["pack", "runtime", "trigger", "sensor", "action", "rule", "policy", "workflow_definition", "worker", "key"],
-  ...["identity", "permission_set", "permission_assignment", "token"],
+  ...["identity", "permission_set", "permission_assignment", "token", "policy_group", "policy_slot"],
 ]);
 
 /** Only the oldest rows, fewer than a page, have the value `old`: a search for it from the newest row reads all others. */
@@ -65,6 +65,9 @@ const special: Readonly<Record<string, string>> = {
   "permission_assignment.identity": "n",
   "token.kind": "case when n % 2 = 0 then 'api' else 'execution' end",
   "pack.ref": "'p' || n",
+  "policy_group.key": "'k' || n",
+  "policy_slot.execution": "n",
+  "policy_slot.acquired_at": "case when n <= 20 or n > 666 then timestamptz '2026-01-01' end",
   "notification.xid": "pg_current_xact_id()",
 };
 

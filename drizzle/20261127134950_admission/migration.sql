@@ -26,7 +26,8 @@ CREATE TABLE "attune"."policy_slot" (
 CREATE INDEX "execution_run_at_idx" ON "attune"."execution" ("run_at") WHERE "status" = 'requested' and "run_at" is not null;--> statement-breakpoint
 CREATE INDEX "policy_group_next_at_idx" ON "attune"."policy_group" ("next_at") WHERE "next_at" is not null;--> statement-breakpoint
 CREATE INDEX "policy_group_waiting_idx" ON "attune"."policy_group" ("policy") WHERE "waiting" > 0;--> statement-breakpoint
-CREATE INDEX "policy_slot_group_idx" ON "attune"."policy_slot" ("policy_group","state","priority" DESC,"id");--> statement-breakpoint
+CREATE INDEX "policy_slot_group_idx" ON "attune"."policy_slot" ("policy_group","id");--> statement-breakpoint
+CREATE INDEX "policy_slot_waiting_idx" ON "attune"."policy_slot" ("policy_group","priority" DESC,"id") WHERE "state" = 'waiting';--> statement-breakpoint
 CREATE INDEX "policy_slot_acquired_at_idx" ON "attune"."policy_slot" ("policy_group","acquired_at") WHERE "acquired_at" is not null;--> statement-breakpoint
 CREATE INDEX "policy_slot_released_idx" ON "attune"."policy_slot" ("acquired_at") WHERE "state" = 'released';--> statement-breakpoint
 ALTER TABLE "attune"."policy_group" ADD CONSTRAINT "policy_group_policy_policy_id_fkey" FOREIGN KEY ("policy") REFERENCES "attune"."policy"("id") ON DELETE CASCADE;--> statement-breakpoint
