@@ -4,6 +4,7 @@ import { cpus, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { FeedResult } from "./feed.ts";
 import type { Load } from "./pipeline.ts";
+import type { PolicyRates } from "./policy.ts";
 import { percentile } from "./statistics.ts";
 
 /** Events and jobs per second, a rate for each round. */
@@ -20,6 +21,7 @@ export interface DatabaseResult {
   name: string;
   version: string;
   throughputs: Throughput[];
+  policies: PolicyRates[];
   latency: { p50: number; p99: number; max: number; events: number };
 }
 
@@ -61,6 +63,8 @@ export function formatResults(results: Results): string {
     ...results.skipped.map((line) => `**${line}**`),
     "### Pipeline: throughput",
     throughputTable(results.databases),
+    "### Pipeline: under a policy",
+    policyTable(results.databases),
     "### Pipeline: from event to completed, at 10 events/s",
     latencyTable(results.databases),
     ...(results.feed.length > 0 ? ["### Feed: from commit to client", feedTable(results.feed)] : []),
@@ -119,6 +123,23 @@ function throughputTable(databases: readonly DatabaseResult[]): string {
   );
 }
 
+function policyTable(databases: readonly DatabaseResult[]): string {
+  const cell = (rates: readonly number[], without: readonly number[]) =>
+    `${whole(median(rates))} (**${(median(rates) / median(without)).toFixed(2)}**)`;
+  return table(
+    ["database", "events", "pipelines/s without", "under a limit that is never reached", "under a limit of 5"],
+    databases.flatMap(({ name, policies }) =>
+      policies.map(({ load, without, wide, narrow }) => [
+        name,
+        load.batch === 1 ? "singly" : `${load.batch} at a time`,
+        whole(median(without)),
+        cell(wide, without),
+        cell(narrow, without),
+      ]),
+    ),
+  );
+}
+
 function latencyTable(databases: readonly DatabaseResult[]): string {
   return table(
     ["database", "events", "p50", "p99", "longest"],
@@ -169,6 +190,9 @@ function verdicts({ databases, feed }: Results): string {
   if (server && batched) {
     const rate = median(batched.pipelineRates);
     verdict(rate >= 500, `at least 500 pipelines/s on PostgreSQL (${whole(rate)})`);
+    const [policies] = server.policies;
+    const cost = policies ? 1 - median(policies.wide) / median(policies.without) : Number.NaN;
+    verdict(cost <= 0.25, `a policy costs at most 25 % of the throughput (${whole(100 * cost)} %)`);
     verdict(server.latency.p50 <= 25, `p50 of at most 25 ms at 10 events/s on PostgreSQL (${ms(server.latency.p50)})`);
   }
   const [one, many] = feed;

@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { type BenchDatabase, createPglite, createPostgres, whyUnreachable } from "./database.ts";
 import { type FeedResult, measureFeed } from "./feed.ts";
 import { type Load, measureLatency, newestEvent, type Pipeline, startPipeline, verify } from "./pipeline.ts";
+import { measurePolicies, type PolicyRates } from "./policy.ts";
 import { type RawQueue, startRawQueue } from "./queue.ts";
 import { type DatabaseResult, formatResults, type Throughput, writeSection } from "./report.ts";
 import { openStage, type Stage } from "./stage.ts";
@@ -72,11 +73,16 @@ async function measureDatabase(database: BenchDatabase, plan: Plan): Promise<Dat
     print(`${database.name}: ${plan.rounds} × ${load.count} events, ${load.batch} at a time`);
     throughputs.push(await measureThroughput({ stage, pipeline, raw }, load, plan.rounds));
   }
+  const policies: PolicyRates[] = [];
+  for (const load of plan.loads) {
+    print(`${database.name}: under policies, ${load.batch} at a time`);
+    policies.push(await measurePolicies({ stage, pipeline }, load, plan.rounds));
+  }
   print(`${database.name}: ${perSecond} events/s for ${plan.latencySeconds} s`);
   const after = await newestEvent(stage);
   const latency = await measureLatency(pipeline, { perSecond, seconds: plan.latencySeconds });
   await verify(stage, after, latency.events);
-  return { name: database.name, version: stage.version, throughputs, latency };
+  return { name: database.name, version: stage.version, throughputs, policies, latency };
 }
 
 /** The first two differ only in the subscribers; the third has twice the rate; the last has many subscribers at a low rate. */
