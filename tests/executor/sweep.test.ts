@@ -64,7 +64,7 @@ describe("the sweep", () => {
     const reborn = await register({ ...self, started: "1" });
     const silent = await register(self, "31 seconds");
     const remote = await register({ ...self, host: "elsewhere", pid: noSuchPid });
-    const alive = await register(self, "29 seconds");
+    const alive = await register(self, "15 seconds");
     const held = new Map<string, string>();
     for (const worker of [killed, reborn, silent, remote, alive]) held.set(worker.id, await running(worker));
     expect(await sweep(world.services)).toEqual({ ...nothing, lost: 3 });
