@@ -22,7 +22,8 @@ import type { JsonObject } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import { checkNew, checkPatch, description, label, parameters, text } from "../schema/fields.ts";
 import { componentRef } from "../schema/input.ts";
-import { LONGEST_TIMEOUT, namesUnfitForDotenv, unfitForDotenv } from "./manifest.ts";
+import { namesUnfitForDotenv, unfitForDotenv } from "./manifest.ts";
+import { LONGEST_TIMEOUT, type RetryInput, retryInput } from "./retry.ts";
 
 /** The fields of an action that users set. A missing field has its default or, in an update, is unchanged. */
 export interface ActionFields {
@@ -37,6 +38,7 @@ export interface ActionFields {
   parameterFormat?: "json" | "yaml" | "dotenv" | null;
   outputFormat?: "text" | "json" | "yaml" | "jsonl" | null;
   timeoutSeconds?: number | null;
+  retry?: RetryInput | null;
   onWorkerLoss?: "abandon" | "requeue" | null;
   permissionSetRefs?: string[] | null;
   workerSelector?: JsonObject | null;
@@ -57,6 +59,7 @@ const actionFields = z
     parameterFormat: z.enum(["json", "yaml", "dotenv"]),
     outputFormat: z.enum(["text", "json", "yaml", "jsonl"]),
     timeoutSeconds: z.int().min(1).max(LONGEST_TIMEOUT).nullable(),
+    retry: retryInput.nullable(),
     onWorkerLoss: z.enum(["abandon", "requeue"]),
     permissionSetRefs: z.array(componentRef).max(100),
     workerSelector: z.record(text(100).min(1), text(200)),

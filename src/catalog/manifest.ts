@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { grantList } from "../access/grants.ts";
 import { InvalidInputError } from "../errors.ts";
-import { retryable } from "../execution/states.ts";
 import { compileRegex } from "../lib/regex.ts";
 import { parameterMap } from "../schema/schema.ts";
+import { LONGEST_TIMEOUT, retryPolicy } from "./retry.ts";
 
 const REF = {
   pack: /^[a-z][a-z0-9_-]+$/,
@@ -12,8 +12,6 @@ const REF = {
 };
 const SEMVER =
   /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-(0|[1-9]\d*|\d*[a-zA-Z-][\da-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][\da-zA-Z-]*))*)?(\+[\da-zA-Z-]+(\.[\da-zA-Z-]+)*)?$/;
-/** Seconds. */
-export const LONGEST_TIMEOUT = 30 * 24 * 60 * 60;
 
 export const packRef = z.string().max(100).regex(REF.pack, 'expected a pack ref such as "my_pack" (a-z, 0-9, _ and -)');
 const componentRef = z
@@ -31,7 +29,6 @@ const description = z.string().max(10_000).nullable().default(null);
 const enabled = z.boolean().default(true);
 const texts = z.array(z.string().min(1).max(200)).max(100);
 const jsonObject = z.record(z.string(), z.json());
-const seconds = z.number().nonnegative().max(LONGEST_TIMEOUT);
 
 const testTimeout = z
   .int()
@@ -82,18 +79,6 @@ export const packManifest = z
   .refine((pack) => !(pack.tags && pack.keywords), { path: ["keywords"], message: "is another name of tags; use one" })
   .transform(({ tags, keywords, ...pack }) => ({ ...pack, tags: tags ?? keywords ?? [] }));
 
-const retry = z.strictObject({
-  max: z.int().min(1).max(100),
-  delay: seconds.default(0),
-  backoff: z.enum(["constant", "linear", "exponential"]).default("constant"),
-  max_delay: seconds.nullable().default(null),
-  jitter: z.number().min(0).max(1).default(0),
-  on: z
-    .array(z.enum(retryable))
-    .min(1)
-    .default([...retryable]),
-});
-
 const runnerType = z.enum(["builtin", "shell", "bash", "python", "node", "container", "workflow"]);
 
 /** `actions/*.yaml`: an action. `timeout` and the delays of `retry` are seconds. */
@@ -110,7 +95,7 @@ export const actionManifest = z.strictObject({
   parameter_format: z.enum(["json", "yaml", "dotenv"]).default("json"),
   output_format: z.enum(["text", "json", "yaml", "jsonl"]).default("text"),
   timeout: z.int().positive().max(LONGEST_TIMEOUT).nullable().default(null),
-  retry: retry.nullable().default(null),
+  retry: retryPolicy.nullable().default(null),
   on_worker_loss: z.enum(["abandon", "requeue"]).default("abandon"),
   permission_set_refs: z.array(componentRef).max(100).default([]),
   worker_selector: z.record(z.string().min(1), z.string()).default({}),

@@ -1,4 +1,5 @@
 import { type SQL, sql } from "drizzle-orm";
+import type { RetryPolicy } from "../catalog/retry.ts";
 import { type Db, rows } from "../db/client.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { compileParameters, type ParameterMap } from "../schema/schema.ts";
@@ -12,7 +13,7 @@ export interface RunnableAction {
   runtimeRef: string | null;
   paramSchema: ParameterMap | null;
   timeoutSeconds: number | null;
-  retry: JsonObject | null;
+  retry: RetryPolicy | null;
   onWorkerLoss: "abandon" | "requeue";
   permissionSetRefs: string[];
   workerSelector: JsonObject;

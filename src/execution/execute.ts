@@ -1,14 +1,17 @@
 import { sql } from "drizzle-orm";
+import { z } from "zod";
 import { authorizeFound, targetOf } from "../access/grants.ts";
 import { requireHeldSets } from "../access/permission.ts";
 import { identityOf, type Session } from "../access/session.ts";
+import { LONGEST_TIMEOUT, type RetryInput, retryInput } from "../catalog/retry.ts";
 import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError, invalid } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
+import { checkInput } from "../schema/input.ts";
 import { storableJson } from "../schema/storable.ts";
 import { checkParameters, findAction, unrunnable } from "./action.ts";
-import { admit } from "./admit.ts";
+import { type Admission, admit } from "./admit.ts";
 import { enqueue } from "./enqueue.ts";
 import { type ExecutionRequest, insertExecutions, type Parent } from "./insert.ts";
 import { concealSecrets, findInheritedSecrets } from "./secret.ts";
@@ -23,10 +26,7 @@ const maxDepth = 32;
  */
 export async function requestExecutions(tx: Tx, requests: readonly ExecutionRequest[]): Promise<string[]> {
   if (requests.length === 0) return [];
-  const admissions = await admit(
-    tx,
-    requests.map(({ action, config }) => ({ policy: action.policy, config })),
-  );
+  const admissions = await decide(tx, requests);
   const ids = await insertExecutions(tx, requests, admissions);
   const stored = requests.map(({ action: { runtimeRef }, priority }, index) => {
     const { status, place } = admissions[index] ?? { status: null, place: null };
@@ -46,15 +46,50 @@ export async function requestExecutions(tx: Tx, requests: readonly ExecutionRequ
   return ids;
 }
 
+const later = { status: "requested", waitsFor: "time", reason: null, error: null, place: null } as const;
+
+/** Admits those that are to run now; the others are requested, and admitted when their time has come. */
+async function decide(tx: Tx, requests: readonly ExecutionRequest[]): Promise<Admission[]> {
+  const isLater = ({ runAt = null }: ExecutionRequest) => runAt !== null && runAt.getTime() > Date.now();
+  if (requests.some(isLater)) tx.announce("admission");
+  const now = requests.filter((request) => !isLater(request));
+  const admitted = await admit(
+    tx,
+    now.map(({ action, config }) => ({ policy: action.policy, config })),
+  );
+  const byRequest = new Map(now.map((request, index) => [request, admitted[index]]));
+  return requests.map((request) => byRequest.get(request) ?? later);
+}
+
 /** A request to execute an action. */
 export interface ExecuteActionInput {
   action: string;
   parameters: JsonObject | null;
   timeoutSeconds: number | null;
   priority: number | null;
+  /** Instead of the action's own. */
+  retry?: RetryInput | null;
+  /** Not before this time; one in the past means now. */
+  runAt?: Date | null;
 }
 
-const longestTimeout = 30 * 24 * 3600;
+/** The longest time ahead for which an execution can be requested, in days. */
+const furthestDays = 366;
+
+/** Returns the time-out, the retries and the time of a request. Throws InvalidInputError. */
+function checkOptions({
+  timeoutSeconds,
+  retry = null,
+  runAt = null,
+}: Pick<ExecuteActionInput, "timeoutSeconds" | "retry" | "runAt">) {
+  if (timeoutSeconds !== null && !(timeoutSeconds >= 1 && timeoutSeconds <= LONGEST_TIMEOUT)) {
+    throw invalid("timeoutSeconds", `must be from 1 to ${LONGEST_TIMEOUT} seconds`);
+  }
+  if (runAt !== null && runAt.getTime() > Date.now() + furthestDays * 24 * 3600 * 1000) {
+    throw invalid("runAt", `must be within ${furthestDays} days`);
+  }
+  return { timeoutSeconds, runAt, ...checkInput(z.object({ retry: retryInput.nullable() }), { retry }) };
+}
 
 /**
  * Creates an execution of an action; in an execution's session, as its child. Throws NotFoundError (the action or one of its permission
@@ -70,10 +105,7 @@ export async function executeAction(tx: Tx, session: Session, input: ExecuteActi
   await requireHeldSets(tx.db, session, action.permissionSetRefs);
   const reason = unrunnable(action);
   if (reason) throw new ConflictError(reason);
-  const { timeoutSeconds } = input;
-  if (timeoutSeconds !== null && !(timeoutSeconds >= 1 && timeoutSeconds <= longestTimeout)) {
-    throw invalid("timeoutSeconds", `must be from 1 to ${longestTimeout} seconds`);
-  }
+  const options = checkOptions(input);
   const values = checkParameters(action, input.parameters ?? {}, "parameters");
   storableJson(values, "parameters");
   const { config, secrets } = concealSecrets(
@@ -94,7 +126,7 @@ export async function executeAction(tx: Tx, session: Session, input: ExecuteActi
       triggerRef: null,
       traceTag: parent?.traceTag ?? null,
       generation: parent?.generation ?? 0,
-      timeoutSeconds,
+      ...options,
       priority: input.priority ?? 0,
       parent,
     },

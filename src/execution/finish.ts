@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { anyOf, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import type { Json } from "../lib/json.ts";
-import { hasPlace, leaveGroups } from "./slots.ts";
+import { type Ended, endedColumns, settle } from "./settle.ts";
 import { cancelledOr, inProgress, type reportable, statusIn } from "./states.ts";
 
 /** Error of an execution: a stable code, a sentence, and optional details. */
@@ -31,7 +31,7 @@ export interface ExecutionOutcome {
 export async function finishExecutions(tx: Tx, outcomes: readonly ExecutionOutcome[]): Promise<boolean[]> {
   const input = JSON.stringify(outcomes);
   // The ids are given twice: the planner expects a hundred rows from the function and would scan the whole table.
-  const applied = await rows<{ id: string; attempt: number; hasPlace: boolean }>(
+  const applied = await rows<Ended & { attempt: number }>(
     tx.db,
     sql`update attune.execution e set
         status = ${cancelledOr(sql`r.status`)},
@@ -43,10 +43,10 @@ export async function finishExecutions(tx: Tx, outcomes: readonly ExecutionOutco
       where e.id = r.id and e.attempt = r.attempt and e.id = ${anyOf(outcomes.map(({ id }) => id))}
         and ${statusIn(inProgress, "e.status")} and e.waits_for is null
         and (r.status <> 'cancelled' or e.status = 'canceling')
-      returning e.id::text, e.attempt, ${hasPlace} as "hasPlace"`,
+      returning e.attempt, ${endedColumns}`,
   );
   for (const { id } of applied) tx.announce(`log:${id}`); // readers of its log learn that it is complete
-  await leaveGroups(tx, applied);
+  await settle(tx, applied);
   const done = new Set(applied.map(({ id, attempt }) => `${id}/${attempt}`));
   const results = outcomes.map(({ id, attempt }) => done.has(`${id}/${attempt}`));
   const late = outcomes.filter((_, index) => !results[index]);

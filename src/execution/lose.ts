@@ -2,7 +2,7 @@ import { type SQL, sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { enqueue } from "./enqueue.ts";
-import { hasPlace, leaveGroups } from "./slots.ts";
+import { type Ended, endedColumns, settle } from "./settle.ts";
 import { cancelledOr, type ExecutionStatus, inProgress, statusIn } from "./states.ts";
 
 /** The attempts after which an execution is abandoned instead of requeued. */
@@ -14,13 +14,7 @@ const maxAttempts = 5;
  * their number.
  */
 export async function loseExecutions(tx: Tx, which: SQL, reason: string, { began } = { began: true }): Promise<number> {
-  const lost = await rows<{
-    id: string;
-    status: ExecutionStatus;
-    runtimeRef: string | null;
-    priority: number;
-    hasPlace: boolean;
-  }>(
+  const lost = await rows<Ended & { status: ExecutionStatus; runtimeRef: string | null; priority: number }>(
     tx.db,
     sql`with lost as (
         select e.id, rt.ref as runtime_ref,
@@ -37,7 +31,7 @@ export async function loseExecutions(tx: Tx, which: SQL, reason: string, { began
         deadline = case when l.becomes = 'scheduled' then null else e.deadline end,
         error = case when l.becomes = 'abandoned' then jsonb_build_object('code', 'WORKER_LOST', 'message', ${reason}::text) end
       from lost l where e.id = l.id
-      returning e.id::text, e.status, e.priority, l.runtime_ref as "runtimeRef", ${hasPlace} as "hasPlace"`,
+      returning e.status, e.priority, l.runtime_ref as "runtimeRef", ${endedColumns}`,
   );
   await enqueue(
     tx,
@@ -45,7 +39,7 @@ export async function loseExecutions(tx: Tx, which: SQL, reason: string, { began
       .filter(({ status }) => status === "scheduled")
       .map(({ id, runtimeRef, priority }) => ({ id, runtimeRef: runtimeRef ?? "", priority })),
   );
-  await leaveGroups(
+  await settle(
     tx,
     lost.filter(({ status }) => status !== "scheduled"),
   );

@@ -3,7 +3,7 @@ import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import type { Json } from "../lib/json.ts";
 import type { ExecutionError, ExecutionOutcome } from "./finish.ts";
-import { hasPlace, leaveGroups } from "./slots.ts";
+import { type Ended, endedColumns, settle } from "./settle.ts";
 import { cancelledOr, type WaitsFor } from "./states.ts";
 
 /**
@@ -47,15 +47,15 @@ export async function endParked(tx: Tx, waitsFor: WaitsFor, ends: readonly Parke
         where ${waits} and e.status = 'running' and r.status = 'cancelled'`,
     );
   }
-  const ended = await rows<{ id: string; hasPlace: boolean }>(
+  const ended = await rows<Ended>(
     tx.db,
     sql`update attune.execution e set status = ${cancelledOr(sql`r.status`)}, waits_for = null, reason = r.reason, error = r.error,
         result = case when r.status = 'completed' then jsonb_build_object('exit_code', 0, 'data', r.data, 'duration_ms',
           round(extract(epoch from clock_timestamp() - e.started_at) * 1000)) end,
         finished_at = clock_timestamp()
-      from ${input} where ${waits} returning e.id::text, ${hasPlace} as "hasPlace"`,
+      from ${input} where ${waits} returning ${endedColumns}`,
   );
-  await leaveGroups(tx, ended);
+  await settle(tx, ended);
   for (const { id } of ended) tx.announce(`log:${id}`); // readers of its log learn that it is complete
   return ended.map(({ id }) => id);
 }

@@ -95,6 +95,16 @@ export async function insertSecrets(tx: Tx, secrets: readonly (StoredSecret & { 
   );
 }
 
+/** Gives executions the secrets of those whose parameters they have, in one statement. */
+export async function copySecrets(tx: Tx, copies: readonly { from: string; to: string }[]): Promise<void> {
+  await tx.db.execute(
+    sql`insert into attune.execution_secret (execution, path, source, encrypted)
+      select r."to", s.path, s.source, s.encrypted
+      from jsonb_to_recordset(${JSON.stringify(copies)}::text::jsonb) as r("from" bigint, "to" bigint)
+        join attune.execution_secret s on s.execution = r."from" order by s.id`,
+  );
+}
+
 /** Returns the parameters with their secrets, and the mask for the action's output. Throws when the keyring cannot decrypt one. */
 export function openSecrets(
   keyring: Keyring,

@@ -5,6 +5,7 @@ import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import { enqueue } from "../execution/enqueue.ts";
 import { loseExecutions } from "../execution/lose.ts";
+import { type Ended, endedColumns, settle } from "../execution/settle.ts";
 import { hasPlace, leaveGroups } from "../execution/slots.ts";
 import { cancelledOr, inProgress, statusIn } from "../execution/states.ts";
 import { hasLostInquiry } from "../inquiry/expire.ts";
@@ -115,15 +116,15 @@ async function reapLost(services: Services): Promise<number> {
 async function endOverdue(services: Services): Promise<number> {
   const reason = "the deadline passed and nothing ended it";
   return await write(services, async (tx) => {
-    const ended = await rows<{ id: string; hasPlace: boolean }>(
+    const ended = await rows<Ended>(
       tx.db,
       sql`update attune.execution e set status = ${cancelledOr("timeout")}, waits_for = null, reason = ${reason},
           finished_at = clock_timestamp(), error = jsonb_build_object('code', 'TIMEOUT', 'message', ${reason}::text)
         where id in (select id from attune.execution where ${statusIn(inProgress)}
           and deadline < now() - interval '30 seconds' and attune.time_present(deadline) > interval '30 seconds' for no key update skip locked)
-        returning e.id::text, ${hasPlace} as "hasPlace"`,
+        returning ${endedColumns}`,
     );
-    await leaveGroups(tx, ended);
+    await settle(tx, ended);
     return ended.length;
   });
 }
