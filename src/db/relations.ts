@@ -152,6 +152,8 @@ export const relations = defineRelations(tables, (r) => ({
     inquiries: r.many.inquiries(),
     artifactVersions: r.many.artifactVersions(),
     rerunOf: r.one.executions({ from: r.executions.rerunOfId, to: r.executions.id, alias: "rerunOf" }),
+    reruns: r.many.executions({ from: r.executions.id, to: r.executions.rerunOfId, alias: "rerunOf" }),
+    retries: r.many.executions({ from: r.executions.id, to: r.executions.retryOfId, alias: "retryOf" }),
     retryOf: r.one.executions({ from: r.executions.retryOfId, to: r.executions.id, alias: "retryOf" }),
     slot: r.one.policySlots({ from: r.executions.id, to: r.policySlots.executionId }),
     effects: r.many.events({ from: r.executions.id, to: r.events.causeExecutionId }),

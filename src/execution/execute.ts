@@ -10,7 +10,7 @@ import { ConflictError, invalid } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { checkInput } from "../schema/input.ts";
 import { storableJson } from "../schema/storable.ts";
-import { checkParameters, findAction, unrunnable } from "./action.ts";
+import { checkParameters, findAction, type RunnableAction, unrunnable } from "./action.ts";
 import { type Admission, admit } from "./admit.ts";
 import { enqueue } from "./enqueue.ts";
 import { type ExecutionRequest, insertExecutions, type Parent } from "./insert.ts";
@@ -97,29 +97,14 @@ function checkOptions({
  * parameter).
  */
 export async function executeAction(tx: Tx, session: Session, input: ExecuteActionInput): Promise<{ id: bigint }> {
-  const action = authorizeFound(session, "execute", await findAction(tx.db, input.action), {
-    resource: "action",
-    name: input.action,
-    target: ({ ref }) => targetOf(ref),
-  });
-  await requireHeldSets(tx.db, session, action.permissionSetRefs);
-  const reason = unrunnable(action);
-  if (reason) throw new ConflictError(reason);
+  const action = await findRunnable(tx, session, input.action);
   const options = checkOptions(input);
-  const values = checkParameters(action, input.parameters ?? {}, "parameters");
-  storableJson(values, "parameters");
-  const { config, secrets } = concealSecrets(
-    tx.keyring,
-    action.paramSchema,
-    values,
-    await findInheritedSecrets(tx, session, values),
-  );
-  const parent = session.executionId === null ? null : await lockParent(tx, String(session.executionId));
+  const given = await concealParameters(tx, session, action, input.parameters ?? {});
+  const parent = await parentOf(tx, session);
   const [id] = await requestExecutions(tx, [
     {
       action,
-      config,
-      secrets,
+      ...given,
       enforcement: null,
       executor: identityOf(session),
       ruleRef: null,
@@ -132,6 +117,31 @@ export async function executeAction(tx: Tx, session: Session, input: ExecuteActi
     },
   ]);
   return { id: BigInt(id ?? 0) };
+}
+
+/** Returns the action, if the session may execute it and a worker can run it. Throws NotFoundError, ForbiddenError, ConflictError. */
+export async function findRunnable(tx: Tx, session: Session, ref: string): Promise<RunnableAction> {
+  const action = authorizeFound(session, "execute", await findAction(tx.db, ref), {
+    resource: "action",
+    name: ref,
+    target: (found) => targetOf(found.ref),
+  });
+  await requireHeldSets(tx.db, session, action.permissionSetRefs);
+  const reason = unrunnable(action);
+  if (reason) throw new ConflictError(reason);
+  return action;
+}
+
+/** Returns the parameters as they are stored, complete and without their secrets, and these. Throws InvalidInputError. */
+export async function concealParameters(tx: Tx, session: Session, action: RunnableAction, parameters: JsonObject) {
+  const values = checkParameters(action, parameters, "parameters");
+  storableJson(values, "parameters");
+  return concealSecrets(tx.keyring, action.paramSchema, values, await findInheritedSecrets(tx, session, values));
+}
+
+/** Returns the execution whose session it is, locked; null for other sessions. Throws ConflictError when it no longer runs. */
+export async function parentOf(tx: Tx, session: Session): Promise<Parent | null> {
+  return session.executionId === null ? null : await lockParent(tx, String(session.executionId));
 }
 
 /** Cancelling takes the same lock: a child is either cancelled with its parent or never created. */

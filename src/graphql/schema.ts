@@ -32,6 +32,7 @@ import "./event/event-created.ts";
 import "./execution/execution.ts";
 import "./execution/execution-log.ts";
 import "./execution/execution-mutations.ts";
+import "./execution/execution-retries.ts";
 import "./execution/execution-status.ts";
 import "./execution/execution-tree.ts";
 import "./execution/executions-changed.ts";

@@ -255,6 +255,8 @@ describe("a list of an object's related rows", () => {
   const references: Readonly<Record<string, string>> = {
     "Execution.children": "parent",
     "Execution.events": "cause_execution",
+    "Execution.retries": "retry_of",
+    "Execution.reruns": "rerun_of",
     "Identity.executions": "executor",
     "Identity.inquiries": "assigned_to",
     "Identity.keys": "owner_identity",

@@ -31,7 +31,7 @@ const entities: Readonly<Record<string, { needs: Row; filled: Row; instead?: Rea
   Runtime: { needs: {}, filled: { description: "d", installation: { a: 1 } } },
   Action: {
     needs: { runtime: "core.action.builtin", entrypoint: "core.noop" },
-    filled: { description: "d", paramSchema: parameters, outSchema: parameters, timeoutSeconds: 5 },
+    filled: { description: "d", paramSchema: parameters, outSchema: parameters, timeoutSeconds: 5, retry: { max: 1 } },
   },
   Trigger: {
     needs: {},

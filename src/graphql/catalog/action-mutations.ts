@@ -3,6 +3,7 @@ import { createAction, deleteAction, updateAction } from "../../catalog/action.t
 import { addEntityMutations } from "../kit/entity.ts";
 import { OutputFormat, ParameterDelivery, ParameterFormat, WorkerLoss } from "../kit/enums.ts";
 import { Action } from "./action.ts";
+import { RetryInput } from "./retry.ts";
 
 addEntityMutations({
   kind: "Action",
@@ -33,6 +34,10 @@ addEntityMutations({
     outputFormat: t.field({ type: OutputFormat, description: "How its output is parsed; TEXT by default." }),
     timeoutSeconds: t.int({
       description: "How long it may run, in seconds, at most 30 days. Null: the default, 600 seconds.",
+    }),
+    retry: t.field({
+      type: RetryInput,
+      description: "When and how often its executions are retried; never by default.",
     }),
     onWorkerLoss: t.field({
       type: WorkerLoss,

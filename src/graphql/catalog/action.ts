@@ -1,3 +1,4 @@
+import type { RetryPolicy as Stored } from "../../catalog/retry.ts";
 import { executions } from "../execution/execution.ts";
 import { builder } from "../kit/builder.ts";
 import { OutputFormat, ParameterDelivery, ParameterFormat, WorkerLoss } from "../kit/enums.ts";
@@ -7,6 +8,7 @@ import { addRootFields } from "../kit/root.ts";
 import { byWords } from "../kit/text-filter.ts";
 import { policies } from "../policy/policy.ts";
 import { rules } from "../rule/rule.ts";
+import { RetryPolicy } from "./retry.ts";
 
 /** An operation that can be executed. */
 export const Action = builder.drizzleNode("actions", {
@@ -66,7 +68,8 @@ export const Action = builder.drizzleNode("actions", {
     retry: t.expose("retry", {
       type: "JSONObject",
       nullable: true,
-      description: "When and how often a failed execution is retried.",
+      description: "When and how often a failed execution is retried, as it is stored.",
+      deprecationReason: "Use `retryPolicy`.",
     }),
     created: t.expose("created", { type: "DateTime", description: "When it was created." }),
     updated: t.expose("updated", {
@@ -88,6 +91,16 @@ export const Action = builder.drizzleNode("actions", {
     executions: t.relatedConnection("executions", executions.related("Its executions."), executions.connection),
   }),
 });
+
+builder.drizzleObjectField(Action, "retryPolicy", (t) =>
+  t.field({
+    type: RetryPolicy,
+    nullable: true,
+    description: "When and how often its executions are retried; null: never.",
+    select: { columns: { retry: true } },
+    resolve: ({ retry }) => retry as Stored | null, // checked when it was stored
+  }),
+);
 
 /** Lists of actions: filters, orders and connection. */
 export const actions = defineList("Action", "actions", {

@@ -1,6 +1,8 @@
 import { cancelExecution } from "../../execution/cancel.ts";
 import { deleteExecution } from "../../execution/delete.ts";
 import { executeAction } from "../../execution/execute.ts";
+import { rerunExecution } from "../../execution/rerun.ts";
+import { RetryInput } from "../catalog/retry.ts";
 import { builder } from "../kit/builder.ts";
 import { readId } from "../kit/ids.ts";
 import { addDeletionById, addRowMutation, idempotencyKeyField } from "../kit/mutation.ts";
@@ -15,6 +17,23 @@ const ExecuteActionInput = builder.inputType("ExecuteActionInput", {
       description: "The timeout, in seconds, at most 30 days; by default the action's.",
     }),
     priority: t.int({ description: "Executions with a higher priority run first; 0 by default." }),
+    retry: t.field({
+      type: RetryInput,
+      description: "When and how often it is retried; by default as its action says.",
+    }),
+    runAt: t.field({
+      type: "DateTime",
+      description: "Not to start before this time, at most 366 days ahead; one in the past means now.",
+    }),
+    idempotencyKey: idempotencyKeyField(t),
+  }),
+});
+
+const RerunExecutionInput = builder.inputType("RerunExecutionInput", {
+  description: "The execution to run again.",
+  fields: (t) => ({
+    id: t.id({ required: true, description: "The execution's id." }),
+    parameters: t.field({ type: "JSONObject", description: "Parameters instead of all of its own." }),
     idempotencyKey: idempotencyKeyField(t),
   }),
 });
@@ -33,13 +52,31 @@ addRowMutation({
   ...about,
   name: "executeAction",
   may: "action:execute",
-  description: "Executes an action. Returns at once, with the execution scheduled.",
+  description:
+    "Executes an action. Returns at once, with the execution scheduled, or waiting for its time or for a slot of a policy.",
   input: ExecuteActionInput,
   inputDescription: "The action and its parameters.",
   secretFields: ["parameters"],
   payload: ["execution", "The new execution."],
-  run: (tx, session, { action, parameters = null, timeoutSeconds = null, priority = null }) =>
-    executeAction(tx, session, { action, parameters, timeoutSeconds, priority }),
+  run: (
+    tx,
+    session,
+    { action, parameters = null, timeoutSeconds = null, priority = null, retry = null, runAt = null },
+  ) => executeAction(tx, session, { action, parameters, timeoutSeconds, priority, retry, runAt }),
+});
+
+addRowMutation({
+  ...about,
+  name: "rerunExecution",
+  may: "action:execute",
+  description:
+    "Executes the action of an execution that has ended once more, as it is now, with the same parameters, secrets, timeout, retries and priority. The new execution refers to the first as `rerunOf`.",
+  input: RerunExecutionInput,
+  inputDescription: "The execution to run again.",
+  secretFields: ["parameters"],
+  payload: ["execution", "The new execution."],
+  run: (tx, session, { id, parameters = null }) =>
+    rerunExecution(tx, session, { id: readId("Execution", id, "id"), parameters }),
 });
 
 addRowMutation({

@@ -1,3 +1,4 @@
+import type { RetryPolicy } from "../../catalog/retry.ts";
 import type {
   artifactRetention,
   artifactType,
@@ -157,6 +158,22 @@ export const WorkerLoss = upperCased("WorkerLoss", "What happens to a running ex
   abandon: "It ends as ABANDONED: the action may have completed.",
   requeue: "It runs again: the action can safely run twice.",
 });
+
+export const Backoff = upperCased("Backoff", "How the delay before a retry grows.", {
+  constant: "Always the same.",
+  linear: "By the delay with each retry.",
+  exponential: "Twice as long with each retry.",
+} satisfies Described<RetryPolicy["backoff"]>);
+
+export const RetryableStatus = upperCased(
+  "RetryableStatus",
+  "The final statuses after which an execution can be retried.",
+  {
+    failed: "It ended with an error.",
+    timeout: "It exceeded its timeout.",
+    abandoned: "Its worker was lost.",
+  } satisfies Described<RetryPolicy["on"][number]>,
+);
 
 export const ParameterDelivery = upperCased("ParameterDelivery", "How an action receives its parameters.", {
   stdin: "On standard input.",

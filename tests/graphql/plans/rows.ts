@@ -74,12 +74,14 @@ const special: Readonly<Record<string, string>> = {
 /** Columns that no list is filtered by are omitted, to save time. */
 const unread: ReadonlySet<string> = new Set([
   ...["reason", "workerName", "skipped", "storageKey"],
-  ...["retryOfId", "rerunOfId", "cancelRequestedById", "packReleaseId", "event.ruleId"],
+  ...["cancelRequestedById", "packReleaseId", "event.ruleId"],
 ]);
 /** Columns that one row in ten has. */
 const rare: ReadonlySet<string> = new Set([
   "parentId",
   "rootId",
+  "retryOfId",
+  "rerunOfId",
   "executorId",
   "causeExecutionId",
   "sourceId",
