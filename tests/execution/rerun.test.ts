@@ -8,7 +8,7 @@ let world: World;
 let api: Api;
 beforeAll(async () => {
   world = await createWorld();
-  api = await createApi(world.services);
+  api = await createApi(world.services, { services: world.services }); // with the keyring of the worker
   await world.startWorker();
 });
 afterAll(async () => {
