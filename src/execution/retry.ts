@@ -29,7 +29,7 @@ export async function requestRetries(tx: Tx, ended: readonly string[]): Promise<
         and e.cancel_requested_at is null
         and (e.parent is null or exists (select from attune.execution p where p.id = e.parent and p.status = 'running'))
       order by e.id
-      returning id::text, retry_of::text as "retryOf", run_at <= clock_timestamp() as "isDue"`,
+      returning id::text, retry_of::text as "retryOf", run_at <= clock_timestamp() + interval '1 millisecond' as "isDue"`, // it is rounded
   );
   if (requested.length === 0) return;
   await copySecrets(
