@@ -95,12 +95,14 @@ describe("the schema", () => {
       .map(({ type, field }) => `${type.name}.${field.name}`)
       .filter((name) => !/^\w+Connection\.(edges|nodes)$/.test(name))
       .filter((name) => !/^Query\.\w+Messages$/.test(name)); // bounded by `first`, see below
-    // Bounded by the depth of a tree, by the ids given, by the refused input, by the runtimes.
+    // Bounded by the depth of a tree, by the ids given, by the refused input, by the runtimes, by the executions of one call.
     expect(unpaged.sort()).toEqual([
+      "CancelExecutionsPayload.refused",
       "Execution.ancestors",
       "InvalidInputError.issues",
       "Query.nodes",
       "Query.queueStats",
+      "RetryExecutionsPayload.refused",
     ]);
   });
 

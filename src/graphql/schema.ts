@@ -52,6 +52,7 @@ import "./rule/rule.ts";
 import "./rule/rule-mutations.ts";
 import "./catalog/runtime.ts";
 import "./access/sign-in.ts";
+import "./execution/many-mutations.ts";
 import "./execution/trace.ts";
 import "./catalog/trigger.ts";
 import "./access/viewer.ts";

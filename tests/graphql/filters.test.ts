@@ -42,6 +42,8 @@ interface Row {
 
 /** SQL over the item's table for filters that are not a column. */
 const computed: Readonly<Record<string, string>> = {
+  "Execution.failedForGood":
+    "(t.status in ('failed', 'timeout', 'abandoned') and t.id not in (select x from attune.execution, unnest(array[retry_of, rerun_of]) x where x is not null))",
   "Execution.pack": "split_part(t.action_ref, '.', 1)",
   "Pack.tags": "t.tags[1]", // the rows have one
   "Policy.tags": "t.tags[1]",

@@ -25,6 +25,7 @@ const catalogs: ReadonlySet<string> = new Set([
 
 /** Filters of records without an index, and lists that are read otherwise. PostgreSQL ends a statement after a minute. */
 const unindexed: Readonly<Record<string, string>> = {
+  "executions.failedForGood": "looks for later tries of each; with `status` it reads only those that failed",
   "executions.priority": "nearly all have the same",
   "executions.attempt": "nearly all have the same",
   "executions.startedAt": "a range in another order than the list's; `created` is near",

@@ -30,6 +30,7 @@ const kinds = {
     action: fc.constantFrom("core.noop", "core.echo", "core.echo"),
     message: fc.constantFrom("a", "b"),
     priority: fc.constantFrom(0, 0, 1),
+    retries: fc.constantFrom(0, 0, 2),
   }),
   claim: fc.record({ limit: fc.integer({ min: 1, max: 3 }), runtime: fc.constantFrom("builtin", "shell") }),
   finish: fc.record({ status: fc.constantFrom(...reportable) }),
@@ -89,9 +90,10 @@ async function perform(tx: Tx, step: Step): Promise<void> {
   };
   const { session } = world;
   if (step.kind === "request") {
-    const { action, message, priority } = step;
+    const { action, message, priority, retries } = step;
+    const retry = retries === 0 ? null : { max: retries };
     const parameters: JsonObject = action === "core.echo" ? { message } : {};
-    await executeAction(tx, session, { action, parameters, timeoutSeconds: null, priority });
+    await executeAction(tx, session, { action, parameters, timeoutSeconds: null, priority, retry });
   } else if (step.kind === "claim") {
     await claimFrom(tx, step.runtime, step.limit);
   } else if (step.kind === "edit") {
@@ -131,6 +133,9 @@ const findFaults = () =>
           or (g.policy, g.key) is distinct from (ap.policy, attune.policy_key(p.parameters, e.config)) end
       union all select 'waits without a policy', e.id::text from attune.execution e
         left join attune.action_policy ap on ap.action = e.action where e.status = 'scheduling' and ap.policy is null
+      union all select 'not tried again', e.id::text from attune.execution e
+        where e.status in ('failed', 'timeout', 'abandoned') and e.cancel_requested_at is null and e.retry_count < e.max_retries
+          and 1 <> (select count(*) from attune.execution n where n.retry_of = e.id)
       union all select 'no job', e.id::text from attune.execution e where e.status = 'scheduled'
         and not exists (select from attune_jobs.job j where j.data ->> 'entity' = e.id::text)`,
   );

@@ -1,9 +1,10 @@
-import { sql } from "drizzle-orm";
+import { inArray, sql } from "drizzle-orm";
 import { packOf } from "../../db/schema.ts";
+import { retryable } from "../../execution/states.ts";
 import { builder } from "../kit/builder.ts";
 import { ExecutionStatus, LogStream, WaitsFor, WorkerLoss } from "../kit/enums.ts";
 import { contentOf } from "../kit/event-content.ts";
-import { byBigInt, byEnum, byId, byInt, byOwnId, byText, byTime } from "../kit/filter.ts";
+import { byBigInt, byEnum, byFlag, byId, byInt, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { ExecutionStatusFilter, LogStreamFilter, WaitsForFilter } from "../kit/filter-inputs.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
@@ -162,6 +163,14 @@ export const executions = defineList("Execution", "executions", {
     traceTag: byText("traceTag", "Its trace tag."),
     status: byEnum(ExecutionStatusFilter, "status", "The status."),
     waitsFor: byEnum(WaitsForFilter, "waitsFor", "What it waits for."),
+    failedForGood: byFlag(
+      ({ status, id }) =>
+        status && id
+          ? sql`(${inArray(status, [...retryable])} and not exists (select from attune.execution "later"
+              where "later".retry_of = ${id}) and not exists (select from attune.execution "later" where "later".rerun_of = ${id}))`
+          : sql`null`,
+      "Whether it did not complete, and was neither retried nor run again.",
+    ),
     priority: byInt("priority", "Its priority."),
     attempt: byInt("attempt", "The number of times that a worker started it."),
     created: byTime("created", "When it was requested."),

@@ -87,6 +87,8 @@ export function defineList(name: string, tableName: TableName, options: ListOpti
     ...reading,
     connection: defineConnection(name, options.ref as DrizzleRef<never>),
     args,
+    /** The type of its filter. */
+    filter: where.type,
     /**
      * Returns the options of a field that lists the objects of this type that belong to another object. `usually` is how many there are
      * where that is known: a page without `first` or `last` costs as much as it can hold.
