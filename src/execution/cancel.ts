@@ -66,14 +66,17 @@ interface Member {
   executor: string | null;
 }
 
-/** Locks and returns the execution and its descendants. Creating a child takes the same lock: once all are held, none is added. */
+/**
+ * Locks and returns the execution and its descendants. Creating a child takes the same lock: once all are held, none is added. What is below
+ * a deleted execution has lost its parent, but not its root.
+ */
 async function lockTree(tx: Tx, id: string): Promise<Member[]> {
   for (let locked = 0; ; ) {
     const tree = await rows<Member>(
       tx.db,
       sql`with recursive tree as (
-          select id from attune.execution where id = ${id}::bigint
-          union all select c.id from attune.execution c join tree t on c.parent = t.id)
+          (select id from attune.execution where id = ${id}::bigint union select id from attune.execution where root = ${id}::bigint)
+          union select c.id from attune.execution c join tree t on c.parent = t.id)
         select e.id::text, e.status, e.waits_for as "waitsFor", e.action_ref as ref,
           e.executor::text from attune.execution e
           where e.id in (select id from tree) order by e.id for no key update`,

@@ -2,14 +2,16 @@ import { sql } from "drizzle-orm";
 import { anyOf, rows } from "../db/client.ts";
 import { eventQueue, hasJob } from "../db/jobs.ts";
 import type { Services } from "../db/services.ts";
-import { write } from "../db/tx.ts";
+import { type Tx, write } from "../db/tx.ts";
 import { enqueue } from "../execution/enqueue.ts";
 import { loseExecutions } from "../execution/lose.ts";
 import { type Ended, endedColumns, settle } from "../execution/settle.ts";
 import { hasPlace, leaveGroups } from "../execution/slots.ts";
 import { cancelledOr, inProgress, statusIn } from "../execution/states.ts";
 import { hasLostInquiry } from "../inquiry/expire.ts";
+import { endProcessesOf } from "../lib/action-processes.ts";
 import { startLoop } from "../lib/loop.ts";
+import { thisHost } from "../lib/process-identity.ts";
 import { removeLeftScratch } from "../lib/scratch.ts";
 import { pruneGroups, repairGroups } from "../policy/repair.ts";
 import {
@@ -21,7 +23,7 @@ import {
   pruneNotifications,
   pruneTokens,
 } from "./retention.ts";
-import { findDeadWorkers } from "./workers.ts";
+import { type DeadWorker, findDeadWorkers } from "./workers.ts";
 
 /** The number of rows repaired in one transaction; a full batch is followed by another pass at once. */
 const batch = 500;
@@ -102,15 +104,33 @@ async function requeueExecutions(services: Services): Promise<number> {
   });
 }
 
-/** Requeues or ends, as their actions define, executions whose worker is dead or whose inquiry was deleted. */
+/**
+ * Requeues or ends, as their actions define, executions whose worker is dead or whose inquiry was deleted. First it ends what the worker
+ * left on this host, so that no next attempt runs beside it; what it cannot end, the timeline says.
+ */
 async function reapLost(services: Services): Promise<number> {
-  const dead = anyOf(await findDeadWorkers(services.db));
+  const dead = await findDeadWorkers(services.db);
+  const [here, elsewhere] = [dead.filter(isHere), dead.filter((worker) => !isHere(worker))];
+  const ended = await endProcessesOf(here.flatMap(({ process }) => process ?? []));
+  const lose = (tx: Tx, workers: readonly DeadWorker[], reason: string) =>
+    loseExecutions(tx, sql`e.worker = ${anyOf(workers.map(({ id }) => id))}`, reason);
   return await write(services, async (tx) => {
-    await tx.db.execute(sql`update attune.worker set status = 'error' where id = ${dead} and status <> 'error'`);
-    const lost = await loseExecutions(tx, sql`e.worker = ${dead}`, "the worker was lost");
-    return lost + (await loseExecutions(tx, hasLostInquiry, "the inquiry was lost"));
+    await tx.db.execute(
+      sql`update attune.worker set status = 'error' where id = ${anyOf(dead.map(({ id }) => id))} and status <> 'error'`,
+    );
+    return (
+      (await lose(
+        tx,
+        here,
+        ended ? "the worker was lost" : "the worker was lost, and processes that it left could not be ended",
+      )) +
+      (await lose(tx, elsewhere, "the worker was lost; what it ran on another host may go on there")) +
+      (await loseExecutions(tx, hasLostInquiry, "the inquiry was lost"))
+    );
   });
 }
+
+const isHere = ({ process }: DeadWorker) => process === null || process.host === thisHost();
 
 /** Ends executions half a minute past their deadlines, which their workers should have ended; they cannot while the database is away. */
 async function endOverdue(services: Services): Promise<number> {

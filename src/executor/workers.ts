@@ -6,12 +6,18 @@ import { isAlive, type ProcessIdentity, thisHost } from "../lib/process-identity
 /** A worker that misses three heartbeats of ten seconds is lost; the time in which the database was away does not count. */
 const silentSeconds = 30;
 
+/** A dead worker; `process` is null when it is not known. */
+export interface DeadWorker {
+  id: string;
+  process: ProcessIdentity | null;
+}
+
 /**
- * Returns the ids of dead workers: those without heartbeats for too long, and those whose process on this host no longer exists, so
+ * Returns the dead workers: those without heartbeats for too long, and those whose process on this host no longer exists, so
  * that a killed worker is found at once on its own host.
  */
-export async function findDeadWorkers(db: Db): Promise<string[]> {
-  const workers = await rows<{ id: string; silent: boolean; process: ProcessIdentity | null }>(
+export async function findDeadWorkers(db: Db): Promise<DeadWorker[]> {
+  const workers = await rows<DeadWorker & { silent: boolean }>(
     db,
     sql`select w.id::text, w.meta -> 'process' as process,
         coalesce(attune.time_present(w.last_heartbeat) > make_interval(secs => ${silentSeconds}::int), true) as silent
@@ -20,7 +26,7 @@ export async function findDeadWorkers(db: Db): Promise<string[]> {
         or exists (select from attune.execution e where e.worker = w.id and ${statusIn(inProgress, "e.status")})`,
   );
   const host = thisHost();
-  return workers
-    .filter(({ silent, process }) => silent || (process !== null && process.host === host && !isAlive(process)))
-    .map(({ id }) => id);
+  return workers.filter(
+    ({ silent, process }) => silent || (process !== null && process.host === host && !isAlive(process)),
+  );
 }

@@ -1,5 +1,6 @@
 import { stringify } from "yaml";
 import { InvalidInputError } from "../errors.ts";
+import { ownName, workerVariable } from "../lib/action-processes.ts";
 import { globalId } from "../lib/global-id.ts";
 
 /**
@@ -79,6 +80,7 @@ export function actionEnvironment(context: ActionContext): Record<string, string
     ATTUNE_ARTIFACTS_DIR: context.artifactsDir,
     ATTUNE_RULE: context.rule,
     ATTUNE_TRIGGER: context.trigger,
+    [workerVariable]: ownName(),
   };
   const given = Object.entries(all).filter((entry): entry is [string, string] => typeof entry[1] === "string");
   return Object.fromEntries(given);

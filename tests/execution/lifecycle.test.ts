@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { write } from "../../src/db/tx.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
 import { claimExecutions } from "../../src/execution/claim.ts";
+import { deleteExecution } from "../../src/execution/delete.ts";
 import { executeAction } from "../../src/execution/execute.ts";
 import { type ExecutionOutcome, finishExecutions } from "../../src/execution/finish.ts";
 import { loseExecutions } from "../../src/execution/lose.ts";
@@ -282,4 +283,31 @@ describe("an execution whose worker is lost", () => {
     await lose(id);
     expect(await world.execution(id)).toMatchObject({ status: "cancelled", error: null });
   });
+});
+
+test("cancelling a tree reaches what is below a deleted execution", async () => {
+  const [root = "", middle = "", leaf = "", other = ""] = [
+    await world.execute("core.noop"),
+    await world.execute("core.noop"),
+    await world.execute("core.noop"),
+    await world.execute("core.noop"),
+  ];
+  await world.all(
+    sql`update attune.execution set parent = ${root}::bigint, root = ${root}::bigint, depth = 1 where id = ${middle}::bigint`,
+  );
+  await world.all(
+    sql`update attune.execution set parent = ${middle}::bigint, root = ${root}::bigint, depth = 2 where id = ${leaf}::bigint`,
+  );
+  await cancel(middle);
+  expect((await world.execution(leaf)).status).toBe("cancelled");
+  const orphan = other;
+  await world.all(
+    sql`update attune.execution set parent = ${middle}::bigint, root = ${root}::bigint, depth = 2 where id = ${orphan}::bigint`,
+  );
+  await commit(world.services, deleteExecution, world.session, { id: BigInt(middle) });
+  expect(await world.one(sql`select parent from attune.execution where id = ${orphan}::bigint`)).toEqual({
+    parent: null,
+  });
+  await cancel(root);
+  expect((await world.execution(orphan)).status).toBe("cancelled");
 });

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { InvalidInputError } from "../../src/errors.ts";
+import { ownName } from "../../src/lib/action-processes.ts";
 import { parseOutput } from "../../src/worker/output.ts";
 import { actionEnvironment, formatParameters } from "../../src/worker/parameters.ts";
 import { environments, readable, refused } from "./fixtures/cases.ts";
@@ -278,5 +279,5 @@ describe("formatParameters", () => {
 });
 
 test.each(environments)("actionEnvironment, $name", ({ context, environment }) => {
-  expect(actionEnvironment(context)).toEqual(environment);
+  expect(actionEnvironment(context)).toEqual({ ...environment, ATTUNE_WORKER_PROCESS: ownName() });
 });
