@@ -6,7 +6,15 @@ import { enterGroups, type Place, promote, takePlaces, vacate } from "../executi
 import { admitted, statusIn } from "../execution/states.ts";
 
 /** SQL: whether the execution `e` waits for a slot, may be claimed or runs. */
-export const isAdmitted: SQL = sql`(${statusIn(admitted, "e.status")} or e.waits_for = 'slot')`;
+const isAdmitted: SQL = sql`(${statusIn(admitted, "e.status")} or e.waits_for = 'slot')`;
+
+/** SQL: the executions `e` for which a policy applies or that wait for a slot, with the policy in `ap`; each part by an index of its own. */
+export const limited = (
+  condition: SQL,
+): SQL => sql`select e.id from attune.execution e join attune.action_policy ap on ap.action = e.action
+    where ${statusIn(admitted, "e.status")} and ${condition}
+  union all select e.id from attune.execution e left join attune.action_policy ap on ap.action = e.action
+    where e.waits_for = 'slot' and ${condition}`;
 
 /** Schedules the executions that wait for this policy's limits, which have changed. */
 export async function applyLimits(tx: Tx, policy: bigint): Promise<void> {
@@ -25,11 +33,11 @@ export async function applyLimits(tx: Tx, policy: bigint): Promise<void> {
  * run already keep running, and count in the group to which they belong now, even above its limit.
  */
 export async function readmit(tx: Tx, policy: bigint): Promise<void> {
-  await readmitWhere(
+  await readmitThose(
     tx,
-    sql`e.id in (select s.execution from attune.policy_slot s join attune.policy_group g on g.id = s.policy_group
-          where g.policy = ${policy} and s.state <> 'released')
-        or ${isAdmitted} and exists (select from attune.action_policy ap where ap.action = e.action and ap.policy = ${policy})`,
+    sql`select s.execution from attune.policy_slot s join attune.policy_group g on g.id = s.policy_group
+        where g.policy = ${policy} and s.state <> 'released'
+      union all ${limited(sql`ap.policy = ${policy}`)}`,
   );
 }
 
@@ -40,18 +48,18 @@ interface Affected {
   policy: string | null;
 }
 
-/** The same for the executions `e` that meet the condition. Returns their number. */
-export async function readmitWhere(tx: Tx, which: SQL): Promise<number> {
-  const affected = await lockAffected(tx, which);
+/** The same for the executions with the ids that the query returns. Returns their number. */
+export async function readmitThose(tx: Tx, ids: SQL): Promise<number> {
+  const affected = await lockAffected(tx, ids);
   await regroup(tx, affected);
   return affected.length;
 }
 
 /** Locks executions before groups, as every transaction does: none of them ends meanwhile. */
-async function lockAffected(tx: Tx, which: SQL): Promise<Affected[]> {
+async function lockAffected(tx: Tx, ids: SQL): Promise<Affected[]> {
   const locked = await rows<{ id: string }>(
     tx.db,
-    sql`select e.id::text from attune.execution e where ${which} order by e.id for no key update of e`,
+    sql`select e.id::text from attune.execution e where e.id = any (array(${ids})) order by e.id for no key update of e`,
   );
   return await rows<Affected>(
     tx.db,

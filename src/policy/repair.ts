@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { leaveGroups, promote } from "../execution/slots.ts";
-import { isAdmitted, readmitWhere } from "./readmit.ts";
+import { limited, readmitThose } from "./readmit.ts";
 
 /** The number of rows that one pass repairs. */
 const batch = sql.raw("500");
@@ -13,12 +13,9 @@ const batch = sql.raw("500");
  * applies to it, one that has ended has none, and no slot is free while another waits for it. Returns the number of repairs.
  */
 export async function repairGroups(tx: Tx): Promise<number> {
-  const readmitted = await readmitWhere(
+  const readmitted = await readmitThose(
     tx,
-    sql`e.id in (select e.id from attune.execution e left join attune.action_policy ap on ap.action = e.action
-      where ${isAdmitted} and (ap.policy is not null or e.waits_for = 'slot')
-        and not exists (select from attune.policy_slot s where s.execution = e.id)
-      order by e.id limit ${batch})`,
+    sql`select id from (${limited(sql`not exists (select from attune.policy_slot s where s.execution = e.id)`)}) e limit ${batch}`,
   );
   const ended = await rows<{ id: string; hasPlace: boolean }>(
     tx.db,
