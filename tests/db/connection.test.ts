@@ -167,9 +167,12 @@ describe.runIf(onPostgres())("a connection to PostgreSQL", () => {
 
   test("does not mix transactions when their statements fill the socket's buffer", async () => {
     const large = "x".repeat(3_000_000);
+    // It takes more than a second on a busy machine, in which no limit is the subject.
+    const patient = { ...limits, queue: 30_000, response: 30_000 };
+    await using wide = await openDatabase({ url: proxy.url, dataDir: "", maxConnections: max, limits: patient });
     await Promise.all(
       Array.from({ length: 6 }, (_, number) =>
-        database.db
+        wide.db
           .transaction(async (tx) => {
             await insert(tx, `${number} ${large}`);
             if (number % 2 === 0) throw new Error("rolled back");

@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => world[Symbol.asyncDispose]());
 
-const each = 10;
+const each = 6;
 const admitters = 16;
 
 /** Requests executions one after another. */
