@@ -4,7 +4,7 @@ import type { Tx } from "../db/tx.ts";
 import { enqueue } from "./enqueue.ts";
 import type { ExecutionError } from "./finish.ts";
 import { type Entering, enterGroups, type Group, type Place, takePlaces } from "./slots.ts";
-import { type firstStatuses, statusIn, type WaitsFor } from "./states.ts";
+import type { firstStatuses, WaitsFor } from "./states.ts";
 
 /** The decision on an execution: it is `scheduled`, waits for something first, or ends. */
 export interface Admission {
@@ -100,7 +100,7 @@ async function storeDecisions(tx: Tx, decided: readonly (Stored & Admission)[]):
         error = r.error, scheduled_at = case when r.status = 'scheduled' then now() end,
         finished_at = case when attune.is_terminal(r.status::attune.execution_status) then clock_timestamp() end
       from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb) as r(id bigint, status text, "waitsFor" text, reason text, error jsonb)
-      where e.id = r.id and ${statusIn(["scheduling"], "e.status")}`,
+      where e.id = r.id and e.status = 'scheduling'`,
   );
   await takePlaces(
     tx,

@@ -84,16 +84,19 @@ export async function insertExecutions(
         select nextval('attune.execution_id_seq') as id, i.* from (
           select * from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb) as r(ord int, action bigint,
             action_ref text, rule_ref text, trigger_ref text, config jsonb, enforcement bigint, executor bigint,
-            status attune.execution_status, waits_for text, reason text, error jsonb, timeout_seconds int, retry jsonb, run_at timestamptz, rerun_of bigint, on_worker_loss text,
+            status attune.execution_status, waits_for text, reason text, error jsonb,
+            timeout_seconds int, retry jsonb, run_at timestamptz, rerun_of bigint, on_worker_loss text,
             permission_set_refs text[], worker_selector jsonb, pack_release bigint, trace_tag text, generation int,
             priority int, parent bigint, root bigint, depth int)
           order by ord) i)
       insert into attune.execution (id, action, action_ref, rule_ref, trigger_ref, config, enforcement, executor, status, waits_for,
-        reason, error, scheduled_at, finished_at, timeout_seconds, retry, max_retries, run_at, rerun_of, on_worker_loss, permission_set_refs, worker_selector, pack_release,
+        reason, error, scheduled_at, finished_at, timeout_seconds, retry, max_retries, run_at, rerun_of, on_worker_loss,
+        permission_set_refs, worker_selector, pack_release,
         trace_tag, generation, priority, parent, root, depth)
       overriding system value
       select id, action, action_ref, rule_ref, trigger_ref, config, enforcement, executor, status, waits_for, reason, error,
-        case when status = 'scheduled' then now() end, case when attune.is_terminal(status) then clock_timestamp() end, timeout_seconds, retry, (retry ->> 'max')::int, run_at, rerun_of, on_worker_loss, permission_set_refs,
+        case when status = 'scheduled' then now() end, case when attune.is_terminal(status) then clock_timestamp() end,
+        timeout_seconds, retry, (retry ->> 'max')::int, run_at, rerun_of, on_worker_loss, permission_set_refs,
         worker_selector, pack_release, coalesce(trace_tag, action_ref || '.' || id), generation, priority, parent, root, depth
       from r order by ord returning id::text`,
   );

@@ -9,7 +9,7 @@ import { type Ended, endedColumns, settle } from "../execution/settle.ts";
 import { hasPlace, leaveGroups } from "../execution/slots.ts";
 import { cancelledOr, inProgress, statusIn } from "../execution/states.ts";
 import { hasLostInquiry } from "../inquiry/expire.ts";
-import { endProcessesOf } from "../lib/action-processes.ts";
+import { endLostProcesses } from "../lib/action-processes.ts";
 import { startLoop } from "../lib/loop.ts";
 import { thisHost } from "../lib/process-identity.ts";
 import { removeLeftScratch } from "../lib/scratch.ts";
@@ -111,7 +111,11 @@ async function requeueExecutions(services: Services): Promise<number> {
 async function reapLost(services: Services): Promise<number> {
   const dead = await findDeadWorkers(services.db);
   const [here, elsewhere] = [dead.filter(isHere), dead.filter((worker) => !isHere(worker))];
-  const ended = await endProcessesOf(here.flatMap(({ process }) => process ?? []));
+  const ended = await endLostProcesses(
+    here.flatMap(({ process, executions }) =>
+      process === null ? [] : executions.map((execution) => ({ process, execution })),
+    ),
+  );
   const lose = (tx: Tx, workers: readonly DeadWorker[], reason: string) =>
     loseExecutions(tx, sql`e.worker = ${anyOf(workers.map(({ id }) => id))}`, reason);
   return await write(services, async (tx) => {

@@ -10,6 +10,8 @@ const silentSeconds = 30;
 export interface DeadWorker {
   id: string;
   process: ProcessIdentity | null;
+  /** What it runs according to the database. */
+  executions: string[];
 }
 
 /**
@@ -20,6 +22,7 @@ export async function findDeadWorkers(db: Db): Promise<DeadWorker[]> {
   const workers = await rows<DeadWorker & { silent: boolean }>(
     db,
     sql`select w.id::text, w.meta -> 'process' as process,
+        array(select e.id::text from attune.execution e where e.worker = w.id and ${statusIn(inProgress, "e.status")}) as executions,
         coalesce(attune.time_present(w.last_heartbeat) > make_interval(secs => ${silentSeconds}::int), true) as silent
       from attune.worker w
       where w.status in ('active', 'busy')

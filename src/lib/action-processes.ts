@@ -1,9 +1,12 @@
 import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { globalId } from "./global-id.ts";
 import { isAlive, type ProcessIdentity, thisHost, thisProcess } from "./process-identity.ts";
 
 /** The variable by which an action's processes are known as those of the process that started them. */
 export const workerVariable = "ATTUNE_WORKER_PROCESS";
+/** The variable with the execution's id. */
+export const executionVariable = "ATTUNE_EXEC_ID";
 
 /** The host belongs to it: the process ids of containers mean nothing outside of them, where their processes can be seen. */
 const nameOf = ({ host, pid, started }: ProcessIdentity) => `${host} ${pid} ${started}`;
@@ -17,27 +20,39 @@ const readTogether = 200;
 const rounds = 10;
 const pauseMs = 20;
 
-/**
- * Ends, with SIGKILL, the processes of actions that these workers' processes started on this host, and their groups. Returns whether none is
- * left: those of another user cannot be ended. A process that has cleared its environment is not found, and none is without /proc.
- */
-export async function endProcessesOf(workers: readonly ProcessIdentity[]): Promise<boolean> {
-  const names = new Set(workers.map(nameOf));
-  return names.size === 0 || (await end((worker) => names.has(worker)));
+/** An attempt that its worker will not finish: the worker's process, and the execution's id. */
+export interface LostAttempt {
+  process: ProcessIdentity;
+  execution: string;
 }
 
-/** Does the same for all processes of actions whose worker's process no longer exists. */
-export async function endOrphans(): Promise<boolean> {
+/**
+ * Ends, with SIGKILL, what these attempts left running on this host, and the groups of these processes. Returns whether nothing is left: processes of
+ * another user cannot be ended. A process that has cleared its environment is not found, and none is without /proc. What executions that have
+ * ended left behind on purpose, such as a service in a session of its own, is not touched.
+ */
+export async function endLostProcesses(lost: readonly LostAttempt[]): Promise<boolean> {
+  const keys = new Set(lost.map(({ process, execution }) => keyOf(nameOf(process), globalId("Execution", execution))));
+  return keys.size === 0 || (await end(({ worker, execution }) => keys.has(keyOf(worker, execution))));
+}
+
+/** Does the same for what dead workers of this host left of earlier attempts of the execution. */
+export async function endEarlierAttempts(execution: string): Promise<boolean> {
   const here = thisHost();
-  return await end((worker) => {
-    const [host = "", pid = "", started = ""] = worker.split(" ");
-    return host === here && started !== "null" && !isAlive({ host, pid: Number(pid), started });
+  const id = globalId("Execution", execution);
+  return await end((each) => {
+    const [host = "", pid = "", started = ""] = each.worker.split(" ");
+    return (
+      each.execution === id && host === here && started !== "null" && !isAlive({ host, pid: Number(pid), started })
+    );
   });
 }
 
-async function end(isLost: (worker: string) => boolean): Promise<boolean> {
+const keyOf = (worker: string, execution: string) => `${worker}/${execution}`;
+
+async function end(isLost: (found: Found) => boolean): Promise<boolean> {
   for (let round = 0; round < rounds; round += 1) {
-    const found = (await findProcesses()).filter(({ worker }) => isLost(worker));
+    const found = (await findProcesses()).filter(isLost);
     if (found.length === 0) return true;
     for (const { pid, group } of found) {
       signal(-group);
@@ -58,6 +73,7 @@ interface Found {
   pid: number;
   group: number;
   worker: string;
+  execution: string;
 }
 
 async function findProcesses(): Promise<Found[]> {
@@ -73,15 +89,14 @@ async function findProcesses(): Promise<Found[]> {
 /** Returns null for processes that are no action's, have ended, or may not be read. */
 async function readProcess(pid: string): Promise<Found | null> {
   try {
-    const environment = await readFile(`/proc/${pid}/environ`, "latin1");
-    const entry = environment.split("\0").find((each) => each.startsWith(`${workerVariable}=`));
-    if (entry === undefined) return null;
+    const environment = (await readFile(`/proc/${pid}/environ`, "latin1")).split("\0");
+    const read = (name: string) => environment.find((each) => each.startsWith(`${name}=`))?.slice(name.length + 1);
+    const [worker, execution] = [read(workerVariable), read(executionVariable)];
+    if (worker === undefined || execution === undefined) return null;
     const stat = await readFile(`/proc/${pid}/stat`, "latin1");
     // After the command's name in parentheses, which may hold any character: state, parent, group.
     const [state, , group] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return state === "Z"
-      ? null
-      : { pid: Number(pid), group: Number(group), worker: entry.slice(workerVariable.length + 1) };
+    return state === "Z" ? null : { pid: Number(pid), group: Number(group), worker, execution };
   } catch {
     return null;
   }

@@ -7,7 +7,6 @@ import { ConflictError } from "../errors.ts";
 import { type Claim, claimExecutions } from "../execution/claim.ts";
 import { loseExecutions } from "../execution/lose.ts";
 import { inProgress, statusIn } from "../execution/states.ts";
-import { endOrphans } from "../lib/action-processes.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { type Loop, startLoop } from "../lib/loop.ts";
 import { createPace } from "../lib/pace.ts";
@@ -38,7 +37,6 @@ export interface WorkerOptions {
 /** Registers and starts a worker: it sends heartbeats, claims executions for its free slots, runs them and reports the outcomes. */
 export async function startClaims(services: Services, options: WorkerOptions): Promise<AsyncDisposable> {
   await removeLeftScratch();
-  await endOrphans(); // what a killed worker left must not run beside its next attempt
   const scratch = createScratch();
   const registration = await registerWorker(services, { runtimes: options.runtimes, slots: options.slots, labels: {} });
   const failed = (error: unknown) => services.log.error({ err: error }, "worker");

@@ -1,6 +1,6 @@
 import { stringify } from "yaml";
 import { InvalidInputError } from "../errors.ts";
-import { ownName, workerVariable } from "../lib/action-processes.ts";
+import { executionVariable, ownName, workerVariable } from "../lib/action-processes.ts";
 import { globalId } from "../lib/global-id.ts";
 
 /**
@@ -71,7 +71,7 @@ export function actionEnvironment(context: ActionContext): Record<string, string
     LANG: base["LANG"],
     TZ: base["TZ"],
     TMPDIR: base["TMPDIR"],
-    ATTUNE_EXEC_ID: globalId("Execution", context.executionId),
+    [executionVariable]: globalId("Execution", context.executionId),
     ATTUNE_ACTION: context.action,
     ATTUNE_PACK_REF: context.packRef,
     ATTUNE_API_URL: context.apiUrl,

@@ -3,6 +3,7 @@ import type { ExecutionLogEntry } from "../execution/append.ts";
 import type { Claim } from "../execution/claim.ts";
 import type { ExecutionOutcome } from "../execution/finish.ts";
 import { openSecrets } from "../execution/secret.ts";
+import { endEarlierAttempts } from "../lib/action-processes.ts";
 import { failedToAsk, inquire, isInquiry } from "./inquire.ts";
 import { fitResult, keepFiles } from "./leftovers.ts";
 import { maskOutcome, maskOutput } from "./mask.ts";
@@ -145,6 +146,9 @@ async function run(parts: Parts, claim: Claim, signal: AbortSignal): Promise<voi
 /** Runs a claim to its reported end, whatever fails: a row left `running` would look like a claim that never began. */
 async function runToEnd(parts: Parts, claim: Claim, signal: AbortSignal): Promise<void> {
   try {
+    if (claim.attempt > 1 && !(await endEarlierAttempts(claim.id))) {
+      parts.services.log.warn({ execution: claim.id }, "processes of an earlier attempt could not be ended");
+    }
     await run(parts, claim, signal);
   } catch (error) {
     parts.services.log.error({ err: error, execution: claim.id }, "running an execution");

@@ -18,10 +18,7 @@ let world: World;
 let worker: { id: string; name: string };
 beforeAll(async () => {
   world = await createWorld();
-  worker = await world.one(
-    sql`insert into attune.worker (name, worker_type, status, last_heartbeat) values ('w', 'local', 'active', now())
-      returning id::text, name`,
-  );
+  worker = await world.workerRow();
 });
 afterAll(() => world[Symbol.asyncDispose]());
 // Executions that a test leaves must not be claimed in the next.

@@ -59,6 +59,8 @@ export interface World extends AsyncDisposable {
   event(trigger: string, payload?: JsonObject): Promise<string>;
   /** Executes an action by hand and returns the execution's id. */
   execute(action: string, parameters?: JsonObject, timeoutSeconds?: number): Promise<string>;
+  /** Creates a worker that exists only as a row: tests act for it. */
+  workerRow(): Promise<{ id: string; name: string }>;
   /** Evaluates events as they arrive; sweeps once at its start, then every `sweepMs`. */
   startExecutor(sweepMs?: number): Part;
   /** Its stop waits `stopMs` milliseconds for what it runs; its requests reach public addresses and `httpAllow`. */
@@ -87,7 +89,10 @@ export async function createWorld(): Promise<World> {
   return { services, session, ...creators(services, session), ...readers(services), ...roles(services) };
 }
 
-function creators(services: TestServices, session: Session): Pick<World, "trigger" | "rule" | "event" | "execute"> {
+function creators(
+  services: TestServices,
+  session: Session,
+): Pick<World, "trigger" | "rule" | "event" | "execute" | "workerRow"> {
   let count = 0;
   const next = (kind: string) => {
     count += 1;
@@ -109,6 +114,15 @@ function creators(services: TestServices, session: Session): Pick<World, "trigge
     execute: async (action, parameters = {}, timeoutSeconds) => {
       const input = { action, parameters, timeoutSeconds: timeoutSeconds ?? null, priority: null };
       return String((await commit(services, executeAction, session, input)).id);
+    },
+    workerRow: async () => {
+      const [worker] = await rows<{ id: string; name: string }>(
+        services.db,
+        sql`insert into attune.worker (name, worker_type, status, last_heartbeat) values ('w', 'local', 'active', now())
+          returning id::text, name`,
+      );
+      if (!worker) throw new Error("the worker was not inserted");
+      return worker;
     },
   };
 }

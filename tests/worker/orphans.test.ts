@@ -5,9 +5,12 @@ import { until } from "../support/until.ts";
 
 /** Unique, so that a run that was broken off does not matter. */
 const seconds = `3000.${process.pid}1`;
+/** A service that an action started on purpose, in a session of its own. */
+const service = `2000.${process.pid}1`;
+const serving = () => processesWith(`sleep\u0000${service}`);
 const sleeping = () => processesWith(`sleep\u0000${seconds}`);
 afterAll(() => {
-  for (const pid of sleeping()) process.kill(Number(pid), "SIGKILL");
+  for (const pid of [...sleeping(), ...serving()]) process.kill(Number(pid), "SIGKILL");
 });
 
 async function execute(server: ServerProcess, action: string, parameters: object): Promise<string> {
@@ -45,6 +48,12 @@ const limit = (server: ServerProcess, action: string) =>
 /** Requests two executions of which one may run, and kills the server while it runs. */
 async function killRunning(action: string, parameters: object) {
   await using server = await startProcess();
+  const started = await execute(server, "core.shell", {
+    command: `setsid sleep ${service} < /dev/null > /dev/null 2>&1 &`,
+  });
+  await until(async () => (await find(server, started)).status === "COMPLETED", "the action that starts a service");
+  const services = serving();
+  expect(services.length).toBeGreaterThan(0);
   await limit(server, action);
   const ids = [await execute(server, action, parameters), await execute(server, action, parameters)] as const;
   await until(() => sleeping().length > 0, "the action's process");
@@ -52,14 +61,14 @@ async function killRunning(action: string, parameters: object) {
   const pids = sleeping();
   await server.kill();
   expect(sleeping(), "the action's processes outlive the server").toEqual(pids);
-  return { ids, pids, location: server.location };
+  return { ids, pids, services, location: server.location };
 }
 
 describe("what an action's processes do when their worker is killed", () => {
   test("they are ended, the execution is abandoned, and the next one gets its slot", async () => {
     // One of them leaves the group.
     const command = `setsid sleep ${seconds} & sleep ${seconds} & sleep ${seconds}`;
-    const { ids, pids, location } = await killRunning("core.shell", { command });
+    const { ids, pids, services, location } = await killRunning("core.shell", { command });
     await using server = await startProcess(location);
     await until(
       async () => (await find(server, ids[0])).status === "ABANDONED",
@@ -70,6 +79,7 @@ describe("what an action's processes do when their worker is killed", () => {
     await until(async () => (await find(server, ids[1])).status === "RUNNING", "the execution that waited");
     const { transitions } = await find(server, ids[0]);
     expect(transitions.nodes.at(-1)).toEqual({ reason: "the worker was lost" });
+    expect(serving(), "what an ended execution left on purpose goes on").toEqual(services);
   });
 
   test("they are ended before the execution runs again, which keeps its slot", async () => {
