@@ -71,6 +71,8 @@ export const settings = {
   ATTUNE__ROLES: list.pipe(z.array(z.enum(roles)).min(1)).default([...roles]),
   ATTUNE__LOG__LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace"]).default("info"),
   ATTUNE__LOG__FORMAT: z.enum(["pretty", "json"]).optional(),
+  ATTUNE__METRICS__PORT: whole(0, 65_535).optional(),
+  ATTUNE__METRICS__ALLOW: networks.default(["127.0.0.0/8", "::1"]),
   ATTUNE__PACKS__DIRS: list.default([]),
   ATTUNE__ARTIFACTS__DIR: z.string().min(1).optional(),
   ATTUNE__WORKER__SLOTS: whole(1, 1000).default(10),
@@ -110,6 +112,10 @@ export interface Config {
   /** Whether the output is a terminal: then a start prints a sign-in link. Elsewhere outputs are kept, and read by others. */
   isTerminal: boolean;
   log: { level: string; format: "pretty" | "json" };
+  /** The port on which a process without the role `api` has its metrics and health; null: none. */
+  metricsPort: number | null;
+  /** Addresses and networks that may read the metrics without a token. */
+  metricsAllow: string[];
   packDirs: string[];
   /** Null on PostgreSQL, unless a directory that all processes share is configured. */
   artifactsDir: string | null;
@@ -179,6 +185,8 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
     roles: new Set(values.ATTUNE__ROLES),
     isTerminal: terminal,
     log: { level: values.ATTUNE__LOG__LEVEL, format: values.ATTUNE__LOG__FORMAT ?? (terminal ? "pretty" : "json") },
+    metricsPort: values.ATTUNE__METRICS__PORT ?? null,
+    metricsAllow: values.ATTUNE__METRICS__ALLOW,
     packDirs: values.ATTUNE__PACKS__DIRS,
     artifactsDir: values.ATTUNE__ARTIFACTS__DIR ?? (url === null ? join(values.ATTUNE__DATA_DIR, "artifacts") : null),
     workerSlots: values.ATTUNE__WORKER__SLOTS,

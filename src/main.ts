@@ -54,7 +54,7 @@ async function serve(config: Config): Promise<void> {
   }
   const { startServer } = await import("./server.ts");
   const { isPassing } = await import("./db/passing.ts");
-  const server = await startServer(config, log).catch((error: unknown) => {
+  const server = await startServer(config, log, { ownsProcess: true }).catch((error: unknown) => {
     if (error instanceof StartError || !isPassing(error)) throw error;
     const reason = error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error);
     throw new StartError(`The database was lost during the start (${reason}): check that it runs, and start again.`);

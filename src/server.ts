@@ -1,15 +1,20 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { writeCredentialFile } from "./access/credential-file.ts";
 import { readKeyFile } from "./access/key-file.ts";
+import { createOrigins } from "./access/origin.ts";
 import { createSignInToken } from "./access/token.ts";
 import { loadPacks, readPacks } from "./catalog/packs.ts";
 import type { Config } from "./config.ts";
 import type { Services } from "./db/services.ts";
 import { write } from "./db/tx.ts";
 import { StartError } from "./errors.ts";
+import { startMonitor } from "./http/monitor.ts";
 import { armFault } from "./lib/fault.ts";
 import { startWatchdog } from "./lib/watchdog.ts";
 import { linkText } from "./link.ts";
 import type { Log } from "./log.ts";
+import { collectProcess } from "./metrics.ts";
 import { startApi } from "./roles/api.ts";
 import { startExecutor } from "./roles/executor.ts";
 import { startSensor } from "./roles/sensor.ts";
@@ -34,9 +39,9 @@ const stuck = {
 
 /**
  * Starts the configured roles in this process with one database. Throws StartError, naming the cure, for faults that the user can
- * correct; then nothing is left running.
+ * correct; then nothing is left running. One that owns the process also collects Node.js's metrics, until the process ends.
  */
-export async function startServer(config: Config, log: Log): Promise<Server> {
+export async function startServer(config: Config, log: Log, { ownsProcess = false } = {}): Promise<Server> {
   armFault(config.testFault);
   await using starting = new AsyncDisposableStack();
   if (config.databaseUrl === null) starting.use(startWatchdog(stuck));
@@ -54,6 +59,8 @@ export async function startServer(config: Config, log: Log): Promise<Server> {
       artifactsDir: config.artifactsDir,
     }),
   );
+  describeBuild(services);
+  if (ownsProcess) collectProcess(services.metrics);
   const admin = await loadPacks(services, packs, packRules);
   const { roles } = config;
   let isStarted = false;
@@ -67,7 +74,9 @@ export async function startServer(config: Config, log: Log): Promise<Server> {
     starting.use(await startWorker(services, config, { apiUrl: url ?? "", releases }));
   }
   if (roles.has("sensor")) starting.use(startSensor(services));
-  const greeting = await greet(config, services, { admin, url });
+  const monitor = url === null ? await startOwnMonitor(services, config, () => isStarted) : null;
+  if (monitor !== null) starting.use(monitor);
+  const greeting = await greet(config, services, { admin, url, monitor: monitor?.url ?? null });
   isStarted = true;
   const started = starting.move();
   return { greeting, url, [Symbol.asyncDispose]: () => started.disposeAsync() };
@@ -84,12 +93,28 @@ function openKeyring({ encryptionKey, previousKeys, databaseUrl, dataDir }: Conf
   return createKeyring(readKeyFile(dataDir), previousKeys);
 }
 
+function describeBuild({ metrics, kind }: Services): void {
+  const { version } = JSON.parse(readFileSync(join(import.meta.dirname, "..", "package.json"), "utf8"));
+  metrics.build.set({ version, node_version: process.versions.node, database: kind }, 1);
+}
+
+/** Starts the server of a process without the API for its metrics and health, if it has a port. */
+async function startOwnMonitor(services: Services, config: Config, isStarted: () => boolean) {
+  const { host, metricsPort: port, metricsAllow: allow } = config;
+  return port === null
+    ? null
+    : await startMonitor(services, { host, port, origins: createOrigins(config), allow, isStarted });
+}
+
 async function greet(
   { roles, databaseUrl, dataDir, enableAuth, isTerminal }: Config,
   services: Services,
-  { admin, url }: { admin: string; url: string | null },
+  { admin, url, monitor }: { admin: string; url: string | null; monitor: string | null },
 ): Promise<string> {
-  if (url === null) return `attune runs as ${[...roles].join(", ")}.\n`;
+  if (url === null) {
+    const metrics = monitor === null ? "" : `Its metrics are at ${monitor}/metrics\n`;
+    return `${metrics}attune runs as ${[...roles].join(", ")}.\n`;
+  }
   if (databaseUrl === null) await writeCredentialFile(services, dataDir, { url, identity: admin });
   if (!enableAuth) {
     return `attune listens on ${url}\nAuthentication is off: everyone who reaches this address can do everything.\n`;

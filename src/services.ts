@@ -7,6 +7,7 @@ import { unlimitedRoom, watchRoom } from "./db/room.ts";
 import type { Services } from "./db/services.ts";
 import { createWake } from "./db/wake.ts";
 import type { Log } from "./log.ts";
+import { createMetrics } from "./metrics.ts";
 import type { Keyring } from "./secrecy/keyring.ts";
 
 const usualReserve = 256 * 1024 * 1024;
@@ -57,7 +58,18 @@ export async function openServices(options: ServicesOptions): Promise<OpenServic
   const wake = opening.use(await createWake(database, log));
   const opened = opening.move();
   return {
-    ...{ kind: database.kind, db: database.db, database, room, jobs, wake, log, keyring, artifactsDir },
+    ...{
+      kind: database.kind,
+      db: database.db,
+      database,
+      room,
+      jobs,
+      wake,
+      log,
+      keyring,
+      artifactsDir,
+      metrics: createMetrics(),
+    },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }

@@ -7,6 +7,7 @@ import { moves } from "../src/execution/states.ts";
 const ranks: Readonly<Record<string, number>> = {
   "errors.ts": 0,
   "log.ts": 0,
+  "metrics.ts": 0,
   "imports.js": 0,
   lib: 1,
   "config.ts": 2,

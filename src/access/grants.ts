@@ -25,6 +25,7 @@ export const resources = [
   "policy",
   "workflow_definition",
   "audit_event",
+  "system",
 ] as const;
 export type Resource = (typeof resources)[number];
 

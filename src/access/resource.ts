@@ -102,6 +102,7 @@ const expressions: Readonly<Record<Resource, Expressions>> = {
   policy: dotted(),
   workflow_definition: dotted(),
   audit_event: { owner: isIdentity("actorId") },
+  system: {},
 };
 
 /** The resource of a table, by the table's plural name; that of groups is their policy's. Rows of other tables are readable wherever their parent is. */

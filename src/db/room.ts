@@ -10,6 +10,8 @@ import type { Log } from "../log.ts";
  * way may use the reserve.
  */
 export interface Room extends AsyncDisposable {
+  /** Returns the free bytes at the last measurement; null where the database has its own server. */
+  free(): number | null;
   /** Returns why there is no room for new work; null when there is. */
   shortage(): string | null;
   /** Throws NoRoomError when there is no room for new work. */
@@ -23,7 +25,7 @@ const leastToOpen = 64 * MiB;
 
 /** Returns the room of a database that has its own server, which refuses by itself what it cannot store. */
 export function unlimitedRoom(): Room {
-  return { shortage: () => null, require: () => {}, [Symbol.asyncDispose]: async () => {} };
+  return { free: () => null, shortage: () => null, require: () => {}, [Symbol.asyncDispose]: async () => {} };
 }
 
 /**
@@ -58,6 +60,7 @@ export async function watchRoom(directory: string, reserve: number, log: Log): P
     failed: (error) => log.error({ err: error }, "measuring the free space of the disk"),
   });
   return {
+    free: () => free,
     shortage,
     require: () => {
       const reason = shortage();

@@ -1,4 +1,5 @@
 import type { Log } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
 import type { Keyring } from "../secrecy/keyring.ts";
 import type { Database, Db } from "./client.ts";
 import type { Jobs } from "./jobs.ts";
@@ -13,6 +14,7 @@ export interface Services {
   wake: Wake;
   log: Log;
   room: Room;
+  metrics: Metrics;
   keyring: Keyring;
   /** The directory for contents that are too large for a row; null: the processes share no directory. */
   artifactsDir: string | null;

@@ -6,6 +6,8 @@ import type { Topic } from "./wake.ts";
 /** A transaction with the services that verbs need. Its topics are announced after the commit. */
 export interface Tx extends Omit<Services, "wake"> {
   announce(topic: Topic): void;
+  /** Runs `count`, which must not fail, after the commit: for metrics. */
+  observe(count: () => void): void;
   /**
    * Runs `work` after the commit; its errors are logged. A kill may prevent it, so another process must be able to do the same. Not for
    * use inside a savepoint, whose rollback does not undo the call.
@@ -19,12 +21,20 @@ export interface Tx extends Omit<Services, "wake"> {
  */
 export async function write<T>({ wake, ...services }: Services, work: (tx: Tx) => Promise<T>): Promise<T> {
   const topics = new Set<Topic>(["feed"]);
+  const observed: (() => void)[] = [];
   const later: (() => Promise<void>)[] = [];
   try {
     const result = await services.db.transaction((db) =>
-      work({ ...services, db, announce: (topic) => topics.add(topic), afterCommit: (each) => later.push(each) }),
+      work({
+        ...services,
+        db,
+        announce: (topic) => topics.add(topic),
+        observe: (each) => observed.push(each),
+        afterCommit: (each) => later.push(each),
+      }),
     );
     wake.announce(topics);
+    for (const count of observed) count();
     for (const each of later) {
       await each().catch((error: unknown) => services.log.error({ err: error }, "work after a commit failed"));
     }
@@ -32,6 +42,15 @@ export async function write<T>({ wake, ...services }: Services, work: (tx: Tx) =
   } catch (error) {
     throw asRefusal(error);
   }
+}
+
+/** Runs `work` in a savepoint of the caller's transaction. What it observed is dropped when it throws. */
+export async function inSavepoint<T>(tx: Tx, work: (tx: Tx) => Promise<T>): Promise<T> {
+  const observed: (() => void)[] = [];
+  // A transaction of its own: within the caller's, it is a savepoint.
+  const result = await tx.db.transaction((db) => work({ ...tx, db, observe: (each) => observed.push(each) }));
+  for (const each of observed) tx.observe(each);
+  return result;
 }
 
 /** Returns the refusal for a violated constraint; any other error is returned unchanged. */

@@ -90,6 +90,7 @@ export async function emitEvents(tx: Tx, events: readonly NewEvent[]): Promise<s
     stored.filter(({ stopped }) => !stopped).map(({ id }) => ({ id })),
   );
   tx.announce("event");
+  tx.observe(() => tx.metrics.events.inc(stored.length));
   faultPoint("event.before_commit");
   return stored.map(({ id }) => id).sort((a, b) => (BigInt(a) < BigInt(b) ? -1 : 1));
 }

@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import { anyOf, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
+import { countEnded } from "./ended.ts";
 import { enqueue } from "./enqueue.ts";
 import type { ExecutionError } from "./finish.ts";
 import { type Entering, enterGroups, type Group, type Place, takePlaces } from "./slots.ts";
@@ -102,6 +103,7 @@ async function storeDecisions(tx: Tx, decided: readonly (Stored & Admission)[]):
       from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb) as r(id bigint, status text, "waitsFor" text, reason text, error jsonb)
       where e.id = r.id and e.status = 'scheduling'`,
   );
+  countEnded(tx, decided);
   await takePlaces(
     tx,
     decided.flatMap(({ id, priority, place }) => (place ? [{ ...place, execution: id, priority }] : [])),

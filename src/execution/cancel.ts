@@ -4,6 +4,7 @@ import { identityOf, type Session } from "../access/session.ts";
 import { anyOf, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
+import { countEnded } from "./ended.ts";
 import { hasPlace, leaveGroups } from "./slots.ts";
 import { cancellable, type ExecutionStatus, isTerminal, statusIn, type WaitsFor } from "./states.ts";
 
@@ -34,7 +35,7 @@ export async function cancelExecution(
           waits_for = case when status = 'running' then waits_for end,
           reason = ${reason}, cancel_requested_at = now(), cancel_requested_by = ${identityOf(session)}::bigint
         where ${statusIn(cancellable)} and id = ${anyOf(tree.map((each) => each.id))}
-        returning e.id::text, e.status = 'cancelled' and ${hasPlace} as "hasPlace"`,
+        returning e.id::text, e.status, e.status = 'cancelled' and ${hasPlace} as "hasPlace"`,
   );
   const parked = tree.filter(({ waitsFor }) => waitsFor !== null);
   if (parked.length > 0) {
@@ -43,10 +44,11 @@ export async function cancelExecution(
         tx.db,
         sql`update attune.execution e set status = 'cancelled', waits_for = null, finished_at = clock_timestamp()
           where status = 'canceling' and waits_for is not null and id = ${anyOf(parked.map((each) => each.id))}
-          returning e.id::text, ${hasPlace} as "hasPlace"`,
+          returning e.id::text, e.status, ${hasPlace} as "hasPlace"`,
       )),
     );
   }
+  countEnded(tx, ended);
   await leaveGroups(tx, ended);
   tx.announce("cancel");
   for (const each of tree) tx.announce(`log:${each.id}`);
@@ -55,6 +57,7 @@ export async function cancelExecution(
 
 interface Ended {
   id: string;
+  status: ExecutionStatus;
   hasPlace: boolean;
 }
 

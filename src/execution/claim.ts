@@ -9,6 +9,8 @@ import type { JsonObject } from "../lib/json.ts";
 export interface Claim {
   id: string;
   attempt: number;
+  /** How long it was scheduled before this attempt. */
+  queuedSeconds: number;
   actionRef: string;
   ruleRef: string | null;
   triggerRef: string | null;
@@ -59,7 +61,8 @@ export async function claimExecutions(
           where x.id = ${anyOf(jobs.map((job) => job.entity))}
             and x.status = 'scheduled' order by x.id for no key update of x) s
       where e.id = s.id
-      returning e.id::text as "id", e.attempt as "attempt", e.action_ref as "actionRef", e.rule_ref as "ruleRef",
+      returning e.id::text as "id", e.attempt as "attempt",
+        extract(epoch from now() - e.scheduled_at)::float8 as "queuedSeconds", e.action_ref as "actionRef", e.rule_ref as "ruleRef",
         e.trigger_ref as "triggerRef", ${from.runtimeRef}::text as "runtimeRef", coalesce(e.config, '{}') as "config",
         coalesce(e.timeout_seconds, ${defaultTimeoutSeconds}::int)::float8 * 1000 as "timeoutMs",
         case when e.attempt > 1 then coalesce((select max(l.seq) from attune.execution_log l where l.execution = e.id), 0)
@@ -78,5 +81,8 @@ export async function claimExecutions(
   const [claims, [own]] = await Promise.all([claiming, reading, tx.jobs.done(tx.db, queue, jobs)]);
   if (own?.cordoned !== false)
     throw new ConflictError(`The worker "${worker.name}" is cordoned: it claims no executions.`);
+  tx.observe(() => {
+    for (const { queuedSeconds } of claims) tx.metrics.queued.observe(Math.max(0, queuedSeconds));
+  });
   return { claims, jobs: jobs.length };
 }

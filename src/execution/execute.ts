@@ -12,6 +12,7 @@ import { checkInput } from "../schema/input.ts";
 import { storableJson } from "../schema/storable.ts";
 import { checkParameters, findAction, type RunnableAction, unrunnable } from "./action.ts";
 import { type Admission, admit } from "./admit.ts";
+import { countEnded } from "./ended.ts";
 import { enqueue } from "./enqueue.ts";
 import { type ExecutionRequest, insertExecutions, type Parent } from "./insert.ts";
 import { concealSecrets, findInheritedSecrets } from "./secret.ts";
@@ -28,6 +29,8 @@ export async function requestExecutions(tx: Tx, requests: readonly ExecutionRequ
   if (requests.length === 0) return [];
   const admissions = await decide(tx, requests);
   const ids = await insertExecutions(tx, requests, admissions);
+  tx.observe(() => tx.metrics.requested.inc(ids.length));
+  countEnded(tx, admissions);
   const stored = requests.map(({ action: { runtimeRef }, priority }, index) => {
     const { status, place } = admissions[index] ?? { status: null, place: null };
     return { id: ids[index] ?? "", runtimeRef: runtimeRef ?? "", priority, status, place };

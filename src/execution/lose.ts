@@ -3,7 +3,7 @@ import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { enqueue } from "./enqueue.ts";
 import { type Ended, endedColumns, settle } from "./settle.ts";
-import { cancelledOr, type ExecutionStatus, inProgress, statusIn } from "./states.ts";
+import { cancelledOr, inProgress, statusIn } from "./states.ts";
 
 /** The attempts after which an execution is abandoned instead of requeued. */
 const maxAttempts = 5;
@@ -14,7 +14,7 @@ const maxAttempts = 5;
  * their number.
  */
 export async function loseExecutions(tx: Tx, which: SQL, reason: string, { began } = { began: true }): Promise<number> {
-  const lost = await rows<Ended & { status: ExecutionStatus; runtimeRef: string | null; priority: number }>(
+  const lost = await rows<Ended & { runtimeRef: string | null; priority: number }>(
     tx.db,
     sql`with lost as (
         select e.id, rt.ref as runtime_ref,
@@ -31,8 +31,11 @@ export async function loseExecutions(tx: Tx, which: SQL, reason: string, { began
         deadline = case when l.becomes = 'scheduled' then null else e.deadline end,
         error = case when l.becomes = 'abandoned' then jsonb_build_object('code', 'WORKER_LOST', 'message', ${reason}::text) end
       from lost l where e.id = l.id
-      returning e.status, e.priority, l.runtime_ref as "runtimeRef", ${endedColumns}`,
+      returning e.priority, l.runtime_ref as "runtimeRef", ${endedColumns}`,
   );
+  tx.observe(() => {
+    for (const { status } of lost) tx.metrics.lost.inc({ becomes: status });
+  });
   await enqueue(
     tx,
     lost

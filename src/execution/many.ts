@@ -1,7 +1,7 @@
 import { and, asc, gt, inArray, lte, max, type SQL } from "drizzle-orm";
 import type { Session } from "../access/session.ts";
 import { execution } from "../db/tables/execution.ts";
-import { asRefusal, type Tx } from "../db/tx.ts";
+import { asRefusal, inSavepoint, type Tx } from "../db/tx.ts";
 import { invalid, Refusal } from "../errors.ts";
 import { cancelExecution } from "./cancel.ts";
 import { rerunExecution } from "./rerun.ts";
@@ -59,8 +59,8 @@ async function each(
   if (found.length === mostAtOnce) progress.next = `${found.at(-1)?.id}.${to}`;
   for (const { id } of found) {
     try {
-      // A transaction of its own: a savepoint, so that a refusal undoes only what it refuses.
-      await tx.db.transaction((db) => work({ ...tx, db }, id));
+      // A refusal undoes only what it refuses.
+      await inSavepoint(tx, (own) => work(own, id));
       progress.done += 1;
     } catch (error) {
       const refusal = asRefusal(error);

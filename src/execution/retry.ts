@@ -32,6 +32,7 @@ export async function requestRetries(tx: Tx, ended: readonly string[]): Promise<
       returning id::text, retry_of::text as "retryOf", run_at <= clock_timestamp() + interval '1 millisecond' as "isDue"`, // it is rounded
   );
   if (requested.length === 0) return;
+  tx.observe(() => tx.metrics.retries.inc(requested.length));
   await copySecrets(
     tx,
     requested.map(({ id, retryOf }) => ({ from: retryOf, to: id })),

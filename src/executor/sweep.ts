@@ -3,11 +3,12 @@ import { anyOf, rows } from "../db/client.ts";
 import { eventQueue, hasJob } from "../db/jobs.ts";
 import type { Services } from "../db/services.ts";
 import { type Tx, write } from "../db/tx.ts";
+import { countEnded } from "../execution/ended.ts";
 import { enqueue } from "../execution/enqueue.ts";
 import { loseExecutions } from "../execution/lose.ts";
 import { type Ended, endedColumns, settle } from "../execution/settle.ts";
 import { hasPlace, leaveGroups } from "../execution/slots.ts";
-import { cancelledOr, inProgress, statusIn } from "../execution/states.ts";
+import { cancelledOr, type ExecutionStatus, inProgress, statusIn } from "../execution/states.ts";
 import { hasLostInquiry } from "../inquiry/expire.ts";
 import { endLostProcesses } from "../lib/action-processes.ts";
 import { startLoop } from "../lib/loop.ts";
@@ -159,7 +160,7 @@ async function endOverdue(services: Services): Promise<number> {
  */
 async function failUnschedulable(services: Services): Promise<number> {
   return await write(services, async (tx) => {
-    const failed = await rows<{ id: string; hasPlace: boolean }>(
+    const failed = await rows<{ id: string; status: ExecutionStatus; hasPlace: boolean }>(
       tx.db,
       sql`update attune.execution e set status = 'failed', finished_at = clock_timestamp(),
           reason = s.reason, error = jsonb_build_object('code', 'UNSCHEDULABLE', 'message', s.reason)
@@ -170,8 +171,9 @@ async function failUnschedulable(services: Services): Promise<number> {
               and attune.time_present(x.scheduled_at) > interval '5 minutes')
               and not exists (select from attune.healthy_worker w where not w.cordoned and w.capabilities -> 'runtimes' ? rt.ref)
             for no key update of x skip locked) s
-        where e.id = s.id returning e.id::text, ${hasPlace} as "hasPlace"`,
+        where e.id = s.id returning e.id::text, e.status, ${hasPlace} as "hasPlace"`,
     );
+    countEnded(tx, failed);
     await leaveGroups(tx, failed);
     return failed.length;
   });

@@ -1,8 +1,22 @@
+import type { ServerResponse } from "node:http";
 import { sql } from "drizzle-orm";
 import type { Services } from "../db/services.ts";
+import { respond } from "./respond.ts";
 
 /** Returns why the server cannot do its work, or null when it can. It answers in time whatever the database does, and never throws. */
 export type Readiness = () => Promise<string | null>;
+
+/** Responds to a probe of `/healthz` or `/readyz`. */
+export async function respondHealth(
+  response: ServerResponse,
+  path: "/healthz" | "/readyz",
+  readiness: Readiness,
+): Promise<void> {
+  if (path === "/healthz") return respond(response, 200, { status: "ok" });
+  const reason = await readiness();
+  if (reason !== null) return respond(response, 503, { status: "not ready", reason });
+  respond(response, 200, { status: "ready" });
+}
 
 /** A probe that waits longer gets its response without the database's. */
 const longestMs = 1500;

@@ -8,7 +8,8 @@ import { NoRoomError, StartError } from "../errors.ts";
 import { handleArtifact } from "./artifact.ts";
 import { admitRequest } from "./gate.ts";
 import { createIntake, type IntakeLimits } from "./intake.ts";
-import { createReadiness, type Readiness } from "./ready.ts";
+import { createMetricsHandler, type MetricsHandler } from "./metrics.ts";
+import { createReadiness, type Readiness, respondHealth } from "./ready.ts";
 import { respond } from "./respond.ts";
 import { handleSignIn, handleSignInLink } from "./sign-in.ts";
 import { handleWebhook, type WebhookHandling } from "./webhook.ts";
@@ -18,6 +19,8 @@ export interface HttpOptions {
   host: string;
   port: number;
   origins: Origins;
+  /** Addresses and networks that may read the metrics without a token; none by default. */
+  metricsAllow?: readonly string[];
   attempts: Attempts;
   /** Responds to everything under `/graphql`. */
   graphql: (request: IncomingMessage, response: ServerResponse, context: { requestId: string }) => unknown;
@@ -49,32 +52,35 @@ export interface HttpServer extends AsyncDisposable {
 
 /** Starts the HTTP server. Throws StartError when it cannot listen on the address. */
 export async function startHttp(options: HttpOptions): Promise<HttpServer> {
-  const { services, host, port } = options;
+  const { services } = options;
+  const metrics = createMetricsHandler(services, { origins: options.origins, allow: options.metricsAllow ?? [] });
   const readiness = createReadiness(services, options.isStarted ?? (() => true));
   const intake = createIntake(options.intake);
   const silence = { headersTimeout: options.silenceMs ?? silenceMs, connectionsCheckingInterval: 1000 };
   const server = createServer(silence, (request, response) => {
-    route({ ...options, readiness, handled: { services, origins: options.origins, intake } }, request, response).catch(
-      (error: unknown) => {
-        const requestId = response.getHeader("x-request-id");
-        if (error instanceof NoRoomError && !response.headersSent) {
-          return respond(response, 503, { error: error.message }, { "retry-after": "30" });
-        }
-        if (isPassing(error) && !response.headersSent) {
-          services.log.warn(
-            { err: error, method: request.method, requestId },
-            "a request failed for lack of the database",
-          );
-          return respond(response, 503, { error: "the database cannot be used at the moment" }, { "retry-after": "5" });
-        }
-        services.log.error({ err: error, method: request.method, requestId }, "request failed");
-        if (response.headersSent) response.destroy();
-        else respond(response, 500, { error: "internal error" });
-      },
-    );
+    route(
+      { ...options, readiness, metrics, handled: { services, origins: options.origins, intake } },
+      request,
+      response,
+    ).catch((error: unknown) => {
+      const requestId = response.getHeader("x-request-id");
+      if (error instanceof NoRoomError && !response.headersSent) {
+        return respond(response, 503, { error: error.message }, { "retry-after": "30" });
+      }
+      if (isPassing(error) && !response.headersSent) {
+        services.log.warn(
+          { err: error, method: request.method, requestId },
+          "a request failed for lack of the database",
+        );
+        return respond(response, 503, { error: "the database cannot be used at the moment" }, { "retry-after": "5" });
+      }
+      services.log.error({ err: error, method: request.method, requestId }, "request failed");
+      if (response.headersSent) response.destroy();
+      else respond(response, 500, { error: "internal error" });
+    });
   });
   const sockets = options.attachSockets(server);
-  const url = await listen(server, host, port);
+  const url = await listen(server, options);
   return {
     url,
     [Symbol.asyncDispose]: async () => {
@@ -86,13 +92,18 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   };
 }
 
-function listen(server: Server, host: string, port: number): Promise<string> {
+/** Listens and returns the URL. Throws StartError, naming the setting of the port. */
+export function listen(
+  server: Server,
+  { host, port }: { host: string; port: number },
+  setting = "ATTUNE__SERVER__PORT",
+): Promise<string> {
   return new Promise((resolve, reject) => {
     server.once("error", (cause: NodeJS.ErrnoException) => {
       const taken = cause.code === "EADDRINUSE";
       const cure = taken
-        ? `Port ${port} on ${host} is taken: stop what uses it, or set ATTUNE__SERVER__PORT to another (0: any free one).`
-        : `attune cannot listen on ${host}:${port} (${cause.code}): check ATTUNE__SERVER__HOST and ATTUNE__SERVER__PORT.`;
+        ? `Port ${port} on ${host} is taken: stop what uses it, or set ${setting} to another (0: any free one).`
+        : `attune cannot listen on ${host}:${port} (${cause.code}): check ATTUNE__SERVER__HOST and ${setting}.`;
       reject(new StartError(cure, { cause }));
     });
     server.listen(port, host, () => {
@@ -104,7 +115,7 @@ function listen(server: Server, host: string, port: number): Promise<string> {
 }
 
 async function route(
-  options: HttpOptions & { readiness: Readiness; handled: WebhookHandling },
+  options: HttpOptions & { readiness: Readiness; metrics: MetricsHandler; handled: WebhookHandling },
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -129,12 +140,10 @@ async function route(
     case "/sign-in/link":
       return await handleSignInLink(services, request, response, { origins, requestId });
     case "/healthz":
-      return respond(response, 200, { status: "ok" });
-    case "/readyz": {
-      const reason = await options.readiness();
-      if (reason !== null) return respond(response, 503, { status: "not ready", reason });
-      return respond(response, 200, { status: "ready" });
-    }
+    case "/readyz":
+      return await respondHealth(response, path, options.readiness);
+    case "/metrics":
+      return await options.metrics(request, response);
     case "/":
       return respond(response, 302, "The API is at /graphql, and its sign-in page at /sign-in.\n", {
         location: request.headers.cookie === undefined ? "/sign-in" : "/graphql",

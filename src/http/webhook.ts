@@ -31,6 +31,7 @@ export async function handleWebhook(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
+  response.once("finish", () => services.metrics.webhooks.inc({ status: String(response.statusCode) }));
   const url = new URL(request.url ?? "/", "http://localhost");
   const key = url.pathname.slice("/webhooks/".length);
   if (request.method !== "POST") return respond(response, 405, { error: "POST only" }, { allow: "POST" });

@@ -29,6 +29,7 @@ export async function startApi(
   const { log } = services;
   await using starting = new AsyncDisposableStack();
   const feed = starting.use(await createFeed(services));
+  services.metrics.read(() => services.metrics.feedLag.set(feed.lagMs() / 1000));
   const sessions = starting.use(createSessions(services.db, log));
   starting.use(followAccess(feed, sessions, log));
   const origins = createOrigins(config);
@@ -50,9 +51,16 @@ export async function startApi(
       origins,
       attempts,
       isStarted,
+      metricsAllow: config.metricsAllow,
       graphql: (request, response, context) => graphql(request, response, context),
       attachSockets: (server) =>
-        attachSockets(server, { yoga: graphql, origins, log, hideSuggestions: !config.introspection }),
+        attachSockets(server, {
+          yoga: graphql,
+          origins,
+          log,
+          metrics: services.metrics,
+          hideSuggestions: !config.introspection,
+        }),
     }),
   );
   const started = starting.move();

@@ -1,7 +1,7 @@
 import { DrizzleQueryError, sql } from "drizzle-orm";
 import { anyOf, rows } from "../db/client.ts";
 import { eventQueue, type Job } from "../db/jobs.ts";
-import { asRefusal, type Tx } from "../db/tx.ts";
+import { asRefusal, inSavepoint, type Tx } from "../db/tx.ts";
 import { requestExecutions } from "../execution/execute.ts";
 import type { ExecutionRequest } from "../execution/insert.ts";
 import { cpuTime } from "../lang/meter.ts";
@@ -47,8 +47,8 @@ export async function concludeEvent(tx: Tx, job: Job): Promise<void> {
 /** Evaluates one event; a failure counts as a try and is recorded, as in `enforceEach`. */
 export async function enforceOne(tx: Tx, ruleSets: RuleSets, job: Job): Promise<void> {
   try {
-    // A transaction of its own: a savepoint, so that a bad event does not stop the others.
-    await tx.db.transaction((db) => evaluate({ ...tx, db }, ruleSets, [job]));
+    // A bad event does not stop the others.
+    await inSavepoint(tx, (own) => evaluate(own, ruleSets, [job]));
   } catch (error) {
     await recordFailure(tx, job, error);
   }
@@ -91,6 +91,7 @@ type Part = ReadonlySet<string>;
 
 /** Returns how many events it put back. */
 async function evaluate(tx: Tx, ruleSets: RuleSets, jobs: readonly Job[], part: Part | null = null): Promise<number> {
+  const from = performance.now();
   const locked = await lockEvents(tx, jobs);
   const revisions = new Map<string, string>();
   for (const { trigger, rulesRevision } of locked) {
@@ -125,7 +126,16 @@ async function evaluate(tx: Tx, ruleSets: RuleSets, jobs: readonly Job[], part: 
   ]);
   const left = locked.slice(events.length).map(({ id }) => ({ id }));
   if (left.length > 0) await tx.jobs.add(tx.db, eventQueue, left);
+  if (part === null) tx.observe(() => observeAges(tx, events, from));
   return left.length;
+}
+
+/** Counts how old the events were when their evaluation, which began at `from`, was committed. */
+function observeAges({ metrics }: Tx, events: readonly PendingEvent[], from: number): void {
+  const tookMs = performance.now() - from;
+  for (const { created, now } of events) {
+    metrics.evaluation.observe(Math.max(0, Date.parse(now) - Date.parse(created) + tookMs) / 1000);
+  }
 }
 
 /** Returns a function that tells whether the thread has used that much processor time since its first call, which returns false. */
@@ -201,6 +211,7 @@ async function insertEnforcements(tx: Tx, matches: readonly Match[]): Promise<vo
       on conflict (rule, event) where rule is not null do nothing
       returning id::text, rule::text, event::text`,
   );
+  tx.observe(() => tx.metrics.enforcements.inc(inserted.length));
   const ids = new Map(inserted.map(({ id, rule, event }) => [`${rule}/${event}`, id]));
   const requests: ExecutionRequest[] = [];
   for (const { rule, event, config, secrets } of matches) {

@@ -58,6 +58,10 @@ export async function startClaims(services: Services, options: WorkerOptions): P
       for (const { loop } of pools) loop.wake();
     },
   });
+  showSlots(services, runner, [
+    { pool: "builtin", refs: refs.filter(isBuiltin), slots: builtinSlots },
+    { pool: "process", refs: processes, slots: options.slots },
+  ]);
   const mayClaim = () => heartbeat.mayClaim() && !runner.isWaiting() && services.room.shortage() === null;
   const start = (runtimes: string[], slots: number) => {
     const due = new Set(runtimes);
@@ -101,6 +105,19 @@ export async function startClaims(services: Services, options: WorkerOptions): P
       await handBack(services, registration);
     },
   };
+}
+
+function showSlots(
+  { metrics }: Services,
+  runner: Runner,
+  pools: readonly { pool: string; refs: readonly string[]; slots: number }[],
+): void {
+  metrics.read(() => {
+    for (const { pool, refs, slots } of pools) {
+      metrics.slots.set({ pool }, slots);
+      metrics.slotsUsed.set({ pool }, runner.count(refs));
+    }
+  });
 }
 
 const isBuiltin = (ref: string) => ref === "core.action.builtin";

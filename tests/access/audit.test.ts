@@ -225,7 +225,7 @@ describe("a denial", () => {
       }),
       logging: false,
       context: () => context,
-      plugins: [useMasking({ log: services.log, hideSuggestions: false }), useDenials()],
+      plugins: [useMasking({ log: services.log, metrics: services.metrics, hideSuggestions: false }), useDenials()],
     });
     const response = await yoga.fetch("http://localhost/graphql", {
       method: "POST",

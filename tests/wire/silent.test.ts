@@ -44,7 +44,13 @@ async function start(places: typeof limits) {
     authenticate: async ({ authorization }) => (authorization === "Bearer admin" ? openSession(admin.id) : null),
   });
   const server = createServer();
-  const sockets = attachSockets(server, { yoga, origins, log: world.services.log, places });
+  const sockets = attachSockets(server, {
+    yoga,
+    origins,
+    log: world.services.log,
+    metrics: world.services.metrics,
+    places,
+  });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;

@@ -1,6 +1,7 @@
 import { type ExecutionArgs, GraphQLError } from "graphql";
 import type { Plugin } from "graphql-yoga";
 import type { Session } from "../../access/session.ts";
+import type { Metrics } from "../../metrics.ts";
 import type { Context } from "../kit/context.ts";
 
 export interface LoadLimits {
@@ -13,7 +14,7 @@ export interface LoadLimits {
 export const loadLimits: LoadLimits = { timeMs: 30_000, subscriptions: 1000 };
 
 /** Ends operations that take too long with TIMEOUT, and refuses too many subscriptions with RATE_LIMITED. */
-export function useLoadLimits({ timeMs, subscriptions }: LoadLimits): Plugin<Context> {
+export function useLoadLimits({ timeMs, subscriptions }: LoadLimits, metrics: Metrics): Plugin<Context> {
   const open = new Map<string, number>();
   return {
     onExecute: ({ executeFn, setExecuteFn }) => {
@@ -45,10 +46,12 @@ export function useLoadLimits({ timeMs, subscriptions }: LoadLimits): Plugin<Con
         return;
       }
       open.set(key, others + 1);
+      metrics.subscriptions.inc();
       let held = true;
       const release = () => {
         if (!held) return;
         held = false;
+        metrics.subscriptions.dec();
         const left = (open.get(key) ?? 1) - 1;
         if (left > 0) open.set(key, left);
         else open.delete(key);

@@ -1,12 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { PothosValidationError } from "@pothos/core";
 import { DrizzleQueryError } from "drizzle-orm";
-import { GraphQLError, type GraphQLErrorExtensions } from "graphql";
+import { type ExecutionArgs, GraphQLError, type GraphQLErrorExtensions, getOperationAST } from "graphql";
 import { handleStreamOrSingleExecutionResult, type Plugin } from "graphql-yoga";
 import { isPassing } from "../../db/passing.ts";
 import { Refusal } from "../../errors.ts";
 import { parseExactly } from "../../lib/json-text.ts";
 import type { Log } from "../../log.ts";
+import type { Metrics } from "../../metrics.ts";
 import type { Context } from "../kit/context.ts";
 
 /** The context of an error: the request, and the log for unexpected errors. */
@@ -37,7 +38,7 @@ const codes: ReadonlySet<unknown> = new Set([
  * `INTERNAL_SERVER_ERROR` with the request's id and no details.
  */
 export function maskError(error: unknown, { requestId, log, hideSuggestions = false }: ErrorScope): GraphQLError {
-  if (error instanceof GraphQLError && "requestId" in error.extensions) return error; // already masked
+  if (isMasked(error)) return error;
   const original = originalOf(error);
   if (original instanceof Refusal) {
     return placed(error, original.message, { code: original.code, ...dataOf(original), requestId });
@@ -74,6 +75,9 @@ export function maskError(error: unknown, { requestId, log, hideSuggestions = fa
   });
 }
 
+const isMasked = (error: unknown): error is GraphQLError =>
+  error instanceof GraphQLError && "requestId" in error.extensions;
+
 /** Returns the error that was thrown originally, without the GraphQL errors that wrap it. */
 function originalOf(error: unknown): unknown {
   return error instanceof GraphQLError && error.originalError ? originalOf(error.originalError) : error;
@@ -109,18 +113,27 @@ function placed(error: unknown, message: string, extensions: GraphQLErrorExtensi
 
 interface MaskingOptions {
   log: Log;
+  metrics: Metrics;
   hideSuggestions: boolean;
 }
 
 /** Assigns an id to each request, sends it as `x-request-id`, and masks the errors of all results and messages with it. */
-export function useMasking({ log, hideSuggestions }: MaskingOptions): Plugin<Context, { requestId?: string }> {
+export function useMasking({ log, metrics, hideSuggestions }: MaskingOptions): Plugin<Context, { requestId?: string }> {
   const ids = new WeakMap<Request, string>();
   const masked = (errors: readonly unknown[], requestId: string) =>
     errors.map((error) => maskError(error, { requestId, log, hideSuggestions }));
-  const mask = (context: Context) => (payload: Parameters<typeof handleStreamOrSingleExecutionResult>[0]) =>
-    handleStreamOrSingleExecutionResult(payload, ({ result, setResult }) => {
-      if (result.errors) setResult({ ...result, errors: masked(result.errors, context.requestId) });
+  const count = (kind: string, errors: readonly GraphQLError[] | undefined) =>
+    metrics.operations.inc({ kind, code: errors?.[0] ? String(errors[0].extensions["code"]) : "OK" });
+  const mask = (args: ExecutionArgs) => (payload: Parameters<typeof handleStreamOrSingleExecutionResult>[0]) => {
+    const kind = getOperationAST(args.document, args.operationName)?.operation ?? "none";
+    const isStream = Symbol.asyncIterator in payload.result;
+    if (isStream) count(kind, undefined);
+    return handleStreamOrSingleExecutionResult(payload, ({ result, setResult }) => {
+      const errors = result.errors && masked(result.errors, (args.contextValue as Context).requestId);
+      if (errors) setResult({ ...result, errors });
+      if (!isStream) count(kind, errors);
     });
+  };
   return {
     onRequest: ({ request, serverContext }) => {
       serverContext.requestId ??= randomUUID();
@@ -136,12 +149,15 @@ export function useMasking({ log, hideSuggestions }: MaskingOptions): Plugin<Con
       if (request.method !== "POST") return;
       throw new GraphQLError("Send the operation as application/json.", { extensions: { http: { status: 415 } } });
     },
-    onExecute: ({ args }) => ({ onExecuteDone: mask(args.contextValue) }),
-    onSubscribe: ({ args }) => ({ onSubscribeResult: mask(args.contextValue) }),
+    onExecute: ({ args }) => ({ onExecuteDone: mask(args) }),
+    onSubscribe: ({ args }) => ({ onSubscribeResult: mask(args) }),
     onResultProcess: ({ request, result, setResult }) => {
       // Errors before the execution.
       if (!("errors" in result) || !result.errors) return;
-      setResult({ ...result, errors: masked(result.errors, ids.get(request) ?? randomUUID()) });
+      const isNew = result.errors.some((error) => !isMasked(error));
+      const errors = masked(result.errors, ids.get(request) ?? randomUUID());
+      setResult({ ...result, errors });
+      if (isNew) count("none", errors);
     },
     onResponse: ({ request, response }) => {
       const requestId = ids.get(request);

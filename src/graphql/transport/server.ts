@@ -94,9 +94,9 @@ export function createGraphQL({ services, feed, sessions, authenticate, ...optio
     },
     plugins: [
       ...(introspection ? [useGraphiQL()] : []),
-      useMasking({ log: services.log, hideSuggestions: !introspection }),
+      useMasking({ log: services.log, metrics: services.metrics, hideSuggestions: !introspection }),
       useLimits({ introspection }),
-      useLoadLimits(load),
+      useLoadLimits(load, services.metrics),
       useDenials(),
       useEventIds(),
       useClientHabits(),

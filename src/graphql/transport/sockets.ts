@@ -5,6 +5,7 @@ import { useServer } from "graphql-ws/use/ws";
 import { WebSocketServer } from "ws";
 import { notOurHost, type Origins } from "../../access/origin.ts";
 import { exactNumbers } from "../../lib/json-text.ts";
+import type { Metrics } from "../../metrics.ts";
 import { rateLimited } from "../guards/load.ts";
 import { type ErrorScope, maskError } from "../guards/masking.ts";
 import { socketCredentials } from "./credentials.ts";
@@ -18,6 +19,7 @@ const maxOperations = 100;
 interface SocketOptions extends Omit<ErrorScope, "requestId"> {
   yoga: GraphQLServer;
   origins: Origins;
+  metrics: Metrics;
   /** By default `placeLimits`. */
   places?: PlaceLimits;
 }
@@ -29,7 +31,7 @@ interface SocketOptions extends Omit<ErrorScope, "requestId"> {
  */
 export function attachSockets(
   server: Server,
-  { yoga, origins, places: limits, ...scope }: SocketOptions,
+  { yoga, origins, metrics, places: limits, ...scope }: SocketOptions,
 ): AsyncDisposable {
   const places = createSocketPlaces(limits);
   const sockets = new WebSocketServer({ noServer: true, maxPayload: maxMessageBytes });
@@ -94,6 +96,8 @@ export function attachSockets(
     }
     sockets.handleUpgrade(request, socket, head, (opened) => {
       places.add(opened, address);
+      metrics.sockets.inc();
+      opened.once("close", () => metrics.sockets.dec());
       sockets.emit("connection", opened, request);
     });
   });
