@@ -34,7 +34,10 @@ export async function loseExecutions(tx: Tx, which: SQL, reason: string, { began
       returning e.priority, l.runtime_ref as "runtimeRef", ${endedColumns}`,
   );
   tx.observe(() => {
-    for (const { status } of lost) tx.metrics.lost.inc({ becomes: status });
+    for (const { id, status } of lost) {
+      tx.metrics.lost.inc({ becomes: status });
+      tx.log.warn({ execution: id, status }, `an attempt was lost: ${reason}`);
+    }
   });
   await enqueue(
     tx,

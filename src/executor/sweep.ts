@@ -8,7 +8,8 @@ import { enqueue } from "../execution/enqueue.ts";
 import { loseExecutions } from "../execution/lose.ts";
 import { type Ended, endedColumns, settle } from "../execution/settle.ts";
 import { hasPlace, leaveGroups } from "../execution/slots.ts";
-import { cancelledOr, type ExecutionStatus, inProgress, statusIn } from "../execution/states.ts";
+import { cancelledOr, type ExecutionStatus } from "../execution/states.ts";
+import { isOverdue, isUnqueued, isUnschedulable } from "../execution/stuck.ts";
 import { hasLostInquiry } from "../inquiry/expire.ts";
 import { endLostProcesses } from "../lib/action-processes.ts";
 import { startLoop } from "../lib/loop.ts";
@@ -97,8 +98,7 @@ async function requeueExecutions(services: Services): Promise<number> {
       tx.db,
       sql`select e.id::text, rt.ref as "runtimeRef", e.priority from attune.execution e join attune.action a on a.id = e.action
           join attune.runtime rt on rt.id = a.runtime
-        where e.status = 'scheduled' and e.updated < now() - interval '10 seconds'
-          and not ${hasJob(sql`'execution/' || rt.ref`, sql`e.id`)} order by e.id limit ${sql.raw(String(batch))}`,
+        where ${isUnqueued} order by e.id limit ${sql.raw(String(batch))}`,
     );
     await enqueue(tx, left);
     return left.length;
@@ -145,8 +145,7 @@ async function endOverdue(services: Services): Promise<number> {
       tx.db,
       sql`update attune.execution e set status = ${cancelledOr("timeout")}, waits_for = null, reason = ${reason},
           finished_at = clock_timestamp(), error = jsonb_build_object('code', 'TIMEOUT', 'message', ${reason}::text)
-        where id in (select id from attune.execution where ${statusIn(inProgress)}
-          and deadline < now() - interval '30 seconds' and attune.time_present(deadline) > interval '30 seconds' for no key update skip locked)
+        where id in (select e.id from attune.execution e where ${isOverdue} for no key update skip locked)
         returning ${endedColumns}`,
     );
     await settle(tx, ended);
@@ -164,13 +163,10 @@ async function failUnschedulable(services: Services): Promise<number> {
       tx.db,
       sql`update attune.execution e set status = 'failed', finished_at = clock_timestamp(),
           reason = s.reason, error = jsonb_build_object('code', 'UNSCHEDULABLE', 'message', s.reason)
-        from (select x.id, case when rt.ref is null then 'its action no longer exists'
+        from (select e.id, case when rt.ref is null then 'its action no longer exists'
               else 'no worker with the runtime ' || rt.ref end as reason
-            from attune.execution x left join attune.action a on a.id = x.action left join attune.runtime rt on rt.id = a.runtime
-            where x.status = 'scheduled' and (rt.ref is null or x.scheduled_at < now() - interval '5 minutes'
-              and attune.time_present(x.scheduled_at) > interval '5 minutes')
-              and not exists (select from attune.healthy_worker w where not w.cordoned and w.capabilities -> 'runtimes' ? rt.ref)
-            for no key update of x skip locked) s
+            from attune.execution e left join attune.action a on a.id = e.action left join attune.runtime rt on rt.id = a.runtime
+            where ${isUnschedulable} for no key update of e skip locked) s
         where e.id = s.id returning e.id::text, e.status, ${hasPlace} as "hasPlace"`,
     );
     countEnded(tx, failed);

@@ -1,10 +1,8 @@
 import { sql } from "drizzle-orm";
 import { type Db, rows } from "../db/client.ts";
 import { inProgress, statusIn } from "../execution/states.ts";
+import { isSilent } from "../execution/stuck.ts";
 import { isAlive, type ProcessIdentity, thisHost } from "../lib/process-identity.ts";
-
-/** A worker that misses three heartbeats of ten seconds is lost; the time in which the database was away does not count. */
-const silentSeconds = 30;
 
 /** A dead worker; `process` is null when it is not known. */
 export interface DeadWorker {
@@ -23,7 +21,7 @@ export async function findDeadWorkers(db: Db): Promise<DeadWorker[]> {
     db,
     sql`select w.id::text, w.meta -> 'process' as process,
         array(select e.id::text from attune.execution e where e.worker = w.id and ${statusIn(inProgress, "e.status")}) as executions,
-        coalesce(attune.time_present(w.last_heartbeat) > make_interval(secs => ${silentSeconds}::int), true) as silent
+        ${isSilent} as silent
       from attune.worker w
       where w.status in ('active', 'busy')
         or exists (select from attune.execution e where e.worker = w.id and ${statusIn(inProgress, "e.status")})`,

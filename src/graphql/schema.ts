@@ -30,6 +30,7 @@ import "./rule/enforcement-changed.ts";
 import "./event/event.ts";
 import "./event/event-created.ts";
 import "./execution/execution.ts";
+import "./execution/liveness.ts";
 import "./execution/execution-log.ts";
 import "./execution/execution-mutations.ts";
 import "./execution/execution-retries.ts";

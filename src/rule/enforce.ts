@@ -68,6 +68,11 @@ async function recordFailure(tx: Tx, job: Job, error: unknown): Promise<void> {
       where id = ${job.entity}::bigint and evaluated_at is null
       returning tries, evaluated_at is not null as given_up`,
   );
+  if (event?.given_up) {
+    tx.observe(() =>
+      tx.log.error({ event: job.entity, tries: event.tries }, "an event was given up: its row has the reason"),
+    );
+  }
   if (event && !event.given_up) {
     const startAfter = new Date(Date.now() + 1000 * 2 ** event.tries);
     await tx.jobs.add(tx.db, eventQueue, [{ id: job.entity, startAfter }]);
