@@ -1,0 +1,33 @@
+# The server in one image. docs/deploy.md describes how it is run.
+FROM node:24-bookworm-slim AS dependencies
+WORKDIR /opt/attune
+COPY package.json package-lock.json .npmrc ./
+COPY patches patches
+RUN npm ci --omit=dev
+
+FROM node:24-bookworm-slim
+# Actions run in python3 (bash and node are in the base); tini ends with the server and reaps what actions leave behind.
+RUN apt-get update \
+  && apt-get install --yes --no-install-recommends ca-certificates python3 tini \
+  && rm -rf /var/lib/apt/lists/*
+WORKDIR /opt/attune
+COPY --from=dependencies /opt/attune/node_modules node_modules
+COPY package.json LICENSE ./
+COPY drizzle drizzle
+COPY packs packs
+COPY src src
+# The user is 1000, "node" in the base: by its number, because Kubernetes must see that it is not root.
+RUN ln -s /opt/attune/src/attune.js /usr/local/bin/attune \
+  && chmod +x src/attune.js \
+  && install -d -o 1000 -g 1000 -m 700 /var/lib/attune
+ENV NODE_ENV=production \
+  ATTUNE__DATA_DIR=/var/lib/attune \
+  ATTUNE__SERVER__HOST=0.0.0.0
+USER 1000:1000
+VOLUME /var/lib/attune
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.ATTUNE__SERVER__PORT || 8080}/healthz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
+ENTRYPOINT ["tini", "--"]
+CMD ["node", "src/attune.js", "serve"]
