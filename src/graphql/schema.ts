@@ -55,6 +55,7 @@ import "./catalog/runtime.ts";
 import "./access/sign-in.ts";
 import "./execution/many-mutations.ts";
 import "./execution/trace.ts";
+import "./system/system-info.ts";
 import "./catalog/trigger.ts";
 import "./access/viewer.ts";
 import "./catalog/worker.ts";
