@@ -54,6 +54,35 @@ const reachable = list.pipe(
   ),
 );
 
+/** The kinds of rows that are deleted by age, with the days for which they are kept by default. `src/retention/rules.ts` has their rules. */
+export const retentionDefaults = {
+  notifications: 7,
+  evaluations: 3,
+  logs: 14,
+  executions: 30,
+  enforcements: 30,
+  events: 30,
+  inquiries: 30,
+  deliveries: 7,
+  audit: 365,
+  idempotency_keys: 1,
+  tokens: 1,
+  workers: 30,
+} as const;
+export type RetentionName = keyof typeof retentionDefaults;
+
+/** For how many days rows are kept; 0: for ever. */
+export type RetentionDays = Readonly<Record<RetentionName, number>>;
+
+type RetentionSetting = `ATTUNE__RETENTION__${Uppercase<RetentionName>}_DAYS`;
+
+/** Returns the setting of the days for which rows are kept. */
+export const retentionSetting = (name: string) => `ATTUNE__RETENTION__${name.toUpperCase()}_DAYS` as RetentionSetting; // of a name
+
+const retentionSettings = Object.fromEntries(
+  Object.entries(retentionDefaults).map(([name, days]) => [retentionSetting(name), whole(0, 36_500).default(days)]),
+) as Record<RetentionSetting, z.ZodDefault<ReturnType<typeof whole>>>;
+
 /** The schema of every setting by its variable. A test compares it with the README's table. */
 export const settings = {
   ATTUNE__SERVER__HOST: z.string().min(1).default("127.0.0.1"),
@@ -87,6 +116,7 @@ export const settings = {
   ATTUNE__SECURITY__PREVIOUS_ENCRYPTION_KEYS: list
     .pipe(z.array(z.string().regex(/^[0-9a-fA-F]{64}$/, "must be keys of 64 hexadecimal digits, separated by commas")))
     .default([]),
+  ...retentionSettings,
   ATTUNE__TEST__FAULT: z.string().min(1).optional(),
 } as const;
 
@@ -128,6 +158,7 @@ export interface Config {
   encryptionKey: Uint8Array | null;
   /** Older keys, which only decrypt. */
   previousKeys: Uint8Array[];
+  retention: RetentionDays;
   testFault: string | null;
   /** The variables of the environment that actions get. */
   actionBase: Record<string, string | undefined>;
@@ -195,6 +226,9 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
     enableAuth: values.ATTUNE__SECURITY__ENABLE_AUTH,
     encryptionKey,
     previousKeys: values.ATTUNE__SECURITY__PREVIOUS_ENCRYPTION_KEYS.map((key) => Buffer.from(key, "hex")),
+    retention: Object.fromEntries(
+      Object.keys(retentionDefaults).map((name) => [name, values[retentionSetting(name)]]),
+    ) as RetentionDays, // of all names
     testFault: values.ATTUNE__TEST__FAULT ?? null,
     actionBase: { PATH: env["PATH"], HOME: env["HOME"], LANG: env["LANG"], TZ: env["TZ"], TMPDIR: env["TMPDIR"] },
   };

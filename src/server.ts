@@ -57,6 +57,7 @@ export async function startServer(config: Config, log: Log, { ownsProcess = fals
       log,
       openKeyring: () => openKeyring(config),
       artifactsDir: config.artifactsDir,
+      retention: config.retention,
     }),
   );
   describeBuild(services);

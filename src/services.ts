@@ -1,5 +1,6 @@
 import { requireKeyring } from "./access/rotate.ts";
 import { sealStoredSettings } from "./catalog/settings.ts";
+import { type RetentionDays, retentionDefaults } from "./config.ts";
 import { type Database, openDatabase } from "./db/client.ts";
 import { eventQueue, startJobs } from "./db/jobs.ts";
 import { migrate } from "./db/migrate.ts";
@@ -26,6 +27,8 @@ export interface ServicesOptions {
   /** Called after the database is open: an embedded one has its key in the directory that is then locked. */
   openKeyring(): Keyring;
   artifactsDir: string | null;
+  /** By default the settings' defaults. */
+  retention?: RetentionDays;
   /** Skips the migrations, for a copy of a migrated database. */
   isMigrated?: boolean;
 }
@@ -40,7 +43,7 @@ export interface OpenServices extends Services, AsyncDisposable {
  * then nothing is left open.
  */
 export async function openServices(options: ServicesOptions): Promise<OpenServices> {
-  const { log, artifactsDir, isMigrated = false } = options;
+  const { log, artifactsDir, retention = retentionDefaults, isMigrated = false } = options;
   await using opening = new AsyncDisposableStack();
   const { url, dataDir, reserve = usualReserve } = options;
   const room = opening.use(url === null ? await watchRoom(dataDir, reserve, log) : unlimitedRoom());
@@ -68,6 +71,7 @@ export async function openServices(options: ServicesOptions): Promise<OpenServic
       log,
       keyring,
       artifactsDir,
+      retention,
       metrics: createMetrics(),
     },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),

@@ -95,13 +95,15 @@ describe("the schema", () => {
       .map(({ type, field }) => `${type.name}.${field.name}`)
       .filter((name) => !/^\w+Connection\.(edges|nodes)$/.test(name))
       .filter((name) => !/^Query\.\w+Messages$/.test(name)); // bounded by `first`, see below
-    // Bounded by the depth of a tree, by the ids given, by the refused input, by the runtimes, by the executions of one call.
+    // Bounded by the depth of a tree, by the ids given, by the refused input, by the runtimes, by the executions of one call, by the rules of retention.
     expect(unpaged.sort()).toEqual([
       "CancelExecutionsPayload.refused",
       "Execution.ancestors",
       "InvalidInputError.issues",
+      "PurgePayload.purged",
       "Query.nodes",
       "Query.queueStats",
+      "Query.retention",
       "RetryExecutionsPayload.refused",
     ]);
   });

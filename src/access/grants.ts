@@ -3,7 +3,7 @@ import { ForbiddenError, NotFoundError, nounOf } from "../errors.ts";
 import { type Constraints, constraintsOf, isWider, meets, type Target } from "./constraints.ts";
 import type { Session } from "./session.ts";
 
-/** The resources that grants can name: the entities of the API. */
+/** The resources that grants can name: the entities of the API, the system, and the retention of records. */
 export const resources = [
   "pack",
   "runtime",
@@ -26,6 +26,7 @@ export const resources = [
   "workflow_definition",
   "audit_event",
   "system",
+  "retention",
 ] as const;
 export type Resource = (typeof resources)[number];
 

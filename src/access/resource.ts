@@ -103,6 +103,7 @@ const expressions: Readonly<Record<Resource, Expressions>> = {
   workflow_definition: dotted(),
   audit_event: { owner: isIdentity("actorId") },
   system: {},
+  retention: {},
 };
 
 /** The resource of a table, by the table's plural name; that of groups is their policy's. Rows of other tables are readable wherever their parent is. */

@@ -1,3 +1,4 @@
+import type { RetentionDays } from "../config.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Keyring } from "../secrecy/keyring.ts";
@@ -18,4 +19,5 @@ export interface Services {
   keyring: Keyring;
   /** The directory for contents that are too large for a row; null: the processes share no directory. */
   artifactsDir: string | null;
+  retention: RetentionDays;
 }

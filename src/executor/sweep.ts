@@ -16,15 +16,7 @@ import { startLoop } from "../lib/loop.ts";
 import { thisHost } from "../lib/process-identity.ts";
 import { removeLeftScratch } from "../lib/scratch.ts";
 import { pruneGroups, repairGroups } from "../policy/repair.ts";
-import {
-  createArtifactKeeper,
-  createVacuum,
-  pruneAuditTrail,
-  pruneDeliveries,
-  pruneIdempotencyKeys,
-  pruneNotifications,
-  pruneTokens,
-} from "./retention.ts";
+import { createArtifactKeeper, createVacuum } from "./retention.ts";
 import { type DeadWorker, findDeadWorkers } from "./workers.ts";
 
 /** The number of rows repaired in one transaction; a full batch is followed by another pass at once. */
@@ -51,11 +43,6 @@ export function startSweep(services: Services, everyMs: number): AsyncDisposable
     pass: async () => {
       const report = await sweep(services);
       if (Object.values(report).some((count) => count > 0)) services.log.info(report, "sweep");
-      await pruneNotifications(services);
-      await pruneAuditTrail(services);
-      await pruneIdempotencyKeys(services);
-      await pruneTokens(services);
-      await pruneDeliveries(services);
       await write(services, pruneGroups);
       await keepArtifacts();
       await removeLeftScratch();

@@ -49,6 +49,7 @@ import "./notification/notification.ts";
 import "./catalog/pack.ts";
 import "./access/permission-set-mutations.ts";
 import "./access/permission-set.ts";
+import "./retention/retention.ts";
 import "./rule/rule.ts";
 import "./rule/rule-mutations.ts";
 import "./catalog/runtime.ts";

@@ -3,19 +3,22 @@ import { startAdmissions } from "../executor/admissions.ts";
 import { startEvents } from "../executor/events.ts";
 import { startInquiries } from "../executor/inquiries.ts";
 import { startPresence } from "../executor/presence.ts";
+import { startRetention } from "../executor/retention.ts";
 import { startSweep } from "../executor/sweep.ts";
 
 const sweepMs = 15_000;
+const retentionMs = 60_000;
 
 /**
  * Starts the role `executor`, which evaluates events, expires inquiries, admits what waits for a time, notes that the
- * database is there, and sweeps every `everyMs` milliseconds.
+ * database is there, deletes what is old, and sweeps every `everyMs` milliseconds.
  */
 export function startExecutor(services: Services, everyMs = sweepMs): AsyncDisposable {
   const parts = new AsyncDisposableStack();
   parts.use(startEvents(services));
   parts.use(startPresence(services));
   parts.use(startSweep(services, everyMs));
+  parts.use(startRetention(services, retentionMs));
   parts.use(startInquiries(services));
   parts.use(startAdmissions(services));
   return parts;

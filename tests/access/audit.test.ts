@@ -6,12 +6,12 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { recordAudit } from "../../src/access/audit.ts";
 import type { Session } from "../../src/access/session.ts";
 import { ForbiddenError } from "../../src/errors.ts";
-import { pruneAuditTrail, pruneIdempotencyKeys, pruneTokens } from "../../src/executor/retention.ts";
 import { useDenials } from "../../src/graphql/guards/denials.ts";
 import { useMasking } from "../../src/graphql/guards/masking.ts";
 import { auditDetails } from "../../src/graphql/kit/perform.ts";
 import { schema } from "../../src/graphql/schema.ts";
 import { createLog } from "../../src/log.ts";
+import { removeAll } from "../../src/retention/pass.ts";
 import { type Api, createApi, createPerson } from "../support/api.ts";
 import { anyLeaf, inputFor } from "../support/input.ts";
 import { until } from "../support/until.ts";
@@ -292,11 +292,11 @@ describe("the trail is append-only", () => {
       );
     await key("young", 23);
     await key("old", 25);
-    await pruneAuditTrail(world.services);
+    await removeAll(world.services, "audit");
     const token = (name: string, kind: string, ended: SQL) =>
       world.services.db.execute(
-        sql`insert into attune.token (kind, token_hash, identity, label, revoked_at, expires_at)
-          select ${kind}, ${name}, id, ${name}, ${ended} from attune.identity where login = 'admin'`,
+        sql`insert into attune.token (kind, token_hash, identity, label, created, revoked_at, expires_at)
+          select ${kind}, ${name}, id, ${name}, now() - interval '2 days', ${ended} from attune.identity where login = 'admin'`,
       );
     const [longAgo, lately] = [sql`now() - interval '25 hours'`, sql`now() - interval '23 hours'`];
     await token("ended long ago", "execution", sql`${longAgo}, now() + interval '1 day'`);
@@ -309,12 +309,12 @@ describe("the trail is append-only", () => {
         sql`select count(*)::int as count from attune.notification where channel in ('access', 'token')`,
       );
     const before = await notices();
-    await pruneTokens(world.services);
+    await removeAll(world.services, "tokens");
     expect(
       await world.all(sql`select label from attune.token where label ~ ' ago$| lately$|^good$|^an API' order by label`),
     ).toEqual([{ label: "an API token" }, { label: "ended lately" }, { label: "good" }]);
     expect(await notices()).toEqual(before); // ended credentials granted nothing, so no cache is invalidated
-    await pruneIdempotencyKeys(world.services);
+    await removeAll(world.services, "idempotency_keys");
     expect(await entries("days-364")).toHaveLength(1);
     expect(await entries("days-366")).toHaveLength(0);
     expect(await world.all(sql`select key from attune.idempotency_key where key in ('young', 'old')`)).toEqual([

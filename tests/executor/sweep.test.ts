@@ -2,9 +2,9 @@ import { sql } from "drizzle-orm";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { write } from "../../src/db/tx.ts";
 import { claimExecutions } from "../../src/execution/claim.ts";
-import { pruneDeliveries, pruneNotifications } from "../../src/executor/retention.ts";
 import { sweep } from "../../src/executor/sweep.ts";
 import { type ProcessIdentity, thisProcess } from "../../src/lib/process-identity.ts";
+import { removeAll } from "../../src/retention/pass.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
 
@@ -158,12 +158,12 @@ test("notifications older than seven days are removed, and one row records the l
   await world.rule(await world.trigger());
   await world.all(sql`update attune.notification set created = now() - interval '8 days' where id <= 3`);
   const [last] = await world.all(sql`select max(id)::text as id from attune.notification where id <= 3`);
-  await pruneNotifications(world.services);
+  await removeAll(world.services, "notifications");
   expect(await world.all(sql`select id from attune.notification where id <= 3`)).toEqual([]);
   expect(await world.one(sql`select count(*)::int > 0 as kept from attune.notification`)).toEqual({ kept: true });
   const pruned = sql`select pruned_id::text as id from attune.notification_retention`;
   expect(await world.one(pruned)).toEqual(last);
-  await pruneNotifications(world.services);
+  await removeAll(world.services, "notifications");
   expect(await world.one(pruned)).toEqual(last);
 });
 
@@ -180,7 +180,7 @@ test("deliveries to webhooks older than seven days are removed, except the ids o
     sql`insert into attune.webhook_delivery (trigger, created, status_code, duration_ms, size, hmac_verified)
       select id, now() - interval '8 days', 202, 1, 2, true from attune.trigger where ref = ${trigger}`,
   );
-  await pruneDeliveries(world.services);
+  await removeAll(world.services, "deliveries");
   const left = await world.all<{ name: string | null }>(
     sql`select delivery_id as name from attune.webhook_delivery d join attune.trigger t on t.id = d.trigger
       where t.ref = ${trigger} order by 1`,

@@ -2,8 +2,8 @@ import { sql } from "drizzle-orm";
 import { describe, expect, test } from "vitest";
 import { rows } from "../../src/db/client.ts";
 import { write } from "../../src/db/tx.ts";
-import { pruneNotifications } from "../../src/executor/retention.ts";
 import { createFeed } from "../../src/notifier/feed.ts";
+import { removeAll } from "../../src/retention/pass.ts";
 import { createServices, type TestServices, withoutFeed } from "../support/database.ts";
 import { until } from "../support/until.ts";
 import { everything, first, follow, insertPack, parts } from "./follow.ts";
@@ -11,7 +11,7 @@ import { everything, first, follow, insertPack, parts } from "./follow.ts";
 /** Ages every entry beyond its retention and runs the retention. */
 async function emptyLog(services: TestServices): Promise<void> {
   await services.db.execute(sql`update attune.notification set created = now() - interval '8 days'`);
-  await pruneNotifications(services);
+  await removeAll(services, "notifications");
 }
 
 describe("the feed", () => {
@@ -135,7 +135,7 @@ describe("a cursor", () => {
     const [one, two, three] = live.seen.map(({ cursor }) => cursor);
     await services.db.execute(sql`update attune.notification set created = now() - interval '8 days'
       where id <= ${String(parts(two ?? "").id)}::bigint`);
-    await pruneNotifications(services);
+    await removeAll(services, "notifications");
     for (const expired of [start, one ?? ""]) {
       await expect(first(feed, expired)).rejects.toMatchObject({ code: "CURSOR_EXPIRED", oldestCursor: two });
     }

@@ -22,7 +22,8 @@ export interface Call {
 }
 
 /** The mutations that are allowed when the disk has no room for new work: those that free space, and the way to them. */
-const allowedWithoutRoom = /^(?:delete|cancel|disable|revoke|remove|unassign)(?=[A-Z])|^(?:signIn|signOut|revealKey)$/;
+const allowedWithoutRoom =
+  /^(?:delete|cancel|disable|revoke|remove|unassign)(?=[A-Z])|^(?:signIn|signOut|revealKey|purge)$/;
 
 /** Runs verbs in one transaction, together with the call's audit entry and idempotency key. */
 export type Commit<R> = (run: (tx: Tx) => Promise<R>) => Promise<R>;

@@ -1,0 +1,119 @@
+import { type SQL, sql } from "drizzle-orm";
+import type { RetentionName } from "../config.ts";
+
+/** The times before which rows count as old, as SQL, by their rules. */
+export type Cutoffs = Readonly<Record<RetentionName, SQL>>;
+
+/** Which rows of a table are deleted when they are old. */
+export interface Rule {
+  table: string;
+  /** SQL: whether the row `t`, which was created before its cutoff, is no longer needed. It is the same before and after other rules applied. */
+  isDone(cutoffs: Cutoffs): SQL;
+  /** Whether `purge` cannot shorten the configured period. */
+  isFixed?: boolean;
+  /** The number of rows that are looked at in one batch. */
+  batch: number;
+  /** What the rule deletes. */
+  description: string;
+}
+
+const always = () => sql`true`;
+
+/** SQL: whether the execution is kept: it has not ended before the cutoff. */
+const keeps = (alias: string, { executions }: Cutoffs) =>
+  sql`(${sql.raw(`${alias}.finished_at is null or ${alias}.finished_at`)} >= ${executions})`;
+
+/** The rules in their order: rows that refer to others come before them. */
+export const rules: Readonly<Record<RetentionName, Rule>> = {
+  notifications: {
+    table: "notification",
+    isDone: always,
+    batch: 5000,
+    description: "Entries of the notification log. Older cursors of subscriptions expire.",
+  },
+  evaluations: {
+    table: "rule_evaluation",
+    // Until its event is evaluated, it marks a try that may have ended the process.
+    isDone: () => sql`exists (select from attune.event e where e.id = t.event and e.evaluated_at is not null)`,
+    batch: 2000,
+    description: "Rules' evaluations of events.",
+  },
+  logs: {
+    table: "execution_log",
+    isDone: ({ logs }) =>
+      sql`exists (select from attune.execution e where e.id = t.execution and e.finished_at < ${logs})`,
+    batch: 2000,
+    description: "The output of executions that ended before.",
+  },
+  executions: {
+    table: "execution",
+    // A part stays with its root, a parent with its children, an attempt with its retries. A started slot still counts for a rate.
+    isDone: (cutoffs) => sql`not ${keeps("t", cutoffs)}
+      and not exists (select from attune.execution r where r.id = t.root and ${keeps("r", cutoffs)})
+      and not exists (select from attune.execution c where c.root = t.id and ${keeps("c", cutoffs)})
+      and not exists (select from attune.execution c where c.parent = t.id and ${keeps("c", cutoffs)})
+      and not exists (select from attune.execution c where c.retry_of = t.id and ${keeps("c", cutoffs)})
+      and not exists (select from attune.policy_slot s where s.execution = t.id)`,
+    batch: 500,
+    description: "Executions that ended before, with their timelines, logs and inquiries.",
+  },
+  enforcements: {
+    table: "enforcement",
+    isDone: (cutoffs) => sql`t.status <> 'created'
+      and not exists (select from attune.execution x where x.enforcement = t.id and ${keeps("x", cutoffs)})`,
+    batch: 500,
+    description: "Enforcements without an execution that is kept.",
+  },
+  events: {
+    table: "event",
+    isDone: (cutoffs) => sql`t.evaluated_at is not null
+      and not exists (select from attune.enforcement f where f.event = t.id and f.status = 'created')
+      and not exists (select from attune.enforcement f join attune.execution x on x.enforcement = f.id
+        where f.event = t.id and ${keeps("x", cutoffs)})`,
+    batch: 500,
+    description: "Evaluated events without an execution that is kept, with their evaluations.",
+  },
+  inquiries: {
+    table: "inquiry",
+    isDone: ({ inquiries }) => sql`t.execution is null and t.status <> 'pending' and t.updated < ${inquiries}`,
+    batch: 1000,
+    description: "Inquiries without an execution that ended before; the others go with their executions.",
+  },
+  deliveries: {
+    table: "webhook_delivery",
+    // A signed delivery's id stays: without it, a captured request could be sent again.
+    isDone: () => sql`(t.hmac_verified is not true or t.delivery_id is null)`,
+    batch: 5000,
+    description: "Requests to webhooks, except signed ones with an id, which tell a repetition.",
+  },
+  audit: {
+    table: "audit_event",
+    isDone: always,
+    isFixed: true,
+    batch: 2000,
+    description: "Entries of the audit trail. `purge` removes none that the setting keeps.",
+  },
+  idempotency_keys: {
+    table: "idempotency_key",
+    isDone: always,
+    isFixed: true,
+    batch: 2000,
+    description: "Idempotency keys. `purge` removes none that the setting keeps.",
+  },
+  tokens: {
+    table: "token",
+    isDone: ({ tokens }) => sql`t.kind <> 'api' and coalesce(t.revoked_at, t.expires_at) < ${tokens}`,
+    batch: 2000,
+    description: "Credentials that ended before, except API tokens, which users look up.",
+  },
+  workers: {
+    table: "worker",
+    isDone: (cutoffs) => sql`coalesce(t.last_heartbeat, t.created) < ${cutoffs.workers}
+      and not exists (select from attune.execution x where x.worker = t.id and ${keeps("x", cutoffs)})`,
+    batch: 100,
+    description: "Workers without a heartbeat since then, and without an execution that is kept.",
+  },
+};
+
+/** The names of the rules in their order. */
+export const ruleNames = Object.keys(rules) as RetentionName[]; // its keys
