@@ -6,6 +6,7 @@ import { cutoffsOf, removeBatch } from "../../src/retention/remove.ts";
 import { ruleNames, rules } from "../../src/retention/rules.ts";
 import { type Api, createApi, createPerson } from "../support/api.ts";
 import { onPostgres } from "../support/database.ts";
+import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 let world: World;
@@ -135,6 +136,13 @@ test("a rule of 0 days keeps its rows", async () => {
   const services = { ...world.services, retention: { ...world.services.retention, executions: 0 } };
   expect(await removeAll(services, "executions")).toBe(0);
   expect(await tags()).toContain("kept");
+});
+
+test("an executor deletes what is old by itself", async () => {
+  await execution("left", 300);
+  const executor = world.startExecutor();
+  await until(async () => !(await tags()).includes("left"), "the deletion");
+  await executor.stop();
 });
 
 test("of a large table, no batch of any rule reads more than its rows", async () => {
