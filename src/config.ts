@@ -26,6 +26,20 @@ const list = z.string().transform((text) =>
     .filter((part) => part !== ""),
 );
 
+/** The variables that actions get from the environment, by their single names: a prefix would let the server's own settings pass. */
+const passedToActions = [
+  ...["PATH", "HOME", "TMPDIR", "TZ", "LANG", "LANGUAGE"],
+  ...["LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_MONETARY", "LC_NUMERIC", "LC_TIME"],
+  ...["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"],
+  ...["SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"],
+];
+const variableNames = list.pipe(
+  z.array(
+    z.string().refine((name) => /^[A-Za-z_]\w*$/.test(name) && !/^(ATTUNE|DATABASE_URL$)/i.test(name), {
+      message: "must be names of variables, separated by commas, and none of Attune's own",
+    }),
+  ),
+);
 const hostNames = list.pipe(
   z.array(
     z
@@ -90,6 +104,12 @@ export const settings = {
   ATTUNE__SERVER__HOSTS: hostNames.default([]),
   ATTUNE__SERVER__CORS_ORIGINS: origins.default([]),
   ATTUNE__SERVER__TRUSTED_PROXIES: networks.default([]),
+  ATTUNE__SERVER__PUBLIC_URL: z
+    .string()
+    .refine((text) => /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text, {
+      message: "must be an origin such as https://attune.example.org, without a path",
+    })
+    .optional(),
   ATTUNE__GRAPHQL__INTROSPECTION: flag.default(true),
   ATTUNE__DATABASE__URL: databaseUrl.optional(),
   ATTUNE__DATABASE__MAX_CONNECTIONS: whole(2, 500).default(10),
@@ -107,6 +127,12 @@ export const settings = {
   ATTUNE__WORKER__SLOTS: whole(1, 1000).default(10),
   ATTUNE__WORKER__STOP_SECONDS: whole(0, 3600).default(30),
   ATTUNE__WORKER__HTTP_ALLOW: reachable.default([]),
+  ATTUNE__WORKER__PASS_ENV: variableNames.default([]),
+  ATTUNE__WORKER__RUN_AS: z
+    .string()
+    .regex(/^\d{1,9}:\d{1,9}$/, "must be the numbers of a user and a group such as 65534:65534")
+    .transform((text) => text.split(":").map(Number))
+    .optional(),
   ATTUNE__SECURITY__ENABLE_AUTH: flag.default(true),
   ATTUNE__SECURITY__ENCRYPTION_KEY: z
     .string()
@@ -129,6 +155,8 @@ export interface Config {
   corsOrigins: string[];
   /** Addresses and networks of proxies whose `X-Forwarded-For` is believed. */
   trustedProxies: string[];
+  /** Where clients, and actions of workers on other hosts, reach the API; null: at the address that it listens on. */
+  publicUrl: string | null;
   /** Whether the schema can be introspected. */
   introspection: boolean;
   databaseUrl: string | null;
@@ -161,7 +189,9 @@ export interface Config {
   retention: RetentionDays;
   testFault: string | null;
   /** The variables of the environment that actions get. */
-  actionBase: Record<string, string | undefined>;
+  actionBase: Record<string, string>;
+  /** The user and group that processes of actions run as; null: those of the server. */
+  runAs: { uid: number; gid: number } | null;
 }
 
 /** Variables that are removed from the environment after they have been read. */
@@ -206,6 +236,7 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
     hosts: values.ATTUNE__SERVER__HOSTS,
     corsOrigins: values.ATTUNE__SERVER__CORS_ORIGINS,
     trustedProxies: values.ATTUNE__SERVER__TRUSTED_PROXIES,
+    publicUrl: values.ATTUNE__SERVER__PUBLIC_URL ?? null,
     introspection: values.ATTUNE__GRAPHQL__INTROSPECTION,
     databaseUrl: url,
     maxConnections: values.ATTUNE__DATABASE__MAX_CONNECTIONS,
@@ -230,8 +261,24 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
       Object.keys(retentionDefaults).map((name) => [name, values[retentionSetting(name)]]),
     ) as RetentionDays, // of all names
     testFault: values.ATTUNE__TEST__FAULT ?? null,
-    actionBase: { PATH: env["PATH"], HOME: env["HOME"], LANG: env["LANG"], TZ: env["TZ"], TMPDIR: env["TMPDIR"] },
+    actionBase: pick(env, [...passedToActions, ...values.ATTUNE__WORKER__PASS_ENV]),
+    runAs: readUser(values.ATTUNE__WORKER__RUN_AS),
   };
+}
+
+function pick(env: NodeJS.ProcessEnv, names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])));
+}
+
+function readUser(user: readonly number[] | undefined): Config["runAs"] {
+  if (user === undefined) return null;
+  if (process.getuid?.() !== 0) {
+    throw new StartError(
+      "ATTUNE__WORKER__RUN_AS needs a server that root has started: only root can start processes of other users.",
+    );
+  }
+  const [uid = 0, gid = 0] = user;
+  return { uid, gid };
 }
 
 function checked<T>(schema: z.ZodType<T>, given: Record<string, unknown>): T {

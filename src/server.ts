@@ -72,7 +72,7 @@ export async function startServer(config: Config, log: Log, { ownsProcess = fals
   if (roles.has("executor")) starting.use(startExecutor(services));
   if (roles.has("worker")) {
     const releases = new Map(packs.map(({ digest, path }) => [digest, path]));
-    starting.use(await startWorker(services, config, { apiUrl: url ?? "", releases }));
+    starting.use(await startWorker(services, config, { apiUrl: config.publicUrl ?? url ?? "", releases }));
   }
   if (roles.has("sensor")) starting.use(startSensor(services));
   const monitor = url === null ? await startOwnMonitor(services, config, () => isStarted) : null;

@@ -1,10 +1,15 @@
+import { Refusal } from "../errors.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { parseJson } from "../lib/json-text.ts";
 import type { Mask } from "../secrecy/mask.ts";
 import { type HttpResponse, type Reach, sendRequest, UnreachableError } from "./http.ts";
 
-/** The result of a built-in action. */
-export type BuiltinResult = { data: Json } | { error: { code: string; message: string; detail?: Json } };
+/** The result of a built-in action. A parked execution is ended by what it waits for. */
+export type BuiltinResult =
+  | { data: Json }
+  | { error: { code: string; message: string; detail?: Json } }
+  | "parked"
+  | "cancelled";
 
 /** What a built-in action gets besides its parameters. */
 export interface BuiltinContext {
@@ -12,6 +17,8 @@ export interface BuiltinContext {
   reach: Reach;
   /** For the secrets among the parameters; null when there are none. */
   mask: Mask | null;
+  /** Creates an inquiry and parks the execution. Returns false when it was cancelled. */
+  ask: () => Promise<boolean>;
 }
 
 /** An action that runs inside the worker, without a process. */
@@ -52,6 +59,15 @@ async function httpRequest(parameters: JsonObject, { signal, reach, mask }: Buil
     const code = error instanceof UnreachableError ? "ADDRESS_REFUSED" : "REQUEST_FAILED";
     const reason = late.aborted ? `no complete response within ${seconds} s` : reasonOf(error);
     return { error: { code, message: `${shown}: ${reason}` } };
+  }
+}
+
+async function inquire(_parameters: JsonObject, { ask }: BuiltinContext): Promise<BuiltinResult> {
+  try {
+    return (await ask()) ? "parked" : "cancelled";
+  } catch (error) {
+    if (error instanceof Refusal) return { error: { code: error.code, message: error.message } };
+    return { error: { code: "NOT_ASKED", message: `The question could not be stored: ${reasonOf(error)}` } };
   }
 }
 
@@ -96,4 +112,5 @@ function reasonOf(error: unknown): string {
 export const builtins: Readonly<Record<string, Builtin>> = {
   "core.noop": noop,
   "core.http_request": httpRequest,
+  "core.inquire": inquire,
 };

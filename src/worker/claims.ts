@@ -11,12 +11,13 @@ import { faultPoint } from "../lib/fault.ts";
 import { type Loop, startLoop } from "../lib/loop.ts";
 import { createPace } from "../lib/pace.ts";
 import { createScratch, removeLeftScratch } from "../lib/scratch.ts";
-import type { HostEnvironment } from "./perform.ts";
 import { beat, type FoundRuntime, type Registration, registerWorker, signOff } from "./registry.ts";
 import { createRunner, type HeldAttempt, type Runner } from "./runner.ts";
+import type { HostEnvironment } from "./runtimes/runtime.ts";
+import { runtimes as knownRuntimes } from "./runtimes/table.ts";
 
-/** Built-in actions need no process: many can wait for their responses at once. */
-const builtinSlots = 200;
+/** How many actions that need no process may run at once: many can wait for their responses together. */
+const sharedSlots = 200;
 const claimSize = 100;
 const beatMs = 10_000;
 /** Short actions may take and free the last slot many times a second. */
@@ -49,7 +50,7 @@ export async function startClaims(services: Services, options: WorkerOptions): P
     heartbeat.showLoad();
   });
   const refs = options.runtimes.map(({ ref }) => ref);
-  const processes = refs.filter((ref) => !isBuiltin(ref));
+  const processes = refs.filter(takesSlot);
   const heartbeat = startHeartbeat(services, registration, {
     runner,
     failed,
@@ -74,7 +75,10 @@ export async function startClaims(services: Services, options: WorkerOptions): P
     };
     pools.push({ runtimes, due, loop: startLoop({ failed, pass }) });
   };
-  start(refs.filter(isBuiltin), builtinSlots);
+  start(
+    refs.filter((ref) => !takesSlot(ref)),
+    sharedSlots,
+  );
   start(processes, options.slots);
   const cancels = startLoop({
     failed,
@@ -120,7 +124,7 @@ function showSlots(
   });
 }
 
-const isBuiltin = (ref: string) => ref === "core.action.builtin";
+const takesSlot = (ref: string) => knownRuntimes.get(ref)?.slots === "process";
 
 /** The heartbeat of a worker. */
 interface Heartbeat extends Loop {

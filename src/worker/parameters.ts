@@ -44,8 +44,8 @@ function plain(value: unknown): string {
 }
 
 interface ActionContext {
-  /** The server's environment variables; five are passed on. */
-  base: Record<string, string | undefined>;
+  /** The variables that are passed on. */
+  base: Readonly<Record<string, string | undefined>>;
   executionId: bigint;
   action: string;
   packRef: string;
@@ -60,17 +60,14 @@ interface ActionContext {
 }
 
 /**
- * Returns an action's complete environment: PATH, HOME, LANG, TZ and TMPDIR of the base, and the documented ATTUNE_ variables. Null or
- * missing values are omitted, except PATH, which falls back to the system's directories.
+ * Returns an action's complete environment: the base and the documented ATTUNE_ variables. Null or missing values are omitted, except
+ * PATH, which falls back to the system's directories.
  */
 export function actionEnvironment(context: ActionContext): Record<string, string> {
   const { base } = context;
   const all = {
+    ...base,
     PATH: base["PATH"] ?? "/usr/local/bin:/usr/bin:/bin",
-    HOME: base["HOME"],
-    LANG: base["LANG"],
-    TZ: base["TZ"],
-    TMPDIR: base["TMPDIR"],
     [executionVariable]: globalId("Execution", context.executionId),
     ATTUNE_ACTION: context.action,
     ATTUNE_PACK_REF: context.packRef,

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { finished } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { LONGEST_TIMER } from "../lib/timer.ts";
 import { createCapture, createStore } from "./output.ts";
 
 /** How long descendants may outlive a leader that exited without being stopped. */
@@ -11,8 +12,6 @@ const leftoverMs = 250;
 const unkillableMs = 2_000;
 /** How many entries of /proc are read at once: one by one, a busy server took 10 s for a hundred. */
 const readTogether = 200;
-/** The longest delay of a timer; a longer one would fire at once. */
-const longestTimer = 2 ** 31 - 1;
 
 /** A command to run, and its limits. */
 export interface ProcessSpec {
@@ -21,6 +20,8 @@ export interface ProcessSpec {
   cwd: string;
   /** The whole environment: nothing is inherited. The command is looked up in its PATH. */
   env: Record<string, string>;
+  /** The user and group of the process; null: those of this process. */
+  runAs?: { uid: number; gid: number } | null;
   /** Written as UTF-8, then closed; null gives the process an empty stdin. */
   stdin: string | null;
   /** Running time after which the process is stopped, in milliseconds; above 24.8 days it counts as 24.8 days. */
@@ -107,6 +108,7 @@ function start(spec: ProcessSpec): ChildProcess | Error {
       cwd: spec.cwd,
       env: spec.env,
       detached: true,
+      ...spec.runAs,
       stdio: [spec.stdin === null ? "ignore" : "pipe", "pipe", "pipe"],
     });
   } catch (error) {
@@ -134,7 +136,7 @@ function supervise(
     const stopped: Omit<Ended, "exitCode" | "signalName"> = { ended: "exited", message: null, killAt: null };
     let timer = setTimeout(
       () => stop("timed_out", timeoutMessage(spec.timeoutMs)),
-      Math.min(spec.timeoutMs, longestTimer),
+      Math.min(spec.timeoutMs, LONGEST_TIMER),
     );
     const cancel = () => stop("stopped", "Cancelled.");
     spec.signal.addEventListener("abort", cancel, { once: true });
@@ -150,7 +152,7 @@ function supervise(
       Object.assign(stopped, { ended, message, killAt: performance.now() + spec.graceMs });
       report(`${message} SIGTERM was sent to the process group.`);
       signalGroup(pid, "SIGTERM");
-      timer = setTimeout(kill, Math.min(spec.graceMs, longestTimer));
+      timer = setTimeout(kill, Math.min(spec.graceMs, LONGEST_TIMER));
     }
     function kill() {
       report(`Still running after ${seconds(spec.graceMs)}: SIGKILL was sent to the process group.`);

@@ -8,6 +8,7 @@ import { write } from "../db/tx.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { thisProcess } from "../lib/process-identity.ts";
 import { compileRegex } from "../lib/regex.ts";
+import { runtimes } from "./runtimes/table.ts";
 
 /** A registered worker. */
 export interface Registration {
@@ -34,8 +35,6 @@ interface Distributions {
 }
 
 const run = promisify(execFile);
-/** The runtimes that this version supports; an execution in another one waits and then fails with a reason that names it. */
-const supported = new Set(["builtin", "shell", "bash", "python", "nodejs"].map((name) => `core.action.${name}`));
 
 /** Returns the supported action runtimes on this host: the first command of each that reports a version as expected. */
 export async function findRuntimes(services: Services, path: string): Promise<FoundRuntime[]> {
@@ -44,9 +43,9 @@ export async function findRuntimes(services: Services, path: string): Promise<Fo
     sql`select ref, distributions from attune.runtime where runtime_type = 'action' order by ref`,
   );
   const searches = known
-    .filter(({ ref }) => supported.has(ref))
+    .filter(({ ref }) => runtimes.has(ref))
     .map(async ({ ref, distributions }) => {
-      if (ref === "core.action.builtin") return { ref, command: null, version: null };
+      if (runtimes.get(ref)?.slots === "shared") return { ref, command: null, version: null };
       for (const distribution of distributions.commands ?? []) {
         const version = await versionOf(distribution, path);
         if (version === null) continue;

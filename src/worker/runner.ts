@@ -1,16 +1,18 @@
 import type { Services } from "../db/services.ts";
+import { write } from "../db/tx.ts";
 import type { ExecutionLogEntry } from "../execution/append.ts";
 import type { Claim } from "../execution/claim.ts";
 import type { ExecutionOutcome } from "../execution/finish.ts";
 import { openSecrets } from "../execution/secret.ts";
+import { askAndPark } from "../inquiry/create.ts";
 import { endEarlierAttempts } from "../lib/action-processes.ts";
-import { failedToAsk, inquire, isInquiry } from "./inquire.ts";
 import { fitResult, keepFiles } from "./leftovers.ts";
 import { maskOutcome, maskOutput } from "./mask.ts";
-import { type HostEnvironment, performAction } from "./perform.ts";
+import { performAction } from "./perform.ts";
 import { createPersistence, type Persist } from "./persist.ts";
 import { listenForProgress } from "./progress.ts";
 import { createReporter, type Reporter } from "./report.ts";
+import type { HostEnvironment } from "./runtimes/runtime.ts";
 
 /** Runs claimed executions, and stores their output and outcomes. */
 export interface Runner {
@@ -118,23 +120,22 @@ async function run(parts: Parts, claim: Claim, signal: AbortSignal): Promise<voi
     );
     if (stream === "stdout") progress.take(text);
   };
-  const runAction = async (): Promise<ExecutionOutcome> => {
+  const runAction = async (): Promise<ExecutionOutcome | null> => {
     const opened = openParameters(services, claim);
     if ("error" in opened) return unreadable(claim, opened.error);
     const { config, mask } = opened;
     const { onOutput, end } = maskOutput(mask, log);
     const report = (text: string) => onOutput("system", text);
     const collectArtifacts = (directory: string) => keepFiles(services, claim, directory, { report, mask, persist });
-    const actionRun = { claim: { ...claim, config }, signal, mask, onOutput, collectArtifacts };
+    // People read the question: its parameters keep their secrets hidden.
+    const ask = () => persist(() => write(services, (tx) => askAndPark(tx, claim)));
+    const actionRun = { claim: { ...claim, config }, signal, mask, onOutput, collectArtifacts, ask };
     const issueToken = () => persist(() => host.issueToken(claim));
     const outcome = await performAction(actionRun, { ...host, issueToken });
     end();
-    return maskOutcome(mask, outcome);
+    return outcome && maskOutcome(mask, outcome);
   };
-  // People read the question: its parameters keep their secrets hidden.
-  const outcome = isInquiry(claim)
-    ? await persist(() => inquire(services, claim)).catch((error: unknown) => failedToAsk(claim, error))
-    : await runAction();
+  const outcome = await runAction();
   if (outcome === null) return; // the execution is parked: no worker ends it
   await progress.end();
   // The log is stored before the outcome, so that readers get all of it.

@@ -125,15 +125,22 @@ describe("compose.yaml", () => {
     for (const [, { volumes }] of attune) expect(volumes).toEqual([`data:${only(final, "VOLUME").text}`]);
   });
 
-  test("checks the health of the role that serves HTTP", async () => {
+  test("checks the health of every process", async () => {
     for (const [name, { environment, healthcheck }] of attune) {
-      const isApi = environment["ATTUNE__ROLES"]?.includes("api") ?? false;
-      expect(healthcheck.disable ?? false, name).toBe(!isApi);
-      if (!isApi) continue;
+      if (!environment["ATTUNE__ROLES"]?.includes("api"))
+        expect(environment["ATTUNE__METRICS__PORT"], name).toBe("8080");
       const [kind, ...command] = healthcheck.test ?? [];
       expect(kind).toBe("CMD");
       expect(await check(command, new URL(server.url).port)).toBe(0);
       expect(await check(command, "1")).toBe(1);
     }
+  });
+
+  test("names the server to the actions of workers as the server is called, and as it accepts", () => {
+    const services = new Map(attune);
+    const url = services.get("worker")?.environment["ATTUNE__SERVER__PUBLIC_URL"] ?? "";
+    expect(new URL(url).port).toBe("8080");
+    const { hostname } = new URL(url);
+    expect(services.get(hostname)?.environment["ATTUNE__SERVER__HOSTS"]).toBe(hostname);
   });
 });

@@ -15,6 +15,7 @@ import { startTimers } from "../../src/sensor/timer.ts";
 import { startClaims } from "../../src/worker/claims.ts";
 import { createReach } from "../../src/worker/http.ts";
 import { findRuntimes } from "../../src/worker/registry.ts";
+import type { HostEnvironment } from "../../src/worker/runtimes/runtime.ts";
 import { commit } from "./commit.ts";
 import { cloneDatabase, createServices, type TestServices } from "./database.ts";
 import { until } from "./until.ts";
@@ -64,7 +65,12 @@ export interface World extends AsyncDisposable {
   /** Evaluates events as they arrive; sweeps once at its start, then every `sweepMs`. */
   startExecutor(sweepMs?: number): Part;
   /** Its stop waits `stopMs` milliseconds for what it runs; its requests reach public addresses and `httpAllow`. */
-  startWorker(slots?: number, stopMs?: number, httpAllow?: readonly string[]): Promise<Part>;
+  startWorker(
+    slots?: number,
+    stopMs?: number,
+    httpAllow?: readonly string[],
+    host?: Partial<HostEnvironment>,
+  ): Promise<Part>;
   startTimers(): Part;
   /** The rows of a hand-written query. */
   all<T extends object>(query: SQL): Promise<T[]>;
@@ -141,13 +147,16 @@ function roles(
   };
   return {
     startExecutor: (sweepMs = never) => keep(startExecutor(services, sweepMs)),
-    startWorker: async (slots = 10, stopMs = 5000, httpAllow = []) =>
+    startWorker: async (slots = 10, stopMs = 5000, httpAllow = [], host = {}) =>
       keep(
         await startClaims(services, {
           runtimes: await runtimesOfHost(services),
           slots,
           stopMs,
-          host: { base: { PATH: path }, apiUrl: "", releases: new Map(), reach: createReach(httpAllow) },
+          host: {
+            ...{ base: { PATH: path }, apiUrl: "", runAs: null, releases: new Map(), reach: createReach(httpAllow) },
+            ...host,
+          },
         }),
       ),
     startTimers: () => keep(startTimers(services)),

@@ -198,7 +198,11 @@ describe.runIf(onPostgres())("an answer of the database that is lost or late", (
     await services.jobs.open("execution/core.action.builtin");
     worker = await startClaims(services, {
       runtimes: [{ ref: "core.action.builtin", command: null, version: null }],
-      ...{ slots: 1, stopMs: 5000, host: { base: {}, apiUrl: "", releases: new Map(), reach: createReach([]) } },
+      ...{
+        slots: 1,
+        stopMs: 5000,
+        host: { base: {}, apiUrl: "", runAs: null, releases: new Map(), reach: createReach([]) },
+      },
     });
     await beats(2, services);
   });

@@ -1,0 +1,35 @@
+import { LONGEST_TIMER } from "../../lib/timer.ts";
+import { builtins } from "../builtin.ts";
+import { actionError, outcome, type Runtime, stopped, timedOut } from "./runtime.ts";
+
+/** Runs built-in actions inside the worker. */
+export const builtinRuntime: Runtime = {
+  slots: "shared",
+  perform: async ({ claim, signal, mask, ask }, entrypoint, { reach }) => {
+    const builtin = builtins[entrypoint];
+    if (!builtin) {
+      const message = `This worker has no built-in action "${entrypoint}".`;
+      return outcome(claim, "failed", { error: { code: "NO_SUCH_BUILTIN", message } });
+    }
+    const started = performance.now();
+    const deadline = new AbortController();
+    const timer = setTimeout(() => deadline.abort(), Math.min(claim.timeoutMs, LONGEST_TIMER));
+    try {
+      const context = { signal: AbortSignal.any([signal, deadline.signal]), reach, mask, ask };
+      const result = await builtin(claim.config, context);
+      const durationMs = Math.round(performance.now() - started);
+      if (result === "parked") return null;
+      if (result === "cancelled") return stopped(claim);
+      if ("data" in result) {
+        return outcome(claim, "completed", { result: { exit_code: 0, duration_ms: durationMs, data: result.data } });
+      }
+      if (signal.aborted) return stopped(claim);
+      if (deadline.signal.aborted) return timedOut(claim, null);
+      return outcome(claim, "failed", { result: { exit_code: 1, duration_ms: durationMs }, error: result.error });
+    } catch (error) {
+      return actionError(claim, error);
+    } finally {
+      clearTimeout(timer);
+    }
+  },
+};

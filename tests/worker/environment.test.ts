@@ -1,0 +1,124 @@
+import { chmodSync, existsSync } from "node:fs";
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readConfig } from "../../src/config.ts";
+import { isTerminal } from "../../src/execution/states.ts";
+import { loadDirectory, packDirectories } from "../support/pack.ts";
+import { until } from "../support/until.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+const given = {
+  ...{ PATH: process.env["PATH"], HOME: "/home/attune", LC_ALL: "C.UTF-8", https_proxy: "http://proxy:3128" },
+  ...{
+    NODE_EXTRA_CA_CERTS: "/etc/ca.pem",
+    REGION: "eu",
+    AWS_SECRET_ACCESS_KEY: "no",
+    ATTUNE__SERVER__HOST: "127.0.0.1",
+  },
+};
+
+describe("the environment of actions", () => {
+  const read = (extra: Record<string, string>) => readConfig({ ...given, ...extra }, false);
+
+  test("has locale, proxies and certificates, what the setting names, and nothing else of the server's", () => {
+    expect(read({ ATTUNE__WORKER__PASS_ENV: "REGION, MISSING" }).actionBase).toEqual({
+      ...{ PATH: process.env["PATH"], HOME: "/home/attune", LC_ALL: "C.UTF-8", https_proxy: "http://proxy:3128" },
+      ...{ NODE_EXTRA_CA_CERTS: "/etc/ca.pem", REGION: "eu" },
+    });
+  });
+
+  test.each([
+    ["ATTUNE__WORKER__PASS_ENV", "ATTUNE__DATABASE__URL", /none of Attune's own/],
+    ["ATTUNE__WORKER__PASS_ENV", "attune_token_file", /none of Attune's own/],
+    ["ATTUNE__WORKER__PASS_ENV", "DATABASE_URL", /none of Attune's own/],
+    ["ATTUNE__WORKER__PASS_ENV", "A-B", /names of variables/],
+    ["ATTUNE__WORKER__RUN_AS", "nobody", /numbers of a user and a group/],
+    ["ATTUNE__SERVER__PUBLIC_URL", "https://a.example.org/graphql", /without a path/],
+    ["ATTUNE__SERVER__PUBLIC_URL", "a.example.org", /must be an origin/],
+  ])("%s=%s is refused", (name, value, sentence) => {
+    expect(() => read({ [name]: value })).toThrow(sentence);
+  });
+});
+
+const packFile = "ref: seen\nlabel: Seen\nversion: 1.0.0\n";
+const python = `import os, sys, time
+print(os.environ["PYTHONUNBUFFERED"])
+print("first")
+time.sleep(60)
+`;
+const files = {
+  "pack.yaml": packFile,
+  "actions/slow.yaml": "ref: seen.slow\nlabel: Slow\nrunner_type: python\nentry_point: actions/slow.py\n",
+  "actions/slow.py": python,
+};
+
+describe("an action in Python", () => {
+  const directories = packDirectories();
+  let world: World;
+  beforeAll(async () => {
+    world = await createWorld();
+    await loadDirectory(world.services, directories(files));
+    await world.startWorker();
+  });
+  afterAll(() => world[Symbol.asyncDispose]());
+
+  test("shows its output while it runs, and keeps it when its time is over", async () => {
+    const id = await world.execute("seen.slow", {}, 3);
+    await until(async () => (await world.log(id, "stdout")).includes("first\n"), "the first line");
+    const { status } = await world.execution(id);
+    expect(isTerminal(status)).toBe(false);
+    expect(await world.ended(id)).toMatchObject({ status: "timeout" });
+    expect(await world.log(id, "stdout")).toBe("1\nfirst\n");
+  });
+});
+
+const isRoot = process.platform === "linux" && process.getuid?.() === 0;
+const secretPack = {
+  "pack.yaml": packFile.replaceAll("seen", "other"),
+  "actions/who.yaml": `ref: other.who
+label: Who
+runner_type: shell
+entry_point: actions/who.sh
+parameter_delivery: file
+parameter_format: dotenv
+parameters: {word: {type: string}}
+`,
+  "actions/who.sh": `. "$ATTUNE_PARAMETER_FILE"
+echo "$(id -u):$(id -g):$(id -G) $word $(stat -c %a:%u "$ATTUNE_PARAMETER_FILE") $(cd ~ && pwd)"
+echo kept > "$ATTUNE_ARTIFACTS_DIR/note.txt"
+echo "$(cat "/proc/$PPID/environ" 2>&1 | wc -c)"
+`,
+};
+
+// Only root can start processes of other users.
+describe.runIf(isRoot)("processes of another user", () => {
+  const directories = packDirectories();
+  let world: World;
+  let directory: string;
+  beforeAll(async () => {
+    world = await createWorld();
+    directory = directories(secretPack);
+    chmodSync(directory, 0o755);
+    await loadDirectory(world.services, directory);
+    await world.startWorker(10, 5000, [], { runAs: { uid: 65_534, gid: 65_534 } });
+  });
+  afterAll(() => world[Symbol.asyncDispose]());
+
+  test("read their parameters, write artifacts, have a home of their own, and see nothing of the server's environment", async () => {
+    const id = await world.execute("other.who", { word: "hello" });
+    expect(await world.ended(id)).toMatchObject({ status: "completed" });
+    const [line, environment] = (await world.log(id, "stdout")).split("\n");
+    const [ids, word, mode, home] = line?.split(" ") ?? [];
+    expect([ids, word, mode]).toEqual(["65534:65534:65534", "hello", "600:65534"]);
+    expect(home).toMatch(/execution-/);
+    expect(existsSync(home ?? "")).toBe(false);
+    expect(environment).toMatch(/^(0|\d\d?)$/); // the message of the refusal, or nothing
+    expect(await world.all(sql`select ref from attune.artifact`)).toEqual([{ ref: "other.who/note.txt" }]);
+  });
+
+  test("are ended when their time is over", async () => {
+    const id = await world.execute("core.shell", { command: "trap '' TERM; sleep 61 & wait; sleep 62" }, 1);
+    expect(await world.ended(id, 20_000)).toMatchObject({ status: "timeout" });
+    expect(await world.log(id, "system")).toContain("SIGKILL");
+  });
+});
