@@ -51,6 +51,7 @@ export async function startClaims(services: Services, options: WorkerOptions): P
   });
   const refs = options.runtimes.map(({ ref }) => ref);
   const processes = refs.filter(takesSlot);
+  const shared = refs.filter((ref) => !takesSlot(ref));
   const heartbeat = startHeartbeat(services, registration, {
     runner,
     failed,
@@ -60,7 +61,7 @@ export async function startClaims(services: Services, options: WorkerOptions): P
     },
   });
   showSlots(services, runner, [
-    { pool: "builtin", refs: refs.filter(isBuiltin), slots: builtinSlots },
+    { pool: "builtin", refs: shared, slots: sharedSlots },
     { pool: "process", refs: processes, slots: options.slots },
   ]);
   const mayClaim = () => heartbeat.mayClaim() && !runner.isWaiting() && services.room.shortage() === null;
@@ -75,10 +76,7 @@ export async function startClaims(services: Services, options: WorkerOptions): P
     };
     pools.push({ runtimes, due, loop: startLoop({ failed, pass }) });
   };
-  start(
-    refs.filter((ref) => !takesSlot(ref)),
-    sharedSlots,
-  );
+  start(shared, sharedSlots);
   start(processes, options.slots);
   const cancels = startLoop({
     failed,
