@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { StartError } from "./errors.ts";
+import { actionVariables } from "./lib/action-variables.ts";
 import { didYouMean } from "./lib/nearest.ts";
 import { isNetwork } from "./lib/network.ts";
 
@@ -26,13 +27,6 @@ const list = z.string().transform((text) =>
     .filter((part) => part !== ""),
 );
 
-/** The variables that actions get from the environment, by their single names: a prefix would let the server's own settings pass. */
-const passedToActions = [
-  ...["PATH", "HOME", "TMPDIR", "TZ", "LANG", "LANGUAGE"],
-  ...["LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_MONETARY", "LC_NUMERIC", "LC_TIME"],
-  ...["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"],
-  ...["SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"],
-];
 const variableNames = list.pipe(
   z.array(
     z.string().refine((name) => /^[A-Za-z_]\w*$/.test(name) && !/^(ATTUNE|DATABASE_URL$)/i.test(name), {
@@ -261,13 +255,9 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
       Object.keys(retentionDefaults).map((name) => [name, values[retentionSetting(name)]]),
     ) as RetentionDays, // of all names
     testFault: values.ATTUNE__TEST__FAULT ?? null,
-    actionBase: pick(env, [...passedToActions, ...values.ATTUNE__WORKER__PASS_ENV]),
+    actionBase: actionVariables(env, values.ATTUNE__WORKER__PASS_ENV),
     runAs: readUser(values.ATTUNE__WORKER__RUN_AS),
   };
-}
-
-function pick(env: NodeJS.ProcessEnv, names: readonly string[]): Record<string, string> {
-  return Object.fromEntries(names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])));
 }
 
 function readUser(user: readonly number[] | undefined): Config["runAs"] {

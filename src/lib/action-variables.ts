@@ -1,0 +1,14 @@
+/** The variables that actions get from the server's environment, by their single names: a prefix would let the server's own settings pass. */
+const passed = [
+  ...["PATH", "HOME", "TMPDIR", "TZ", "LANG", "LANGUAGE"],
+  ...["LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_MONETARY", "LC_NUMERIC", "LC_TIME"],
+  ...["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"],
+  ...["SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"],
+];
+
+/** Returns the variables of the environment that actions get: the documented ones and those named by `more`, as far as they are set. */
+export function actionVariables(env: NodeJS.ProcessEnv, more: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    [...passed, ...more].flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])),
+  );
+}
