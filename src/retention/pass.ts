@@ -32,7 +32,10 @@ export function createPass(services: Services, everyMs: number): () => Promise<n
       return everyMs;
     }
     const begun = performance.now();
-    const batch = await removeAlone(services, name, positions.get(name) ?? "0");
+    const batch = await removeAlone(services, name, positions.get(name) ?? "0").catch((error: unknown) => {
+      turn += 1; // the rules after it must not wait for its cure
+      throw error;
+    });
     if (batch === null) return everyMs;
     positions.set(name, batch.after);
     if (!batch.hasMore) turn += 1;

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Db, rows } from "../../src/db/client.ts";
-import { removeAll } from "../../src/retention/pass.ts";
+import { createPass, removeAll } from "../../src/retention/pass.ts";
 import { cutoffsOf, removeBatch } from "../../src/retention/remove.ts";
 import { ruleNames, rules } from "../../src/retention/rules.ts";
 import { type Api, createApi, createPerson } from "../support/api.ts";
@@ -186,4 +186,26 @@ test.skipIf(!onPostgres())("locked rows are left, without waiting", async () => 
   });
   await removeAll(world.services, "executions");
   expect(await tags()).not.toContain("locked");
+});
+
+test("a rule whose batch fails does not stop the rules after it", async () => {
+  await seed(
+    `insert into attune.event (trigger_ref, trace_tag, created, evaluated_at)
+      values ('core.alert', 'stuck', now() - interval '40 days', now() - interval '40 days')`,
+    `insert into attune.worker (name, worker_type, created) values ('gone', 'local', now() - interval '40 days')`,
+    `create function attune.refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$`,
+    "create trigger refuse before delete on attune.event execute function attune.refuse()",
+  );
+  const pass = createPass(world.services, 60_000);
+  const errors: unknown[] = [];
+  for (let pause = 0, passes = 0; pause < 60_000 && passes < 100; passes += 1) {
+    pause = await pass().catch((error: unknown) => {
+      errors.push(error);
+      return 0;
+    });
+  }
+  expect(errors).toHaveLength(1);
+  expect(await world.all(sql`select from attune.worker where name = 'gone'`)).toEqual([]);
+  expect(await world.all(sql`select from attune.event where trace_tag = 'stuck'`)).toHaveLength(1);
+  await seed("drop trigger refuse on attune.event", "drop function attune.refuse()");
 });
