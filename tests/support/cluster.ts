@@ -26,9 +26,12 @@ export interface Servers extends AsyncDisposable {
 export interface PostgresServer {
   port: number;
   url: string;
+  /** Starts it and waits until it accepts connections; does nothing when it runs. */
   start(): Promise<void>;
-  /** Ends it as a crash does. */
+  /** Ends it as a crash does (`immediate`). */
   crash(): Promise<void>;
+  /** Ends it in order, and its connections with it (`fast`). */
+  stop(): Promise<void>;
 }
 
 /** Returns this process's user; as root, which PostgreSQL refuses, the user `postgres`; null when there is none. */
@@ -87,20 +90,24 @@ function control(data: string, port: number, options: object): PostgresServer {
     listen_addresses: "127.0.0.1",
   };
   let child: ChildProcess | null = null;
+  const isRunning = () => child !== null && child.exitCode === null && child.signalCode === null;
+  const end = async (signal: "SIGQUIT" | "SIGINT") => {
+    if (!child || !isRunning()) return;
+    const exited = once(child, "exit");
+    child.kill(signal); // it ends its children, which SIGKILL would leave
+    await exited;
+  };
   return {
     port,
     url,
     start: async () => {
+      if (isRunning()) return;
       const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
       child = spawn("postgres", ["-D", data, "-p", String(port), ...args], { ...options, stdio: "ignore" });
       await until(() => acceptsConnections(url), "the server to accept connections", 20_000);
     },
-    crash: async () => {
-      if (!child || child.exitCode !== null) return;
-      const exited = once(child, "exit");
-      child.kill("SIGQUIT"); // it ends its children, which SIGKILL would leave
-      await exited;
-    },
+    crash: () => end("SIGQUIT"),
+    stop: () => end("SIGINT"),
   };
 }
 
