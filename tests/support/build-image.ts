@@ -1,4 +1,4 @@
-// Carries out the Dockerfile without Docker, and starts what it built: node tests/support/build-image.ts
+// Carries out the Dockerfile without Docker, and starts what it built: npm run image
 // Not carried out: the base image and its packages. Absolute paths are below a temporary directory, one for each stage.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -11,7 +11,9 @@ import { contextEntries, only, readDockerfile, type Stage } from "./dockerfile.t
 
 const root = mkdtempSync(join(tmpdir(), "attune-image-"));
 chmodSync(root, 0o755);
-const node = process.execPath;
+// A copy: the image's user may not enter the directory of the checkout.
+const node = join(root, "bin/node");
+cpSync(process.execPath, node);
 const path = `${dirname(node)}:/usr/local/bin:/usr/bin:/bin`;
 const rootOf = (stage: Stage) => join(root, stage.name ?? "image");
 const within = (stage: Stage, text: string) =>
