@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
+import { execution } from "../db/tables/execution.ts";
 import { moves } from "../execution/states.ts";
 
 /** Scrapes within this time share one statement. */
@@ -72,7 +73,7 @@ export function createCensus({ db, kind, metrics, room }: Services): Census {
 }
 
 const live = Object.entries(moves).flatMap(([status, next]) => (next.length > 0 ? [status] : []));
-const reasons = ["inquiry", "slot", "time", "retry"];
+const reasons = execution.waitsFor.enumValues;
 
 /** Counts in one statement, whose every part reads at most that many entries of an index. */
 async function count(db: Services["db"], withSize: boolean): Promise<Counted[]> {
