@@ -6,9 +6,9 @@ COPY patches patches
 RUN npm ci --omit=dev
 
 FROM node:24-bookworm-slim
-# Actions run in python3 (bash and node are in the base); tini ends with the server and reaps what actions leave behind.
+# Actions run in python3, whose environments need venv (bash, node and npm are in the base); tini ends with the server and reaps what actions leave behind.
 RUN apt-get update \
-  && apt-get install --yes --no-install-recommends ca-certificates python3 tini \
+  && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv tini \
   && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/attune
 COPY --from=dependencies /opt/attune/node_modules node_modules

@@ -37,7 +37,8 @@ export async function startPipeline({ services, trigger }: Stage): Promise<Pipel
     runtimes: await findRuntimes(services, process.env["PATH"] ?? ""),
     slots: 10,
     stopMs: 1000,
-    host: { base: {}, apiUrl: "", runAs: null, releases: new Map(), reach: createReach([]) },
+    environmentsDir: "/nonexistent",
+    host: { base: {}, buildBase: {}, apiUrl: "", runAs: null, releases: new Map(), reach: createReach([]) },
   });
   const stopping = new AbortController();
   const waiting = new Map<string, () => void>();

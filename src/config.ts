@@ -1,66 +1,23 @@
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { z } from "zod";
 import { StartError } from "./errors.ts";
-import { actionVariables } from "./lib/action-variables.ts";
+import { actionVariables, buildVariables } from "./lib/action-variables.ts";
 import { didYouMean } from "./lib/nearest.ts";
-import { isNetwork } from "./lib/network.ts";
+import {
+  databaseUrl,
+  flag,
+  hostNames,
+  list,
+  networks,
+  origins,
+  reachable,
+  variableNames,
+  whole,
+} from "./lib/setting.ts";
 
 const roles = ["api", "executor", "worker", "sensor"] as const;
 export type Role = (typeof roles)[number];
-
-const flag = z.enum(["true", "false"]).transform((text) => text === "true");
-const whole = (least: number, most: number) =>
-  z
-    .string()
-    .refine((text) => /^\d{1,9}$/.test(text) && Number(text) >= least && Number(text) <= most, {
-      message: `must be a whole number from ${least} to ${most}`,
-    })
-    .transform(Number);
-const databaseUrl = z.string().refine((text) => /^postgres(ql)?:\/\//.test(text) && URL.canParse(text), {
-  message: "must be a URL such as postgres://user:password@host:5432/database",
-});
-const list = z.string().transform((text) =>
-  text
-    .split(",")
-    .map((part) => part.trim())
-    .filter((part) => part !== ""),
-);
-
-const variableNames = list.pipe(
-  z.array(
-    z.string().refine((name) => /^[A-Za-z_]\w*$/.test(name) && !/^(ATTUNE|DATABASE_URL$)/i.test(name), {
-      message: "must be names of variables, separated by commas, and none of Attune's own",
-    }),
-  ),
-);
-const hostNames = list.pipe(
-  z.array(
-    z
-      .string()
-      .toLowerCase()
-      .regex(/^(\[[\da-f:.]+\]|[\w.-]+)(:\d{1,5})?$/, "must be names such as attune.example.org, separated by commas"),
-  ),
-);
-const origins = list.pipe(
-  z.array(
-    z.string().refine((text) => /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text, {
-      message: "must be origins such as https://app.example.org, exactly as browsers write them, separated by commas",
-    }),
-  ),
-);
-const networks = list.pipe(
-  z.array(
-    z.string().refine(isNetwork, { message: "must be addresses or networks such as 10.0.0.0/8, separated by commas" }),
-  ),
-);
-const reachable = list.pipe(
-  z.array(
-    z.string().refine((text) => isNetwork(text) || /^(?=.*[a-z_])[\w.-]+$/i.test(text), {
-      message: "must be host names, addresses or networks such as 10.0.0.0/8, separated by commas",
-    }),
-  ),
-);
 
 /** The kinds of rows that are deleted by age, with the days for which they are kept by default. `src/retention/rules.ts` has their rules. */
 export const retentionDefaults = {
@@ -118,6 +75,7 @@ export const settings = {
   ATTUNE__METRICS__ALLOW: networks.default(["127.0.0.0/8", "::1"]),
   ATTUNE__PACKS__DIRS: list.default([]),
   ATTUNE__ARTIFACTS__DIR: z.string().min(1).optional(),
+  ATTUNE__WORKER__ENVIRONMENTS_DIR: z.string().min(1).optional(),
   ATTUNE__WORKER__SLOTS: whole(1, 1000).default(10),
   ATTUNE__WORKER__STOP_SECONDS: whole(0, 3600).default(30),
   ATTUNE__WORKER__HTTP_ALLOW: reachable.default([]),
@@ -171,6 +129,8 @@ export interface Config {
   packDirs: string[];
   /** Null on PostgreSQL, unless a directory that all processes share is configured. */
   artifactsDir: string | null;
+  /** The directory of the environments that this host builds for packs. */
+  environmentsDir: string;
   workerSlots: number;
   workerStopMs: number;
   /** Host names, addresses and networks that `core.http_request` may reach besides public addresses. */
@@ -184,6 +144,8 @@ export interface Config {
   testFault: string | null;
   /** The variables of the environment that actions get. */
   actionBase: Record<string, string>;
+  /** The further variables that builds of environments get. */
+  buildBase: Record<string, string>;
   /** The user and group that processes of actions run as; null: those of the server. */
   runAs: { uid: number; gid: number } | null;
 }
@@ -245,6 +207,7 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
     metricsAllow: values.ATTUNE__METRICS__ALLOW,
     packDirs: values.ATTUNE__PACKS__DIRS,
     artifactsDir: values.ATTUNE__ARTIFACTS__DIR ?? (url === null ? join(values.ATTUNE__DATA_DIR, "artifacts") : null),
+    environmentsDir: resolve(values.ATTUNE__WORKER__ENVIRONMENTS_DIR ?? join(values.ATTUNE__DATA_DIR, "environments")),
     workerSlots: values.ATTUNE__WORKER__SLOTS,
     workerStopMs: values.ATTUNE__WORKER__STOP_SECONDS * 1000,
     httpAllow: values.ATTUNE__WORKER__HTTP_ALLOW,
@@ -256,6 +219,7 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
     ) as RetentionDays, // of all names
     testFault: values.ATTUNE__TEST__FAULT ?? null,
     actionBase: actionVariables(env, values.ATTUNE__WORKER__PASS_ENV),
+    buildBase: buildVariables(env),
     runAs: readUser(values.ATTUNE__WORKER__RUN_AS),
   };
 }

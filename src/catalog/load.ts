@@ -12,6 +12,7 @@ import { ConflictError, InvalidInputError, type Issue, nounOf } from "../errors.
 import type { JsonObject } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import { hideSecrets, sealSecrets } from "../secrecy/settings.ts";
+import { markEnvironments, nameEnvironments } from "./environment.ts";
 import { runnerTypes, runtimeRef } from "./manifest.ts";
 import { type PackRules, ruleRows } from "./pack-rules.ts";
 import type { CheckedPack } from "./read.ts";
@@ -34,7 +35,7 @@ export async function ensureDefaultPack(tx: Tx): Promise<void> {
  */
 export async function loadPack(tx: Tx, source: CheckedPack, packRules: PackRules): Promise<void> {
   const stored = await upsertPack(tx, source);
-  if (stored.digest === source.digest) return;
+  if (stored.digest === source.digest) return await nameEnvironments(tx, String(stored.id), source);
   await requireNeeded(tx.db, source);
   const [release] = await tx.db
     .insert(packRelease)
@@ -45,8 +46,12 @@ export async function loadPack(tx: Tx, source: CheckedPack, packRules: PackRules
       manifest: manifestOf(source),
       path: source.path,
       size: BigInt(source.size),
+      environments: source.environments,
     })
-    .onConflictDoUpdate({ target: [packRelease.packId, packRelease.digest], set: { path: source.path } })
+    .onConflictDoUpdate({
+      target: [packRelease.packId, packRelease.digest],
+      set: { path: source.path, environments: source.environments },
+    })
     .returning({ id: packRelease.id });
   const { enabled } = source.pack;
   const owner: Owner = {
@@ -62,6 +67,7 @@ export async function loadPack(tx: Tx, source: CheckedPack, packRules: PackRules
           conf_schema = ${JSON.stringify(source.pack.conf_schema)}::text::jsonb
         where id = ${String(stored.id)}::bigint`,
   );
+  await markEnvironments(tx, String(stored.id));
   // The files may have made a setting secret.
   await sealStoredSettings(tx.db, tx.keyring);
   const rules = await rows<{ id: string }>(

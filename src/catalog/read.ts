@@ -3,6 +3,7 @@ import { posix } from "node:path";
 import type { z } from "zod";
 import { InvalidInputError, type Issue, invalid } from "../errors.ts";
 import { type CheckedDocument, checkDocument } from "./document.ts";
+import { definesEnvironment, type Environments, environmentsOf } from "./environment.ts";
 import { type PackFiles, readFiles } from "./files.ts";
 import {
   type ActionManifest,
@@ -36,6 +37,7 @@ export interface CheckedPack {
   triggers: TriggerManifest[];
   permissionSets: PermissionSetManifest[];
   rules: RuleManifest[];
+  environments: Environments;
   /** sha-256, hex, over the sorted paths and contents. */
   digest: string;
   /** Bytes of all files together. */
@@ -52,7 +54,7 @@ export interface CheckedPack {
  */
 export async function readPack(directory: string): Promise<CheckedPack> {
   const path = await existing(directory);
-  const files = await readFiles(path, isManifest);
+  const files = await readFiles(path, (file) => isManifest(file) || definesEnvironment(file));
   const issues = [...files.issues, ...unsupported(files)];
 
   const pack = packDocument(files, issues);
@@ -63,13 +65,15 @@ export async function readPack(directory: string): Promise<CheckedPack> {
   const triggers = components(context, "triggers", triggerManifest);
   const permissionSets = components(context, "permission_sets", permissionSetManifest);
   const rules = components(context, "rules", ruleManifest);
+  const environments = environmentsOf(files, issues);
 
   if (issues.length > 0 || !pack?.value) throw new InvalidInputError(bounded(issues));
   const { digest, size } = files;
   documents.set(pack.value.ref, pack);
   const issueAt: CheckedPack["issueAt"] = (ref, at, message) =>
     documents.get(ref)?.issueAt(at, message) ?? { path: ref, message };
-  return { pack: pack.value, runtimes, actions, triggers, permissionSets, rules, digest, size, path, issueAt };
+  const values = { pack: pack.value, runtimes, actions, triggers, permissionSets, rules, environments };
+  return { ...values, digest, size, path, issueAt };
 }
 
 async function existing(directory: string): Promise<string> {

@@ -58,6 +58,7 @@ const checks: Readonly<Record<string, { path?: string; message: string }>> = {
     message: "must be the type of the given owner, which must exist; system has none",
   },
   notification_retention_singleton_check: { message: "must be 1" },
+  pack_environment_claim_expires_at_check: { message: "must be given exactly while the status is installing" },
   pack_ref_check: { message: "must be at least two of a-z, 0-9, _ and -, and begin with a letter" },
   permission_set_ref_check: { message: componentRef },
   permission_set_role_role_check: { message: role },

@@ -16,6 +16,12 @@ export const relations = defineRelations(tables, (r) => ({
     workflows: r.many.workflowDefinitions(),
     keys: r.many.keys(),
     installedBy: r.one.identities({ from: r.packs.installedById, to: r.identities.id }),
+    environments: r.many.packEnvironments(),
+  },
+  packEnvironments: {
+    pack: r.one.packs({ from: r.packEnvironments.packId, to: r.packs.id }),
+    runtime: r.one.runtimes({ from: r.packEnvironments.runtimeId, to: r.runtimes.id }),
+    claimedBy: r.one.workers({ from: r.packEnvironments.claimedById, to: r.workers.id }),
   },
   packReleases: { pack: r.one.packs({ from: r.packReleases.packId, to: r.packs.id }) },
   runtimes: {
@@ -23,6 +29,7 @@ export const relations = defineRelations(tables, (r) => ({
     actions: r.many.actions(),
     sensors: r.many.sensors(),
     workers: r.many.workers(),
+    environments: r.many.packEnvironments(),
   },
   identities: {
     roles: r.many.identityRoles(),

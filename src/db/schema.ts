@@ -37,6 +37,13 @@ export const artifactType = attune.enum("artifact_type", [
 export const artifactRetention = attune.enum("artifact_retention", ["versions", "days", "hours", "minutes"]);
 export const visibility = attune.enum("visibility", ["public", "private"]);
 export const auditOutcome = attune.enum("audit_outcome", ["success", "failure", "denied"]);
+export const packEnvironmentStatus = attune.enum("pack_environment_status", [
+  "pending",
+  "installing",
+  "ready",
+  "failed",
+  "outdated",
+]);
 export const logStream = attune.enum("log_stream", ["stdout", "stderr", "system"]);
 
 /** `timestamptz(3)`: the precision of a JavaScript Date, so that a cursor with it finds its row again. */

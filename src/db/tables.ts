@@ -2,6 +2,7 @@ import { action } from "./tables/action.ts";
 import { artifact, artifactVersion } from "./tables/artifact.ts";
 import { auditEvent } from "./tables/audit.ts";
 import { enforcement } from "./tables/enforcement.ts";
+import { packEnvironment } from "./tables/environment.ts";
 import { event, ruleEvaluation } from "./tables/event.ts";
 import { execution, executionLog, executionMove, executionSecret, executionTransition } from "./tables/execution.ts";
 import { idempotencyKey } from "./tables/idempotency.ts";
@@ -25,6 +26,7 @@ import { workflowDefinition } from "./tables/workflow.ts";
 export const tables = {
   packs: pack,
   packReleases: packRelease,
+  packEnvironments: packEnvironment,
   runtimes: runtime,
   identities: identity,
   identityRoles: identityRole,

@@ -20,6 +20,8 @@ export type Topic =
   | "admission"
   /** An inquiry with a time-out was created. */
   | "inquiry"
+  /** Environments of packs are to be built, or are built. */
+  | "environment"
   /** A worker was cordoned or uncordoned. */
   | "worker"
   /** The execution with that id has written output or has ended. */

@@ -4,6 +4,7 @@ import { runtimeQueue } from "../db/jobs.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
+import { inProgress, statusIn } from "./states.ts";
 
 /** A claimed execution, with everything needed to run it. `attempt` fences its result. */
 export interface Claim {
@@ -29,8 +30,11 @@ export interface Claim {
   parameterFormat: "json" | "yaml" | "dotenv";
   outputFormat: "text" | "json" | "yaml" | "jsonl";
   packRef: string | null;
-  /** The release that it was requested with, and the path that it was loaded from; null for ad-hoc actions. */
-  release: { digest: string; path: string } | null;
+  /**
+   * The release that it was requested with, the path that it was loaded from, and the checksum of its environment for the runtime, if it needs
+   * one; null for ad-hoc actions.
+   */
+  release: { digest: string; path: string; environment: string | null } | null;
 }
 
 /** Time-out in seconds when neither the execution nor its action has one. */
@@ -55,7 +59,8 @@ export async function claimExecutions(
         worker_name = ${worker.name}, started_at = now(), reason = null,
         deadline = now() + make_interval(secs => coalesce(e.timeout_seconds, ${defaultTimeoutSeconds}::int))
       from (select x.id, a.entrypoint, a.parameter_delivery, a.parameter_format, a.output_format, a.pack_ref,
-            case when pr.id is not null then jsonb_build_object('digest', pr.digest, 'path', pr.path) end as release
+            case when pr.id is not null then jsonb_build_object('digest', pr.digest, 'path', pr.path,
+              'environment', pr.environments ->> ${from.runtimeRef}::text) end as release
           from attune.execution x left join attune.action a on a.id = x.action
             left join attune.pack_release pr on pr.id = x.pack_release
           where x.id = ${anyOf(jobs.map((job) => job.entity))}
@@ -85,4 +90,16 @@ export async function claimExecutions(
     for (const { queuedSeconds } of claims) tx.metrics.queued.observe(Math.max(0, queuedSeconds));
   });
   return { claims, jobs: jobs.length };
+}
+
+/** Sets the deadline of a claimed execution: its time begins now, and ends that many milliseconds later than its time-out says. */
+export async function moveDeadline(
+  tx: Tx,
+  { id, attempt, timeoutMs }: Pick<Claim, "id" | "attempt" | "timeoutMs">,
+  extraMs: number,
+): Promise<void> {
+  await tx.db.execute(
+    sql`update attune.execution e set deadline = now() + make_interval(secs => ${(timeoutMs + extraMs) / 1000}::float8)
+      where e.id = ${id}::bigint and e.attempt = ${attempt}::int and ${statusIn(inProgress, "e.status")} and e.waits_for is null`,
+  );
 }

@@ -47,6 +47,7 @@ import "./access/key-mutations.ts";
 import "./kit/node.ts";
 import "./notification/notification.ts";
 import "./catalog/pack.ts";
+import "./catalog/pack-changed.ts";
 import "./access/permission-set-mutations.ts";
 import "./access/permission-set.ts";
 import "./retention/retention.ts";

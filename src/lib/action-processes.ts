@@ -38,8 +38,12 @@ export async function endLostProcesses(lost: readonly LostAttempt[]): Promise<bo
 
 /** Does the same for what dead workers of this host left of earlier attempts of the execution. */
 export async function endEarlierAttempts(execution: string): Promise<boolean> {
+  return await endLeftProcesses(globalId("Execution", execution));
+}
+
+/** Does the same for what dead workers of this host left of the work with that global id: an execution, or the build of an environment. */
+export async function endLeftProcesses(id: string): Promise<boolean> {
   const here = thisHost();
-  const id = globalId("Execution", execution);
   return await end((each) => {
     const [host = "", pid = "", started = ""] = each.worker.split(" ");
     return (

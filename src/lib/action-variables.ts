@@ -12,3 +12,12 @@ export function actionVariables(env: NodeJS.ProcessEnv, more: readonly string[])
     [...passed, ...more].flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])),
   );
 }
+
+/** Returns the variables that configure pip and npm: they are for builds of environments only, because they may hold credentials of registries. */
+export function buildVariables(env: NodeJS.ProcessEnv): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).flatMap(([name, value]) =>
+      /^(PIP_|NPM_CONFIG_|npm_config_)/.test(name) && value !== undefined ? [[name, value]] : [],
+    ),
+  );
+}

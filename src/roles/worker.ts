@@ -9,13 +9,24 @@ const defaultPath = "/usr/local/bin:/usr/bin:/bin";
 /** Starts the role `worker` with the runtimes found on this host. `releases` are the directories of the packs' releases by digest. */
 export async function startWorker(
   services: Services,
-  config: Pick<Config, "actionBase" | "httpAllow" | "runAs" | "workerSlots" | "workerStopMs">,
+  config: Pick<
+    Config,
+    "actionBase" | "buildBase" | "environmentsDir" | "httpAllow" | "runAs" | "workerSlots" | "workerStopMs"
+  >,
   { apiUrl, releases }: { apiUrl: string; releases: ReadonlyMap<string, string> },
 ): Promise<AsyncDisposable> {
   return await startClaims(services, {
     runtimes: await findRuntimes(services, config.actionBase["PATH"] ?? defaultPath),
     slots: config.workerSlots,
     stopMs: config.workerStopMs,
-    host: { base: config.actionBase, apiUrl, runAs: config.runAs, releases, reach: createReach(config.httpAllow) },
+    environmentsDir: config.environmentsDir,
+    host: {
+      base: config.actionBase,
+      buildBase: config.buildBase,
+      apiUrl,
+      runAs: config.runAs,
+      releases,
+      reach: createReach(config.httpAllow),
+    },
   });
 }

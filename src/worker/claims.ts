@@ -11,6 +11,8 @@ import { faultPoint } from "../lib/fault.ts";
 import { type Loop, startLoop } from "../lib/loop.ts";
 import { createPace } from "../lib/pace.ts";
 import { createScratch, removeLeftScratch } from "../lib/scratch.ts";
+import type { BuildHost } from "./environments/build.ts";
+import { startEnvironments } from "./environments/environments.ts";
 import { beat, type FoundRuntime, type Registration, registerWorker, signOff } from "./registry.ts";
 import { createRunner, type HeldAttempt, type Runner } from "./runner.ts";
 import type { HostEnvironment } from "./runtimes/runtime.ts";
@@ -30,7 +32,10 @@ export interface WorkerOptions {
   runtimes: readonly FoundRuntime[];
   /** How many processes may run at once. */
   slots: number;
-  host: Omit<HostEnvironment, "interpreters" | "issueToken" | "scratch">;
+  host: Omit<HostEnvironment, "environments" | "interpreters" | "issueToken" | "scratch"> &
+    Pick<BuildHost, "buildBase">;
+  /** The directory of the environments of packs. */
+  environmentsDir: string;
   /** How long stopping waits for running executions, in milliseconds; the remaining ones are handed back. */
   stopMs: number;
 }
@@ -44,21 +49,22 @@ export async function startClaims(services: Services, options: WorkerOptions): P
   const interpreters = new Map(options.runtimes.map(({ ref, command }) => [ref, command ?? ""]));
   const pools: Pool[] = [];
   const issueToken = (claim: Claim) => write(services, (tx) => createExecutionToken(tx, claim));
-  const host = { ...options.host, interpreters, issueToken, scratch: scratch.directory };
+  const environments = startEnvironments(services, {
+    ...{ directory: options.environmentsDir, worker: registration, runtimes: options.runtimes },
+    ...{ releases: options.host.releases, host: options.host },
+  });
+  const host = { ...options.host, interpreters, issueToken, environments, scratch: scratch.directory };
   const runner = createRunner(services, host, () => {
     for (const { due, loop } of pools) if (due.size > 0) loop.wake();
     heartbeat.showLoad();
   });
   const refs = options.runtimes.map(({ ref }) => ref);
-  const processes = refs.filter(takesSlot);
-  const shared = refs.filter((ref) => !takesSlot(ref));
+  const [processes, shared] = [refs.filter(takesSlot), refs.filter((ref) => !takesSlot(ref))];
   const heartbeat = startHeartbeat(services, registration, {
     runner,
     failed,
     isBusy: () => runner.count(processes) >= options.slots,
-    resumed: () => {
-      for (const { loop } of pools) loop.wake();
-    },
+    resumed: () => wakeAll(pools),
   });
   showSlots(services, runner, [
     { pool: "builtin", refs: shared, slots: sharedSlots },
@@ -102,6 +108,7 @@ export async function startClaims(services: Services, options: WorkerOptions): P
       for (const each of unsubscribe) each();
       await Promise.all(pools.map(({ loop }) => loop[Symbol.asyncDispose]()));
       await runner.drain(options.stopMs);
+      await environments[Symbol.asyncDispose]();
       await Promise.all([heartbeat[Symbol.asyncDispose](), cancels[Symbol.asyncDispose]()]);
       scratch.remove();
       await handBack(services, registration);
@@ -120,6 +127,10 @@ function showSlots(
       metrics.slotsUsed.set({ pool }, runner.count(refs));
     }
   });
+}
+
+function wakeAll(pools: readonly Pool[]): void {
+  for (const { loop } of pools) loop.wake();
 }
 
 const takesSlot = (ref: string) => knownRuntimes.get(ref)?.slots === "process";

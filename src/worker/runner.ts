@@ -1,7 +1,7 @@
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import type { ExecutionLogEntry } from "../execution/append.ts";
-import type { Claim } from "../execution/claim.ts";
+import { type Claim, moveDeadline } from "../execution/claim.ts";
 import type { ExecutionOutcome } from "../execution/finish.ts";
 import { openSecrets } from "../execution/secret.ts";
 import { askAndPark } from "../inquiry/create.ts";
@@ -129,7 +129,8 @@ async function run(parts: Parts, claim: Claim, signal: AbortSignal): Promise<voi
     const collectArtifacts = (directory: string) => keepFiles(services, claim, directory, { report, mask, persist });
     // People read the question: its parameters keep their secrets hidden.
     const ask = () => persist(() => write(services, (tx) => askAndPark(tx, claim)));
-    const actionRun = { claim: { ...claim, config }, signal, mask, onOutput, collectArtifacts, ask };
+    const restartTime = (extraMs: number) => persist(() => write(services, (tx) => moveDeadline(tx, claim, extraMs)));
+    const actionRun = { claim: { ...claim, config }, signal, mask, onOutput, collectArtifacts, ask, restartTime };
     const issueToken = () => persist(() => host.issueToken(claim));
     const outcome = await performAction(actionRun, { ...host, issueToken });
     end();

@@ -41,6 +41,7 @@ const changes: Readonly<Record<string, string>> = {
   execution: "status = 'scheduling'",
   identity: "frozen = not frozen",
   inquiry: "status = 'cancelled', responded_at = null",
+  pack_environment: "install_log = 'more'",
   permission_set: "ref = 'sample.renamed'",
   token: "expires_at = now() + interval '1 hour'",
   worker: "cordoned = not cordoned",
@@ -49,6 +50,7 @@ const changes: Readonly<Record<string, string>> = {
 /** The entity that a change of a table without a channel changes. */
 const membersOf: Readonly<Record<string, string>> = {
   identity_role: "identity",
+  pack_environment: "pack",
   permission_assignment: "identity",
   permission_set_role: "permission_set",
 };

@@ -1,3 +1,7 @@
+import { randomUUID } from "node:crypto";
+import { rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type SQL, sql } from "drizzle-orm";
 import { openSession, type Session } from "../../src/access/session.ts";
 import { ensureAdmin } from "../../src/access/token.ts";
@@ -52,6 +56,8 @@ export interface Part {
 export interface World extends AsyncDisposable {
   services: TestServices;
   session: Session;
+  /** The directory of the environments of its workers. */
+  environmentsDir: string;
   /** Creates a trigger and returns its ref. */
   trigger(fields?: { outSchema?: JsonObject; paramSchema?: JsonObject; enabled?: boolean }): Promise<string>;
   /** Creates a rule (by default with the action core.noop) and returns its ref. */
@@ -92,7 +98,9 @@ export async function createWorld(): Promise<World> {
   const runtimes = await rows<{ ref: string }>(services.db, sql`select ref from attune.runtime`);
   for (const { ref } of runtimes) await services.jobs.open(runtimeQueue(ref));
   const session = openSession(admin);
-  return { services, session, ...creators(services, session), ...readers(services), ...roles(services) };
+  const environmentsDir = join(tmpdir(), `attune-environments-${randomUUID()}`);
+  const started = roles(services, environmentsDir);
+  return { services, session, environmentsDir, ...creators(services, session), ...readers(services), ...started };
 }
 
 function creators(
@@ -135,6 +143,7 @@ function creators(
 
 function roles(
   services: TestServices,
+  environmentsDir: string,
 ): Pick<World, "startExecutor" | "startWorker" | "startTimers" | typeof Symbol.asyncDispose> {
   const parts = new Set<AsyncDisposable>();
   const keep = (part: AsyncDisposable): Part => {
@@ -153,8 +162,16 @@ function roles(
           runtimes: await runtimesOfHost(services),
           slots,
           stopMs,
+          environmentsDir,
           host: {
-            ...{ base: { PATH: path }, apiUrl: "", runAs: null, releases: new Map(), reach: createReach(httpAllow) },
+            ...{
+              base: { PATH: path },
+              buildBase: {},
+              apiUrl: "",
+              runAs: null,
+              releases: new Map(),
+              reach: createReach(httpAllow),
+            },
             ...host,
           },
         }),
@@ -162,6 +179,7 @@ function roles(
     startTimers: () => keep(startTimers(services)),
     [Symbol.asyncDispose]: async () => {
       for (const part of parts) await part[Symbol.asyncDispose]();
+      rmSync(environmentsDir, { recursive: true, force: true });
       await services[Symbol.asyncDispose]();
     },
   };

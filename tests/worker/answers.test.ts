@@ -201,7 +201,8 @@ describe.runIf(onPostgres())("an answer of the database that is lost or late", (
       ...{
         slots: 1,
         stopMs: 5000,
-        host: { base: {}, apiUrl: "", runAs: null, releases: new Map(), reach: createReach([]) },
+        environmentsDir: "/nonexistent",
+        host: { base: {}, buildBase: {}, apiUrl: "", runAs: null, releases: new Map(), reach: createReach([]) },
       },
     });
     await beats(2, services);

@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { type AnyPgColumn, bigint, boolean, check, index, text, unique } from "drizzle-orm/pg-core";
+import { type AnyPgColumn, bigint, boolean, check, index, jsonb, text, unique } from "drizzle-orm/pg-core";
 import { attune, base, instant, jsonObjectColumn, reference, sealedSettings, textList, versioned } from "../schema.ts";
 import { identity } from "./identity.ts";
 
@@ -57,6 +57,8 @@ export const packRelease = attune.table(
     manifest: jsonObjectColumn().notNull(),
     path: text().notNull(),
     size: bigint({ mode: "bigint" }).notNull(),
+    /** The checksum of the files that define the environment, by the ref of the runtime that needs one. */
+    environments: jsonb().$type<Readonly<Record<string, string>>>().notNull().default({}),
   },
   (t) => [unique("pack_release_pack_digest_key").on(t.packId, t.digest)],
 );

@@ -1,5 +1,8 @@
+import { rebuildEnvironment } from "../../catalog/environment.ts";
 import { createPack, deletePack, updatePack } from "../../catalog/pack.ts";
+import { builder } from "../kit/builder.ts";
 import { addEntityMutations } from "../kit/entity.ts";
+import { addRowMutation } from "../kit/mutation.ts";
 import { Pack } from "./pack.ts";
 
 addEntityMutations({
@@ -40,4 +43,23 @@ addEntityMutations({
       "Deletes a pack and everything in it; executions keep its refs. Refused while the pack owns keys or an action of another pack uses one of its runtimes.",
     verb: deletePack,
   },
+});
+
+addRowMutation({
+  table: "packs",
+  ref: Pack,
+  name: "rebuildEnvironment",
+  may: "pack:update",
+  description:
+    "Lets a pack's environments for one runtime be built anew, in new directories: what runs keeps the old ones. `packChanged` follows the builds.",
+  input: builder.inputType("RebuildEnvironmentInput", {
+    description: "The environments to build.",
+    fields: (t) => ({
+      pack: t.string({ required: true, description: "The pack's ref." }),
+      runtime: t.string({ required: true, description: "The runtime's ref, such as core.action.python." }),
+    }),
+  }),
+  inputDescription: "The environments.",
+  payload: ["pack", "The pack with its environments."],
+  run: rebuildEnvironment,
 });

@@ -9,6 +9,7 @@ import { byAnyOf, byWords } from "../kit/text-filter.ts";
 import { policies } from "../policy/policy.ts";
 import { rules } from "../rule/rule.ts";
 import { actions } from "./action.ts";
+import { environments } from "./environment.ts";
 import { runtimes } from "./runtime.ts";
 import { sensors } from "./sensor.ts";
 import { triggers } from "./trigger.ts";
@@ -64,6 +65,11 @@ export const Pack = builder.drizzleNode("packs", {
       "permissionSets",
       permissionSets.related("Its permission sets."),
       permissionSets.connection,
+    ),
+    environments: t.relatedConnection(
+      "environments",
+      environments.related("The environments that its Python and Node.js actions run in."),
+      environments.connection,
     ),
     runtimes: t.relatedConnection("runtimes", runtimes.related("The runtimes that it defines."), runtimes.connection),
   }),

@@ -9,6 +9,7 @@ import type {
   inquiryStatus,
   logStream,
   ownerType,
+  packEnvironmentStatus,
   policyMethod,
   runtimeType,
   visibility,
@@ -93,6 +94,14 @@ export const WorkerType = upperCased("WorkerType", "Where a worker's actions run
   remote: "On another machine.",
   container: "In containers.",
 } satisfies Of<typeof workerType>);
+
+export const PackEnvironmentStatus = upperCased("PackEnvironmentStatus", "How far an environment is.", {
+  pending: "It is to be built.",
+  installing: "A worker builds it.",
+  ready: "Actions run in it.",
+  failed: "It could not be built; the next execution that needs it tries again, a minute later at the earliest.",
+  outdated: "The pack's current files need another one. It is removed an hour after its last use.",
+} satisfies Of<typeof packEnvironmentStatus>);
 
 export const WorkerStatus = upperCased("WorkerStatus", "Whether a worker takes work.", {
   active: "It takes work.",

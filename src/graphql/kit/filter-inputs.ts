@@ -9,6 +9,7 @@ import {
   InquiryStatus,
   LogStream,
   OwnerType,
+  PackEnvironmentStatus,
   PolicyMethod,
   RuntimeType,
   SlotState,
@@ -78,6 +79,7 @@ export const WaitsForFilter = enumFilter("WaitsFor", WaitsFor);
 export const EnforcementStatusFilter = enumFilter("EnforcementStatus", EnforcementStatus);
 export const InquiryStatusFilter = enumFilter("InquiryStatus", InquiryStatus);
 export const RuntimeTypeFilter = enumFilter("RuntimeType", RuntimeType);
+export const PackEnvironmentStatusFilter = enumFilter("PackEnvironmentStatus", PackEnvironmentStatus);
 export const WorkerStatusFilter = enumFilter("WorkerStatus", WorkerStatus);
 export const WorkerTypeFilter = enumFilter("WorkerType", WorkerType);
 export const LogStreamFilter = enumFilter("LogStream", LogStream);

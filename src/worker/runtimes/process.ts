@@ -2,6 +2,9 @@ import { chmodSync, chownSync, closeSync, mkdirSync, mkdtempSync, openSync, rmSy
 import { join } from "node:path";
 import type { ExecutionOutcome } from "../../execution/finish.ts";
 import { unname } from "../../lib/scratch.ts";
+import { buildLimitMs } from "../environments/build.ts";
+import { EnvironmentError } from "../environments/environments.ts";
+import type { Setting } from "../environments/recipe.ts";
 import { parseOutput } from "../output.ts";
 import { actionEnvironment, formatParameters } from "../parameters.ts";
 import { type ProcessResult, runProcess } from "../process.ts";
@@ -17,6 +20,8 @@ import {
 } from "./runtime.ts";
 
 const graceMs = 5000;
+/** How much later an execution's deadline is while it waits for its environment: the builds of a lost worker and of the next one. */
+const longestWaitMs = 2 * buildLimitMs;
 
 /** Returns a runtime that runs each action in a process of its own: the entry point is a file of the pack. `variables` are added to its environment. */
 export function processRuntime(variables: Readonly<Record<string, string>>): Runtime {
@@ -36,6 +41,8 @@ async function performProcess(
     const message = `This worker cannot run ${entrypoint} in ${claim.runtimeRef}.`;
     return outcome(claim, "failed", { error: { code: "RUNTIME_UNAVAILABLE", message } });
   }
+  const setting = await settingOf(run, host, { interpreter, directory });
+  if ("status" in setting) return setting;
   const scratch = createScratchOf(host);
   const files = createSecretFiles(scratch, host.runAs);
   try {
@@ -60,10 +67,10 @@ async function performProcess(
       trigger: claim.triggerRef,
     });
     const spec = {
-      command: interpreter,
-      args: [join(directory, entrypoint)],
-      cwd: directory,
-      env: { ...environment, ...variables },
+      command: setting.command,
+      args: [join(setting.directory, entrypoint)],
+      cwd: setting.directory,
+      env: { ...environment, ...variables, ...setting.variables },
       runAs: host.runAs,
       stdin: parameterFile ? null : parameters,
       timeoutMs: claim.timeoutMs,
@@ -78,6 +85,39 @@ async function performProcess(
   } finally {
     files.close();
     removeScratch(scratch, run);
+  }
+}
+
+/** Returns how the action is started: in its release's environment, if that needs one. Returns the outcome when there is none. */
+async function settingOf(
+  { claim, signal, onOutput, restartTime }: Run,
+  { environments }: HostEnvironment,
+  { interpreter, directory }: { interpreter: string; directory: string },
+): Promise<Setting | ExecutionOutcome> {
+  const plain = { command: interpreter, directory, variables: {} };
+  const checksum = claim.release?.environment ?? null;
+  if (claim.release === null || checksum === null) return plain;
+  const { packRef, runtimeRef, release } = claim;
+  let hasWaited = false;
+  const wait = async () => {
+    hasWaited = true;
+    onOutput("system", `Waiting for the environment of the pack "${packRef}" in ${runtimeRef}.\n`);
+    await restartTime(longestWaitMs);
+  };
+  try {
+    const wanted = {
+      packRef: packRef ?? "",
+      runtimeRef,
+      checksum,
+      release: { digest: release.digest, path: directory },
+    };
+    const setting = await environments.enter(wanted, { signal, wait });
+    if (hasWaited) await restartTime(0);
+    return setting;
+  } catch (error) {
+    if (signal.aborted) return stopped(claim);
+    if (!(error instanceof EnvironmentError)) return actionError(claim, error);
+    return outcome(claim, "failed", { error: { code: "ENVIRONMENT_FAILED", message: error.message } });
   }
 }
 

@@ -2,6 +2,7 @@ import type { Claim } from "../../execution/claim.ts";
 import type { ExecutionError, ExecutionOutcome } from "../../execution/finish.ts";
 import type { Json } from "../../lib/json.ts";
 import type { Mask } from "../../secrecy/mask.ts";
+import type { Environments } from "../environments/environments.ts";
 import type { Reach } from "../http.ts";
 
 /** The user and group that processes of actions run as. */
@@ -25,6 +26,7 @@ export interface HostEnvironment {
   scratch: string;
   /** What `core.http_request` may reach. */
   reach: Reach;
+  environments: Pick<Environments, "enter">;
   /** Creates the execution's token; null when its identity no longer exists. */
   issueToken: (claim: Claim) => Promise<string | null>;
 }
@@ -40,6 +42,8 @@ export interface Run {
   mask: Mask | null;
   /** Stores the files in the action's artifacts directory before it is removed; never rejects. */
   collectArtifacts: (directory: string) => Promise<void>;
+  /** Lets the action's time begin now, and that many milliseconds later end: it waits for its environment, or has it. */
+  restartTime: (extraMs: number) => Promise<void>;
   /** Creates an inquiry with the parameters, whose secrets stay hidden, and parks the execution. Returns false when it was cancelled. */
   ask: () => Promise<boolean>;
 }

@@ -92,7 +92,15 @@ export const creating: Readonly<Record<string, { typename: string; input: Row }>
 
 /** Mutations of rows without a ref, of many rows, or that require grants on two rows: their own tests cover who may use them. */
 const others: ReadonlySet<string> = new Set([
-  ...["cancelExecutions", "createEvent", "purge", "rerunExecution", "retryExecutions", "rotateEncryptionKey"],
+  ...[
+    "cancelExecutions",
+    "createEvent",
+    "purge",
+    "rebuildEnvironment",
+    "rerunExecution",
+    "retryExecutions",
+    "rotateEncryptionKey",
+  ],
 ]);
 
 /** Mutations that every signed-in user may use on their own rows: their verbs check, as tests/access/matrix-verbs.test.ts covers. */

@@ -64,7 +64,11 @@ export const entities: Readonly<Record<string, Sample>> = {
   ),
   pack_release: pair(
     { version: "1.0.0", digest: "digest{n}", manifest: {}, path: "/packs", size: 1 },
-    { ...timestamped, manifest: object },
+    { ...timestamped, manifest: object, environments: { "core.action.python": "c" } },
+  ),
+  pack_environment: pair(
+    { store: "s", manifest_checksum: "checksum{n}", interpreter: "Python 3.11.2", path: "/environments/sample.1" },
+    { ...versioned, status: "installing", claim_expires_at: at, install_log: "log", install_error: "error" },
   ),
   permission_assignment: pair({}, timestamped),
   permission_set: pair(

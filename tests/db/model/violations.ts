@@ -38,6 +38,7 @@ export const violating: Readonly<Record<string, readonly Row[]>> = {
   pack_ref_check: ["a", "1st", "Upper", "has.dot", "", "-a"].map((ref) => ({ ref })),
   permission_set_ref_check: badRefs,
   permission_set_role_role_check: badRoles,
+  pack_environment_claim_expires_at_check: [{ claim_expires_at: null }, { status: "ready" }],
   policy_group_active_check: [{ active: -1 }],
   policy_group_waiting_check: [{ waiting: -1 }],
   policy_limit_check: [{ method: null, threshold: null, rate_max: null, rate_window_seconds: null }],
@@ -114,6 +115,10 @@ const ended = { finished_at: "2026-02-03T04:05:06.789Z" };
 
 /** Further values that a full row needs to have a value in a column: `table.column=value`. */
 export const having: Readonly<Record<string, Row>> = {
+  "pack_environment.status=pending": { claim_expires_at: null },
+  "pack_environment.status=ready": { claim_expires_at: null },
+  "pack_environment.status=failed": { claim_expires_at: null },
+  "pack_environment.status=outdated": { claim_expires_at: null },
   "policy_slot.state=waiting": { acquired_at: null },
   "inquiry.status=pending": withoutResponse,
   "inquiry.status=timeout": withoutResponse,

@@ -25,6 +25,7 @@ const special: Readonly<Record<string, string>> = {
   "execution.enforcement": "case when n % 5 > 0 then n * 3 % 41 end",
   "token.kind": "'api'",
   "webhook_delivery.delivery_id": "case when n % 5 > 0 then 'Delivery' || n * 7 % 40 end",
+  "pack_environment.manifest_checksum": "n::text",
   "policy_group.key": "'Text' || n * 7 % 40",
   "policy_slot.execution": "n",
   "policy_slot.state": "(array['active', 'waiting', 'released'])[1 + n % 3]",

@@ -65,6 +65,7 @@ const special: Readonly<Record<string, string>> = {
   "permission_assignment.identity": "n",
   "token.kind": "case when n % 2 = 0 then 'api' else 'execution' end",
   "pack.ref": "'p' || n",
+  "pack_environment.manifest_checksum": "n::text",
   "policy_group.key": "'k' || n",
   "policy_slot.execution": "n",
   "policy_slot.acquired_at": "case when n <= 20 or n > 666 then timestamptz '2026-01-01' end",

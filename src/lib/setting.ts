@@ -1,0 +1,64 @@
+import { z } from "zod";
+import { isNetwork } from "./network.ts";
+
+/** true or false. */
+export const flag = z.enum(["true", "false"]).transform((text) => text === "true");
+/** A whole number in a range. */
+export const whole = (least: number, most: number) =>
+  z
+    .string()
+    .refine((text) => /^\d{1,9}$/.test(text) && Number(text) >= least && Number(text) <= most, {
+      message: `must be a whole number from ${least} to ${most}`,
+    })
+    .transform(Number);
+/** The URL of a PostgreSQL database. */
+export const databaseUrl = z.string().refine((text) => /^postgres(ql)?:\/\//.test(text) && URL.canParse(text), {
+  message: "must be a URL such as postgres://user:password@host:5432/database",
+});
+/** Texts, separated by commas. */
+export const list = z.string().transform((text) =>
+  text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== ""),
+);
+
+/** Names of variables, none of Attune's own. */
+export const variableNames = list.pipe(
+  z.array(
+    z.string().refine((name) => /^[A-Za-z_]\w*$/.test(name) && !/^(ATTUNE|DATABASE_URL$)/i.test(name), {
+      message: "must be names of variables, separated by commas, and none of Attune's own",
+    }),
+  ),
+);
+/** Host names, in lower case. */
+export const hostNames = list.pipe(
+  z.array(
+    z
+      .string()
+      .toLowerCase()
+      .regex(/^(\[[\da-f:.]+\]|[\w.-]+)(:\d{1,5})?$/, "must be names such as attune.example.org, separated by commas"),
+  ),
+);
+/** Origins, exactly as browsers write them. */
+export const origins = list.pipe(
+  z.array(
+    z.string().refine((text) => /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text, {
+      message: "must be origins such as https://app.example.org, exactly as browsers write them, separated by commas",
+    }),
+  ),
+);
+/** Addresses and networks. */
+export const networks = list.pipe(
+  z.array(
+    z.string().refine(isNetwork, { message: "must be addresses or networks such as 10.0.0.0/8, separated by commas" }),
+  ),
+);
+/** Host names, addresses and networks. */
+export const reachable = list.pipe(
+  z.array(
+    z.string().refine((text) => isNetwork(text) || /^(?=.*[a-z_])[\w.-]+$/i.test(text), {
+      message: "must be host names, addresses or networks such as 10.0.0.0/8, separated by commas",
+    }),
+  ),
+);
