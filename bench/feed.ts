@@ -121,7 +121,7 @@ export async function measureFeed(
   const token = await write(services, (tx) => issueApiToken(tx, String(session.identityId), "bench"));
   const action = await findAction(services.db, "core.noop");
   if (!action) throw new Error("there is no action core.noop");
-  const worker = await registerWorker(services, { runtimes: [], slots: 1, labels: {} });
+  const worker = await registerWorker(services, { runtimes: [], slots: 1, runtimeSlots: new Map(), labels: {} });
   await using server = await startApiProcess(database, { logStatements: true });
   const writer = createWriter(stage, action, worker);
   const subscribers = Array.from({ length: load.subscribers }, () => subscribe(server.url, token));

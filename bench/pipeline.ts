@@ -38,6 +38,8 @@ export async function startPipeline({ services, trigger }: Stage): Promise<Pipel
     slots: 10,
     stopMs: 1000,
     environmentsDir: "/nonexistent",
+    runtimeSlots: new Map(),
+    labels: {},
     host: { base: {}, buildBase: {}, apiUrl: "", runAs: null, releases: new Map(), reach: createReach([]) },
   });
   const stopping = new AbortController();

@@ -8,10 +8,12 @@ import {
   databaseUrl,
   flag,
   hostNames,
+  labels,
   list,
   networks,
   origins,
   reachable,
+  runtimeSlots,
   variableNames,
   whole,
 } from "./lib/setting.ts";
@@ -76,7 +78,10 @@ export const settings = {
   ATTUNE__PACKS__DIRS: list.default([]),
   ATTUNE__ARTIFACTS__DIR: z.string().min(1).optional(),
   ATTUNE__WORKER__ENVIRONMENTS_DIR: z.string().min(1).optional(),
+  ATTUNE__EXECUTOR__SCHEDULE_TIMEOUT_SECONDS: whole(1, 2_592_000).default(300),
   ATTUNE__WORKER__SLOTS: whole(1, 1000).default(10),
+  ATTUNE__WORKER__RUNTIME_SLOTS: runtimeSlots.optional(),
+  ATTUNE__WORKER__LABELS: labels.optional(),
   ATTUNE__WORKER__STOP_SECONDS: whole(0, 3600).default(30),
   ATTUNE__WORKER__HTTP_ALLOW: reachable.default([]),
   ATTUNE__WORKER__PASS_ENV: variableNames.default([]),
@@ -131,7 +136,13 @@ export interface Config {
   artifactsDir: string | null;
   /** The directory of the environments that this host builds for packs. */
   environmentsDir: string;
+  /** After how many seconds an execution fails that no worker can take. */
+  scheduleSeconds: number;
   workerSlots: number;
+  /** How many actions of a runtime may run at once, by its ref, where that is fewer than the slots. */
+  runtimeSlots: ReadonlyMap<string, number>;
+  /** What the worker has besides its runtimes, by name. */
+  labels: Readonly<Record<string, string>>;
   workerStopMs: number;
   /** Host names, addresses and networks that `core.http_request` may reach besides public addresses. */
   httpAllow: string[];
@@ -208,6 +219,9 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
     packDirs: values.ATTUNE__PACKS__DIRS,
     artifactsDir: values.ATTUNE__ARTIFACTS__DIR ?? (url === null ? join(values.ATTUNE__DATA_DIR, "artifacts") : null),
     environmentsDir: resolve(values.ATTUNE__WORKER__ENVIRONMENTS_DIR ?? join(values.ATTUNE__DATA_DIR, "environments")),
+    scheduleSeconds: values.ATTUNE__EXECUTOR__SCHEDULE_TIMEOUT_SECONDS,
+    runtimeSlots: values.ATTUNE__WORKER__RUNTIME_SLOTS ?? new Map(),
+    labels: values.ATTUNE__WORKER__LABELS ?? {},
     workerSlots: values.ATTUNE__WORKER__SLOTS,
     workerStopMs: values.ATTUNE__WORKER__STOP_SECONDS * 1000,
     httpAllow: values.ATTUNE__WORKER__HTTP_ALLOW,

@@ -58,6 +58,7 @@ export async function startServer(config: Config, log: Log, { ownsProcess = fals
       openKeyring: () => openKeyring(config),
       artifactsDir: config.artifactsDir,
       retention: config.retention,
+      scheduleSeconds: config.scheduleSeconds,
     }),
   );
   describeBuild(services);

@@ -29,6 +29,7 @@ export interface ServicesOptions {
   artifactsDir: string | null;
   /** By default the settings' defaults. */
   retention?: RetentionDays;
+  scheduleSeconds?: number;
   /** Skips the migrations, for a copy of a migrated database. */
   isMigrated?: boolean;
 }
@@ -43,7 +44,7 @@ export interface OpenServices extends Services, AsyncDisposable {
  * then nothing is left open.
  */
 export async function openServices(options: ServicesOptions): Promise<OpenServices> {
-  const { log, artifactsDir, retention = retentionDefaults, isMigrated = false } = options;
+  const { log, artifactsDir, retention = retentionDefaults, scheduleSeconds = 300, isMigrated = false } = options;
   await using opening = new AsyncDisposableStack();
   const { url, dataDir, reserve = usualReserve } = options;
   const room = opening.use(url === null ? await watchRoom(dataDir, reserve, log) : unlimitedRoom());
@@ -72,6 +73,7 @@ export async function openServices(options: ServicesOptions): Promise<OpenServic
       keyring,
       artifactsDir,
       retention,
+      scheduleSeconds,
       metrics: createMetrics(),
     },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),

@@ -23,6 +23,7 @@ import { didYouMean } from "../lib/nearest.ts";
 import { checkNew, checkPatch, description, label, parameters, text } from "../schema/fields.ts";
 import { componentRef } from "../schema/input.ts";
 import { namesUnfitForDotenv, unfitForDotenv } from "./manifest.ts";
+import { requireQueue, selectorOf } from "./queues.ts";
 import { LONGEST_TIMEOUT, type RetryInput, retryInput } from "./retry.ts";
 
 /** The fields of an action that users set. A missing field has its default or, in an update, is unchanged. */
@@ -62,7 +63,7 @@ const actionFields = z
     retry: retryInput.nullable(),
     onWorkerLoss: z.enum(["abandon", "requeue"]),
     permissionSetRefs: z.array(componentRef).max(100),
-    workerSelector: z.record(text(100).min(1), text(200)),
+    workerSelector: selectorOf,
   })
   .partial();
 const newAction = actionFields.extend({ ref: componentRef, runtime: runtimeRef, entrypoint });
@@ -83,6 +84,7 @@ export async function createAction(
   requireFormat(fields);
   await requireRunnable(tx.db, session, { packId: pack.id, runsIn, entrypoint: fields.entrypoint });
   await requireHeldSets(tx.db, session, fields.permissionSetRefs ?? []);
+  await requireQueue(tx, { runtime: named, selector: fields.workerSelector });
   const values = { ...fields, label: fields.label ?? fields.ref, runtimeId: runsIn.id, isAdhoc: true };
   return await insertRow(tx, "action", { ...values, packId: pack.id, packRef: pack.ref });
 }
@@ -112,6 +114,7 @@ export async function updateAction(
   const entrypoint = fields.entrypoint ?? stored.entrypoint;
   await requireRunnable(tx.db, session, { packId: stored.packId, runsIn, entrypoint });
   await requireHeldSets(tx.db, session, fields.permissionSetRefs ?? stored.permissionSetRefs);
+  await requireQueue(tx, { runtime: runsIn.ref, selector: fields.workerSelector ?? stored.workerSelector });
   await updateRow(tx, "action", { id: stored.id, fields: { ...fields, runtimeId: runsIn.id } });
   return { id: stored.id };
 }

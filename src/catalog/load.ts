@@ -68,6 +68,7 @@ export async function loadPack(tx: Tx, source: CheckedPack, packRules: PackRules
         where id = ${String(stored.id)}::bigint`,
   );
   await markEnvironments(tx, String(stored.id));
+  tx.announce("queues");
   // The files may have made a setting secret.
   await sealStoredSettings(tx.db, tx.keyring);
   const rules = await rows<{ id: string }>(

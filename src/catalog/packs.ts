@@ -1,13 +1,11 @@
 import { fileURLToPath } from "node:url";
-import { sql } from "drizzle-orm";
 import { ensureAdmin } from "../access/token.ts";
-import { rows } from "../db/client.ts";
-import { runtimeQueue } from "../db/jobs.ts";
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import { InvalidInputError, StartError } from "../errors.ts";
 import { ensureDefaultPack, loadPack } from "./load.ts";
 import type { PackRules } from "./pack-rules.ts";
+import { openQueues, preparePack } from "./queues.ts";
 import { type CheckedPack, readPack } from "./read.ts";
 
 const corePack = fileURLToPath(new URL("../../packs/core", import.meta.url));
@@ -71,6 +69,7 @@ export async function loadPacks(
 ): Promise<string> {
   for (const pack of packs) {
     try {
+      await preparePack(services, pack);
       // A transaction of its own: each pack is loaded by itself.
       await write(services, (tx) => loadPack(tx, pack, packRules));
     } catch (cause) {
@@ -84,10 +83,4 @@ export async function loadPacks(
   });
   await openQueues(services);
   return admin;
-}
-
-/** Opens the queues of all runtimes, as each must be open before the first transaction that uses it. */
-async function openQueues({ db, jobs }: Services): Promise<void> {
-  const runtimes = await rows<{ ref: string }>(db, sql`select ref from attune.runtime where runtime_type = 'action'`);
-  for (const { ref } of runtimes) await jobs.open(runtimeQueue(ref));
 }

@@ -3,17 +3,42 @@ import { deleteRow, lockRow, updateRow } from "../access/rows.ts";
 import type { Session } from "../access/session.ts";
 import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
-import { ConflictError } from "../errors.ts";
+import { ConflictError, invalid } from "../errors.ts";
 import { inProgress, statusIn } from "../execution/states.ts";
 
-/** Cordons or uncordons a worker: a cordoned one claims no new executions, and its running ones continue. Throws NotFoundError, ForbiddenError. */
+/** Cordons or uncordons a worker: a cordoned one claims no new executions, and its running ones continue. Uncordoning ends a drain. Throws NotFoundError, ForbiddenError. */
 export async function setCordoned(
   tx: Tx,
   session: Session,
   { id, cordoned }: { id: bigint; cordoned: boolean },
 ): Promise<{ id: bigint }> {
   const stored = await lockRow(tx, session, { of: "worker", doing: "cordon", which: { id } });
-  if (stored.cordoned !== cordoned) await updateRow(tx, "worker", { id, fields: { cordoned } });
+  const isChanged = stored.cordoned !== cordoned || (!cordoned && stored.drainsAt !== null);
+  if (isChanged) await updateRow(tx, "worker", { id, fields: { cordoned, ...(cordoned ? {} : { drainsAt: null }) } });
+  tx.announce("worker");
+  return { id };
+}
+
+/** For how many seconds a drained worker may finish by default, and at most. */
+const drainSeconds = { usual: 300, most: 7 * 24 * 3600 };
+
+/**
+ * Cordons a worker and lets it hand back what it still runs after `graceSeconds`, which then returns to the queue or is abandoned as its
+ * actions define. Throws NotFoundError, ForbiddenError, InvalidInputError.
+ */
+export async function drainWorker(
+  tx: Tx,
+  session: Session,
+  { id, graceSeconds }: { id: bigint; graceSeconds: number | null },
+): Promise<{ id: bigint }> {
+  const seconds = graceSeconds ?? drainSeconds.usual;
+  if (seconds < 0 || seconds > drainSeconds.most) {
+    throw invalid("graceSeconds", `must be from 0 to ${drainSeconds.most} seconds`);
+  }
+  await lockRow(tx, session, { of: "worker", doing: "cordon", which: { id } });
+  await tx.db.execute(
+    sql`update attune.worker set cordoned = true, drains_at = now() + make_interval(secs => ${seconds}::int) where id = ${String(id)}::bigint`,
+  );
   tx.announce("worker");
   return { id };
 }

@@ -80,6 +80,7 @@ const checks: Readonly<Record<string, { path?: string; message: string }>> = {
   },
   sensor_ref_check: { message: componentRef },
   trigger_ref_check: { message: componentRef },
+  worker_drains_at_check: { message: "must be null unless the worker is cordoned" },
   worker_port_check: { message: "must be from 1 to 65535" },
   workflow_definition_ref_check: { message: componentRef },
 };

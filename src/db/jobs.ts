@@ -20,6 +20,8 @@ export interface Waiting {
 export interface Jobs extends AsyncDisposable {
   /** Creates the queue if it is missing; must be called outside of any transaction, before the queue's first use. */
   open(queue: string): Promise<void>;
+  /** Returns whether this process has opened the queue. */
+  isOpen(queue: string): boolean;
   /** Enqueues one job for each entity that has none. */
   add(tx: Db, queue: string, entities: readonly Waiting[]): Promise<void>;
   /** Takes up to `limit` jobs; they become available again at once if the transaction does not commit. */
@@ -35,8 +37,12 @@ export function hasJob(queue: SQL, entity: SQL): SQL {
 
 /** The queue of events to evaluate. */
 export const eventQueue = "event";
-/** Returns the queue of executions that wait for a worker with that runtime. */
-export const runtimeQueue = (runtimeRef: string) => `execution/${runtimeRef}`;
+/** Returns the queue of executions that wait for any worker with that runtime. */
+export const runtimeQueue = (runtimeRef: string): Queue => `execution/${runtimeRef}`;
+/** The queue of executions that wait for a worker. */
+export type Queue = `execution/${string}`;
+/** SQL: the queue of an execution by its runtime's ref and its selector: each selector of a runtime has one of its own. Null without a runtime. */
+export const queueOf = (runtimeRef: SQL, selector: SQL): SQL => sql`attune.execution_queue(${runtimeRef}, ${selector})`;
 
 /** The job's id is computed from the entity's, so that adding a job twice changes nothing. */
 function jobId(entity: string): string {
@@ -94,7 +100,10 @@ export async function startJobs(database: Database, log: Log): Promise<Jobs> {
       await boss.deleteJob(queue, jobId("0"));
       known.add(queue);
     },
+    isOpen: (queue) => known.has(queue),
     add: async (tx, queue, entities) => {
+      // It would wait for ever: see `open`.
+      if (database.pglite && !known.has(queue)) throw new Error(`the queue ${queue} is not open`);
       const jobs = entities.map(({ id, ...options }) => ({ id: jobId(id), data: { entity: id }, ...options }));
       await boss.insert(queue, jobs, { db: within(tx) });
     },

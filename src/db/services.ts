@@ -20,4 +20,6 @@ export interface Services {
   /** The directory for contents that are too large for a row; null: the processes share no directory. */
   artifactsDir: string | null;
   retention: RetentionDays;
+  /** After how many seconds an execution fails that no worker can take. */
+  scheduleSeconds: number;
 }

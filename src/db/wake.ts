@@ -3,6 +3,7 @@ import { type Loop, type LoopOptions, startLoop } from "../lib/loop.ts";
 import { createPace } from "../lib/pace.ts";
 import type { Log } from "../log.ts";
 import type { Database } from "./client.ts";
+import type { Queue } from "./jobs.ts";
 
 /** A change to announce. A topic is only a hint: its listeners read the rows. */
 export type Topic =
@@ -10,8 +11,10 @@ export type Topic =
   | "feed"
   /** There are new event jobs. */
   | "event"
-  /** Executions are scheduled in the runtime with that ref. */
-  | `execution:${string}`
+  /** Executions are scheduled in that queue. */
+  | Queue
+  /** An action has a queue that it may not have had. */
+  | "queues"
   /** Executions are to be cancelled. */
   | "cancel"
   /** Timers have changed. */

@@ -1,6 +1,7 @@
 import { type SQL, sql } from "drizzle-orm";
 import type { RetryPolicy } from "../catalog/retry.ts";
 import { type Db, rows } from "../db/client.ts";
+import type { Queue } from "../db/jobs.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { compileParameters, type ParameterMap } from "../schema/schema.ts";
 
@@ -17,6 +18,8 @@ export interface RunnableAction {
   onWorkerLoss: "abandon" | "requeue";
   permissionSetRefs: string[];
   workerSelector: JsonObject;
+  /** The queue of its executions; null for a workflow. */
+  queue: Queue | null;
   packRelease: string | null;
   /** The id of the policy that applies to it. */
   policy: string | null;
@@ -26,7 +29,7 @@ export interface RunnableAction {
 export const runnableJson: SQL = sql.raw(`jsonb_build_object('id', a.id::text, 'ref', a.ref, 'enabled', a.enabled,
   'runtimeRef', rt.ref, 'paramSchema', a.param_schema, 'timeoutSeconds', a.timeout_seconds, 'retry', a.retry,
   'onWorkerLoss', a.on_worker_loss, 'permissionSetRefs', to_jsonb(a.permission_set_refs),
-  'workerSelector', a.worker_selector, 'packRelease', p.active_release::text,
+  'workerSelector', a.worker_selector, 'queue', attune.execution_queue(rt.ref, a.worker_selector), 'packRelease', p.active_release::text,
   'policy', (select ap.policy::text from attune.action_policy ap where ap.action = a.id))`);
 
 /** Returns the action with that ref; null when it does not exist. */

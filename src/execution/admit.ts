@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import { anyOf, rows } from "../db/client.ts";
+import { type Queue, queueOf } from "../db/jobs.ts";
 import type { Tx } from "../db/tx.ts";
 import { countEnded } from "./ended.ts";
 import { enqueue } from "./enqueue.ts";
@@ -53,7 +54,7 @@ interface Stored {
   id: string;
   priority: number;
   policy: string | null;
-  runtimeRef: string | null;
+  queue: Queue | null;
 }
 
 /**
@@ -67,14 +68,14 @@ export async function admitStored(tx: Tx, ids: readonly string[]): Promise<void>
   );
   const found = await rows<Stored>(
     tx.db,
-    sql`select e.id::text, e.priority, ap.policy::text, rt.ref as "runtimeRef" from attune.execution e
+    sql`select e.id::text, e.priority, ap.policy::text, ${queueOf(sql`rt.ref`, sql`e.worker_selector`)} as queue from attune.execution e
         left join attune.action a on a.id = e.action left join attune.runtime rt on rt.id = a.runtime
         left join attune.action_policy ap on ap.action = a.id
       where e.id = ${anyOf(ids)} and e.status = 'scheduling'`,
   );
   const byId = new Map(found.map((each) => [each.id, each]));
   const stored = ids.flatMap((id) => byId.get(id) ?? []);
-  const runnable = stored.filter(({ runtimeRef }) => runtimeRef !== null);
+  const runnable = stored.filter(({ queue }) => queue !== null);
   const admissions = await admit(
     tx,
     runnable.map(({ id, policy }) => ({ policy, execution: id })),
@@ -110,8 +111,8 @@ async function storeDecisions(tx: Tx, decided: readonly (Stored & Admission)[]):
   );
   await enqueue(
     tx,
-    decided.flatMap(({ id, priority, runtimeRef, status }) =>
-      status === "scheduled" && runtimeRef !== null ? [{ id, runtimeRef, priority }] : [],
+    decided.flatMap(({ id, priority, queue, status }) =>
+      status === "scheduled" && queue !== null ? [{ id, queue, priority }] : [],
     ),
   );
 }

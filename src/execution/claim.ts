@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { anyOf, rows } from "../db/client.ts";
-import { runtimeQueue } from "../db/jobs.ts";
+import { type Queue, runtimeQueue } from "../db/jobs.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
@@ -41,16 +41,16 @@ export interface Claim {
 const defaultTimeoutSeconds = 600;
 
 /**
- * Claims up to `limit` executions of one runtime for the worker, in the caller's transaction: fetches jobs, sets `scheduled → running`
+ * Claims up to `limit` executions from a queue of the runtime, by default that without a selector, for the worker, in the caller's transaction: fetches jobs, sets `scheduled → running`
  * by compare-and-set, deletes the jobs. Executions that were cancelled meanwhile are skipped. Throws ConflictError, which keeps the
  * jobs, when the worker is cordoned or deleted.
  */
 export async function claimExecutions(
   tx: Tx,
   worker: { id: string; name: string },
-  from: { runtimeRef: string; limit: number },
+  from: { runtimeRef: string; queue?: Queue; limit: number },
 ): Promise<{ claims: Claim[]; jobs: number }> {
-  const queue = runtimeQueue(from.runtimeRef);
+  const { queue = runtimeQueue(from.runtimeRef) } = from;
   const jobs = await tx.jobs.take(tx.db, queue, from.limit);
   if (jobs.length === 0) return { claims: [], jobs: 0 };
   const claiming = rows<Claim>(

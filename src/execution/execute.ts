@@ -31,15 +31,17 @@ export async function requestExecutions(tx: Tx, requests: readonly ExecutionRequ
   const ids = await insertExecutions(tx, requests, admissions);
   tx.observe(() => tx.metrics.requested.inc(ids.length));
   countEnded(tx, admissions);
-  const stored = requests.map(({ action: { runtimeRef }, priority }, index) => {
+  const stored = requests.map(({ action: { queue }, priority }, index) => {
     const { status, place } = admissions[index] ?? { status: null, place: null };
-    return { id: ids[index] ?? "", runtimeRef: runtimeRef ?? "", priority, status, place };
+    return { id: ids[index] ?? "", queue, priority, status, place };
   });
   // No statement depends on another: the connection pipelines them.
   await Promise.all([
     enqueue(
       tx,
-      stored.filter(({ status }) => status === "scheduled"),
+      stored.flatMap(({ id, queue, priority, status }) =>
+        status === "scheduled" && queue !== null ? [{ id, queue, priority }] : [],
+      ),
     ),
     takePlaces(
       tx,

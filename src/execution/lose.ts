@@ -1,5 +1,6 @@
 import { type SQL, sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
+import { type Queue, queueOf } from "../db/jobs.ts";
 import type { Tx } from "../db/tx.ts";
 import { enqueue } from "./enqueue.ts";
 import { type Ended, endedColumns, settle } from "./settle.ts";
@@ -14,10 +15,10 @@ const maxAttempts = 5;
  * their number.
  */
 export async function loseExecutions(tx: Tx, which: SQL, reason: string, { began } = { began: true }): Promise<number> {
-  const lost = await rows<Ended & { runtimeRef: string | null; priority: number }>(
+  const lost = await rows<Ended & { queue: Queue | null; priority: number }>(
     tx.db,
     sql`with lost as (
-        select e.id, rt.ref as runtime_ref,
+        select e.id, ${queueOf(sql`rt.ref`, sql`e.worker_selector`)} as queue,
           ${cancelledOr(sql`case when rt.ref is not null
               and (not ${began}::boolean or e.on_worker_loss = 'requeue' and e.attempt < ${maxAttempts}::int)
             then 'scheduled' else 'abandoned' end`)} as becomes
@@ -31,7 +32,7 @@ export async function loseExecutions(tx: Tx, which: SQL, reason: string, { began
         deadline = case when l.becomes = 'scheduled' then null else e.deadline end,
         error = case when l.becomes = 'abandoned' then jsonb_build_object('code', 'WORKER_LOST', 'message', ${reason}::text) end
       from lost l where e.id = l.id
-      returning e.priority, l.runtime_ref as "runtimeRef", ${endedColumns}`,
+      returning e.priority, l.queue, ${endedColumns}`,
   );
   tx.observe(() => {
     for (const { id, status } of lost) {
@@ -41,9 +42,9 @@ export async function loseExecutions(tx: Tx, which: SQL, reason: string, { began
   });
   await enqueue(
     tx,
-    lost
-      .filter(({ status }) => status === "scheduled")
-      .map(({ id, runtimeRef, priority }) => ({ id, runtimeRef: runtimeRef ?? "", priority })),
+    lost.flatMap(({ id, queue, priority, status }) =>
+      status === "scheduled" && queue !== null ? [{ id, queue, priority }] : [],
+    ),
   );
   await settle(
     tx,

@@ -1,5 +1,6 @@
 import { type SQL, sql } from "drizzle-orm";
 import { idsOf, rows } from "../db/client.ts";
+import { queueOf } from "../db/jobs.ts";
 import type { Tx } from "../db/tx.ts";
 import { enqueue, type Scheduled } from "./enqueue.ts";
 
@@ -101,15 +102,16 @@ export async function promote(tx: Tx, groups: readonly string[]): Promise<number
 
 /** Enqueues the executions that the function has scheduled. Returns their number. */
 async function schedule(tx: Tx, promoting: SQL): Promise<number> {
-  const promoted = await rows<Scheduled | { id: null } | { id: string; runtimeRef: null }>(
+  const promoted = await rows<Scheduled | { id: null } | { id: string; queue: null }>(
     tx.db,
-    sql`select id::text, runtime_ref as "runtimeRef", priority from ${promoting}`,
+    sql`select p.id::text, ${queueOf(sql`p.runtime_ref`, sql`e.worker_selector`)} as queue, p.priority
+      from ${promoting} p left join attune.execution e on e.id = p.id`,
   );
   if (promoted.some(({ id }) => id === null)) tx.announce("admission");
   // Those whose action was deleted are left to the sweep, which fails them.
   await enqueue(
     tx,
-    promoted.filter((each): each is Scheduled => each.id !== null && each.runtimeRef !== null),
+    promoted.filter((each): each is Scheduled => each.id !== null && each.queue !== null),
   );
   return promoted.filter(({ id }) => id !== null).length;
 }

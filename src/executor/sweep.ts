@@ -1,15 +1,15 @@
 import { sql } from "drizzle-orm";
 import { anyOf, rows } from "../db/client.ts";
-import { eventQueue, hasJob } from "../db/jobs.ts";
+import { eventQueue, hasJob, queueOf } from "../db/jobs.ts";
 import type { Services } from "../db/services.ts";
 import { type Tx, write } from "../db/tx.ts";
 import { countEnded } from "../execution/ended.ts";
-import { enqueue } from "../execution/enqueue.ts";
+import { enqueue, type Scheduled } from "../execution/enqueue.ts";
 import { loseExecutions } from "../execution/lose.ts";
 import { type Ended, endedColumns, settle } from "../execution/settle.ts";
 import { hasPlace, leaveGroups } from "../execution/slots.ts";
 import { cancelledOr, type ExecutionStatus } from "../execution/states.ts";
-import { isOverdue, isUnqueued, isUnschedulable } from "../execution/stuck.ts";
+import { isOverdue, isUnqueued, isUnschedulable, whatIsMissing } from "../execution/stuck.ts";
 import { hasLostInquiry } from "../inquiry/expire.ts";
 import { endLostProcesses } from "../lib/action-processes.ts";
 import { startLoop } from "../lib/loop.ts";
@@ -81,9 +81,9 @@ async function requeueEvents(services: Services): Promise<number> {
 
 async function requeueExecutions(services: Services): Promise<number> {
   return await write(services, async (tx) => {
-    const left = await rows<{ id: string; runtimeRef: string; priority: number }>(
+    const left = await rows<Scheduled>(
       tx.db,
-      sql`select e.id::text, rt.ref as "runtimeRef", e.priority from attune.execution e join attune.action a on a.id = e.action
+      sql`select e.id::text, ${queueOf(sql`rt.ref`, sql`e.worker_selector`)} as queue, e.priority from attune.execution e join attune.action a on a.id = e.action
           join attune.runtime rt on rt.id = a.runtime
         where ${isUnqueued} order by e.id limit ${sql.raw(String(batch))}`,
     );
@@ -141,7 +141,7 @@ async function endOverdue(services: Services): Promise<number> {
 }
 
 /**
- * Fails executions that no worker could claim for five minutes in which the database was there, and at once those whose action was deleted,
+ * Fails executions that no worker could claim in the time that the setting gives, in which the database was there, and at once those whose action was deleted,
  * with the reason.
  */
 async function failUnschedulable(services: Services): Promise<number> {
@@ -150,10 +150,9 @@ async function failUnschedulable(services: Services): Promise<number> {
       tx.db,
       sql`update attune.execution e set status = 'failed', finished_at = clock_timestamp(),
           reason = s.reason, error = jsonb_build_object('code', 'UNSCHEDULABLE', 'message', s.reason)
-        from (select e.id, case when rt.ref is null then 'its action no longer exists'
-              else 'no worker with the runtime ' || rt.ref end as reason
+        from (select e.id, ${whatIsMissing} as reason
             from attune.execution e left join attune.action a on a.id = e.action left join attune.runtime rt on rt.id = a.runtime
-            where ${isUnschedulable} for no key update of e skip locked) s
+            where ${isUnschedulable(services.scheduleSeconds)} for no key update of e skip locked) s
         where e.id = s.id returning e.id::text, e.status, ${hasPlace} as "hasPlace"`,
     );
     countEnded(tx, failed);

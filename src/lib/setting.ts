@@ -62,3 +62,27 @@ export const reachable = list.pipe(
     }),
   ),
 );
+
+/** Pairs such as `a=b`, separated by commas; none occurs twice. */
+const pairs = (value: RegExp, message: string) =>
+  list
+    .transform((parts) => parts.map((part) => part.split("=", 2)))
+    .refine((found) => found.every(([name, text]) => /^[\w./-]{1,100}$/.test(name ?? "") && value.test(text ?? "")), {
+      message,
+    })
+    .refine((found) => new Set(found.map(([name]) => name)).size === found.length, { message: "names one twice" })
+    .transform((found) => found.map(([name = "", text = ""]) => [name, text] as const));
+
+/** Labels of a worker. `host` is its own. */
+export const labels = pairs(
+  /^[\w./ :-]{1,200}$/,
+  "must be names with values such as gpu=yes,zone=eu, separated by commas",
+)
+  .refine((found) => found.every(([name]) => name !== "host"), { message: "may not name host, which every worker has" })
+  .transform((found): Record<string, string> => Object.fromEntries(found));
+
+/** Numbers of slots by the ref of a runtime. */
+export const runtimeSlots = pairs(
+  /^[1-9]\d{0,3}$/,
+  "must be refs of runtimes with numbers of slots such as core.action.python=2, separated by commas",
+).transform((found): ReadonlyMap<string, number> => new Map(found.map(([ref, text]) => [ref, Number(text)])));

@@ -11,13 +11,23 @@ export async function startWorker(
   services: Services,
   config: Pick<
     Config,
-    "actionBase" | "buildBase" | "environmentsDir" | "httpAllow" | "runAs" | "workerSlots" | "workerStopMs"
+    | "actionBase"
+    | "buildBase"
+    | "environmentsDir"
+    | "httpAllow"
+    | "labels"
+    | "runAs"
+    | "runtimeSlots"
+    | "workerSlots"
+    | "workerStopMs"
   >,
   { apiUrl, releases }: { apiUrl: string; releases: ReadonlyMap<string, string> },
 ): Promise<AsyncDisposable> {
   return await startClaims(services, {
     runtimes: await findRuntimes(services, config.actionBase["PATH"] ?? defaultPath),
     slots: config.workerSlots,
+    runtimeSlots: config.runtimeSlots,
+    labels: config.labels,
     stopMs: config.workerStopMs,
     environmentsDir: config.environmentsDir,
     host: {

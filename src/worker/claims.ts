@@ -1,18 +1,18 @@
+import { hostname } from "node:os";
 import { sql } from "drizzle-orm";
 import { createExecutionToken } from "../access/execution-token.ts";
 import { anyOf, rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
-import { ConflictError } from "../errors.ts";
-import { type Claim, claimExecutions } from "../execution/claim.ts";
+import type { Claim } from "../execution/claim.ts";
 import { loseExecutions } from "../execution/lose.ts";
 import { inProgress, statusIn } from "../execution/states.ts";
-import { faultPoint } from "../lib/fault.ts";
 import { type Loop, startLoop } from "../lib/loop.ts";
 import { createPace } from "../lib/pace.ts";
 import { createScratch, removeLeftScratch } from "../lib/scratch.ts";
 import type { BuildHost } from "./environments/build.ts";
 import { startEnvironments } from "./environments/environments.ts";
+import { type Pool, startPool } from "./pool.ts";
 import { beat, type FoundRuntime, type Registration, registerWorker, signOff } from "./registry.ts";
 import { createRunner, type HeldAttempt, type Runner } from "./runner.ts";
 import type { HostEnvironment } from "./runtimes/runtime.ts";
@@ -20,18 +20,19 @@ import { runtimes as knownRuntimes } from "./runtimes/table.ts";
 
 /** How many actions that need no process may run at once: many can wait for their responses together. */
 const sharedSlots = 200;
-const claimSize = 100;
 const beatMs = 10_000;
 /** Short actions may take and free the last slot many times a second. */
 const statusPace = { everyMs: 500, burst: 4 };
-/** Fallback for wake-ups that a killed process did not send. */
-const pollMs = 2000;
 
 /** The runtimes, slots and host of a worker. */
 export interface WorkerOptions {
   runtimes: readonly FoundRuntime[];
   /** How many processes may run at once. */
   slots: number;
+  /** How many actions of a runtime may run at once, by its ref, where that is fewer than the slots. */
+  runtimeSlots: ReadonlyMap<string, number>;
+  /** What it has besides, by name: actions may select it. */
+  labels: Readonly<Record<string, string>>;
   host: Omit<HostEnvironment, "environments" | "interpreters" | "issueToken" | "scratch"> &
     Pick<BuildHost, "buildBase">;
   /** The directory of the environments of packs. */
@@ -44,7 +45,8 @@ export interface WorkerOptions {
 export async function startClaims(services: Services, options: WorkerOptions): Promise<AsyncDisposable> {
   await removeLeftScratch();
   const scratch = createScratch();
-  const registration = await registerWorker(services, { runtimes: options.runtimes, slots: options.slots, labels: {} });
+  const labels = { ...options.labels, host: hostname() };
+  const registration = await registerWorker(services, { ...options, labels });
   const failed = (error: unknown) => services.log.error({ err: error }, "worker");
   const interpreters = new Map(options.runtimes.map(({ ref, command }) => [ref, command ?? ""]));
   const pools: Pool[] = [];
@@ -55,7 +57,7 @@ export async function startClaims(services: Services, options: WorkerOptions): P
   });
   const host = { ...options.host, interpreters, issueToken, environments, scratch: scratch.directory };
   const runner = createRunner(services, host, () => {
-    for (const { due, loop } of pools) if (due.size > 0) loop.wake();
+    for (const pool of pools) pool.slotFreed();
     heartbeat.showLoad();
   });
   const refs = options.runtimes.map(({ ref }) => ref);
@@ -71,19 +73,11 @@ export async function startClaims(services: Services, options: WorkerOptions): P
     { pool: "process", refs: processes, slots: options.slots },
   ]);
   const mayClaim = () => heartbeat.mayClaim() && !runner.isWaiting() && services.room.shortage() === null;
-  const start = (runtimes: string[], slots: number) => {
-    const due = new Set(runtimes);
-    const pass = async () => {
-      if (due.size === 0) for (const ref of runtimes) due.add(ref);
-      if (!mayClaim()) return pollMs;
-      const isMore = await claimDue(services, runner, { runtimes, slots, due, registration });
-      heartbeat.showLoad();
-      return isMore ? 0 : pollMs;
-    };
-    pools.push({ runtimes, due, loop: startLoop({ failed, pass }) });
-  };
-  start(shared, sharedSlots);
-  start(processes, options.slots);
+  const { runtimeSlots: limits } = options;
+  const claimed = () => heartbeat.showLoad();
+  const of = { runner, registration, labels, limits, mayClaim, claimed, failed };
+  pools.push(startPool(services, { ...of, runtimes: shared, slots: sharedSlots }));
+  pools.push(startPool(services, { ...of, runtimes: processes, slots: options.slots }));
   const cancels = startLoop({
     failed,
     pass: async () => {
@@ -91,22 +85,11 @@ export async function startClaims(services: Services, options: WorkerOptions): P
       return beatMs;
     },
   });
-  const unsubscribe = [
-    services.wake.on("cancel", () => cancels.wake()),
-    services.wake.on("worker", heartbeat.wake),
-    ...pools.flatMap(({ due, loop, runtimes }) =>
-      runtimes.map((ref) =>
-        services.wake.on(`execution:${ref}`, () => {
-          due.add(ref);
-          loop.wake();
-        }),
-      ),
-    ),
-  ];
+  const unsubscribe = [services.wake.on("cancel", () => cancels.wake()), services.wake.on("worker", heartbeat.wake)];
   return {
     [Symbol.asyncDispose]: async () => {
       for (const each of unsubscribe) each();
-      await Promise.all(pools.map(({ loop }) => loop[Symbol.asyncDispose]()));
+      await Promise.all(pools.map((pool) => pool[Symbol.asyncDispose]()));
       await runner.drain(options.stopMs);
       await environments[Symbol.asyncDispose]();
       await Promise.all([heartbeat[Symbol.asyncDispose](), cancels[Symbol.asyncDispose]()]);
@@ -130,7 +113,7 @@ function showSlots(
 }
 
 function wakeAll(pools: readonly Pool[]): void {
-  for (const { loop } of pools) loop.wake();
+  for (const pool of pools) pool.wake();
 }
 
 const takesSlot = (ref: string) => knownRuntimes.get(ref)?.slots === "process";
@@ -158,6 +141,7 @@ function startHeartbeat(
 ): Heartbeat {
   const turn = createPace(statusPace);
   let mayClaim = true;
+  let hasDrained = false;
   let shownBusy = false;
   const loop = startLoop({
     failed,
@@ -165,10 +149,13 @@ function startHeartbeat(
       await turn();
       const paused = !mayClaim;
       shownBusy = isBusy();
-      mayClaim = await beat(services, worker, shownBusy);
+      const { cordoned, drainsInMs } = await beat(services, worker, shownBusy);
+      mayClaim = !cordoned;
       if (paused && mayClaim) resumed();
       await releaseLostClaims(services, worker, runner);
-      return beatMs;
+      if (drainsInMs === null) hasDrained = false;
+      else if (drainsInMs <= 0 && !hasDrained) hasDrained = await drain(services, worker, runner);
+      return drainsInMs !== null && drainsInMs > 0 ? Math.min(beatMs, drainsInMs) : beatMs;
     },
   });
   return {
@@ -178,43 +165,6 @@ function startHeartbeat(
       if (isBusy() !== shownBusy) loop.wake();
     },
   };
-}
-
-/** Runtimes that share slots. `due`: those whose queues may have jobs. */
-interface Pool {
-  runtimes: readonly string[];
-  due: Set<string>;
-  loop: Loop;
-}
-
-/** Claims executions for the free slots from the queues that are due. Returns whether there may be more that can be claimed now. */
-async function claimDue(
-  services: Services,
-  runner: Runner,
-  { runtimes, slots, due, registration }: Omit<Pool, "loop"> & { slots: number; registration: Registration },
-): Promise<boolean> {
-  for (const runtimeRef of [...due]) {
-    const limit = Math.min(claimSize, slots - runner.count(runtimes));
-    if (limit <= 0) return false; // the next free slot wakes the pool, which is still due
-    due.delete(runtimeRef);
-    const claimed = await claim(services, registration, { runtimeRef, limit });
-    if (claimed === null || claimed.jobs === limit) due.add(runtimeRef);
-    if (claimed === null) return false; // the heartbeat finds out when the worker may claim again
-    const { claims } = claimed;
-    if (claims.length > 0) faultPoint("claim.after_commit");
-    for (const each of claims) runner.begin(each);
-  }
-  return due.size > 0;
-}
-
-/** Returns null when the worker was cordoned after its last heartbeat. */
-async function claim(services: Services, registration: Registration, from: { runtimeRef: string; limit: number }) {
-  try {
-    return await write(services, (tx) => claimExecutions(tx, registration, from));
-  } catch (error) {
-    if (error instanceof ConflictError) return null;
-    throw error;
-  }
 }
 
 async function findCancelled(services: Services, worker: Registration): Promise<string[]> {
@@ -243,6 +193,13 @@ async function releaseLostClaims(services: Services, worker: Registration, runne
   const these = sql`${mine} and e.id = ${anyOf(lost.map(({ id }) => id))} and (e.id, e.attempt) in (select r.id, r.attempt
     from jsonb_to_recordset(${JSON.stringify(lost)}::text::jsonb) as r(id bigint, attempt int))`;
   await write(services, (tx) => loseExecutions(tx, these, "the answer to its claim was lost", { began: false }));
+}
+
+/** Hands back what a worker still runs whose time to finish is over: it returns to the queue, as its actions define. Returns true. */
+async function drain(services: Services, worker: Registration, runner: Runner): Promise<true> {
+  await runner.letGo();
+  await write(services, (tx) => loseExecutions(tx, sql`e.worker = ${worker.id}::bigint`, "the worker was drained"));
+  return true;
 }
 
 /** Ends the worker: what it still runs returns to the queue, as its actions define. If that fails, the sweep finds that its process has ended. */

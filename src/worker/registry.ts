@@ -96,13 +96,19 @@ export function isAtLeast(text: string, version: string | null): boolean {
 /** Registers this process as a worker. */
 export async function registerWorker(
   services: Services,
-  worker: { runtimes: readonly FoundRuntime[]; slots: number; labels: JsonObject },
+  worker: {
+    runtimes: readonly FoundRuntime[];
+    slots: number;
+    runtimeSlots: ReadonlyMap<string, number>;
+    labels: JsonObject;
+  },
 ): Promise<Registration> {
   const host = hostname();
   const capabilities = {
     runtimes: Object.fromEntries(worker.runtimes.map(({ ref, version }) => [ref, { version }])),
     labels: worker.labels,
     slots: worker.slots,
+    runtime_slots: Object.fromEntries(worker.runtimeSlots),
   };
   const [registered] = await write(services, (tx) =>
     rows<Registration>(
@@ -117,16 +123,25 @@ export async function registerWorker(
   return registered;
 }
 
-/** Records a heartbeat, and whether all slots are taken. Returns whether the worker may claim: its row exists and is not cordoned. */
-export async function beat(services: Services, worker: Registration, busy: boolean): Promise<boolean> {
+/** What a worker learns at its heartbeat. */
+export interface Beat {
+  /** Whether it may not claim: it is cordoned, or its row is gone. */
+  cordoned: boolean;
+  /** In how many milliseconds it must hand back what it runs; null: it may finish. */
+  drainsInMs: number | null;
+}
+
+/** Records a heartbeat, and whether all slots are taken. */
+export async function beat(services: Services, worker: Registration, busy: boolean): Promise<Beat> {
   const [row] = await write(services, (tx) =>
-    rows<{ cordoned: boolean }>(
+    rows<Beat>(
       tx.db,
       sql`update attune.worker set last_heartbeat = now(), status = ${busy ? "busy" : "active"}
-        where id = ${worker.id}::bigint returning cordoned`,
+        where id = ${worker.id}::bigint
+        returning cordoned, (extract(epoch from drains_at - clock_timestamp()) * 1000)::float8 as "drainsInMs"`,
     ),
   );
-  return row !== undefined && !row.cordoned;
+  return row ?? { cordoned: true, drainsInMs: null };
 }
 
 /** Marks the worker as inactive after an orderly stop. */

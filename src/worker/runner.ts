@@ -29,6 +29,8 @@ export interface Runner {
    * Returns those that never began here and never will, because the answer to their claim was lost.
    */
   compare(read: () => Promise<readonly HeldAttempt[]>): Promise<HeldAttempt[]>;
+  /** Stops what is running without reporting outcomes, and resolves when it has stopped. */
+  letGo(): Promise<void>;
   /** Resolves when nothing is running; after `ms` milliseconds the remaining executions are stopped without reporting outcomes. */
   drain(ms: number): Promise<void>;
 }
@@ -55,7 +57,13 @@ export function createRunner(services: Services, host: HostEnvironment, ready: (
   const { persist, isWaiting, stop } = createPersistence(services.log, ready);
   const parts = { services, host, persist, reporter: createReporter(services, persist) };
 
+  const handBackAll = async () => {
+    const all = [...running.values()];
+    for (const { abort } of all) abort.abort(handBack);
+    await Promise.all(all.map((each) => each.ended));
+  };
   return {
+    letGo: handBackAll,
     begin: (claim) => {
       if (letGo.delete(keyOf(claim))) return;
       const abort = new AbortController();
@@ -89,8 +97,7 @@ export function createRunner(services: Services, host: HostEnvironment, ready: (
       await Promise.race([all, new Promise((resolve) => setTimeout(resolve, ms).unref())]);
       handingBack = true;
       stop();
-      for (const { abort } of running.values()) abort.abort(handBack);
-      await all;
+      await handBackAll();
     },
   };
 }

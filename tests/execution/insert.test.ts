@@ -134,7 +134,7 @@ describe("an execution that admission delays", () => {
       await tx.db.execute(
         sql`update attune.execution set status = 'scheduled', waits_for = null, scheduled_at = now() where id = ${id}::bigint`,
       );
-      await enqueue(tx, [{ id, runtimeRef: "core.action.builtin", priority: 0 }]);
+      await enqueue(tx, [{ id, queue: "execution/core.action.builtin", priority: 0 }]);
     });
     expect(await world.ended(id)).toMatchObject({ status: "completed", waitsFor: null });
     expect(await world.timeline(id)).toEqual([...path, "scheduled>running", "running>completed"]);

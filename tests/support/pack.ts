@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll } from "vitest";
 import { loadPack } from "../../src/catalog/load.ts";
+import { preparePack } from "../../src/catalog/queues.ts";
 import { readPack } from "../../src/catalog/read.ts";
 import { write } from "../../src/db/tx.ts";
 import { packRules } from "../../src/rule/check.ts";
@@ -28,5 +29,6 @@ export function packDirectories(): (files: Record<string, string>, at?: string) 
 /** Loads a pack from its directory, as a start does. */
 export async function loadDirectory(services: TestServices, directory: string): Promise<void> {
   const source = await readPack(directory);
+  await preparePack(services, source);
   await write(services, (tx) => loadPack(tx, source, packRules));
 }

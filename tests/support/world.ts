@@ -16,7 +16,7 @@ import type { JsonObject } from "../../src/lib/json.ts";
 import { startExecutor } from "../../src/roles/executor.ts";
 import { createRule, type RuleFields } from "../../src/rule/rule.ts";
 import { startTimers } from "../../src/sensor/timer.ts";
-import { startClaims } from "../../src/worker/claims.ts";
+import { startClaims, type WorkerOptions } from "../../src/worker/claims.ts";
 import { createReach } from "../../src/worker/http.ts";
 import { findRuntimes } from "../../src/worker/registry.ts";
 import type { HostEnvironment } from "../../src/worker/runtimes/runtime.ts";
@@ -76,6 +76,7 @@ export interface World extends AsyncDisposable {
     stopMs?: number,
     httpAllow?: readonly string[],
     host?: Partial<HostEnvironment>,
+    more?: Partial<Pick<WorkerOptions, "labels" | "runtimeSlots">>,
   ): Promise<Part>;
   startTimers(): Part;
   /** The rows of a hand-written query. */
@@ -156,13 +157,14 @@ function roles(
   };
   return {
     startExecutor: (sweepMs = never) => keep(startExecutor(services, sweepMs)),
-    startWorker: async (slots = 10, stopMs = 5000, httpAllow = [], host = {}) =>
+    startWorker: async (slots = 10, stopMs = 5000, httpAllow = [], host = {}, more = {}) =>
       keep(
         await startClaims(services, {
           runtimes: await runtimesOfHost(services),
           slots,
           stopMs,
           environmentsDir,
+          ...{ labels: {}, runtimeSlots: new Map(), ...more },
           host: {
             ...{
               base: { PATH: path },

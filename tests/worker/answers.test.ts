@@ -202,6 +202,8 @@ describe.runIf(onPostgres())("an answer of the database that is lost or late", (
         slots: 1,
         stopMs: 5000,
         environmentsDir: "/nonexistent",
+        runtimeSlots: new Map(),
+        labels: {},
         host: { base: {}, buildBase: {}, apiUrl: "", runAs: null, releases: new Map(), reach: createReach([]) },
       },
     });

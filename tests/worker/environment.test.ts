@@ -27,7 +27,22 @@ describe("the environment of actions", () => {
     });
   });
 
+  test("is read with the worker's labels and the slots of single runtimes", () => {
+    const { labels, runtimeSlots } = read({
+      ATTUNE__WORKER__LABELS: "gpu=yes, zone=eu-1",
+      ATTUNE__WORKER__RUNTIME_SLOTS: "core.action.python=2,core.action.shell=5",
+    });
+    expect(labels).toEqual({ gpu: "yes", zone: "eu-1" });
+    expect(Object.fromEntries(runtimeSlots)).toEqual({ "core.action.python": 2, "core.action.shell": 5 });
+  });
+
   test.each([
+    ["ATTUNE__WORKER__LABELS", "gpu", /names with values/],
+    ["ATTUNE__WORKER__LABELS", "gpu=a,gpu=b", /names one twice/],
+    ["ATTUNE__WORKER__LABELS", "host=here", /may not name host/],
+    ["ATTUNE__WORKER__RUNTIME_SLOTS", "core.action.python=0", /numbers of slots/],
+    ["ATTUNE__WORKER__RUNTIME_SLOTS", "core.action.python", /numbers of slots/],
+    ["ATTUNE__EXECUTOR__SCHEDULE_TIMEOUT_SECONDS", "0", /whole number from 1/],
     ["ATTUNE__WORKER__PASS_ENV", "ATTUNE__DATABASE__URL", /none of Attune's own/],
     ["ATTUNE__WORKER__PASS_ENV", "attune_token_file", /none of Attune's own/],
     ["ATTUNE__WORKER__PASS_ENV", "DATABASE_URL", /none of Attune's own/],

@@ -103,6 +103,10 @@ export const execution = attune.table(
     index("execution_waits_for_idx").on(t.waitsFor, t.created, t.id).where(sql`${t.waitsFor} is not null`),
     index("execution_waiting_deadline_idx").on(t.waitsFor, t.deadline).where(sql`${t.waitsFor} is not null`),
     index("execution_run_at_idx").on(t.runAt).where(sql`${t.status} = 'requested' and ${t.runAt} is not null`),
+    // What is scheduled with a selector: workers look for the queues of those that they can take.
+    index("execution_selector_idx")
+      .on(t.workerSelector)
+      .where(sql`${t.status} = 'scheduled' and ${t.workerSelector} <> '{}'`),
     index("execution_retry_of_idx").on(t.retryOfId, t.created, t.id).where(sql`${t.retryOfId} is not null`),
     index("execution_rerun_of_idx").on(t.rerunOfId, t.created, t.id).where(sql`${t.rerunOfId} is not null`),
     index("execution_cancel_requested_by_idx")

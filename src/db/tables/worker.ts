@@ -18,9 +18,12 @@ export const worker = attune.table(
     meta: jsonObjectColumn(),
     lastHeartbeat: instant(),
     cordoned: boolean().notNull().default(false),
+    /** When a cordoned worker hands back what it still runs; null: it may finish. */
+    drainsAt: instant(),
   },
   (t) => [
     check("worker_port_check", sql`${t.port} between 1 and 65535`),
+    check("worker_drains_at_check", sql`${t.drainsAt} is null or ${t.cordoned}`),
     index("worker_name_idx").on(t.name, t.id),
     index("worker_runtime_idx").on(t.runtimeId).where(sql`${t.runtimeId} is not null`),
     index("worker_status_idx").on(t.status),

@@ -1,5 +1,6 @@
 import { setEnabled } from "../../access/rows.ts";
 import { createAction, deleteAction, updateAction } from "../../catalog/action.ts";
+import { prepareAction } from "../../catalog/queues.ts";
 import { addEntityMutations } from "../kit/entity.ts";
 import { OutputFormat, ParameterDelivery, ParameterFormat, WorkerLoss } from "../kit/enums.ts";
 import { Action } from "./action.ts";
@@ -46,15 +47,21 @@ addEntityMutations({
     permissionSetRefs: t.stringList({
       description: "The refs of the permission sets that its executions get. You must hold every grant of each.",
     }),
-    workerSelector: t.field({ type: "JSONObject", description: "The labels that a worker must have, by name." }),
+    workerSelector: t.field({
+      type: "JSONObject",
+      description:
+        "The labels that a worker must have, by name; one without them does not take its executions. None by default.",
+    }),
   }),
   create: {
     description:
       "Creates an action by hand that runs the entrypoint of an action loaded from a pack's files. You must be allowed to execute that action.",
+    prepare: prepareAction,
     verb: createAction,
   },
   update: {
     description: "Changes an action. For an action loaded from a pack's files, only `enabled` can be changed.",
+    prepare: prepareAction,
     verb: updateAction,
   },
   enable: {

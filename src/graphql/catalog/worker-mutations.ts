@@ -1,4 +1,4 @@
-import { deleteWorker, setCordoned } from "../../catalog/worker.ts";
+import { deleteWorker, drainWorker, setCordoned } from "../../catalog/worker.ts";
 import { builder } from "../kit/builder.ts";
 import { readId } from "../kit/ids.ts";
 import { addDeletionById, addRowMutation } from "../kit/mutation.ts";
@@ -32,6 +32,24 @@ addRowMutation({
   description: "Uncordons a worker: it claims executions again.",
   input: workerInput("UncordonWorkerInput", "The worker to uncordon."),
   run: (tx, session, { id }) => setCordoned(tx, session, { id: readId("Worker", id, "id"), cordoned: false }),
+});
+
+addRowMutation({
+  ...about,
+  name: "drainWorker",
+  description:
+    "Cordons a worker, and after a time lets it hand back what it still runs: that returns to the queue or is abandoned, as its action defines. Uncordoning it ends the drain.",
+  input: builder.inputType("DrainWorkerInput", {
+    description: "The worker to drain.",
+    fields: (t) => ({
+      id: t.id({ required: true, description: "The worker's id." }),
+      graceSeconds: t.int({
+        description: "For how many seconds its executions may finish: 300 by default, at most seven days.",
+      }),
+    }),
+  }),
+  run: (tx, session, { id, graceSeconds = null }) =>
+    drainWorker(tx, session, { id: readId("Worker", id, "id"), graceSeconds }),
 });
 
 addDeletionById(

@@ -18,12 +18,18 @@ export const Worker = builder.drizzleNode("workers", {
     workerType: t.expose("workerType", { type: WorkerType, description: "Where its actions run." }),
     status: t.expose("status", { type: WorkerStatus, nullable: true, description: "Whether it takes work." }),
     cordoned: t.exposeBoolean("cordoned", { description: "Whether it is cordoned: it takes no new work." }),
+    drainsAt: t.expose("drainsAt", {
+      type: "DateTime",
+      nullable: true,
+      description: "When it hands back what it still runs; null unless it is drained.",
+    }),
     host: t.exposeString("host", { nullable: true, description: "The machine that it runs on." }),
     port: t.exposeInt("port", { nullable: true, description: "The port that it listens on, if any." }),
     capabilities: t.expose("capabilities", {
       type: "JSONObject",
       nullable: true,
-      description: "Its runtimes with their versions, its labels and its slots.",
+      description:
+        "Its runtimes with their versions, its labels, its slots, and those of single runtimes where they are fewer.",
     }),
     lastHeartbeat: t.expose("lastHeartbeat", {
       type: "DateTime",

@@ -5,7 +5,15 @@ import { anyOf, rows } from "../../db/client.ts";
 import { runtime } from "../../db/tables/runtime.ts";
 import { worker } from "../../db/tables/worker.ts";
 import { inProgress, statusIn } from "../../execution/states.ts";
-import { isOverdue, isSilent, isUnqueued, isUnschedulable, patience } from "../../execution/stuck.ts";
+import {
+  isOverdue,
+  isSilent,
+  isUnqueued,
+  isUnschedulable,
+  patience,
+  secondsOf,
+  takesSuch,
+} from "../../execution/stuck.ts";
 import { hasLostInquiry } from "../../inquiry/expire.ts";
 import { createBatchLoader } from "../kit/batch.ts";
 import { builder } from "../kit/builder.ts";
@@ -75,7 +83,10 @@ const load = createBatchLoader<Liveness>();
 const times = ["lastHeartbeat", "lostAt", "movesAt"] as const;
 
 /** Returns the liveness of those executions that have not ended, in one statement. */
-async function findLiveness(ids: readonly bigint[], { db, session }: Context): Promise<ReadonlyMap<bigint, Liveness>> {
+async function findLiveness(
+  ids: readonly bigint[],
+  { db, session, services }: Context,
+): Promise<ReadonlyMap<bigint, Liveness>> {
   const may = (resource: "runtime" | "worker", table: PgTable): SQL =>
     (session && readable(session, resource)?.(getColumns(table) as Readonly<Record<string, PgColumn>>)) ?? sql`true`;
   const mayWorker = may("worker", alias(worker, "w"));
@@ -86,16 +97,16 @@ async function findLiveness(ids: readonly bigint[], { db, session }: Context): P
     sql`select e.id::text as "id",
         case when e.waits_for is not null then upper(e.waits_for) when e.worker is not null and e.status <> 'scheduled' then 'WORKER'
           when e.status = 'scheduled' then 'QUEUE' else 'ADMISSION' end as "on",
-        coalesce(${isOverdue} or (${hasLostInquiry}) or (${isUnqueued}) or (${isUnschedulable})
+        coalesce(${isOverdue} or (${hasLostInquiry}) or (${isUnqueued}) or (${isUnschedulable(services.scheduleSeconds)})
           or (${statusIn(inProgress, "e.status")} and e.waits_for is null and ${isSilent}), false) as "isStuck",
         case when ${mayWorker} and e.status <> 'scheduled' then to_jsonb(w.last_heartbeat) #>> '{}' end as "lastHeartbeat",
         case when ${mayWorker} and e.status <> 'scheduled' then to_jsonb(w.last_heartbeat + ${patience.heartbeat}) #>> '{}' end as "lostAt",
         case when e.status = 'scheduled' and ${may("runtime", alias(runtime, "rt"))} then (select count(*) from attune.healthy_worker h
-          where not h.cordoned and h.capabilities -> 'runtimes' ? rt.ref)::int end as "workers",
+          where ${takesSuch})::int end as "workers",
         (select count(*) from attune.policy_slot b where s.state = 'waiting' and b.policy_group = s.policy_group and b.state = 'waiting'
           and (b.priority > s.priority or b.priority = s.priority and b.id <= s.id) having count(*) > 0)::int as "position",
         to_jsonb(case when e.waits_for in ('time', 'retry') then e.run_at when e.waits_for = 'slot' then g.next_at
-          when e.status = 'scheduled' then e.scheduled_at + ${patience.queue}
+          when e.status = 'scheduled' then e.scheduled_at + ${secondsOf(services.scheduleSeconds)}
           else least(e.deadline, (select min(i.timeout_at) from attune.inquiry i where i.execution = e.id and i.status = 'pending'))
           end) #>> '{}' as "movesAt"
       from attune.execution e left join attune.action a on a.id = e.action left join attune.runtime rt on rt.id = a.runtime

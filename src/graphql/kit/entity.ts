@@ -39,7 +39,12 @@ interface Entity<Create, Update> {
     prepare?(services: Services, input: Create): Promise<void>;
     verb: Verb<Create>;
   };
-  update: { description: string; verb: Verb<Update> };
+  update: {
+    description: string;
+    /** Runs before the transaction. */
+    prepare?(services: Services, input: Patch & { ref: string }): Promise<void>;
+    verb: Verb<Update>;
+  };
   /** The effects of enabling and disabling; absent if it cannot be disabled. */
   enable?: { on: string; off: string; verb: Verb<{ ref: string; enabled: boolean }> };
   delete: { description: string; verb: Verb<{ ref: string }, { id: bigint; ref: string }> };
@@ -79,7 +84,7 @@ export function addEntityMutations<Create, Update>(entity: Entity<Create, Update
     run: entity.create.verb,
   });
 
-  addRowMutation<Patch, never>({
+  addRowMutation<Patch, Patch>({
     name: `update${kind}`,
     may: may("update"),
     description: `${entity.update.description} Omitted fields keep their values; null clears a field that can be null.`,
@@ -95,6 +100,10 @@ export function addEntityMutations<Create, Update>(entity: Entity<Create, Update
     table,
     ref,
     payload: [payloadField, `The ${noun} as it is now.`],
+    prepare: async ({ services }, input) => {
+      await entity.update.prepare?.(services, input as Patch & { ref: string }); // by the input
+      return input;
+    },
     run: (tx, session, { ref, expectedUpdated: expected = null, ...patch }) =>
       entity.update.verb(tx, session, { ref, expectedUpdated: expected, patch: read(patch) } as Update),
   });

@@ -169,6 +169,7 @@ export const entities: Readonly<Record<string, Sample>> = {
       meta: object,
       last_heartbeat: at,
       cordoned: true,
+      drains_at: at,
     },
   ),
   workflow_definition: pair(

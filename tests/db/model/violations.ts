@@ -65,6 +65,7 @@ export const violating: Readonly<Record<string, readonly Row[]>> = {
   sensor_ref_check: badRefs,
   token_kind_check: [{ kind: "refresh" }],
   trigger_ref_check: badRefs,
+  worker_drains_at_check: [{ cordoned: false, drains_at: "2026-02-03T04:05:06.789Z" }],
   worker_port_check: [{ port: 0 }, { port: 65_536 }, { port: -1 }],
   workflow_definition_ref_check: badRefs,
   key_owner_check: [
