@@ -40,7 +40,15 @@ export async function startPipeline({ services, trigger }: Stage): Promise<Pipel
     environmentsDir: "/nonexistent",
     runtimeSlots: new Map(),
     labels: {},
-    host: { base: {}, buildBase: {}, apiUrl: "", runAs: null, releases: new Map(), reach: createReach([]) },
+    host: {
+      base: {},
+      buildBase: {},
+      engineBase: {},
+      apiUrl: "",
+      runAs: null,
+      releases: new Map(),
+      reach: createReach([]),
+    },
   });
   const stopping = new AbortController();
   const waiting = new Map<string, () => void>();

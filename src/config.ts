@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { StartError } from "./errors.ts";
-import { actionVariables, buildVariables } from "./lib/action-variables.ts";
+import { actionVariables, buildVariables, engineVariables } from "./lib/action-variables.ts";
 import { didYouMean } from "./lib/nearest.ts";
 import {
   databaseUrl,
@@ -157,6 +157,8 @@ export interface Config {
   actionBase: Record<string, string>;
   /** The further variables that builds of environments get. */
   buildBase: Record<string, string>;
+  /** The variables of the engine of containers. */
+  engineBase: Record<string, string>;
   /** The user and group that processes of actions run as; null: those of the server. */
   runAs: { uid: number; gid: number } | null;
 }
@@ -234,6 +236,7 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
     testFault: values.ATTUNE__TEST__FAULT ?? null,
     actionBase: actionVariables(env, values.ATTUNE__WORKER__PASS_ENV),
     buildBase: buildVariables(env),
+    engineBase: engineVariables(env),
     runAs: readUser(values.ATTUNE__WORKER__RUN_AS),
   };
 }

@@ -162,6 +162,9 @@ interface Runnable {
 async function requireRunnable(db: Db, session: Session, runnable: Runnable): Promise<void> {
   const { packId, runsIn, entrypoint } = runnable;
   if (runsIn.runtimeType !== "action") throw invalid("runtime", "must be a runtime of actions");
+  if (runsIn.ref === "core.action.container") {
+    throw invalid("runtime", "must be another one: only the files of packs define containers");
+  }
   const actions = await rows<{ ref: string; entrypoint: string }>(
     db,
     sql`select ref, entrypoint from attune.action where runtime = ${String(runsIn.id)}::bigint and not is_adhoc

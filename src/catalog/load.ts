@@ -269,6 +269,7 @@ async function actionRows(db: Db, source: CheckedPack): Promise<({ ref: string }
       description: manifest.description,
       enabled: manifest.enabled,
       entrypoint: manifest.entry_point ?? manifest.ref,
+      container: manifest.container && { ...manifest.container, entry_point: manifest.entry_point },
       runtimeId,
       paramSchema: manifest.parameters,
       outSchema: manifest.output,

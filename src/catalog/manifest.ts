@@ -3,6 +3,7 @@ import { grantList } from "../access/grants.ts";
 import { InvalidInputError } from "../errors.ts";
 import { compileRegex } from "../lib/regex.ts";
 import { parameterMap } from "../schema/schema.ts";
+import { containerManifest } from "./container.ts";
 import { LONGEST_TIMEOUT, retryPolicy } from "./retry.ts";
 
 const REF = {
@@ -89,6 +90,7 @@ export const actionManifest = z.strictObject({
   enabled,
   runner_type: runnerType,
   entry_point: z.string().min(1).max(500).nullable().default(null),
+  container: containerManifest.nullable().default(null),
   parameters: parameterMap.default({}),
   output: parameterMap.nullable().default(null),
   parameter_delivery: z.enum(["stdin", "file"]).default("stdin"),

@@ -27,7 +27,7 @@ const FOLDERS = ["runtimes", "actions", "triggers", "permission_sets", "rules"];
 const UNSUPPORTED = ["sensors", "policies", "actions/workflows"];
 const MOST_ISSUES = 100;
 /** Runners whose entry point is a file of the pack. */
-const SCRIPT_RUNNERS = new Set<unknown>(["shell", "bash", "python", "node"]);
+const SCRIPT_RUNNERS = new Set<unknown>(["shell", "bash", "python", "node", "container"]);
 
 /** The checked files of a pack; every list is in the order of the file names. */
 export interface CheckedPack {
@@ -174,6 +174,12 @@ function entryFaults({ raw, issueAt }: CheckedDocument<unknown>, { paths }: Pack
   const runner = raw["runner_type"];
   const entry = raw["entry_point"];
   if (runner === "workflow") return [issueAt(["runner_type"], "workflows are not supported by this version")];
+  const hasContainer = (raw["container"] ?? null) !== null;
+  if (hasContainer !== (runner === "container")) {
+    const message = hasContainer ? "is only for the runner type container" : "is required: expected {image: …}";
+    return [issueAt(["container"], message)];
+  }
+  if (runner === "container" && (entry ?? null) === null) return [];
   if (!SCRIPT_RUNNERS.has(runner)) return [];
   if (entry === undefined || entry === null) {
     return [issueAt(["entry_point"], `is required: expected the script's path, as the runner type is "${runner}"`)];

@@ -1,4 +1,5 @@
 import { sql } from "drizzle-orm";
+import type { ContainerSpec } from "../catalog/container.ts";
 import { anyOf, rows } from "../db/client.ts";
 import { type Queue, runtimeQueue } from "../db/jobs.ts";
 import type { Tx } from "../db/tx.ts";
@@ -30,6 +31,8 @@ export interface Claim {
   parameterFormat: "json" | "yaml" | "dotenv";
   outputFormat: "text" | "json" | "yaml" | "jsonl";
   packRef: string | null;
+  /** How its container is run; null in other runtimes. */
+  container: ContainerSpec | null;
   /**
    * The release that it was requested with, the path that it was loaded from, and the checksum of its environment for the runtime, if it needs
    * one; null for ad-hoc actions.
@@ -58,7 +61,7 @@ export async function claimExecutions(
     sql`update attune.execution e set status = 'running', attempt = e.attempt + 1, worker = ${worker.id}::bigint,
         worker_name = ${worker.name}, started_at = now(), reason = null,
         deadline = now() + make_interval(secs => coalesce(e.timeout_seconds, ${defaultTimeoutSeconds}::int))
-      from (select x.id, a.entrypoint, a.parameter_delivery, a.parameter_format, a.output_format, a.pack_ref,
+      from (select x.id, a.entrypoint, a.parameter_delivery, a.parameter_format, a.output_format, a.pack_ref, a.container,
             case when pr.id is not null then jsonb_build_object('digest', pr.digest, 'path', pr.path,
               'environment', pr.environments ->> ${from.runtimeRef}::text) end as release
           from attune.execution x left join attune.action a on a.id = x.action
@@ -76,7 +79,7 @@ export async function claimExecutions(
           from attune.execution_secret x where x.execution = e.id), '[]') as "secrets",
         e.permission_set_refs <> '{}' as "hasPermissions",
         s.entrypoint as "entrypoint", s.parameter_delivery as "parameterDelivery", s.parameter_format as "parameterFormat",
-        s.output_format as "outputFormat", s.pack_ref as "packRef", s.release as "release"`,
+        s.output_format as "outputFormat", s.pack_ref as "packRef", s.container as "container", s.release as "release"`,
   );
   // Read after the jobs were taken: a worker never claims executions that were queued after its cordon.
   const reading = rows<{ cordoned: boolean }>(

@@ -45,11 +45,15 @@ export async function endEarlierAttempts(execution: string): Promise<boolean> {
 export async function endLeftProcesses(id: string): Promise<boolean> {
   const here = thisHost();
   return await end((each) => {
-    const [host = "", pid = "", started = ""] = each.worker.split(" ");
-    return (
-      each.execution === id && host === here && started !== "null" && !isAlive({ host, pid: Number(pid), started })
-    );
+    const worker = workerOf(each.worker);
+    return each.execution === id && worker !== null && worker.host === here && !isAlive(worker);
   });
+}
+
+/** Returns the process that the variable's value names; null when its start is not known. */
+export function workerOf(name: string): ProcessIdentity | null {
+  const [host = "", pid = "", started = "null"] = name.split(" ");
+  return started === "null" ? null : { host, pid: Number(pid), started };
 }
 
 const keyOf = (worker: string, execution: string) => `${worker}/${execution}`;

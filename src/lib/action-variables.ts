@@ -21,3 +21,15 @@ export function buildVariables(env: NodeJS.ProcessEnv): Record<string, string> {
     ),
   );
 }
+
+/** The variables by which Docker and Podman find their configuration. */
+const engine = [
+  ...["HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "REGISTRY_AUTH_FILE"],
+  ...["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"],
+  ...["CONTAINER_HOST", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF", "CONTAINERS_REGISTRIES_CONF"],
+];
+
+/** Returns the variables that the engine of containers gets, and its containers do not. */
+export function engineVariables(env: NodeJS.ProcessEnv): Record<string, string> {
+  return Object.fromEntries(engine.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])));
+}

@@ -13,6 +13,7 @@ export async function startWorker(
     Config,
     | "actionBase"
     | "buildBase"
+    | "engineBase"
     | "environmentsDir"
     | "httpAllow"
     | "labels"
@@ -24,7 +25,7 @@ export async function startWorker(
   { apiUrl, releases }: { apiUrl: string; releases: ReadonlyMap<string, string> },
 ): Promise<AsyncDisposable> {
   return await startClaims(services, {
-    runtimes: await findRuntimes(services, config.actionBase["PATH"] ?? defaultPath),
+    runtimes: await findRuntimes(services, config.actionBase["PATH"] ?? defaultPath, config.engineBase),
     slots: config.workerSlots,
     runtimeSlots: config.runtimeSlots,
     labels: config.labels,
@@ -33,6 +34,7 @@ export async function startWorker(
     host: {
       base: config.actionBase,
       buildBase: config.buildBase,
+      engineBase: config.engineBase,
       apiUrl,
       runAs: config.runAs,
       releases,

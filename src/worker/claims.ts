@@ -56,6 +56,7 @@ export async function startClaims(services: Services, options: WorkerOptions): P
     ...{ releases: options.host.releases, host: options.host },
   });
   const host = { ...options.host, interpreters, issueToken, environments, scratch: scratch.directory };
+  for (const { ref } of options.runtimes) knownRuntimes.get(ref)?.start?.(host).catch(failed);
   const runner = createRunner(services, host, () => {
     for (const pool of pools) pool.slotFreed();
     heartbeat.showLoad();

@@ -37,7 +37,11 @@ interface Distributions {
 const run = promisify(execFile);
 
 /** Returns the supported action runtimes on this host: the first command of each that reports a version as expected. */
-export async function findRuntimes(services: Services, path: string): Promise<FoundRuntime[]> {
+export async function findRuntimes(
+  services: Services,
+  path: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<FoundRuntime[]> {
   const known = await rows<{ ref: string; distributions: Distributions }>(
     services.db,
     sql`select ref, distributions from attune.runtime where runtime_type = 'action' order by ref`,
@@ -47,7 +51,7 @@ export async function findRuntimes(services: Services, path: string): Promise<Fo
     .map(async ({ ref, distributions }) => {
       if (runtimes.get(ref)?.slots === "shared") return { ref, command: null, version: null };
       for (const distribution of distributions.commands ?? []) {
-        const version = await versionOf(distribution, path);
+        const version = await versionOf(distribution, { ...env, PATH: path });
         if (version === null) continue;
         if (isAtLeast(version, distributions.min_version ?? null)) {
           return { ref, command: distribution.command, version };
@@ -62,9 +66,12 @@ export async function findRuntimes(services: Services, path: string): Promise<Fo
   return (await Promise.all(searches)).filter((found) => found !== null);
 }
 
-async function versionOf({ command, args, pattern }: Distribution, path: string): Promise<string | null> {
+async function versionOf(
+  { command, args, pattern }: Distribution,
+  env: Record<string, string>,
+): Promise<string | null> {
   try {
-    const { stdout, stderr } = await run(command, args ?? [], { env: { PATH: path }, timeout: 10_000 });
+    const { stdout, stderr } = await run(command, args ?? [], { env, timeout: 10_000 });
     const output = `${stdout}${stderr}`;
     if (!pattern) return "";
     if (!compileRegex(pattern).test(output)) return null;

@@ -169,6 +169,7 @@ function roles(
             ...{
               base: { PATH: path },
               buildBase: {},
+              engineBase: {},
               apiUrl: "",
               runAs: null,
               releases: new Map(),

@@ -204,7 +204,15 @@ describe.runIf(onPostgres())("an answer of the database that is lost or late", (
         environmentsDir: "/nonexistent",
         runtimeSlots: new Map(),
         labels: {},
-        host: { base: {}, buildBase: {}, apiUrl: "", runAs: null, releases: new Map(), reach: createReach([]) },
+        host: {
+          base: {},
+          buildBase: {},
+          engineBase: {},
+          apiUrl: "",
+          runAs: null,
+          releases: new Map(),
+          reach: createReach([]),
+        },
       },
     });
     await beats(2, services);

@@ -37,6 +37,8 @@ export const action = attune.table(
       .default("abandon"),
     workflowId: reference("workflow").references(() => workflowDefinition.id, { onDelete: "set null" }),
     permissionSetRefs: textList(),
+    /** How its container is run; null in other runtimes. */
+    container: jsonObjectColumn(),
     workerSelector: jsonObjectColumn().notNull().default({}),
   },
   (t) => [

@@ -50,16 +50,18 @@ export const Action = builder.drizzleNode("actions", {
       type: OutputFormat,
       description: "How its output is parsed into its result.",
     }),
-    timeoutSeconds: t.exposeInt("timeoutSeconds", {
-      nullable: true,
-      description: "Its default timeout, in seconds.",
-    }),
+    timeoutSeconds: t.exposeInt("timeoutSeconds", { nullable: true, description: "Its default timeout, in seconds." }),
     onWorkerLoss: t.expose("onWorkerLoss", {
       type: WorkerLoss,
       description: "What happens to its executions when their worker is lost.",
     }),
     permissionSetRefs: t.exposeStringList("permissionSetRefs", {
       description: "The refs of the permission sets that its executions get.",
+    }),
+    container: t.expose("container", {
+      type: "JSONObject",
+      nullable: true,
+      description: "How its container is run, as its pack's file says; null in other runtimes.",
     }),
     workerSelector: t.expose("workerSelector", {
       type: "JSONObject",

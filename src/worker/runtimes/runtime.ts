@@ -15,6 +15,8 @@ export interface RunAs {
 export interface HostEnvironment {
   /** The variables that are passed to actions. */
   base: Readonly<Record<string, string>>;
+  /** The variables of the engine of containers. */
+  engineBase: Readonly<Record<string, string>>;
   apiUrl: string;
   /** Null: actions run as the worker's own user. */
   runAs: RunAs | null;
@@ -52,6 +54,8 @@ export interface Run {
 export interface Runtime {
   /** What limits how many run at once: each takes one of the worker's slots, or they share a fixed number because none is a process. */
   slots: "process" | "shared";
+  /** Is called when a worker starts that has the runtime. */
+  start?(host: HostEnvironment): Promise<void>;
   /** Runs an action to its end and returns the outcome; null when the execution is parked. Failures of the action do not reject. */
   perform(run: Run, entrypoint: string, host: HostEnvironment): Promise<ExecutionOutcome | null>;
 }

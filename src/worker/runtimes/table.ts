@@ -1,4 +1,5 @@
 import { builtinRuntime } from "./builtin.ts";
+import { containerRuntime } from "./container.ts";
 import { processRuntime } from "./process.ts";
 import type { Runtime } from "./runtime.ts";
 
@@ -10,4 +11,5 @@ export const runtimes: ReadonlyMap<string, Runtime> = new Map([
   // Python keeps back what it writes to a pipe: unbuffered, output is seen while the action runs, and is kept when it is stopped.
   ["core.action.python", processRuntime({ PYTHONUNBUFFERED: "1" })],
   ["core.action.nodejs", processRuntime({})],
+  ["core.action.container", containerRuntime],
 ]);

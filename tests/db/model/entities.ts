@@ -20,6 +20,7 @@ export const entities: Readonly<Record<string, Sample>> = {
       on_worker_loss: "requeue",
       permission_set_refs: ["core.viewer"],
       worker_selector: { gpu: "yes" },
+      container: { image: "alpine" },
     },
   ),
   identity: pair(

@@ -1,0 +1,1 @@
+ALTER TABLE "attune"."action" ADD COLUMN "container" jsonb;
