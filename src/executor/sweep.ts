@@ -13,7 +13,7 @@ import { isOverdue, isUnqueued, isUnschedulable, whatIsMissing } from "../execut
 import { hasLostInquiry } from "../inquiry/expire.ts";
 import { endLostProcesses } from "../lib/action-processes.ts";
 import { startLoop } from "../lib/loop.ts";
-import { thisHost } from "../lib/process-identity.ts";
+import { type ProcessIdentity, thisHost } from "../lib/process-identity.ts";
 import { removeLeftScratch } from "../lib/scratch.ts";
 import { pruneGroups, repairGroups } from "../policy/repair.ts";
 import { createArtifactKeeper, createVacuum } from "./retention.ts";
@@ -124,15 +124,27 @@ async function reapLost(services: Services): Promise<number> {
 
 const isHere = ({ process }: DeadWorker) => process === null || process.host === thisHost();
 
-/** Ends executions half a minute past their deadlines, which their workers should have ended; they cannot while the database is away. */
+/**
+ * Ends executions half a minute past their deadlines, which their workers should have ended; they cannot while the database is away. What
+ * their workers left running on this host is ended first, because the next execution may get the slot.
+ */
 async function endOverdue(services: Services): Promise<number> {
-  const reason = "the deadline passed and nothing ended it";
+  const overdue = await rows<{ id: string; process: ProcessIdentity | null }>(
+    services.db,
+    sql`select e.id::text, w.meta -> 'process' as process from attune.execution e left join attune.worker w on w.id = e.worker
+      where ${isOverdue} order by e.id limit ${sql.raw(String(batch))}`,
+  );
+  if (overdue.length === 0) return 0;
+  const here = overdue.flatMap(({ id, process }) => (process?.host === thisHost() ? [{ process, execution: id }] : []));
+  const passed = "the deadline passed and nothing ended it";
+  const reason = (await endLostProcesses(here)) ? passed : `${passed}; processes that it left could not be ended`;
   return await write(services, async (tx) => {
     const ended = await rows<Ended>(
       tx.db,
       sql`update attune.execution e set status = ${cancelledOr("timeout")}, waits_for = null, reason = ${reason},
-          finished_at = clock_timestamp(), error = jsonb_build_object('code', 'TIMEOUT', 'message', ${reason}::text)
-        where id in (select e.id from attune.execution e where ${isOverdue} for no key update skip locked)
+          finished_at = clock_timestamp(), error = jsonb_build_object('code', 'TIMEOUT', 'message', ${passed}::text)
+        where id in (select e.id from attune.execution e where e.id = ${anyOf(overdue.map(({ id }) => id))} and ${isOverdue}
+          for no key update skip locked)
         returning ${endedColumns}`,
     );
     await settle(tx, ended);

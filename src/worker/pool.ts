@@ -105,12 +105,13 @@ async function claimDue(
     const limit = Math.min(claimSize, free, (limits.get(runtimeRef) ?? slots) - runner.count([runtimeRef]));
     if (limit <= 0) continue;
     due.delete(queue);
+    const askedAt = performance.now();
     const claimed = await claim(services, registration, { runtimeRef, queue, limit });
     if (claimed === null || claimed.jobs === limit) due.set(queue, runtimeRef);
     if (claimed === null) return false; // the heartbeat finds out when the worker may claim again
     isMore ||= claimed.jobs === limit;
     if (claimed.claims.length > 0) faultPoint("claim.after_commit");
-    for (const each of claimed.claims) runner.begin(each);
+    for (const each of claimed.claims) runner.begin(each, askedAt);
   }
   return isMore;
 }

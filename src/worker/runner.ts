@@ -1,9 +1,12 @@
+import { sql } from "drizzle-orm";
+import { rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import type { ExecutionLogEntry } from "../execution/append.ts";
 import { type Claim, moveDeadline } from "../execution/claim.ts";
 import type { ExecutionOutcome } from "../execution/finish.ts";
 import { openSecrets } from "../execution/secret.ts";
+import { inProgress, statusIn } from "../execution/states.ts";
 import { askAndPark } from "../inquiry/create.ts";
 import { endEarlierAttempts } from "../lib/action-processes.ts";
 import { fitResult, keepFiles } from "./leftovers.ts";
@@ -16,8 +19,11 @@ import type { HostEnvironment } from "./runtimes/runtime.ts";
 
 /** Runs claimed executions, and stores their output and outcomes. */
 export interface Runner {
-  /** Runs a claimed execution in the background and reports its outcome. */
-  begin(claim: Claim): void;
+  /**
+   * Runs an execution in the background that was claimed by a statement of that time (of the monotonic clock), and reports its outcome. A
+   * process that was stopped meanwhile may have lost it: an old claim is compared with its row first.
+   */
+  begin(claim: Claim, askedAt: number): void;
   /** Returns how many executions of these runtimes are running. */
   count(runtimes: readonly string[]): number;
   /** Stops an execution that was cancelled; does nothing if it is not running here. */
@@ -64,10 +70,10 @@ export function createRunner(services: Services, host: HostEnvironment, ready: (
   };
   return {
     letGo: handBackAll,
-    begin: (claim) => {
+    begin: (claim, askedAt) => {
       if (letGo.delete(keyOf(claim))) return;
       const abort = new AbortController();
-      const ended = runToEnd(parts, claim, abort.signal).then(
+      const ended = runToEnd(parts, { claim, askedAt }, abort.signal).then(
         () => {
           running.delete(keyOf(claim));
           ready();
@@ -152,17 +158,38 @@ async function run(parts: Parts, claim: Claim, signal: AbortSignal): Promise<voi
   if (signal.reason !== handBack) await reporter.finish(await fitResult(services, claim, { outcome, persist }));
 }
 
+/** Within this time, in milliseconds, nothing gives away a claim: a worker counts as lost after 30 s. */
+const freshMs = 10_000;
+
 /** Runs a claim to its reported end, whatever fails: a row left `running` would look like a claim that never began. */
-async function runToEnd(parts: Parts, claim: Claim, signal: AbortSignal): Promise<void> {
+async function runToEnd(
+  parts: Parts,
+  { claim, askedAt }: { claim: Claim; askedAt: number },
+  signal: AbortSignal,
+): Promise<void> {
   try {
     if (claim.attempt > 1 && !(await endEarlierAttempts(claim.id))) {
       parts.services.log.warn({ execution: claim.id }, "processes of an earlier attempt could not be ended");
     }
+    if (performance.now() - askedAt > freshMs && !(await isOwn(parts, claim))) return;
     await run(parts, claim, signal);
   } catch (error) {
     parts.services.log.error({ err: error, execution: claim.id }, "running an execution");
     if (signal.reason !== handBack) await parts.reporter.finish(broken(claim));
   }
+}
+
+/** Returns whether the attempt is still this worker's. */
+async function isOwn({ services, persist }: Parts, { id, attempt }: Claim): Promise<boolean> {
+  const found = await persist(() =>
+    rows(
+      services.db,
+      sql`select e.id::text from attune.execution e where e.id = ${id}::bigint and e.attempt = ${attempt}::int
+        and ${statusIn(inProgress, "e.status")}`,
+    ),
+  );
+  if (found.length === 0) services.log.warn({ execution: id }, "a claim was lost before it began");
+  return found.length > 0;
 }
 
 /** Returns the parameters with their secrets. A secret that cannot be decrypted fails the execution, not the worker. */

@@ -1,8 +1,12 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { sql } from "drizzle-orm";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { write } from "../../src/db/tx.ts";
 import { claimExecutions } from "../../src/execution/claim.ts";
 import { sweep } from "../../src/executor/sweep.ts";
+import { executionVariable, ownName, workerVariable } from "../../src/lib/action-processes.ts";
+import { globalId } from "../../src/lib/global-id.ts";
 import { type ProcessIdentity, thisProcess } from "../../src/lib/process-identity.ts";
 import { removeAll } from "../../src/retention/pass.ts";
 import { until } from "../support/until.ts";
@@ -124,6 +128,28 @@ describe("the sweep", () => {
     });
     expect((await world.timeline(python)).at(-1)).toBe("scheduled>failed");
     expect((await world.execution(takeable)).status).toBe("scheduled");
+  });
+
+  test("ends what a worker of this host left of an overdue execution before others get its slot", async () => {
+    const id = await running(await register(thisProcess()));
+    const other = await running(await register(thisProcess()));
+    const start = (execution: string) =>
+      spawn("sleep", ["63"], {
+        detached: true,
+        env: {
+          PATH: "/usr/bin:/bin",
+          [executionVariable]: globalId("Execution", execution),
+          [workerVariable]: ownName(),
+        },
+      });
+    const [left, kept] = [start(id), start(other)];
+    const ended = once(left, "exit");
+    await rewrite(`deadline = now() - interval '31 seconds' where id = ${id}`);
+    expect(await sweep(world.services)).toEqual({ ...nothing, timedOut: 1 });
+    expect(await ended).toEqual([null, "SIGKILL"]);
+    expect(kept.exitCode ?? kept.signalCode).toBeNull();
+    kept.kill("SIGKILL");
+    expect((await world.execution(id)).reason).toBe("the deadline passed and nothing ended it");
   });
 
   test("fails executions that wait for a deleted action", async () => {
