@@ -153,6 +153,8 @@ export interface Config {
   previousKeys: Uint8Array[];
   retention: RetentionDays;
   testFault: string | null;
+  /** Where spans are exported to by OTLP over HTTP; null: nowhere. */
+  traces: { url: string; service: string } | null;
   /** The variables of the environment that actions get. */
   actionBase: Record<string, string>;
   /** The further variables that builds of environments get. */
@@ -234,11 +236,24 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
       Object.keys(retentionDefaults).map((name) => [name, values[retentionSetting(name)]]),
     ) as RetentionDays, // of all names
     testFault: values.ATTUNE__TEST__FAULT ?? null,
+    traces: readTraces(env),
     actionBase: actionVariables(env, values.ATTUNE__WORKER__PASS_ENV),
     buildBase: buildVariables(env),
     engineBase: engineVariables(env),
     runAs: readUser(values.ATTUNE__WORKER__RUN_AS),
   };
+}
+
+/** The variables are those of the OpenTelemetry specification: a base, to which the path of traces is added, or their own address. */
+function readTraces(env: NodeJS.ProcessEnv): Config["traces"] {
+  const [own, base] = [env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"], env["OTEL_EXPORTER_OTLP_ENDPOINT"]];
+  const [name, text] = own ? ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", own] : ["OTEL_EXPORTER_OTLP_ENDPOINT", base];
+  if (!text) return null;
+  if (!/^https?:/.test(text) || !URL.canParse(text)) {
+    throw new StartError(`${name} is wrong: must be a URL such as http://collector:4318; it is "${text}".`);
+  }
+  const url = own ? text : `${text.replace(/\/$/, "")}/v1/traces`;
+  return { url, service: env["OTEL_SERVICE_NAME"] || "attune" };
 }
 
 function readUser(user: readonly number[] | undefined): Config["runAs"] {

@@ -59,6 +59,7 @@ export async function startServer(config: Config, log: Log, { ownsProcess = fals
       artifactsDir: config.artifactsDir,
       retention: config.retention,
       scheduleSeconds: config.scheduleSeconds,
+      tracing: config.traces && { ...config.traces, version: readVersion() },
     }),
   );
   describeBuild(services);
@@ -95,9 +96,12 @@ function openKeyring({ encryptionKey, previousKeys, databaseUrl, dataDir }: Conf
   return createKeyring(readKeyFile(dataDir), previousKeys);
 }
 
+function readVersion(): string {
+  return JSON.parse(readFileSync(join(import.meta.dirname, "..", "package.json"), "utf8")).version;
+}
+
 function describeBuild({ metrics, kind }: Services): void {
-  const { version } = JSON.parse(readFileSync(join(import.meta.dirname, "..", "package.json"), "utf8"));
-  metrics.build.set({ version, node_version: process.versions.node, database: kind }, 1);
+  metrics.build.set({ version: readVersion(), node_version: process.versions.node, database: kind }, 1);
 }
 
 /** Starts the server of a process without the API for its metrics and health, if it has a port. */

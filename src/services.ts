@@ -10,6 +10,7 @@ import { createWake } from "./db/wake.ts";
 import type { Log } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import type { Keyring } from "./secrecy/keyring.ts";
+import type { TracingOptions } from "./tracing.ts";
 
 const usualReserve = 256 * 1024 * 1024;
 
@@ -30,6 +31,8 @@ export interface ServicesOptions {
   /** By default the settings' defaults. */
   retention?: RetentionDays;
   scheduleSeconds?: number;
+  /** Where spans are exported to; by default nowhere. */
+  tracing?: TracingOptions | null;
   /** Skips the migrations, for a copy of a migrated database. */
   isMigrated?: boolean;
 }
@@ -60,6 +63,9 @@ export async function openServices(options: ServicesOptions): Promise<OpenServic
   await requireKeyring(database.db, keyring);
   await jobs.open(eventQueue);
   const wake = opening.use(await createWake(database, log));
+  const { tracing: exported = null } = options;
+  const { startTracing } = exported === null ? { startTracing: null } : await import("./tracing.ts");
+  const tracing = exported && startTracing ? opening.use(await startTracing(exported, log)) : null;
   const opened = opening.move();
   return {
     ...{
@@ -74,6 +80,7 @@ export async function openServices(options: ServicesOptions): Promise<OpenServic
       artifactsDir,
       retention,
       scheduleSeconds,
+      tracing,
       metrics: createMetrics(),
     },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),

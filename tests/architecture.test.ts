@@ -11,6 +11,7 @@ const ranks: Readonly<Record<string, number>> = {
   "imports.js": 0,
   lib: 1,
   "config.ts": 2,
+  "tracing.ts": 2,
   schema: 2,
   secrecy: 3,
   lang: 4,

@@ -27,6 +27,7 @@ interface Found {
 
 const componentRef = "must be a ref such as my_pack.my_name: lower case, exactly one dot";
 const role = "must be lower case: a letter, then at most 62 letters, digits, _ or -";
+const traceHeader = "must be a traceparent header of version 00";
 const positive = "must be greater than 0";
 
 /**
@@ -43,6 +44,8 @@ const checks: Readonly<Record<string, { path?: string; message: string }>> = {
   artifact_version_version_check: { message: positive },
   execution_attempt_check: { message: "must not be negative" },
   execution_finished_at_check: { message: "must be given exactly when the status is final" },
+  event_trace_context_check: { message: traceHeader },
+  execution_trace_context_check: { message: traceHeader },
   execution_timeout_seconds_check: { message: positive },
   execution_waiting_check: {
     path: "waitsFor",

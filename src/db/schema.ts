@@ -70,5 +70,7 @@ export const newTraceTag = sql`gen_random_uuid()::text`;
 
 /** SQL: whether the column is a ref in a pack: lower case with exactly one dot. */
 export const dotted = (column: AnyPgColumn) => sql`${column} = lower(${column}) and ${column} ~ '^[^.]+\\.[^.]+$'`;
+/** SQL: whether the column is a `traceparent` header. */
+export const traceparent = (column: AnyPgColumn) => sql`${column} ~ '^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$'`;
 /** SQL: the pack of a ref such as `pack.name`. Filters, grants and indexes must use this same expression, else no index is used. */
 export const packOf = (column: AnyPgColumn) => sql`split_part(${column}, '.', 1)`;

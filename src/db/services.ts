@@ -2,6 +2,7 @@ import type { RetentionDays } from "../config.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Keyring } from "../secrecy/keyring.ts";
+import type { Tracing } from "../tracing.ts";
 import type { Database, Db } from "./client.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Room } from "./room.ts";
@@ -16,6 +17,8 @@ export interface Services {
   log: Log;
   room: Room;
   metrics: Metrics;
+  /** Null: spans are not exported. */
+  tracing: Tracing | null;
   keyring: Keyring;
   /** The directory for contents that are too large for a row; null: the processes share no directory. */
   artifactsDir: string | null;

@@ -8,6 +8,7 @@ import type { Tx } from "../db/tx.ts";
 import { ConflictError, invalid, NotFoundError } from "../errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
+import { currentTrace, formatTraceparent, newContext, type TraceContext } from "../lib/trace.ts";
 import { compilePayloadSchema, type ParameterMap } from "../schema/schema.ts";
 import { storableJson } from "../schema/storable.ts";
 
@@ -56,6 +57,7 @@ export async function findTrigger(db: Db, ref: string): Promise<EventTrigger | n
  */
 export async function emitEvents(tx: Tx, events: readonly NewEvent[]): Promise<string[]> {
   for (const { trigger, payload } of events) checkEvent(trigger, payload);
+  const spans = beginSpans(tx, events);
   const input = events.map((event, ord) => ({
     ord,
     trigger: event.trigger.id,
@@ -66,6 +68,7 @@ export async function emitEvents(tx: Tx, events: readonly NewEvent[]): Promise<s
     source_ref: event.source?.ref ?? null,
     rule: event.rule,
     trace_tag: event.traceTag,
+    trace_context: spans[ord]?.context && formatTraceparent(spans[ord].context),
     cause: event.cause,
     generation: event.generation,
   }));
@@ -74,12 +77,12 @@ export async function emitEvents(tx: Tx, events: readonly NewEvent[]): Promise<s
     sql`with r as (
         select nextval('attune.event_id_seq') as id, i.* from (
           select * from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb) as r(ord int, trigger bigint,
-            trigger_ref text, payload jsonb, config jsonb, source bigint, source_ref text, rule bigint, trace_tag text, cause bigint, generation int)
+            trigger_ref text, payload jsonb, config jsonb, source bigint, source_ref text, rule bigint, trace_tag text, trace_context text, cause bigint, generation int)
           order by ord) i)
-      insert into attune.event (id, trigger, trigger_ref, payload, config, source, source_ref, rule, trace_tag, cause_execution, generation,
+      insert into attune.event (id, trigger, trigger_ref, payload, config, source, source_ref, rule, trace_tag, trace_context, cause_execution, generation,
         evaluated_at, skipped)
       overriding system value
-      select id, trigger, trigger_ref, payload, config, source, source_ref, rule, coalesce(trace_tag, trigger_ref || '.' || id), cause, generation,
+      select id, trigger, trigger_ref, payload, config, source, source_ref, rule, coalesce(trace_tag, trigger_ref || '.' || id), trace_context, cause, generation,
         case when generation > ${maxGeneration}::int then now() end,
         case when generation > ${maxGeneration}::int then 'stopped loop: generation ' || generation || ' is above ' || ${maxGeneration}::int end
       from r order by ord returning id::text, evaluated_at is not null as stopped`,
@@ -90,9 +93,37 @@ export async function emitEvents(tx: Tx, events: readonly NewEvent[]): Promise<s
     stored.filter(({ stopped }) => !stopped).map(({ id }) => ({ id })),
   );
   tx.announce("event");
-  tx.observe(() => tx.metrics.events.inc(stored.length));
+  tx.observe(() => {
+    tx.metrics.events.inc(stored.length);
+    for (const { record } of spans) record?.();
+  });
   faultPoint("event.before_commit");
   return stored.map(({ id }) => id).sort((a, b) => (BigInt(a) < BigInt(b) ? -1 : 1));
+}
+
+interface EventSpan {
+  context: TraceContext | null;
+  /** Records the span after the commit; null: nothing is recorded. */
+  record: (() => void) | null;
+}
+
+/** Begins a span for each event, below the current request's or in a new trace; without an endpoint the events get the request's context itself. */
+function beginSpans({ tracing }: Tx, events: readonly NewEvent[]): EventSpan[] {
+  const parent = currentTrace();
+  if (tracing === null) return events.map(() => ({ context: parent, record: null }));
+  const from = Date.now();
+  return events.map(({ trigger: { ref } }) => {
+    const context = newContext(parent);
+    const span = {
+      name: `event ${ref}`,
+      kind: "producer",
+      context,
+      parent,
+      from,
+      attributes: { "attune.trigger": ref },
+    } as const;
+    return { context, record: () => tracing.record({ ...span, to: Date.now() }) };
+  });
 }
 
 function checkEvent(trigger: EventTrigger, payload: Json): void {

@@ -31,6 +31,8 @@ export interface Claim {
   parameterFormat: "json" | "yaml" | "dotenv";
   outputFormat: "text" | "json" | "yaml" | "jsonl";
   packRef: string | null;
+  /** Its place in a distributed trace, as a header; null: it is in none. */
+  traceContext: string | null;
   /** How its container is run; null in other runtimes. */
   container: ContainerSpec | null;
   /**
@@ -77,7 +79,7 @@ export async function claimExecutions(
           else 0 end::text as "logSeq",
         coalesce((select jsonb_agg(jsonb_build_object('path', x.path, 'encrypted', x.encrypted) order by x.id)
           from attune.execution_secret x where x.execution = e.id), '[]') as "secrets",
-        e.permission_set_refs <> '{}' as "hasPermissions",
+        e.permission_set_refs <> '{}' as "hasPermissions", e.trace_context as "traceContext",
         s.entrypoint as "entrypoint", s.parameter_delivery as "parameterDelivery", s.parameter_format as "parameterFormat",
         s.output_format as "outputFormat", s.pack_ref as "packRef", s.container as "container", s.release as "release"`,
   );

@@ -8,6 +8,7 @@ import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError, invalid } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
+import { attemptContext, formatTraceparent, parseTraceparent } from "../lib/trace.ts";
 import { checkInput } from "../schema/input.ts";
 import { storableJson } from "../schema/storable.ts";
 import { checkParameters, findAction, type RunnableAction, unrunnable } from "./action.ts";
@@ -151,14 +152,16 @@ export async function parentOf(tx: Tx, session: Session): Promise<Parent | null>
 
 /** Cancelling takes the same lock: a child is either cancelled with its parent or never created. */
 async function lockParent(tx: Tx, id: string): Promise<Parent> {
-  const [parent] = await rows<Parent & { status: string }>(
+  const [parent] = await rows<Parent & { status: string; attempt: number }>(
     tx.db,
     sql`select id::text as "id", coalesce(root, id)::text as "root", depth as "depth", trace_tag as "traceTag",
-        generation as "generation", status as "status"
+        trace_context as "traceContext", attempt as "attempt", generation as "generation", status as "status"
       from attune.execution where id = ${id}::bigint for no key update`,
   );
   if (parent?.status !== "running")
     throw new ConflictError("The execution is no longer running: it cannot start actions.");
   if (parent.depth >= maxDepth) throw new ConflictError(`Stopped loop: the execution is ${maxDepth} levels deep.`);
-  return parent;
+  const context = parseTraceparent(parent.traceContext);
+  if (tx.tracing === null || context === null) return parent;
+  return { ...parent, traceContext: formatTraceparent(attemptContext(context, parent)) };
 }

@@ -3,6 +3,7 @@ import type { RetryPolicy } from "../catalog/retry.ts";
 import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import type { JsonObject } from "../lib/json.ts";
+import { currentTrace, formatTraceparent } from "../lib/trace.ts";
 import type { RunnableAction } from "./action.ts";
 import type { Admission } from "./admit.ts";
 import { insertSecrets, type StoredSecret } from "./secret.ts";
@@ -28,6 +29,8 @@ export interface ExecutionRequest {
   runAt?: Date | null;
   /** The execution of which it is a rerun, if any. */
   rerunOf?: string | null;
+  /** Its place in a distributed trace, as a header; by default that of the current request. */
+  traceContext?: string | null;
   /** The parent execution, if any. */
   parent?: Parent | null;
 }
@@ -38,6 +41,8 @@ export interface Parent {
   root: string;
   depth: number;
   traceTag: string;
+  /** That of its running attempt, as a header; null: it is in no trace. */
+  traceContext: string | null;
   generation: number;
 }
 
@@ -50,6 +55,8 @@ export async function insertExecutions(
   requests: readonly ExecutionRequest[],
   admissions: readonly Pick<Admission, "status" | "waitsFor" | "reason" | "error">[],
 ): Promise<string[]> {
+  const current = currentTrace();
+  const requested = current && formatTraceparent(current);
   const input = requests.map((request, ord) => ({
     ord,
     action: request.action.id,
@@ -72,6 +79,7 @@ export async function insertExecutions(
     worker_selector: request.action.workerSelector,
     pack_release: request.action.packRelease,
     trace_tag: request.traceTag,
+    trace_context: request.parent?.traceContext ?? request.traceContext ?? requested,
     generation: request.generation,
     priority: request.priority,
     parent: request.parent?.id ?? null,
@@ -86,18 +94,18 @@ export async function insertExecutions(
             action_ref text, rule_ref text, trigger_ref text, config jsonb, enforcement bigint, executor bigint,
             status attune.execution_status, waits_for text, reason text, error jsonb,
             timeout_seconds int, retry jsonb, run_at timestamptz, rerun_of bigint, on_worker_loss text,
-            permission_set_refs text[], worker_selector jsonb, pack_release bigint, trace_tag text, generation int,
+            permission_set_refs text[], worker_selector jsonb, pack_release bigint, trace_tag text, trace_context text, generation int,
             priority int, parent bigint, root bigint, depth int)
           order by ord) i)
       insert into attune.execution (id, action, action_ref, rule_ref, trigger_ref, config, enforcement, executor, status, waits_for,
         reason, error, scheduled_at, finished_at, timeout_seconds, retry, max_retries, run_at, rerun_of, on_worker_loss,
         permission_set_refs, worker_selector, pack_release,
-        trace_tag, generation, priority, parent, root, depth)
+        trace_tag, trace_context, generation, priority, parent, root, depth)
       overriding system value
       select id, action, action_ref, rule_ref, trigger_ref, config, enforcement, executor, status, waits_for, reason, error,
         case when status = 'scheduled' then now() end, case when attune.is_terminal(status) then clock_timestamp() end,
         timeout_seconds, retry, (retry ->> 'max')::int, run_at, rerun_of, on_worker_loss, permission_set_refs,
-        worker_selector, pack_release, coalesce(trace_tag, action_ref || '.' || id), generation, priority, parent, root, depth
+        worker_selector, pack_release, coalesce(trace_tag, action_ref || '.' || id), trace_context, generation, priority, parent, root, depth
       from r order by ord returning id::text`,
   );
   const ids = inserted.map(({ id }) => id).sort((a, b) => (BigInt(a) < BigInt(b) ? -1 : 1));

@@ -15,12 +15,12 @@ export async function requestRetries(tx: Tx, ended: readonly string[]): Promise<
     tx.db,
     sql`insert into attune.execution (action, action_ref, rule_ref, trigger_ref, config, env_vars, parent, root, depth, enforcement,
         executor, status, waits_for, reason, priority, run_at, timeout_seconds, retry_of, retry_count, max_retries, retry,
-        on_worker_loss, permission_set_refs, pack_release, trace_tag, generation, workflow_task, worker_selector)
+        on_worker_loss, permission_set_refs, pack_release, trace_tag, trace_context, generation, workflow_task, worker_selector)
       select e.action, e.action_ref, e.rule_ref, e.trigger_ref, e.config, e.env_vars, e.parent, e.root, e.depth, e.enforcement,
         e.executor, 'requested', 'retry', 'retry ' || e.retry_count + 1 || ' of ' || e.max_retries, e.priority,
         clock_timestamp() + make_interval(secs => d.delay * (1 - (e.retry ->> 'jitter')::float8 * random())),
         e.timeout_seconds, e.id, e.retry_count + 1, e.max_retries, e.retry,
-        e.on_worker_loss, e.permission_set_refs, e.pack_release, e.trace_tag, e.generation, e.workflow_task, e.worker_selector
+        e.on_worker_loss, e.permission_set_refs, e.pack_release, e.trace_tag, e.trace_context, e.generation, e.workflow_task, e.worker_selector
       from attune.execution e cross join lateral (
         select least((e.retry ->> 'delay')::float8 * case e.retry ->> 'backoff' when 'linear' then e.retry_count + 1
             when 'exponential' then 2 ^ e.retry_count else 1 end,

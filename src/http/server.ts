@@ -12,6 +12,7 @@ import { createMetricsHandler, type MetricsHandler } from "./metrics.ts";
 import { createReadiness, type Readiness, respondHealth } from "./ready.ts";
 import { respond } from "./respond.ts";
 import { handleSignIn, handleSignInLink } from "./sign-in.ts";
+import { traced } from "./trace.ts";
 import { handleWebhook, type WebhookHandling } from "./webhook.ts";
 
 export interface HttpOptions {
@@ -114,15 +115,26 @@ export function listen(
   });
 }
 
-async function route(
-  options: HttpOptions & { readiness: Readiness; metrics: MetricsHandler; handled: WebhookHandling },
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
-  const { services, origins, attempts } = options;
+type Routing = HttpOptions & { readiness: Readiness; metrics: MetricsHandler; handled: WebhookHandling };
+
+async function route(options: Routing, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { services, origins } = options;
   const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
   const requestId = admitRequest(origins, request, response, path);
   if (requestId === null) return;
+  await traced(services, { request, response, path }, () => dispatch(options, { request, response, path, requestId }));
+}
+
+async function dispatch(
+  options: Routing,
+  {
+    request,
+    response,
+    path,
+    requestId,
+  }: { request: IncomingMessage; response: ServerResponse; path: string; requestId: string },
+): Promise<void> {
+  const { services, origins, attempts } = options;
   if (path === "/graphql" || path === "/graphql/") {
     request.url = request.url?.replace("/graphql/", "/graphql") ?? "";
     return await options.handled.intake.admit(request, response, longestOperation, async () => {

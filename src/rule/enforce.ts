@@ -5,6 +5,7 @@ import { asRefusal, inSavepoint, type Tx } from "../db/tx.ts";
 import { requestExecutions } from "../execution/execute.ts";
 import type { ExecutionRequest } from "../execution/insert.ts";
 import { cpuTime } from "../lang/meter.ts";
+import { formatTraceparent, newContext, parseTraceparent } from "../lib/trace.ts";
 import { loadAuthority } from "./authority.ts";
 import { type Evaluation, type Match, type MatchedRule, matchEvent, type PendingEvent, resolveMatch } from "./match.ts";
 import type { RuleSets } from "./ruleset.ts";
@@ -123,9 +124,10 @@ async function evaluate(tx: Tx, ruleSets: RuleSets, jobs: readonly Job[], part: 
     for (const each of found.matches) matches.push(await inTurn(() => resolveMatch(each, authority, tx.keyring)));
     evaluations.push(...found.evaluations);
   }
+  const contexts = traceEvaluations(tx, { events, matches, from });
   // No statement depends on another: the connection pipelines them.
   await Promise.all([
-    insertEnforcements(tx, matches),
+    insertEnforcements(tx, matches, contexts),
     insertEvaluations(tx, evaluations),
     ...(part === null ? [markEvaluated(tx, events), tx.jobs.done(tx.db, eventQueue, jobs)] : []),
   ]);
@@ -133,6 +135,31 @@ async function evaluate(tx: Tx, ruleSets: RuleSets, jobs: readonly Job[], part: 
   if (left.length > 0) await tx.jobs.add(tx.db, eventQueue, left);
   if (part === null) tx.observe(() => observeAges(tx, events, from));
   return left.length;
+}
+
+/** Begins a span for the evaluation of each event in a trace, and returns the contexts, as headers, for what its rules start. */
+function traceEvaluations(
+  tx: Tx,
+  { events, matches, from }: { events: readonly PendingEvent[]; matches: readonly Match[]; from: number },
+): ReadonlyMap<string, string> {
+  const { tracing } = tx;
+  const contexts = new Map<string, string>();
+  if (tracing === null) return contexts;
+  const began = Date.now() - (performance.now() - from);
+  for (const { id, triggerRef, traceContext } of events) {
+    const parent = parseTraceparent(traceContext);
+    if (parent === null) continue;
+    const context = newContext(parent);
+    contexts.set(id, formatTraceparent(context));
+    const attributes = {
+      "attune.event": id,
+      "attune.trigger": triggerRef,
+      "attune.rules": matches.filter(({ event }) => event.id === id).map(({ rule }) => rule.ref),
+    };
+    const span = { name: "evaluate rules", kind: "internal", context, parent, from: began, attributes } as const;
+    tx.observe(() => tracing.record({ ...span, to: Date.now() }));
+  }
+  return contexts;
 }
 
 /** Counts how old the events were when their evaluation, which began at `from`, was committed. */
@@ -182,7 +209,7 @@ async function lockEvents(tx: Tx, jobs: readonly Job[]): Promise<LockedEvent[]> 
     sql`with s as materialized (${sized})
       select e.id::text as "id", e.trigger::text as "trigger", e.trigger_ref as "triggerRef", s.beyond as "isBeyond",
         case when not s.beyond then e.payload end as "payload",
-        e.rule::text as "rule", e.trace_tag as "traceTag", e.generation as "generation",
+        e.rule::text as "rule", e.trace_tag as "traceTag", e.trace_context as "traceContext", e.generation as "generation",
         to_jsonb(e.created) #>> '{}' as "created", to_jsonb(now()) #>> '{}' as "now", t.rules_revision::text as "rulesRevision"
       from s join attune.event e on e.id = s.id left join attune.trigger t on t.id = e.trigger
       where e.evaluated_at is null order by e.id for no key update of e`,
@@ -190,7 +217,11 @@ async function lockEvents(tx: Tx, jobs: readonly Job[]): Promise<LockedEvent[]> 
 }
 
 /** Inserts at most one enforcement for each (rule, event), and requests one execution for each new enforcement. */
-async function insertEnforcements(tx: Tx, matches: readonly Match[]): Promise<void> {
+async function insertEnforcements(
+  tx: Tx,
+  matches: readonly Match[],
+  contexts: ReadonlyMap<string, string>,
+): Promise<void> {
   if (matches.length === 0) return;
   const input = matches.map(({ rule, event, status, config, error }, ord) => ({
     ord,
@@ -231,6 +262,7 @@ async function insertEnforcements(tx: Tx, matches: readonly Match[]): Promise<vo
       ruleRef: rule.ref,
       triggerRef: event.triggerRef,
       traceTag: event.traceTag,
+      traceContext: contexts.get(event.id) ?? event.traceContext,
       generation: event.generation,
       timeoutSeconds: null,
       priority: 0,

@@ -23,6 +23,8 @@ export interface PendingEvent {
   payload: Json;
   rule: string | null;
   traceTag: string;
+  /** Its place in a distributed trace, as a header; null: it has none. */
+  traceContext: string | null;
   generation: number;
   created: string;
   rulesRevision: string | null;

@@ -57,6 +57,8 @@ interface ActionContext {
   /** Refs of the rule and trigger that caused the execution; null if none did. */
   rule: string | null;
   trigger: string | null;
+  /** Its place in a distributed trace; null: it is in none. */
+  traceparent: string | null;
 }
 
 /**
@@ -77,6 +79,7 @@ export function actionEnvironment(context: ActionContext): Record<string, string
     ATTUNE_ARTIFACTS_DIR: context.artifactsDir,
     ATTUNE_RULE: context.rule,
     ATTUNE_TRIGGER: context.trigger,
+    TRACEPARENT: context.traceparent,
     [workerVariable]: ownName(),
   };
   const given = Object.entries(all).filter((entry): entry is [string, string] => typeof entry[1] === "string");

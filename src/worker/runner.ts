@@ -9,6 +9,8 @@ import { openSecrets } from "../execution/secret.ts";
 import { inProgress, statusIn } from "../execution/states.ts";
 import { askAndPark } from "../inquiry/create.ts";
 import { endEarlierAttempts } from "../lib/action-processes.ts";
+import { globalId } from "../lib/global-id.ts";
+import { attemptContext, formatTraceparent, parseTraceparent } from "../lib/trace.ts";
 import { fitResult, keepFiles } from "./leftovers.ts";
 import { maskOutcome, maskOutput } from "./mask.ts";
 import { performAction } from "./perform.ts";
@@ -117,7 +119,7 @@ interface Parts {
 }
 
 /** Runs a claim and reports its outcome. Rejects when the outcome cannot be stored. */
-async function run(parts: Parts, claim: Claim, signal: AbortSignal): Promise<void> {
+async function run(parts: Parts, claim: Claim, signal: AbortSignal): Promise<ExecutionOutcome | null> {
   const { services, host, persist, reporter } = parts;
   let seq = BigInt(claim.logSeq);
   const stored: Promise<boolean>[] = [];
@@ -150,12 +152,36 @@ async function run(parts: Parts, claim: Claim, signal: AbortSignal): Promise<voi
     return outcome && maskOutcome(mask, outcome);
   };
   const outcome = await runAction();
-  if (outcome === null) return; // the execution is parked: no worker ends it
+  if (outcome === null) return null; // the execution is parked: no worker ends it
   await progress.end();
   // The log is stored before the outcome, so that readers get all of it.
   const lost = (await Promise.all(stored)).filter((isStored) => !isStored).length;
   if (lost > 0) services.log.error({ execution: claim.id, lost }, "output could not be stored");
   if (signal.reason !== handBack) await reporter.finish(await fitResult(services, claim, { outcome, persist }));
+  return outcome;
+}
+
+/** Runs a claim as one span of its trace, whose id the action and its children know. */
+async function runTraced(parts: Parts, claim: Claim, signal: AbortSignal): Promise<void> {
+  const { tracing } = parts.services;
+  const parent = parseTraceparent(claim.traceContext);
+  if (tracing === null || parent === null) return void (await run(parts, claim, signal));
+  const context = attemptContext(parent, claim);
+  const from = Date.now();
+  const outcome = await run(parts, { ...claim, traceContext: formatTraceparent(context) }, signal);
+  tracing.record({
+    name: `execute ${claim.actionRef}`,
+    ...({ kind: "consumer", context, parent, from, to: Date.now() } as const),
+    attributes: {
+      "attune.execution": globalId("Execution", claim.id),
+      "attune.action": claim.actionRef,
+      "attune.runtime": claim.runtimeRef,
+      "attune.attempt": claim.attempt,
+      "attune.queued_ms": Math.max(0, Math.round(claim.queuedSeconds * 1000)),
+      "attune.status": outcome?.status ?? "running",
+    },
+    error: outcome?.error?.message ?? null,
+  });
 }
 
 /** Within this time, in milliseconds, nothing gives away a claim: a worker counts as lost after 30 s. */
@@ -172,7 +198,7 @@ async function runToEnd(
       parts.services.log.warn({ execution: claim.id }, "processes of an earlier attempt could not be ended");
     }
     if (performance.now() - askedAt > freshMs && !(await isOwn(parts, claim))) return;
-    await run(parts, claim, signal);
+    await runTraced(parts, claim, signal);
   } catch (error) {
     parts.services.log.error({ err: error, execution: claim.id }, "running an execution");
     if (signal.reason !== handBack) await parts.reporter.finish(broken(claim));

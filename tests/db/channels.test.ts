@@ -44,7 +44,7 @@ const changes: Readonly<Record<string, string>> = {
   pack_environment: "install_log = 'more'",
   permission_set: "ref = 'sample.renamed'",
   token: "expires_at = now() + interval '1 hour'",
-  worker: "cordoned = not cordoned",
+  worker: "cordoned = not cordoned, drains_at = null",
 };
 
 /** The entity that a change of a table without a channel changes. */

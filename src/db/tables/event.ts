@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { boolean, index, integer, jsonb, text } from "drizzle-orm/pg-core";
+import { boolean, check, index, integer, jsonb, text } from "drizzle-orm/pg-core";
 import type { Json } from "../../lib/json.ts";
 import {
   attune,
@@ -10,6 +10,7 @@ import {
   newTraceTag,
   packOf,
   reference,
+  traceparent,
   versioned,
 } from "../schema.ts";
 import { rule } from "./rule.ts";
@@ -29,6 +30,8 @@ export const event = attune.table(
     sourceRef: text(),
     ruleId: reference("rule").references(() => rule.id, { onDelete: "set null" }),
     traceTag: text().notNull().default(newTraceTag),
+    /** Its place in a distributed trace, as a `traceparent` header. */
+    traceContext: text(),
     causeExecutionId: reference("cause_execution"),
     generation: integer().notNull().default(0),
     evaluatedAt: instant(),
@@ -46,6 +49,7 @@ export const event = attune.table(
     index("event_cause_execution_idx")
       .on(t.causeExecutionId, t.created, t.id)
       .where(sql`${t.causeExecutionId} is not null`),
+    check("event_trace_context_check", traceparent(t.traceContext)),
     index("event_trace_tag_idx").on(t.traceTag, t.created, t.id),
     index("event_unevaluated_idx").on(t.id).where(sql`${t.evaluatedAt} is null`),
     index("event_payload_idx").using("gin", t.payload.op("jsonb_path_ops")),

@@ -12,6 +12,7 @@ import {
   packOf,
   reference,
   textList,
+  traceparent,
   versioned,
 } from "../schema.ts";
 import { action } from "./action.ts";
@@ -64,6 +65,8 @@ export const execution = attune.table(
     cancelRequestedById: reference("cancel_requested_by").references(() => identity.id, { onDelete: "set null" }),
     packReleaseId: reference("pack_release").references(() => packRelease.id, { onDelete: "set null" }),
     traceTag: text().notNull().default(newTraceTag),
+    /** Its place in a distributed trace, as a `traceparent` header. */
+    traceContext: text(),
     generation: integer().notNull().default(0),
     workflowTask: jsonObjectColumn(),
     workerSelector: jsonObjectColumn().notNull().default({}),
@@ -80,6 +83,7 @@ export const execution = attune.table(
       sql`${t.waitsFor} is null
         or (${t.workerId} is null and ${t.status} <> 'scheduled' and not attune.is_terminal(${t.status}))`,
     ),
+    check("execution_trace_context_check", traceparent(t.traceContext)),
     check("execution_timeout_seconds_check", sql`${t.timeoutSeconds} > 0`),
     check("execution_attempt_check", sql`${t.attempt} >= 0`),
     check("execution_finished_at_check", sql`attune.is_terminal(${t.status}) = (${t.finishedAt} is not null)`),

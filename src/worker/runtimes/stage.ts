@@ -75,6 +75,7 @@ export function variablesOf(
     ...paths,
     rule: claim.ruleRef,
     trigger: claim.triggerRef,
+    traceparent: claim.traceContext,
   });
 }
 

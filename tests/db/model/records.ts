@@ -53,6 +53,7 @@ export const records: Readonly<Record<string, Sample>> = {
     {
       ...versioned,
       trace_tag: "trace{n}",
+      trace_context: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
       config: object,
       payload: object,
       source_ref: "sample.sensor",
@@ -69,6 +70,7 @@ export const records: Readonly<Record<string, Sample>> = {
       ...versioned,
       on_worker_loss: "abandon",
       trace_tag: "trace{n}",
+      trace_context: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
       rule_ref: "sample.rule",
       trigger_ref: "sample.trigger",
       config: object,

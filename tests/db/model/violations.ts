@@ -22,6 +22,8 @@ export const violating: Readonly<Record<string, readonly Row[]>> = {
   execution_attempt_check: [{ attempt: -1 }],
   execution_finished_at_check: [{ finished_at: "2026-01-01T00:00:00Z" }, { status: "failed" }],
   execution_on_worker_loss_check: [{ on_worker_loss: "retry" }],
+  event_trace_context_check: [{ trace_context: "00-4BF9" }],
+  execution_trace_context_check: [{ trace_context: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03" }],
   execution_timeout_seconds_check: notPositive("timeout_seconds"),
   execution_waiting_check: [
     { waits_for: "slot" },
