@@ -85,6 +85,11 @@ function stateMetrics(registry: Registry) {
     slotsUsed: gauge("attune_worker_slots_used", "Slots in which this process's worker runs something.", ["pool"]),
     diskFree: gauge("attune_disk_free_bytes", "Free space on the disk of the embedded database."),
     databaseUp: gauge("attune_database_up", "Whether the database responds in time."),
+    connections: gauge(
+      "attune_database_connections",
+      "Connections of all processes to PostgreSQL, by state; ATTUNE__DATABASE__MAX_CONNECTIONS limits each process.",
+      ["state"],
+    ),
     databaseSize: gauge("attune_database_size_bytes", "The size of the embedded database, at most a minute old."),
     queueDepth: gauge("attune_queue_depth", "What waits in each queue, at most 10,000.", ["queue"]),
     queueAge: gauge("attune_queue_oldest_seconds", "For how long the first in each queue has waited.", ["queue"]),

@@ -20,7 +20,7 @@ export interface Census {
 }
 
 interface Counted {
-  kind: "queue" | "status" | "waits_for" | "workers" | "size";
+  kind: "connections" | "queue" | "status" | "waits_for" | "workers" | "size";
   name: string;
   count: number;
   age: number | null;
@@ -31,24 +31,31 @@ export function createCensus({ db, kind, metrics, room }: Services): Census {
   let pending: Promise<void> | null = null;
   let asked = Number.NEGATIVE_INFINITY;
   let sized = Number.NEGATIVE_INFINITY;
-  const { queueDepth, queueAge, executions, waiting, workers, databaseSize, databaseUp, diskFree } = metrics;
+  const { connections, queueDepth, queueAge, executions, waiting, workers, databaseSize, databaseUp, diskFree } =
+    metrics;
   metrics.read(() => {
     const free = room.free();
     if (free !== null) diskFree.set(free);
   });
 
+  const show: Readonly<Record<Counted["kind"], (counted: Counted) => void>> = {
+    queue: ({ name, count: value, age }) => {
+      queueDepth.set({ queue: name }, value);
+      queueAge.set({ queue: name }, age ?? 0);
+    },
+    status: ({ name, count: value }) => executions.set({ status: name }, value),
+    waits_for: ({ name, count: value }) => waiting.set({ waits_for: name }, value),
+    connections: ({ name, count: value }) => connections.set({ state: name }, value),
+    workers: ({ count: value }) => workers.set(value),
+    size: ({ count: value }) => databaseSize.set(value),
+  };
+
   async function ask(): Promise<void> {
     const withSize = kind === "pglite" && performance.now() - sized > sizeMs;
     const counted = await count(db, withSize);
-    for (const { kind: of, name, count: value, age } of counted) {
-      if (of === "queue") {
-        queueDepth.set({ queue: name }, value);
-        queueAge.set({ queue: name }, age ?? 0);
-      } else if (of === "status") executions.set({ status: name }, value);
-      else if (of === "waits_for") waiting.set({ waits_for: name }, value);
-      else if (of === "workers") workers.set(value);
-      else databaseSize.set(value);
-    }
+    connections.reset(); // a state without connections is not counted
+    connections.reset(); // a state that no connection is in is not counted
+    for (const each of counted) show[each.kind](each);
     databaseUp.set(1);
     asked = performance.now();
     if (withSize) sized = asked;
@@ -64,7 +71,7 @@ export function createCensus({ db, kind, metrics, room }: Services): Census {
     },
     lost: () => {
       asked = Number.NEGATIVE_INFINITY;
-      for (const gauge of [queueDepth, queueAge, executions, waiting]) gauge.reset();
+      for (const gauge of [connections, queueDepth, queueAge, executions, waiting]) gauge.reset();
       for (const gauge of [workers, databaseSize]) gauge.set(Number.NaN);
       sized = Number.NEGATIVE_INFINITY;
       databaseUp.set(0);
@@ -93,6 +100,8 @@ async function count(db: Services["db"], withSize: boolean): Promise<Counted[]> 
       union all select 'waits_for', w.name, (select count(*) from (select from attune.execution e where e.waits_for = w.name limit ${most}) c)::int, null
         from jsonb_array_elements_text(${JSON.stringify(reasons)}::text::jsonb) as w(name)
       union all select 'workers', '', count(*)::int, null from attune.healthy_worker
+      union all select 'connections', coalesce(c.state, 'other'), count(*)::int, null from pg_stat_activity c
+        where c.datname = current_database() and c.application_name like 'attune%' group by c.state
       union all select 'size', '', pg_database_size(current_database())::float8, null where ${withSize}::boolean`,
   );
 }

@@ -1,7 +1,13 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { write } from "../../src/db/tx.ts";
+import { claimExecutions } from "../../src/execution/claim.ts";
+import { executeAction } from "../../src/execution/execute.ts";
+import { finishExecutions } from "../../src/execution/finish.ts";
 import { globalId } from "../../src/lib/global-id.ts";
+import { createPolicy, deletePolicy } from "../../src/policy/policy.ts";
 import { type Api, createApi, createPerson } from "../support/api.ts";
+import { commit } from "../support/commit.ts";
 import { withoutFeed } from "../support/database.ts";
 import { createWorld, type World } from "../support/world.ts";
 
@@ -86,6 +92,76 @@ test("waiting for an inquiry whose row is gone, it is stuck", async () => {
     sql`update attune.execution set worker = null, worker_name = null, waits_for = 'inquiry' where id = ${id}::bigint`,
   );
   expect(await liveness()).toMatchObject({ on: "INQUIRY", isStuck: true, lostAt: null });
+});
+
+test("waiting for a slot: its position, by priority and then by arrival", async () => {
+  const policy = { ref: "default.live", action: "core.sleep", method: "enqueue", threshold: 1 } as const;
+  await commit(world.services, createPolicy, world.session, policy);
+  const request = async (priority: number) =>
+    String(
+      (
+        await commit(world.services, executeAction, world.session, {
+          action: "core.sleep",
+          parameters: { seconds: 1 },
+          timeoutSeconds: null,
+          priority,
+        })
+      ).id,
+    );
+  await request(0);
+  const [usual, late, urgent] = [await request(0), await request(0), await request(5)];
+  const positions: unknown[] = [];
+  for (const each of [urgent, usual, late]) {
+    id = each;
+    const found = await liveness();
+    expect(found).toMatchObject({ on: "SLOT", isStuck: false, workers: null, movesAt: null });
+    positions.push(found.position);
+  }
+  expect(positions).toEqual([1, 2, 3]);
+  await commit(world.services, deletePolicy, world.session, { ref: policy.ref });
+});
+
+test("waiting for its time, or for the delay of a retry: when it moves", async () => {
+  const runAt = new Date(Date.now() + 3_600_000);
+  const request = { action: "core.noop", parameters: {}, timeoutSeconds: null, priority: null };
+  id = String((await commit(world.services, executeAction, world.session, { ...request, runAt })).id);
+  expect(await liveness()).toMatchObject({ on: "TIME", isStuck: false, movesAt: runAt.toISOString(), position: null });
+
+  const retry = { max: 1, delay: 600, jitter: 0 };
+  const first = String((await commit(world.services, executeAction, world.session, { ...request, retry })).id);
+  const worker = await world.workerRow();
+  const [claim] = (
+    await write(world.services, (tx) => claimExecutions(tx, worker, { runtimeRef: "core.action.builtin", limit: 100 }))
+  ).claims.filter((each) => each.id === first);
+  if (!claim) throw new Error("it was not claimed");
+  await write(world.services, (tx) =>
+    finishExecutions(tx, [
+      {
+        id: first,
+        attempt: claim.attempt,
+        status: "failed",
+        result: null,
+        error: { code: "X", message: "x" },
+        reason: null,
+      },
+    ]),
+  );
+  ({ id } = await world.one<{ id: string }>(
+    sql`select id::text from attune.execution where retry_of = ${first}::bigint`,
+  ));
+  const found = await liveness();
+  expect(found).toMatchObject({ on: "RETRY", isStuck: false });
+  expect(Math.abs(Date.parse(found.movesAt) - Date.now() - 600_000)).toBeLessThan(30_000);
+});
+
+test("before its admission it depends on that", async () => {
+  await write(world.services, async (tx) => {
+    await tx.db.execute(sql`set local session_replication_role = replica`);
+    await tx.db.execute(
+      sql`update attune.execution set status = 'scheduling', scheduled_at = null where id = ${id}::bigint`,
+    );
+  });
+  expect(await liveness()).toMatchObject({ on: "ADMISSION", isStuck: false, workers: null });
 });
 
 test("a page takes one statement more with it, whatever its length", async () => {
