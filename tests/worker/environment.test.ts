@@ -1,8 +1,10 @@
 import { chmodSync, existsSync } from "node:fs";
+import { join } from "node:path";
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readConfig } from "../../src/config.ts";
 import { isTerminal } from "../../src/execution/states.ts";
+import { writeTarball } from "../support/library.ts";
 import { loadDirectory, packDirectories } from "../support/pack.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -130,6 +132,42 @@ describe.runIf(isRoot)("processes of another user", () => {
     expect(environment).toMatch(/^(0|\d\d?)$/); // the message of the refusal, or nothing
     expect(await world.all(sql`select ref from attune.artifact`)).toEqual([{ ref: "other.who/note.txt" }]);
   });
+
+  test("run in environments that they have built, and learn of a directory that they cannot enter", async () => {
+    const pack = {
+      "pack.yaml": packFile.replaceAll("seen", "module"),
+      "package.json": JSON.stringify({ name: "module", dependencies: { answer: "file:vendor/answer-1.0.0.tgz" } }),
+      "actions/say.yaml": "ref: module.say\nlabel: Say\nrunner_type: node\nentry_point: actions/say.mjs\n",
+      "actions/say.mjs":
+        'import { value } from "answer";\nimport { statSync } from "node:fs";\nimport { fileURLToPath } from "node:url";\nconsole.log(value, process.getuid(), statSync(fileURLToPath(import.meta.resolve("answer"))).uid);\n',
+    };
+    const own = directories(pack);
+    chmodSync(own, 0o755);
+    writeTarball(join(own, "vendor"), "1.0.0", "found");
+    await loadDirectory(world.services, own);
+    const id = await world.execute("module.say");
+    expect(await world.ended(id, 60_000)).toMatchObject({ status: "completed", error: null });
+    expect(await world.log(id, "stdout")).toBe("found 65534 65534\n");
+
+    chmodSync(world.environmentsDir, 0o700);
+    const other = await createClosed();
+    expect(other).toMatchObject({ status: "failed", error: { code: "ENVIRONMENT_FAILED" } });
+    expect(other.error?.message).toContain(
+      `The user 65534, as which actions run, cannot enter ${world.environmentsDir}`,
+    );
+  });
+
+  /** Runs the same action with another requirement, so that it needs another environment. */
+  async function createClosed() {
+    const closed = directories({
+      "pack.yaml": packFile.replaceAll("seen", "closed"),
+      "requirements.txt": "nothing-of-this-name==1\n",
+      "actions/say.yaml": "ref: closed.say\nlabel: Say\nrunner_type: python\nentry_point: actions/say.py\n",
+      "actions/say.py": "print(1)\n",
+    });
+    await loadDirectory(world.services, closed);
+    return await world.ended(await world.execute("closed.say"), 60_000);
+  }
 
   test("are ended when their time is over", async () => {
     const id = await world.execute("core.shell", { command: "trap '' TERM; sleep 61 & wait; sleep 62" }, 1);
