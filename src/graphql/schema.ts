@@ -51,6 +51,7 @@ import "./catalog/pack-changed.ts";
 import "./access/permission-set-mutations.ts";
 import "./access/permission-set.ts";
 import "./retention/retention.ts";
+import "./rule/next-ticks.ts";
 import "./rule/rule.ts";
 import "./rule/rule-mutations.ts";
 import "./catalog/runtime.ts";

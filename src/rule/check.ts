@@ -8,7 +8,8 @@ import { compileParameters, type ParameterMap } from "../schema/schema.ts";
 import { storableJson } from "../schema/storable.ts";
 import { findSecrets } from "../secrecy/find.ts";
 import { checkActionParams } from "./parameters.ts";
-import { intervalSeconds, intervalTimer, syncTimer } from "./timer.ts";
+import { scheduleOf } from "./schedule.ts";
+import { syncTimer } from "./timer.ts";
 
 /**
  * Checks what a rule consists of, for rules of users and of packs alike. Returns its canonical conditions, its trigger's parameters with their defaults, and
@@ -34,7 +35,7 @@ export function checkContents(
     () => {
       const params = compileParameters(trigger.paramSchema ?? {})(rule.triggerParams, "triggerParams");
       refuseSecretTriggerParams(trigger.paramSchema ?? {}, params);
-      if (rule.triggerRef === intervalTimer) intervalSeconds(params);
+      scheduleOf(rule.triggerRef, params);
       storableJson(params, "triggerParams");
       return params;
     },
@@ -43,7 +44,10 @@ export function checkContents(
 }
 
 /** The rules of packs. */
-export const packRules: PackRules = { check: checkContents, loaded: syncTimer };
+export const packRules: PackRules = {
+  check: checkContents,
+  loaded: (tx, rule) => syncTimer(tx, rule, { mayHavePassed: true }),
+};
 
 /** A rule is readable without access to secrets, and its trigger's parameters are no templates that could refer to one. */
 function refuseSecretTriggerParams(schema: ParameterMap, params: JsonObject): void {

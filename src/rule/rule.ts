@@ -147,7 +147,7 @@ export async function setRuleEnabled(
       requireTargets(stored);
     }
     await updateRow(tx, "rule", { id, fields: { enabled: input.enabled } });
-    await syncTimer(tx, { id: String(id) });
+    await syncTimer(tx, { id: String(id) }, { mayHavePassed: true });
   }
   return { id };
 }

@@ -3,9 +3,9 @@ import { rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import { startWokenLoop } from "../db/wake.ts";
-import { type EventTrigger, emitEvents } from "../event/record.ts";
+import { type EventTrigger, emitEvents, type NewEvent } from "../event/record.ts";
 import type { JsonObject } from "../lib/json.ts";
-import { intervalSeconds } from "../rule/timer.ts";
+import { judgeTick, type MissedTicks, scheduleOf } from "../rule/schedule.ts";
 
 const batch = 100;
 /** Fallback for missed wake-ups; also limits the delay after the clock was changed. */
@@ -29,60 +29,79 @@ interface DueTimer {
   rule: string;
   params: JsonObject;
   trigger: EventTrigger;
-  due: string;
+  /** In milliseconds since 1970, as is `now`. */
+  due: number;
+  now: number;
   fireCount: number;
 }
 
 /**
- * Claims due timers and emits their events in one transaction. The next tick is computed from the previous one; missed ticks are
- * skipped. Returns how many timers fired.
+ * Claims due timers, and emits their events and stores their next ticks in one transaction. The next tick follows from the one that was due;
+ * what happens to those that were missed is the rule's choice. Returns how many timers were due.
  */
 async function fireDue(services: Services): Promise<number> {
   return await write(services, async (tx) => {
-    const due = await rows<DueTimer & { now: string }>(
+    const due = await rows<DueTimer>(
       tx.db,
       sql`select t.id::text as "id", t.rule::text as "rule", r.trigger_params as "params", t.fire_count::int as "fireCount",
-          to_jsonb(t.next_fire_at) #>> '{}' as "due", to_jsonb(now()) #>> '{}' as "now",
+          (extract(epoch from t.next_fire_at) * 1000)::float8 as "due", (extract(epoch from now()) * 1000)::float8 as "now",
           jsonb_build_object('id', g.id::text, 'ref', g.ref, 'enabled', g.enabled, 'outSchema', g.out_schema) as "trigger"
         from attune.timer t join attune.rule r on r.id = t.rule join attune.trigger g on g.id = r.trigger
-        where t.next_fire_at <= now() and r.enabled and g.enabled
+        where t.next_fire_at <= now() and r.enabled
         order by t.next_fire_at limit ${sql.raw(String(batch))} for no key update of t skip locked`,
     );
     if (due.length === 0) return 0;
-    const next = due.map(({ id, params }) => ({ id, seconds: intervalSeconds(params) }));
+    const ticks = due.map((timer) => ({ timer, ...judge(timer) }));
+    const next = ticks.map(({ timer: { id }, happens, next: at }) => ({
+      id,
+      happens,
+      at: at === null ? null : at / 1000,
+    }));
     await tx.db.execute(
-      sql`update attune.timer t set last_fired_at = now(), fire_count = t.fire_count + 1,
-          next_fire_at = t.next_fire_at + make_interval(secs => n.seconds
-            * (1 + floor(extract(epoch from now() - t.next_fire_at) / n.seconds)))
-        from jsonb_to_recordset(${JSON.stringify(next)}::text::jsonb) as n(id bigint, seconds int) where t.id = n.id`,
+      sql`update attune.timer t set next_fire_at = to_timestamp(n.at), fire_count = t.fire_count + n.happens::int,
+          last_fired_at = case when n.happens then now() else t.last_fired_at end
+        from jsonb_to_recordset(${JSON.stringify(next)}::text::jsonb) as n(id bigint, happens boolean, at float8) where t.id = n.id`,
     );
     await emitEvents(
       tx,
-      due.map((timer) => ({
-        trigger: timer.trigger,
-        payload: {
-          scheduled_at: new Date(timer.due).toISOString(),
-          fired_at: new Date(timer.now).toISOString(),
-          fire_count: timer.fireCount + 1,
-        },
-        config: timer.params,
-        source: null,
-        rule: timer.rule,
-        traceTag: null,
-        cause: null,
-        generation: 0,
-      })),
+      ticks.flatMap(({ timer, happens }) => (happens ? [eventOf(timer)] : [])),
     );
     return due.length;
   });
+}
+
+function judge({ trigger, params, due, now }: DueTimer): ReturnType<typeof judgeTick> {
+  const schedule = scheduleOf(trigger.ref, params);
+  if (schedule === null) return { happens: false, next: null }; // a row that a later version wrote
+  // The clock of a disabled trigger goes on, so that nothing stale happens when it is enabled again.
+  if (!trigger.enabled) return { happens: false, next: schedule.next(due, now) };
+  const missed = params["missed_ticks"] as MissedTicks | undefined; // by the trigger's schema
+  return judgeTick(schedule, missed ?? "once", { due, now });
+}
+
+function eventOf({ trigger, params, rule, due, now, fireCount }: DueTimer): NewEvent {
+  return {
+    trigger,
+    payload: {
+      scheduled_at: new Date(due).toISOString(),
+      fired_at: new Date(now).toISOString(),
+      fire_count: fireCount + 1,
+    },
+    config: params,
+    source: null,
+    rule,
+    traceTag: null,
+    cause: null,
+    generation: 0,
+  };
 }
 
 async function untilNext(services: Services): Promise<number> {
   const [next] = await rows<{ ms: number | null }>(
     services.db,
     sql`select (extract(epoch from min(t.next_fire_at) - clock_timestamp()) * 1000)::float8 as ms
-      from attune.timer t join attune.rule r on r.id = t.rule join attune.trigger g on g.id = r.trigger
-      where t.next_fire_at is not null and r.enabled and g.enabled`,
+      from attune.timer t join attune.rule r on r.id = t.rule
+      where t.next_fire_at is not null and r.enabled and r.trigger is not null`,
   );
   return Math.min(pollMs, Math.max(1, Math.ceil(next?.ms ?? pollMs)));
 }

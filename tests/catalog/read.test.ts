@@ -54,7 +54,13 @@ describe("a valid pack", () => {
       ["core.shell", "core.action.shell", "abandon"],
       ["core.sleep", "core.action.shell", "requeue"],
     ]);
-    expect(core.triggers.map(({ ref }) => ref)).toEqual(["core.alert", "core.intervaltimer", "core.webhook"]);
+    expect(core.triggers.map(({ ref }) => ref)).toEqual([
+      "core.alert",
+      "core.crontimer",
+      "core.datetimetimer",
+      "core.intervaltimer",
+      "core.webhook",
+    ]);
     expect(core.permissionSets.map(({ ref }) => ref)).toEqual([
       "core.admin",
       "core.editor",

@@ -127,17 +127,18 @@ describe("an interval timer", () => {
     await loop.stop();
   });
 
-  test("does not tick while its trigger is disabled", async () => {
-    const rule = await every(1);
+  test("does not tick while its trigger is disabled, and fires nothing stale when that is enabled again", async () => {
+    const rule = await every(1, "hours");
     await world.all(sql`update attune.trigger set enabled = false where ref = ${intervalTimer}`);
     const loop = world.startTimers();
-    await overdue(rule, "10 seconds");
+    await overdue(rule, "10 minutes");
+    await until(async () => Date.parse((await timer(rule)).nextFireAt ?? "") > Date.now(), "its next tick");
+    await world.all(sql`update attune.trigger set enabled = true where ref = ${intervalTimer}`);
+    const clock = await every(1);
+    await ticked(clock, 2);
     await loop.stop();
     expect(await ticks(rule)).toEqual([]);
-    await world.all(sql`update attune.trigger set enabled = true where ref = ${intervalTimer}`);
-    const again = world.startTimers();
-    await ticked(rule, 1);
-    await again.stop();
+    expect((await timer(rule)).fireCount).toBe(0);
   });
 
   test("keeps its next tick when the rule is saved without a change of the interval, and only then", async () => {
@@ -176,5 +177,80 @@ describe("an interval timer", () => {
     expect(refusal).toMatchObject({ code: "BAD_USER_INPUT" });
     expect((refusal as { issues: { path: string }[] }).issues.map((issue) => issue.path)).toContain(path);
     expect(await world.all(sql`select from attune.rule`)).toEqual([]);
+  });
+});
+
+describe("a cron timer", () => {
+  const cron = (params: JsonObject) => world.rule("core.crontimer", { triggerParams: params });
+
+  test("ticks at its times, once with two concurrent loops", async () => {
+    const rule = await cron({ expression: "* * * * * *", timezone: "Europe/Berlin" });
+    const parts = [world.startTimers(), world.startTimers(), world.startExecutor()];
+    const found = await ticked(rule, 3);
+    for (const part of parts) await part.stop();
+    const times = found.map(({ scheduled_at: at }) => Date.parse(at));
+    expect(times.every((time) => time % 1000 === 0)).toBe(true);
+    expect(new Set(times).size).toBe(times.length);
+    expect(found.map(({ fire_count }) => fire_count)).toEqual(times.map((_, index) => index + 1));
+  });
+
+  test("keeps its next tick unless its expression or zone changes", async () => {
+    const ref = await cron({ expression: "0 6 * * *", timezone: "Europe/Berlin" });
+    const { kind, nextFireAt } = await timer(ref);
+    expect(kind).toBe("cron:Europe/Berlin:0 6 * * *");
+    const save = (patch: JsonObject) =>
+      commit(world.services, updateRule, world.session, { ref, expectedUpdated: null, patch });
+    await save({ label: "Early" });
+    expect((await timer(ref)).nextFireAt).toBe(nextFireAt);
+    await save({ triggerParams: { expression: "0 6 * * *", timezone: "Asia/Tokyo" } });
+    expect((await timer(ref)).nextFireAt).not.toBe(nextFireAt);
+  });
+
+  test("makes up for what it missed as its rule wants it", async () => {
+    const rules = await Promise.all(
+      ["skip", "once", "all"].map((missed) => cron({ expression: "0 * * * *", missed_ticks: missed })),
+    );
+    for (const ref of rules) {
+      await world.all(
+        sql`update attune.timer set next_fire_at = date_trunc('hour', now()) - interval '3 hours' where rule = (select id from attune.rule where ref = ${ref})`,
+      );
+    }
+    const loop = world.startTimers();
+    const [skip = "", once = "", all = ""] = rules;
+    await ticked(all, 4);
+    await ticked(once, 1);
+    await until(async () => Date.parse((await timer(skip)).nextFireAt ?? "") > Date.now(), "its next tick");
+    await loop.stop();
+    expect([await ticks(skip), await ticks(once)].map(({ length }) => length)).toEqual([0, 1]);
+    expect(await ticks(all)).toHaveLength(4);
+    for (const ref of rules) expect(Date.parse((await timer(ref)).nextFireAt ?? "")).toBeGreaterThan(Date.now());
+    expect((await timer(skip)).fireCount).toBe(0);
+  });
+});
+
+describe("a date timer", () => {
+  test("ticks once, and fires nothing stale when its rule is enabled again", async () => {
+    const date = new Date(Date.now() + 1500).toISOString();
+    const ref = await world.rule("core.datetimetimer", { triggerParams: { date } });
+    const loop = world.startTimers();
+    const [tick] = await ticked(ref, 1);
+    expect(tick?.scheduled_at).toBe(date);
+    expect((await timer(ref)).nextFireAt).toBeNull();
+    const { services, session } = world;
+    for (const enabled of [false, true]) await commit(services, setRuleEnabled, session, { ref, enabled });
+    expect((await timer(ref)).nextFireAt).toBeNull();
+    const clock = await every(1);
+    await ticked(clock, 2);
+    await loop.stop();
+    expect(await ticks(ref)).toHaveLength(1);
+  });
+
+  test("in the past is refused", async () => {
+    const input = { ref: "default.past", action: "core.noop", trigger: "core.datetimetimer" };
+    const past = commit(world.services, createRule, world.session, {
+      ...input,
+      triggerParams: { date: "2020-01-01T00:00:00Z" },
+    });
+    await expect(past).rejects.toThrow("triggerParams: has passed: expected a time in the future");
   });
 });

@@ -1,0 +1,114 @@
+import { Cron } from "croner";
+import { invalid } from "../errors.ts";
+import type { JsonObject } from "../lib/json.ts";
+
+/** When a timer ticks. */
+export interface Schedule {
+  /** Identifies it: a timer whose schedule is unchanged keeps its next tick. */
+  kind: string;
+  /** Returns the first tick after `now`, in milliseconds since 1970, of a timer whose last one was due at `last`; null when there is none. */
+  next(last: number, now: number): number | null;
+}
+
+/** What happens to ticks that passed while nothing ran the timers. */
+export type MissedTicks = "skip" | "once" | "all";
+
+const unitSeconds: Readonly<Record<string, number>> = { seconds: 1, minutes: 60, hours: 3600, days: 86_400 };
+const longestSeconds = 10 * 365 * 86_400;
+
+function interval({ unit, interval: count }: JsonObject): Schedule {
+  const seconds = typeof unit === "string" && typeof count === "number" ? (unitSeconds[unit] ?? 0) * count : 0;
+  if (!(seconds >= 1 && seconds <= longestSeconds)) {
+    throw invalid("triggerParams.interval", "must be an interval of at least one second and at most ten years");
+  }
+  const step = seconds * 1000;
+  return {
+    kind: `interval:${seconds}`,
+    next: (last, now) => last + step * (1 + Math.max(0, Math.floor((now - last) / step))),
+  };
+}
+
+/** In which years a schedule must tick to be possible: croner looks ahead without a limit that users would know. */
+const furthestYears = 20;
+
+function cron({ expression, timezone = "UTC" }: JsonObject): Schedule {
+  const zone = String(timezone);
+  try {
+    new Intl.DateTimeFormat("en", { timeZone: zone });
+  } catch {
+    throw invalid(
+      "triggerParams.timezone",
+      `there is no time zone "${zone}": expected one such as UTC or Europe/Berlin`,
+    );
+  }
+  const text = String(expression ?? "").trim();
+  let pattern: Cron;
+  try {
+    pattern = new Cron(text, { mode: "5-or-6-parts", timezone: zone, paused: true });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.replace(/^Cron\w*: */, "") : String(error);
+    throw invalid(
+      "triggerParams.expression",
+      `is not a cron expression (${reason}): expected five or six parts such as "30 6 * * MON-FRI"; the sixth, in front, is for seconds`,
+    );
+  }
+  const next = (now: number) => pattern.nextRun(new Date(now))?.getTime() ?? null;
+  const first = next(Date.now());
+  if (first === null || first > Date.now() + furthestYears * 365.25 * 86_400_000) {
+    throw invalid(
+      "triggerParams.expression",
+      `never ticks within the next ${furthestYears} years: check its day and month`,
+    );
+  }
+  return { kind: `cron:${zone}:${text}`, next: (_last, now) => next(now) };
+}
+
+function datetime({ date }: JsonObject): Schedule {
+  const text = String(date ?? "");
+  const at = /(Z|[+-]\d\d:\d\d)$/i.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(at)) {
+    throw invalid("triggerParams.date", "must be a date with a time and a zone such as 2030-01-31T09:00:00+01:00");
+  }
+  return { kind: `datetime:${new Date(at).toISOString()}`, next: (_last, now) => (at > now ? at : null) };
+}
+
+const kinds: ReadonlyMap<string, (params: JsonObject) => Schedule> = new Map([
+  ["core.intervaltimer", interval],
+  ["core.crontimer", cron],
+  ["core.datetimetimer", datetime],
+]);
+
+/** Returns the schedule of a rule by its trigger and `trigger_params`; null for a trigger that is no timer. Throws InvalidInputError. */
+export function scheduleOf(triggerRef: string, params: JsonObject): Schedule | null {
+  return kinds.get(triggerRef)?.(params) ?? null;
+}
+
+/** Returns the next ticks after that time, at most `count`. */
+export function nextTicks(schedule: Schedule, from: number, count: number): Date[] {
+  const ticks: Date[] = [];
+  for (let at = schedule.next(from, from); at !== null && ticks.length < count; at = schedule.next(at, at)) {
+    ticks.push(new Date(at));
+  }
+  return ticks;
+}
+
+/** A tick that comes later than this, in milliseconds, counts as missed. */
+const graceMs = 60_000;
+/** Missed ticks are made up for at most this time, in milliseconds. */
+const longestBackMs = 24 * 3600 * 1000;
+
+/**
+ * Returns whether a tick that was due at `due` still happens, and when the next one is due, by what the rule wants of missed ticks: `skip`
+ * drops those that are more than a minute late, `once` lets the first of them happen, `all` each of the last 24 hours.
+ */
+export function judgeTick(
+  schedule: Schedule,
+  missed: MissedTicks,
+  { due, now }: { due: number; now: number },
+): { happens: boolean; next: number | null } {
+  if (missed === "all") {
+    const from = Math.max(due, now - longestBackMs);
+    return { happens: due >= now - longestBackMs, next: schedule.next(due, from) };
+  }
+  return { happens: missed === "once" || now - due <= graceMs, next: schedule.next(due, now) };
+}

@@ -1,0 +1,112 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { JsonObject } from "../../src/lib/json.ts";
+import { judgeTick, nextTicks, scheduleOf } from "../../src/rule/schedule.ts";
+
+const cron = (expression: string, timezone = "UTC") => {
+  const schedule = scheduleOf("core.crontimer", { expression, timezone });
+  if (schedule === null) throw new Error("no schedule");
+  return schedule;
+};
+const ticks = (expression: string, timezone: string, from: string, count: number) =>
+  nextTicks(cron(expression, timezone), Date.parse(from), count).map((tick) => tick.toISOString().slice(0, 16));
+
+describe("a cron expression", () => {
+  test.each([
+    ["30 6 * * MON-FRI", "UTC", "2026-11-27T06:30:00Z", ["2026-11-30T06:30", "2026-12-01T06:30"]],
+    ["0 12 1 */3 *", "UTC", "2026-11-27T00:00:00Z", ["2027-01-01T12:00", "2027-04-01T12:00"]],
+    ["@daily", "Asia/Kathmandu", "2026-11-27T00:00:00Z", ["2026-11-27T18:15", "2026-11-28T18:15"]],
+    ["0 0 29 2 *", "UTC", "2026-11-27T00:00:00Z", ["2028-02-29T00:00", "2032-02-29T00:00"]],
+    // At 2:00 the clocks go to 3:00: what is due between takes place at 3:00.
+    ["30 2 * * *", "Europe/Berlin", "2027-03-27T12:00:00Z", ["2027-03-28T01:00", "2027-03-29T00:30"]],
+    ["30 2 * * *", "America/New_York", "2027-03-13T12:00:00Z", ["2027-03-14T07:00", "2027-03-15T06:30"]],
+    // At 3:00 (2:00) they go back an hour: what is due in that hour takes place once.
+    ["30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", ["2026-10-25T00:30", "2026-10-26T01:30"]],
+    ["30 1 * * *", "America/New_York", "2026-10-31T12:00:00Z", ["2026-11-01T05:30", "2026-11-02T06:30"]],
+  ] as const)("%s in %s after %s", (expression, timezone, from, expected) => {
+    expect(ticks(expression, timezone, from, expected.length)).toEqual(expected);
+  });
+
+  test.each(["Europe/Berlin", "America/New_York"])(
+    "each half hour ticks 50 times on the day of 25 hours in %s, and 46 on that of 23",
+    (timezone) => {
+      const count = (day: string) => {
+        const local = new Intl.DateTimeFormat("sv", { timeZone: timezone, dateStyle: "short" });
+        const from = Date.parse(`${day}T00:00:00Z`) - 86_400_000;
+        return nextTicks(cron("*/30 * * * *", timezone), from, 150).filter((tick) => local.format(tick) === day).length;
+      };
+      const [autumn, spring] =
+        timezone === "Europe/Berlin" ? ["2026-10-25", "2027-03-28"] : ["2026-11-01", "2027-03-14"];
+      expect([count(autumn), count(spring)]).toEqual([50, 46]);
+    },
+  );
+
+  test("ticks strictly later each time, and after any time as after the tick before it", () => {
+    const part = (most: number) =>
+      fc.oneof(
+        fc.constant("*"),
+        fc.integer({ min: 0, max: most }).map(String),
+        fc.integer({ min: 1, max: most }).map((n) => `*/${n}`),
+      );
+    const zone = fc.constantFrom("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe");
+    const start = fc.integer({ min: Date.parse("2026-01-01"), max: Date.parse("2028-01-01") });
+    fc.assert(
+      fc.property(
+        part(59),
+        part(23),
+        zone,
+        start,
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        (minute, hour, timezone, from, share) => {
+          const schedule = cron(`${minute} ${hour} * * *`, timezone);
+          const walk = nextTicks(schedule, from, 6).map(Number);
+          for (const [index, tick] of walk.entries()) {
+            const before = walk[index - 1] ?? from;
+            expect(tick).toBeGreaterThan(before);
+            const between = before + Math.floor((tick - before - 1) * share);
+            expect(schedule.next(0, between)).toBe(tick);
+          }
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
+});
+
+test.each<[string, JsonObject, string]>([
+  [
+    "core.crontimer",
+    { expression: "* * * *" },
+    "triggerParams.expression: is not a cron expression (invalid configuration format",
+  ],
+  ["core.crontimer", { expression: "60 * * * *" }, "(Invalid value for minute: 60)"],
+  ["core.crontimer", { expression: "0 0 * * * * *" }, "is not a cron expression"],
+  ["core.crontimer", { expression: "" }, "is not a cron expression"],
+  ["core.crontimer", { expression: "30 2 31 2 *" }, "never ticks within the next 20 years"],
+  ["core.crontimer", { expression: "0 * * * *", timezone: "Mars/Base" }, 'there is no time zone "Mars/Base"'],
+  ["core.datetimetimer", { date: "2030-01-31T09:00:00" }, "a zone such as"],
+  ["core.datetimetimer", { date: "soon" }, "must be a date"],
+])("%s refuses %j", (trigger, params, sentence) => {
+  expect(() => scheduleOf(trigger, params)).toThrow(sentence);
+});
+
+describe("a tick that was missed", () => {
+  const hour = 3_600_000;
+  const schedule = scheduleOf("core.intervaltimer", { unit: "hours", interval: 1 });
+  const judge = (missed: "skip" | "once" | "all", lateMs: number) => {
+    if (schedule === null) throw new Error("no schedule");
+    const { happens, next } = judgeTick(schedule, missed, { due: 0, now: lateMs });
+    return [happens, (next ?? 0) / hour];
+  };
+
+  test.each([
+    ["skip", 59_000, [true, 1]],
+    ["skip", 61_000, [false, 1]],
+    ["skip", 5.5 * hour, [false, 6]],
+    ["once", 5.5 * hour, [true, 6]],
+    ["all", 5.5 * hour, [true, 1]],
+    ["all", 100.5 * hour, [false, 77]],
+  ] as const)("%s, %i ms late", (missed, late, expected) => {
+    expect(judge(missed, late)).toEqual(expected);
+  });
+});
