@@ -29,6 +29,7 @@ import "./rule/enforcement.ts";
 import "./rule/enforcement-changed.ts";
 import "./event/event.ts";
 import "./event/event-created.ts";
+import "./event/explain.ts";
 import "./execution/execution.ts";
 import "./execution/liveness.ts";
 import "./execution/execution-log.ts";

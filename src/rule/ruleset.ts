@@ -49,7 +49,8 @@ function compile(rule: StoredRule): CompiledRule {
   return { ...rule, pack, evaluate: compileConditions(rule), ...compileParams(rule) };
 }
 
-function compileConditions(rule: StoredRule): CompiledRule["evaluate"] {
+/** Returns the function that evaluates a rule's conditions, by which the executor decides and an explanation is made. It never throws. */
+export function compileConditions(rule: Pick<CompiledRule, "condition" | "conditions">): CompiledRule["evaluate"] {
   try {
     return compileCriteria(rule.condition, rule.conditions);
   } catch (error) {

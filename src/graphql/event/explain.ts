@@ -1,0 +1,58 @@
+import { findRow } from "../../access/rows.ts";
+import type { CriterionOutcome } from "../../lang/criteria.ts";
+import { type Explanation, explainRule } from "../../rule/explain.ts";
+import { builder } from "../kit/builder.ts";
+import { Event } from "./event.ts";
+
+const Criterion = builder.objectRef<CriterionOutcome>("CriterionExplanation").implement({
+  description: "What a criterion found. Of large values only the beginning or the size is shown.",
+  fields: (t) => ({
+    path: t.exposeString("path", { description: "The field of the payload; empty for an expression." }),
+    operator: t.exposeString("operator", { description: "The operator." }),
+    expected: t.expose("expected", { type: "JSON", nullable: true, description: "The criterion's value." }),
+    actual: t.field({
+      type: "JSON",
+      nullable: true,
+      description: "The value in the payload; null also where there is none.",
+      resolve: ({ actual = null }) => actual,
+    }),
+    result: t.exposeBoolean("result", { description: "Whether it holds." }),
+    error: t.exposeString("error", {
+      nullable: true,
+      description: "Why it could not be evaluated; then it does not hold.",
+    }),
+  }),
+});
+
+const RuleExplanation = builder.objectRef<Explanation & { revision: number }>("RuleExplanation").implement({
+  description: "Why a rule, as it is now, matches an event or does not.",
+  fields: (t) => ({
+    matches: t.exposeBoolean("matches", { description: "Whether it matches the event, if it is enabled." }),
+    reason: t.exposeString("reason", {
+      nullable: true,
+      description: "Why the event does not concern the rule, whatever its conditions find; null when it does.",
+    }),
+    ruleRevision: t.exposeInt("revision", { description: "The rule's revision." }),
+    criteria: t.expose("criteria", {
+      type: [Criterion],
+      description: "What each criterion found, in the written order; none for a rule without conditions.",
+    }),
+  }),
+});
+
+builder.drizzleObjectFields(Event, (t) => ({
+  explain: t.field({
+    type: RuleExplanation,
+    nullable: true,
+    complexity: 20,
+    description:
+      "Why a rule matches the event or does not. It is computed from the event for any rule that you may read, enabled or not, and whatever was recorded.",
+    args: { rule: t.arg.string({ required: true, description: "The rule's ref." }) },
+    select: { columns: { triggerRef: true, payload: true, ruleId: true } },
+    resolve: async ({ triggerRef, payload, ruleId }, { rule: ref }, { services, session }) => {
+      if (session === null) return null;
+      const rule = await findRow(services.db, session, { of: "rule", doing: "read", which: { ref } });
+      return { ...(await explainRule(rule, { triggerRef, payload, ruleId })), revision: rule.revision };
+    },
+  }),
+}));
