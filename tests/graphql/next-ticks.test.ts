@@ -49,3 +49,16 @@ test("a rule without a timer has none, a single date has one, and their number i
   for (const first of [-1, 101])
     expect((await read(once, first)).errors?.[0]?.message).toContain("must be from 0 to 100");
 });
+
+test("they cost what they take to compute: many rare ticks of many rules are refused before any is computed", async () => {
+  const params = { expression: "0 0 31 2,4,6,9,11,12 +SUN" }; // each tick is years after the one before it
+  const rare = await world.rule("core.crontimer", { triggerParams: params });
+  const one = await read(rare, 100);
+  expect(one.data.ruleByRef.nextTicks).toHaveLength(100);
+  expect(one.extensions).toMatchObject({ cost: { cost: 1 + 10 + 100 * 10 } });
+  const fields = Array.from({ length: 25 }, (_, index) => `a${index}: nextTicks(first: 100)`);
+  const many = await api.ask(world.session, `{ rules(first: 100) { nodes { ${fields.join(" ")} } } }`);
+  expect(many.errors?.[0]?.message).toContain("The operation is too large: 2525101 fields of objects");
+  const page = await api.ask(world.session, "{ rules(first: 100) { nodes { ref nextTicks } } }");
+  expect(page.errors).toBeUndefined();
+});
