@@ -17,7 +17,9 @@ export const relations = defineRelations(tables, (r) => ({
     keys: r.many.keys(),
     installedBy: r.one.identities({ from: r.packs.installedById, to: r.identities.id }),
     environments: r.many.packEnvironments(),
+    testRuns: r.many.packTestExecutions(),
   },
+  packTestExecutions: { pack: r.one.packs({ from: r.packTestExecutions.packId, to: r.packs.id }) },
   packEnvironments: {
     pack: r.one.packs({ from: r.packEnvironments.packId, to: r.packs.id }),
     runtime: r.one.runtimes({ from: r.packEnvironments.runtimeId, to: r.runtimes.id }),

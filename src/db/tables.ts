@@ -11,6 +11,7 @@ import { inquiry } from "./tables/inquiry.ts";
 import { key } from "./tables/key.ts";
 import { notification, notificationRetention } from "./tables/notification.ts";
 import { pack, packRelease } from "./tables/pack.ts";
+import { packTestExecution } from "./tables/pack-test.ts";
 import { identityRole, permissionAssignment, permissionSet, permissionSetRole } from "./tables/permission.ts";
 import { policy, policyGroup, policySlot } from "./tables/policy.ts";
 import { presence } from "./tables/presence.ts";
@@ -27,6 +28,7 @@ export const tables = {
   packs: pack,
   packReleases: packRelease,
   packEnvironments: packEnvironment,
+  packTestExecutions: packTestExecution,
   runtimes: runtime,
   identities: identity,
   identityRoles: identityRole,

@@ -67,7 +67,7 @@ describe("the catalog", () => {
       const { name, columns } = getTableConfig(table);
       return columns.map((column) => ({
         column: `${name}.${column.name}`,
-        type: `${column.getSQLType().replace("timestamp (3)", "timestamp(3)")}${"[]".repeat(column.dimensions)}`,
+        type: `${column.getSQLType().replace("timestamp (3)", "timestamp(3)").replace("varchar(", "character varying(")}${"[]".repeat(column.dimensions)}`,
         required: column.notNull || column.primary,
       }));
     });

@@ -71,6 +71,13 @@ export const entities: Readonly<Record<string, Sample>> = {
     { store: "s", manifest_checksum: "checksum{n}", interpreter: "Python 3.11.2", path: "/environments/sample.1" },
     { ...versioned, status: "installing", claim_expires_at: at, install_log: "log", install_error: "error" },
   ),
+  pack_test_execution: pair(
+    {
+      ...{ pack_version: "1.0.0", trigger_reason: "manual", total_tests: 3, passed: 1, failed: 1, skipped: 1 },
+      ...{ pass_rate: 0.5, duration_ms: 12, result: {} },
+    },
+    { ...timestamped, execution_time: at, result: object },
+  ),
   permission_assignment: pair({}, timestamped),
   permission_set: pair(
     { ref: "sample.set{n}" },
