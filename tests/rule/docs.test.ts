@@ -1,0 +1,131 @@
+import { readFileSync } from "node:fs";
+import { parse as parseDocument, validate } from "graphql";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { schema } from "../../src/graphql/schema.ts";
+import { compileCriteria } from "../../src/lang/criteria.ts";
+import { criterionOperators, synonyms } from "../../src/lang/operators.ts";
+import { globalId } from "../../src/lib/global-id.ts";
+import type { Json, JsonObject } from "../../src/lib/json.ts";
+import { createRule } from "../../src/rule/rule.ts";
+import { type Api, createApi } from "../support/api.ts";
+import { commit } from "../support/commit.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+const page = readFileSync("docs/rules.md", "utf8");
+const codesIn = (cell = "") => [...cell.matchAll(/`([^`]+)`/g)].map(([, code = ""]) => code);
+const valuesIn = (cell = "") => codesIn(cell).map((code): Json => JSON.parse(code));
+
+interface Operator {
+  name: string;
+  others: string[];
+  value: Json | undefined;
+  outcomes: Record<"holds" | "does not hold" | "cannot be evaluated", Json[]>;
+  absent: string | undefined;
+}
+
+const operators = page
+  .split("\n")
+  .filter((line) => /^\| `\w+` \|.*\| (holds|does not hold) \|$/.test(line))
+  .map((line): Operator => {
+    const [, name, others, value, , holds, fails, errors, absent] = line.split("|");
+    return {
+      name: codesIn(name)[0] ?? "",
+      others: codesIn(others),
+      value: valuesIn(value)[0],
+      outcomes: { holds: valuesIn(holds), "does not hold": valuesIn(fails), "cannot be evaluated": valuesIn(errors) },
+      absent: absent?.trim(),
+    };
+  });
+
+function outcomeOf({ name, value }: Pick<Operator, "name" | "value">, payload: JsonObject): string {
+  const criterion = { field: "f", operator: name, ...(value === undefined ? {} : { value }) };
+  const { matched, criteria } = compileCriteria("all", [criterion])(payload);
+  if (criteria[0]?.error) return "cannot be evaluated";
+  return matched ? "holds" : "does not hold";
+}
+
+describe("docs/rules.md", () => {
+  test("lists every operator, with its other names", () => {
+    const others = (name: string) => Object.keys(synonyms).filter((other) => synonyms[other] === name);
+    expect(operators.map(({ name, others }) => [name, others])).toEqual(
+      Object.keys(criterionOperators).map((name) => [name, others(name)]),
+    );
+  });
+
+  test.each(operators.map((operator) => [operator.name, operator] as const))("is right about %s", (_name, operator) => {
+    const said = Object.entries(operator.outcomes).flatMap(([outcome, values]) =>
+      values.map((value) => ({ value, outcome })),
+    );
+    expect(said.map(({ value }) => ({ value, outcome: outcomeOf(operator, { f: value }) }))).toEqual(said);
+    expect(said.length).toBeGreaterThan(2);
+    expect(outcomeOf(operator, {})).toBe(operator.absent);
+    expect(operator.value !== undefined).toBe(criterionOperators[operator.name]?.takesValue);
+  });
+
+  const recipes = [...page.matchAll(/```yaml\n([^`]+)```\n\n((?:- It .+\n)+)/g)];
+  test.each(recipes.map(([, rule = "", claims = ""]) => [rule, claims] as const))(
+    "has the recipe %s",
+    (rule, claims) => {
+      const { condition = "all", conditions } = parse(rule) as { condition?: "any" | "all"; conditions: Json };
+      const evaluate = compileCriteria(condition, conditions);
+      const said = [...claims.matchAll(/^- It (holds|does not hold) for `(.+)`\.$/gm)];
+      expect(said).toHaveLength(claims.trim().split("\n").length);
+      expect(new Set(said.map(([, verb]) => verb)).size).toBe(2);
+      for (const [, verb, payload = ""] of said) {
+        expect([payload, evaluate(JSON.parse(payload)).matched]).toEqual([payload, verb === "holds"]);
+      }
+    },
+  );
+
+  test("has at least four recipes, and queries that the schema allows", () => {
+    expect(recipes.length).toBeGreaterThanOrEqual(4);
+    expect(page.match(/```yaml/g)).toHaveLength(recipes.length);
+    const queries = [...page.matchAll(/```graphql\n([^`]+)```/g)];
+    expect(queries.length).toBeGreaterThan(0);
+    for (const [, query = ""] of queries) expect(validate(schema, parseDocument(query))).toEqual([]);
+  });
+});
+
+describe("the explanation in docs/rules.md", () => {
+  let world: World;
+  let api: Api;
+  beforeAll(async () => {
+    world = await createWorld();
+    api = await createApi(world.services);
+  });
+  afterAll(async () => {
+    await api[Symbol.asyncDispose]();
+    await world[Symbol.asyncDispose]();
+  });
+
+  test("is of the recipe for a full disk", async () => {
+    const trigger = await world.trigger();
+    const [, recipe = ""] = /```yaml\n([^`]+operator: gte[^`]+)```/.exec(page) ?? [];
+    const { conditions } = parse(recipe) as { conditions: Json };
+    await commit(world.services, createRule, world.session, {
+      ...{ ref: "default.disk_full", trigger, action: "core.noop", conditions },
+    });
+    const [, query = ""] = /```graphql\n(query Why[^`]+)```/.exec(page) ?? [];
+    const explain = async (payload: JsonObject) => {
+      const event = globalId("Event", await world.event(trigger, payload));
+      const { data, errors } = await api.ask(world.session, query, { event });
+      expect(errors).toBeUndefined();
+      return data.event.explain;
+    };
+    expect(await explain({ percent: 95 })).toMatchObject({
+      ...{ matches: true, reason: null },
+      criteria: [
+        { path: "percent", operator: "gte", expected: 90, actual: 95, result: true, error: null },
+        { path: "flags", operator: "ncontains", expected: "ro", actual: null, result: true, error: null },
+      ],
+    });
+    expect(await explain({ percent: "95", flags: ["ro"] })).toMatchObject({
+      matches: false,
+      criteria: [
+        { result: false, error: "needs a number, but the field holds string" },
+        { result: false, error: null },
+      ],
+    });
+  });
+});
