@@ -106,6 +106,7 @@ describe("the schema", () => {
       "Query.retention",
       "RetryExecutionsPayload.refused",
       "RuleExplanation.criteria",
+      "RuleTest.criteria",
     ]);
   });
 

@@ -55,6 +55,7 @@ import "./retention/retention.ts";
 import "./rule/next-ticks.ts";
 import "./rule/rule.ts";
 import "./rule/rule-mutations.ts";
+import "./rule/test-rule.ts";
 import "./catalog/runtime.ts";
 import "./access/sign-in.ts";
 import "./execution/many-mutations.ts";

@@ -10,6 +10,7 @@ import { storableJson } from "../schema/storable.ts";
 import { replaceAt } from "../secrecy/find.ts";
 import type { Keyring } from "../secrecy/keyring.ts";
 import { createMask, minSecretLength } from "../secrecy/mask.ts";
+import { hideSecrets } from "../secrecy/settings.ts";
 import type { Authority } from "./authority.ts";
 import { fitParameters } from "./parameters.ts";
 import type { CompiledRule } from "./ruleset.ts";
@@ -119,6 +120,26 @@ export function resolveMatch({ rule, event }: MatchedRule, authority: Authority,
     const message = error instanceof Error ? error.message : String(error);
     const mask = createMask([...keys].map(([name, text]) => ({ name, text })));
     return refused("PARAMETERS_INVALID", mask?.text(message) ?? message);
+  }
+}
+
+/** Stands for a key's value, which a preview never reads. */
+const unread = "*".repeat(minSecretLength);
+
+/** Returns the parameters with which a match would start its action, or why it would have none. Keys and secrets are shown by their names. */
+export function previewParameters({ rule, event }: MatchedRule): {
+  parameters: JsonObject | null;
+  error: string | null;
+} {
+  const { action } = rule;
+  if (action === null) return { parameters: null, error: `The action "${rule.actionRef}" no longer exists.` };
+  try {
+    const { value, secrets } = rule.render(contextOf(rule, event), () => unread);
+    const schema = action.paramSchema ?? {};
+    const config = checkParameters(action, fitParameters(schema, value as JsonObject), "actionParams"); // rendering keeps objects
+    return { parameters: withoutKeys(hideSecrets(schema, config), secrets), error: null };
+  } catch (error) {
+    return { parameters: null, error: error instanceof Error ? error.message : String(error) };
   }
 }
 

@@ -198,7 +198,8 @@ function requireAdhoc({ ref, isAdhoc }: Row<"rule">, instead: string): void {
 }
 
 /** Checks all fields of a rule and returns its columns. Throws NotFoundError, ForbiddenError, and InvalidInputError with every issue. */
-async function checkRule(db: Db, session: Session, rule: RuleDefinition) {
+/** Returns the columns of a rule, whose parts the session may all use. Throws InvalidInputError, NotFoundError, ForbiddenError. */
+export async function checkRule(db: Db, session: Session, rule: RuleDefinition) {
   const [found] = await rows<{ action: ActionRow | null; settings: ParameterMap | null; trigger: TriggerRow | null }>(
     db,
     sql`select (select jsonb_build_object('id', a.id::text, 'paramSchema', a.param_schema, 'permissionSetRefs', a.permission_set_refs,

@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import { type SQL, sql } from "drizzle-orm";
 import { secretSchemasJson } from "../catalog/action.ts";
 import { anyOf, type Db, rows } from "../db/client.ts";
 import { type RunnableAction, runnableJson } from "../execution/action.ts";
@@ -80,6 +80,34 @@ function compileParams(rule: StoredRule): Pick<CompiledRule, "render" | "readsEv
   }
 }
 
+/** Returns the rules (`r`) that meet the condition, with the ids of their triggers, by ref. */
+async function readRules(db: Db, which: SQL): Promise<{ trigger: string | null; rule: StoredRule }[]> {
+  return await rows(
+    db,
+    sql`select r.trigger::text as trigger, jsonb_build_object('id', r.id::text, 'ref', r.ref, 'revision', r.revision,
+        'condition', r.condition, 'conditions', r.conditions, 'recordEvaluations', r.record_evaluations,
+        'actionParams', r.action_params, 'actionRef', r.action_ref,
+        'owner', r.owner::text, 'isAdhoc', r.is_adhoc, 'pack', jsonb_build_object('ref', rp.ref, 'config', rp.config, 'secrets', rp.secrets),
+        'confSchema', rp.conf_schema,
+        'action', case when a.id is not null then ${runnableJson} end,
+        'secretSchemas', case when a.id is not null then ${secretSchemasJson} end) as rule
+      from attune.rule r join attune.pack rp on rp.id = r.pack
+        left join attune.action a on a.id = r.action left join attune.runtime rt on rt.id = a.runtime
+        left join attune.pack p on p.id = a.pack
+      where ${which} order by r.ref`,
+  );
+}
+
+/** Returns one rule, enabled or not, compiled with other contents; null when it does not exist. */
+export async function compileDraft(
+  db: Db,
+  id: bigint,
+  draft: Partial<Pick<StoredRule, "condition" | "conditions" | "actionParams">>,
+): Promise<CompiledRule | null> {
+  const [found] = await readRules(db, sql`r.id = ${String(id)}::bigint`);
+  return found ? compile({ ...found.rule, ...draft }) : null;
+}
+
 /** A cache of compiled enabled rules, by trigger and revision of its rules. */
 export interface RuleSets {
   /** Returns the rules of each trigger at the given revision, which the caller's snapshot showed. */
@@ -94,23 +122,10 @@ const maxKept = 2000;
 export function createRuleSets(): RuleSets {
   const kept = new Map<string, { revision: string; rules: CompiledRule[] }>();
   async function read(db: Db, triggers: readonly string[]): Promise<Map<string, CompiledRule[]>> {
-    const found = await rows<{ trigger: string; rule: StoredRule }>(
-      db,
-      sql`select r.trigger::text as trigger, jsonb_build_object('id', r.id::text, 'ref', r.ref, 'revision', r.revision,
-          'condition', r.condition, 'conditions', r.conditions, 'recordEvaluations', r.record_evaluations,
-          'actionParams', r.action_params, 'actionRef', r.action_ref,
-          'owner', r.owner::text, 'isAdhoc', r.is_adhoc, 'pack', jsonb_build_object('ref', rp.ref, 'config', rp.config, 'secrets', rp.secrets),
-          'confSchema', rp.conf_schema,
-          'action', case when a.id is not null then ${runnableJson} end,
-          'secretSchemas', case when a.id is not null then ${secretSchemasJson} end) as rule
-        from attune.rule r join attune.pack rp on rp.id = r.pack
-          left join attune.action a on a.id = r.action left join attune.runtime rt on rt.id = a.runtime
-          left join attune.pack p on p.id = a.pack
-        where r.enabled and r.trigger = ${anyOf(triggers)}
-        order by r.ref`,
-    );
     const sets = new Map(triggers.map((trigger) => [trigger, [] as CompiledRule[]]));
-    for (const { trigger, rule } of found) sets.get(trigger)?.push(compile(rule));
+    for (const { trigger, rule } of await readRules(db, sql`r.enabled and r.trigger = ${anyOf(triggers)}`)) {
+      sets.get(trigger ?? "")?.push(compile(rule));
+    }
     return sets;
   }
   return {

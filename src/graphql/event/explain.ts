@@ -4,7 +4,8 @@ import { type Explanation, explainRule } from "../../rule/explain.ts";
 import { builder } from "../kit/builder.ts";
 import { Event } from "./event.ts";
 
-const Criterion = builder.objectRef<CriterionOutcome>("CriterionExplanation").implement({
+/** What a criterion found. */
+export const CriterionExplanation = builder.objectRef<CriterionOutcome>("CriterionExplanation").implement({
   description: "What a criterion found. Of large values only the beginning or the size is shown.",
   fields: (t) => ({
     path: t.exposeString("path", { description: "The field of the payload; empty for an expression." }),
@@ -34,7 +35,7 @@ const RuleExplanation = builder.objectRef<Explanation & { revision: number }>("R
     }),
     ruleRevision: t.exposeInt("revision", { description: "The rule's revision." }),
     criteria: t.expose("criteria", {
-      type: [Criterion],
+      type: [CriterionExplanation],
       description: "What each criterion found, in the written order; none for a rule without conditions.",
     }),
   }),
