@@ -101,10 +101,12 @@ describe("the schema", () => {
       "Execution.ancestors",
       "InvalidInputError.issues",
       "PurgePayload.purged",
+      "Query.lintRule",
       "Query.nodes",
       "Query.queueStats",
       "Query.retention",
       "RetryExecutionsPayload.refused",
+      "Rule.warnings",
       "RuleExplanation.criteria",
       "RuleTest.criteria",
     ]);

@@ -81,6 +81,17 @@ export function usesVariable(value: Json, name: string): boolean {
   return Object.values(value).some((item) => usesVariable(item, name));
 }
 
+/** Returns every chain of members in the value's templates, with the path of its text. Throws InvalidInputError for an invalid template. */
+export function templateMembers(value: Json, path: string): { path: string; chain: string[] }[] {
+  if (typeof value === "string") {
+    return split(value, path, {}).flatMap((part) =>
+      "source" in part ? celMembers(part.source, path).map((chain) => ({ path, chain })) : [],
+    );
+  }
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, item]) => templateMembers(item, below(path, key)));
+}
+
 interface Compilation {
   issues: Issue[];
   places: SecretPlace[];

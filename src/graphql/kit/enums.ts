@@ -19,6 +19,7 @@ import type {
 import type { policySlot } from "../../db/tables/policy.ts";
 import type { WaitsFor as ExecutionWaitsFor } from "../../execution/states.ts";
 import { criterionOperators } from "../../lang/operators.ts";
+import type { findingKinds } from "../../rule/lint.ts";
 import { builder } from "./builder.ts";
 
 type Described<Value extends string> = Readonly<Record<Value, string>>;
@@ -162,6 +163,15 @@ export const RecordEvaluations = upperCased("RecordEvaluations", "Which of a rul
   near: "Matches, and evaluations in which a single criterion failed.",
   all: "All.",
 });
+
+export const RuleFindingKind = upperCased("RuleFindingKind", "What a finding about a rule says.", {
+  invalid: "The rule cannot be saved.",
+  unknown_path: "The trigger's schema has no such path.",
+  type_mismatch: "The comparison does not suit the type or the values that the trigger's schema declares.",
+  ignored_value: "The operator ignores its value.",
+  contradiction: "Conditions that all must hold never do together.",
+  unreachable: "The condition never makes a difference.",
+} satisfies Described<(typeof findingKinds)[number]>);
 
 export const WorkerLoss = upperCased("WorkerLoss", "What happens to a running execution whose worker is lost.", {
   abandon: "It ends as ABANDONED: the action may have completed.",
