@@ -1,6 +1,7 @@
 import { Cron } from "croner";
 import { invalid } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
+import { recurrence } from "./recurrence.ts";
 
 /** When a timer ticks. */
 export interface Schedule {
@@ -9,6 +10,12 @@ export interface Schedule {
   /** Returns the first tick after `now`, in milliseconds since 1970, of a timer whose last one was due at `last`; null when there is none. */
   next(last: number, now: number): number | null;
 }
+
+/**
+ * What the database puts before the kind of a timer whose tick was due while its trigger was disabled, when that is enabled again: the tick
+ * does not happen.
+ */
+export const staleMark = "stale:";
 
 /** What happens to ticks that passed while nothing ran the timers. */
 export type MissedTicks = "skip" | "once" | "all";
@@ -31,7 +38,10 @@ function interval({ unit, interval: count }: JsonObject): Schedule {
 /** In which years a schedule must tick to be possible: croner looks ahead without a limit that users would know. */
 const furthestYears = 20;
 
-function cron({ expression, timezone = "UTC" }: JsonObject): Schedule {
+/** Returns whether a new schedule whose first tick is then can be meant. */
+export const isTooFar = (first: number, now: number) => first > now + furthestYears * 365.25 * 86_400_000;
+
+function requireZone(timezone: unknown): string {
   const zone = String(timezone);
   try {
     new Intl.DateTimeFormat("en", { timeZone: zone });
@@ -41,6 +51,11 @@ function cron({ expression, timezone = "UTC" }: JsonObject): Schedule {
       `there is no time zone "${zone}": expected one such as UTC or Europe/Berlin`,
     );
   }
+  return zone;
+}
+
+function cron({ expression, timezone = "UTC" }: JsonObject): Schedule {
+  const zone = requireZone(timezone);
   const text = String(expression ?? "").trim();
   let pattern: Cron;
   try {
@@ -54,7 +69,7 @@ function cron({ expression, timezone = "UTC" }: JsonObject): Schedule {
   }
   const next = (now: number) => pattern.nextRun(new Date(now))?.getTime() ?? null;
   const first = next(Date.now());
-  if (first === null || first > Date.now() + furthestYears * 365.25 * 86_400_000) {
+  if (first === null || isTooFar(first, Date.now())) {
     throw invalid(
       "triggerParams.expression",
       `never ticks within the next ${furthestYears} years: check its day and month`,
@@ -72,10 +87,18 @@ function datetime({ date }: JsonObject): Schedule {
   return { kind: `datetime:${new Date(at).toISOString()}`, next: (_last, now) => (at > now ? at : null) };
 }
 
+function rrule({ rrule: rule, start, timezone = "UTC" }: JsonObject): Schedule {
+  const zone = requireZone(timezone);
+  const text = String(rule ?? "").trim();
+  const next = recurrence(text, String(start ?? ""), zone);
+  return { kind: `rrule:${zone}:${start}:${text}`, next: (_last, now) => next(now) };
+}
+
 const kinds: ReadonlyMap<string, (params: JsonObject) => Schedule> = new Map([
   ["core.intervaltimer", interval],
   ["core.crontimer", cron],
   ["core.datetimetimer", datetime],
+  ["core.rruletimer", rrule],
 ]);
 
 /** Returns the schedule of a rule by its trigger and `trigger_params`; null for a trigger that is no timer. Throws InvalidInputError. */

@@ -3,7 +3,7 @@ import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { invalid } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
-import { scheduleOf } from "./schedule.ts";
+import { isTooFar, scheduleOf, staleMark } from "./schedule.ts";
 
 /**
  * Creates, updates or deletes the rule's timer in the caller's transaction. Other triggers have none; disabled rules do not tick. Throws
@@ -29,8 +29,14 @@ export async function syncTimer(tx: Tx, rule: { id: string }, { mayHavePassed = 
     return;
   }
   const next = schedule.next(row.now, row.now);
-  if (next === null && !mayHavePassed && row.kind !== schedule.kind) {
-    throw invalid("triggerParams", "has passed: expected a time in the future");
+  if (!mayHavePassed && row.kind?.replace(staleMark, "") !== schedule.kind) {
+    if (next === null) throw invalid("triggerParams", "has passed: expected a schedule that ticks in the future");
+    if (isTooFar(next, row.now)) {
+      throw invalid(
+        "triggerParams",
+        `ticks for the first time at ${new Date(next).toISOString()}: expected an earlier time`,
+      );
+    }
   }
   // An unchanged schedule keeps its next tick: saving a rule again must not delay it.
   await tx.db.execute(

@@ -5,7 +5,7 @@ import { write } from "../db/tx.ts";
 import { startWokenLoop } from "../db/wake.ts";
 import { type EventTrigger, emitEvents, type NewEvent } from "../event/record.ts";
 import type { JsonObject } from "../lib/json.ts";
-import { judgeTick, type MissedTicks, scheduleOf } from "../rule/schedule.ts";
+import { judgeTick, type MissedTicks, scheduleOf, staleMark } from "../rule/schedule.ts";
 
 const batch = 100;
 /** Fallback for missed wake-ups; also limits the delay after the clock was changed. */
@@ -27,6 +27,9 @@ export function startTimers(services: Services): AsyncDisposable {
 interface DueTimer {
   id: string;
   rule: string;
+  ruleRef: string;
+  /** Identifies the schedule of which the due tick is one. */
+  kind: string;
   params: JsonObject;
   trigger: EventTrigger;
   /** In milliseconds since 1970, as is `now`. */
@@ -43,7 +46,7 @@ async function fireDue(services: Services): Promise<number> {
   return await write(services, async (tx) => {
     const due = await rows<DueTimer>(
       tx.db,
-      sql`select t.id::text as "id", t.rule::text as "rule", r.trigger_params as "params", t.fire_count::int as "fireCount",
+      sql`select t.id::text as "id", t.rule::text as "rule", r.ref as "ruleRef", t.kind as "kind", r.trigger_params as "params", t.fire_count::int as "fireCount",
           (extract(epoch from t.next_fire_at) * 1000)::float8 as "due", (extract(epoch from now()) * 1000)::float8 as "now",
           jsonb_build_object('id', g.id::text, 'ref', g.ref, 'enabled', g.enabled, 'outSchema', g.out_schema) as "trigger"
         from attune.timer t join attune.rule r on r.id = t.rule join attune.trigger g on g.id = r.trigger
@@ -51,16 +54,17 @@ async function fireDue(services: Services): Promise<number> {
         order by t.next_fire_at limit ${sql.raw(String(batch))} for no key update of t skip locked`,
     );
     if (due.length === 0) return 0;
-    const ticks = due.map((timer) => ({ timer, ...judge(timer) }));
-    const next = ticks.map(({ timer: { id }, happens, next: at }) => ({
+    const ticks = due.map((timer) => ({ timer, ...judge(services.log, timer) }));
+    const next = ticks.map(({ timer: { id }, happens, kind, next: at }) => ({
       id,
       happens,
+      kind,
       at: at === null ? null : at / 1000,
     }));
     await tx.db.execute(
-      sql`update attune.timer t set next_fire_at = to_timestamp(n.at), fire_count = t.fire_count + n.happens::int,
+      sql`update attune.timer t set next_fire_at = to_timestamp(n.at), kind = n.kind, fire_count = t.fire_count + n.happens::int,
           last_fired_at = case when n.happens then now() else t.last_fired_at end
-        from jsonb_to_recordset(${JSON.stringify(next)}::text::jsonb) as n(id bigint, happens boolean, at float8) where t.id = n.id`,
+        from jsonb_to_recordset(${JSON.stringify(next)}::text::jsonb) as n(id bigint, happens boolean, kind text, at float8) where t.id = n.id`,
     );
     await emitEvents(
       tx,
@@ -70,13 +74,34 @@ async function fireDue(services: Services): Promise<number> {
   });
 }
 
-function judge({ trigger, params, due, now }: DueTimer): ReturnType<typeof judgeTick> {
+interface Judged {
+  happens: boolean;
+  next: number | null;
+  kind: string;
+}
+
+/** Judges a due tick. A timer whose schedule cannot be read, such as one in a zone that the system no longer knows, stops; the others go on. */
+function judge(log: Services["log"], timer: DueTimer): Judged {
+  try {
+    return judgeReadable(timer);
+  } catch (error) {
+    log.error(
+      { err: error, rule: timer.ruleRef },
+      "a timer stopped, because its schedule cannot be read: save its rule again",
+    );
+    return { happens: false, next: null, kind: timer.kind };
+  }
+}
+
+function judgeReadable({ trigger, params, kind, due, now }: DueTimer): Judged {
   const schedule = scheduleOf(trigger.ref, params);
-  if (schedule === null) return { happens: false, next: null }; // a row that a later version wrote
+  if (schedule === null) return { happens: false, next: null, kind }; // a row that a later version wrote
   // The clock of a disabled trigger goes on, so that nothing stale happens when it is enabled again.
-  if (!trigger.enabled) return { happens: false, next: schedule.next(due, now) };
+  if (!trigger.enabled || kind.startsWith(staleMark)) {
+    return { happens: false, next: schedule.next(due, now), kind: schedule.kind };
+  }
   const missed = params["missed_ticks"] as MissedTicks | undefined; // by the trigger's schema
-  return judgeTick(schedule, missed ?? "once", { due, now });
+  return { ...judgeTick(schedule, missed ?? "once", { due, now }), kind: schedule.kind };
 }
 
 function eventOf({ trigger, params, rule, due, now, fireCount }: DueTimer): NewEvent {

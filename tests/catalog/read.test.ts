@@ -59,6 +59,7 @@ describe("a valid pack", () => {
       "core.crontimer",
       "core.datetimetimer",
       "core.intervaltimer",
+      "core.rruletimer",
       "core.webhook",
     ]);
     expect(core.permissionSets.map(({ ref }) => ref)).toEqual([

@@ -62,3 +62,20 @@ test("they cost what they take to compute: many rare ticks of many rules are ref
   const page = await api.ask(world.session, "{ rules(first: 100) { nodes { ref nextTicks } } }");
   expect(page.errors).toBeUndefined();
 });
+
+test("a rule by a recurrence rule shows its next five ticks, as docs/timers.md says", async () => {
+  const [, example] = [...readFileSync("docs/timers.md", "utf8").matchAll(/```graphql\n([^`]*)```/g)];
+  const { data } = await api.ask(world.session, example?.[1] ?? "");
+  const ticks: string[] = data.createRule.rule.nextTicks;
+  expect(ticks).toHaveLength(5);
+  const local = new Intl.DateTimeFormat("en-GB", {
+    timeZone: "Europe/Berlin",
+    weekday: "short",
+    timeStyle: undefined,
+    hour: "2-digit",
+    minute: "2-digit",
+  });
+  for (const tick of ticks) expect(local.format(new Date(tick))).toMatch(/^(Mon|Tue|Wed|Thu|Fri),? 09:00$/);
+  expect(new Set(ticks.map((tick) => tick.slice(0, 7))).size).toBe(5);
+  expect((await read("default.payday", 5)).data.ruleByRef.nextTicks).toEqual(ticks);
+});

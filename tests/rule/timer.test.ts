@@ -141,6 +141,46 @@ describe("an interval timer", () => {
     expect((await timer(rule)).fireCount).toBe(0);
   });
 
+  test("does not tick for what was due while its trigger was disabled and nothing ran the timers", async () => {
+    const due = async () => {
+      const refs = [];
+      for (const missed_ticks of ["skip", "once", "all"]) {
+        const ref = await world.rule(intervalTimer, { triggerParams: { unit: "hours", interval: 1, missed_ticks } });
+        await overdue(ref, "30 seconds");
+        refs.push(ref);
+      }
+      return refs;
+    };
+    const rules = await due();
+    const before = await timer(rules[0] ?? "");
+    for (const enabled of [false, true, false, true]) {
+      await world.all(sql`update attune.trigger set enabled = ${enabled}::boolean where ref = ${intervalTimer}`);
+    }
+    const fresh = await due(); // due since the trigger is enabled
+    const loop = world.startTimers();
+    for (const ref of fresh) await ticked(ref, 1);
+    await until(
+      async () => (await world.all(sql`select from attune.timer where next_fire_at <= now()`)).length === 0,
+      "all",
+    );
+    await loop.stop();
+    for (const ref of rules) expect(await ticks(ref)).toEqual([]);
+    const after = await timer(rules[0] ?? "");
+    expect(after).toMatchObject({ kind: "interval:3600", fireCount: 0 });
+    expect(Date.parse(after.nextFireAt ?? "") - Date.parse(before.nextFireAt ?? "")).toBe(3_600_000);
+  });
+
+  test("whose schedule cannot be read stops and holds up no other", async () => {
+    const [broken, sound] = [await every(1), await every(1)];
+    await world.all(sql`update attune.rule set trigger_params = '{"unit": "fortnights"}' where ref = ${broken}`);
+    await overdue(broken, "1 second");
+    const loop = world.startTimers();
+    await ticked(sound, 2);
+    await loop.stop();
+    expect(await ticks(broken)).toEqual([]);
+    expect(await timer(broken)).toMatchObject({ nextFireAt: null, fireCount: 0 });
+  });
+
   test("keeps its next tick when the rule is saved without a change of the interval, and only then", async () => {
     const { services, session } = world;
     const ref = await every(2, "minutes");
@@ -228,6 +268,44 @@ describe("a cron timer", () => {
   });
 });
 
+describe("a recurrence timer", () => {
+  const start = "2026-01-05T09:00:00";
+  const rrule = (params: JsonObject) => world.rule("core.rruletimer", { triggerParams: { start, ...params } });
+
+  test("ticks at its times, once with two concurrent loops", async () => {
+    const rule = await rrule({ rrule: "FREQ=SECONDLY", timezone: "Europe/Berlin" });
+    const parts = [world.startTimers(), world.startTimers()];
+    const found = await ticked(rule, 3);
+    for (const part of parts) await part.stop();
+    const times = found.map(({ scheduled_at: at }) => Date.parse(at));
+    expect(times).toEqual(times.map((_, index) => (times[0] ?? 0) + index * 1000));
+    expect(found.map(({ fire_count }) => fire_count)).toEqual(times.map((_, index) => index + 1));
+  });
+
+  test("stops after its last tick", async () => {
+    const until = new Date(Date.now() + 3_600_000).toISOString().replace(/[-:]|\.\d+/g, "");
+    const rule = await rrule({
+      rrule: `FREQ=YEARLY;UNTIL=${until}`,
+      start: new Date(Date.now() + 1500).toISOString().slice(0, 19),
+    });
+    const loop = world.startTimers();
+    await ticked(rule, 1);
+    await loop.stop();
+    expect(await timer(rule)).toMatchObject({ nextFireAt: null, fireCount: 1 });
+  });
+
+  test("that has ended, or begins in a hundred years, is refused", async () => {
+    const input = { ref: "default.ended", action: "core.noop", trigger: "core.rruletimer" };
+    const save = (triggerParams: JsonObject) =>
+      commit(world.services, createRule, world.session, { ...input, triggerParams });
+    await expect(save({ rrule: "FREQ=DAILY;COUNT=3", start })).rejects.toThrow("triggerParams: has passed");
+    await expect(save({ rrule: "FREQ=DAILY", start: "2126-01-05T09:00:00" })).rejects.toThrow(
+      "triggerParams: ticks for the first time at 2126-01-05T09:00:00.000Z",
+    );
+    expect(await world.all(sql`select from attune.rule`)).toEqual([]);
+  });
+});
+
 describe("a date timer", () => {
   test("ticks once, and fires nothing stale when its rule is enabled again", async () => {
     const date = new Date(Date.now() + 1500).toISOString();
@@ -251,6 +329,6 @@ describe("a date timer", () => {
       ...input,
       triggerParams: { date: "2020-01-01T00:00:00Z" },
     });
-    await expect(past).rejects.toThrow("triggerParams: has passed: expected a time in the future");
+    await expect(past).rejects.toThrow("triggerParams: has passed: expected a schedule that ticks in the future");
   });
 });
