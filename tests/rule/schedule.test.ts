@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { JsonObject } from "../../src/lib/json.ts";
 import { judgeTick, nextTicks, scheduleOf } from "../../src/rule/schedule.ts";
 
@@ -226,7 +226,7 @@ test.each<[string, JsonObject, string]>([
   ["core.crontimer", { expression: "60 * * * *" }, "(Invalid value for minute: 60)"],
   ["core.crontimer", { expression: "0 0 * * * * *" }, "is not a cron expression"],
   ["core.crontimer", { expression: "" }, "is not a cron expression"],
-  ["core.crontimer", { expression: "30 2 31 2 *" }, "never ticks within the next 20 years"],
+  ["core.crontimer", { expression: "30 2 31 2 *" }, "never ticks: check its day and month"],
   ["core.crontimer", { expression: "0 * * * *", timezone: "Mars/Base" }, 'there is no time zone "Mars/Base"'],
   ["core.datetimetimer", { date: "2030-01-31T09:00:00" }, "a zone such as"],
   ["core.datetimetimer", { date: "soon" }, "must be a date"],
@@ -253,4 +253,25 @@ describe("a tick that was missed", () => {
   ] as const)("%s, %i ms late", (missed, late, expected) => {
     expect(judge(missed, late)).toEqual(expected);
   });
+});
+
+test("a schedule pauses for longer than a new one may wait for its first tick", () => {
+  // The next Monday that is a 29 February comes 28 years later.
+  expect(ticks("0 0 29 2 +MON", "UTC", "2044-02-01T00:00:00Z", 2)).toEqual(["2044-02-29T00:00", "2072-02-29T00:00"]);
+  vi.useFakeTimers({ now: Date.parse("2044-02-29T00:00:01Z"), toFake: ["Date"] });
+  try {
+    expect(ticks("0 0 29 2 +MON", "Europe/Paris", "2044-02-29T00:00:00Z", 1)).toEqual(["2072-02-28T23:00"]);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("a schedule is read once, however often it is asked for, and the least used ones are forgotten", () => {
+  const params = { rrule: "FREQ=YEARLY;COUNT=366;BYMONTH=2;BYMONTHDAY=29;BYDAY=MO", start: "2026-01-05T09:00:00" };
+  const first = scheduleOf("core.rruletimer", params);
+  const interval = (count: number) => scheduleOf("core.intervaltimer", { unit: "seconds", interval: count });
+  for (let count = 1; count < 1000; count += 1) interval(count);
+  expect(scheduleOf("core.rruletimer", { ...params })).toBe(first);
+  for (let count = 1001; count <= 2000; count += 1) interval(count);
+  expect(scheduleOf("core.rruletimer", params)).not.toBe(first);
 });
