@@ -13,6 +13,7 @@ const ranks: Readonly<Record<string, number>> = {
   "config.ts": 2,
   "tracing.ts": 2,
   schema: 2,
+  "pack-test": 2,
   secrecy: 3,
   lang: 4,
   db: 5,
