@@ -5,6 +5,7 @@ import { compileRegex } from "../lib/regex.ts";
 import { parameterMap } from "../schema/schema.ts";
 import { containerManifest } from "./container.ts";
 import { LONGEST_TIMEOUT, retryPolicy } from "./retry.ts";
+import { testing } from "./testing.ts";
 
 const REF = {
   pack: /^[a-z][a-z0-9_-]+$/,
@@ -30,32 +31,6 @@ const description = z.string().max(10_000).nullable().default(null);
 const enabled = z.boolean().default(true);
 const texts = z.array(z.string().min(1).max(200)).max(100);
 const jsonObject = z.record(z.string(), z.json());
-
-const testTimeout = z
-  .int()
-  .positive()
-  .max(24 * 60 * 60);
-const path = z.string().min(1).max(500);
-
-/** How a pack is tested. `timeout` is seconds. */
-const testing = z.strictObject({
-  enabled,
-  discovery: z.strictObject({ method: z.enum(["directory", "manifest", "executable"]), path }).optional(),
-  runners: z
-    .record(
-      z.string().min(1).max(100),
-      z.strictObject({
-        type: z.enum(["script", "unittest", "pytest", "node"]),
-        entry_point: path,
-        timeout: testTimeout.default(300),
-        result_format: z.enum(["simple", "junit-xml", "tap", "json"]).default("simple"),
-      }),
-    )
-    .default({}),
-  result_path: path.optional(),
-  min_pass_rate: z.number().min(0).max(1).default(1),
-  on_failure: z.enum(["block", "warn", "ignore"]).default("block"),
-});
 
 /** `pack.yaml`: the pack itself. `keywords` is another name of `tags`. */
 export const packManifest = z

@@ -21,6 +21,7 @@ import {
   triggerManifest,
   unfitForDotenv,
 } from "./manifest.ts";
+import { testingFaults } from "./testing.ts";
 
 const PACK_FILE = "pack.yaml";
 const FOLDERS = ["runtimes", "actions", "triggers", "permission_sets", "rules"];
@@ -103,6 +104,7 @@ function packDocument(files: PackFiles, issues: Issue[]): CheckedDocument<PackMa
   }
   const document = checkDocument(PACK_FILE, content, packManifest);
   issues.push(...document.issues);
+  if (document.value?.testing) issues.push(...testingFaults(document.value.testing, files.paths, document.issueAt));
   return document;
 }
 
