@@ -50,6 +50,7 @@ import "./kit/node.ts";
 import "./notification/notification.ts";
 import "./catalog/pack.ts";
 import "./catalog/pack-changed.ts";
+import "./catalog/pack-test.ts";
 import "./access/permission-set-mutations.ts";
 import "./access/permission-set.ts";
 import "./retention/retention.ts";

@@ -265,6 +265,7 @@ describe("a list of an object's related rows", () => {
     "Identity.rules": "owner",
     "Action.keys": "owner_action",
     "Pack.keys": "owner_pack",
+    "Pack.testRuns": "pack_id",
     "Sensor.keys": "owner_sensor",
     "Sensor.events": "source",
     "WorkflowDefinition.actions": "workflow",

@@ -16,6 +16,7 @@ import type {
   workerStatus,
   workerType,
 } from "../../db/schema.ts";
+import type { packTestExecution } from "../../db/tables/pack-test.ts";
 import type { policySlot } from "../../db/tables/policy.ts";
 import type { WaitsFor as ExecutionWaitsFor } from "../../execution/states.ts";
 import { criterionOperators } from "../../lang/operators.ts";
@@ -103,6 +104,13 @@ export const PackEnvironmentStatus = upperCased("PackEnvironmentStatus", "How fa
   failed: "It could not be built; the next execution that needs it tries again, a minute later at the earliest.",
   outdated: "The pack's current files need another one. It is removed an hour after its last use.",
 } satisfies Of<typeof packEnvironmentStatus>);
+
+export const PackTestReason = upperCased("PackTestReason", "Why the tests of a pack were run.", {
+  install: "The pack was installed.",
+  update: "It was updated.",
+  manual: "A user asked for it.",
+  validation: "It was checked.",
+} satisfies Described<(typeof packTestExecution.$inferSelect)["triggerReason"]>);
 
 export const WorkerStatus = upperCased("WorkerStatus", "Whether a worker takes work.", {
   active: "It takes work.",

@@ -10,6 +10,7 @@ import {
   LogStream,
   OwnerType,
   PackEnvironmentStatus,
+  PackTestReason,
   PolicyMethod,
   RuntimeType,
   SlotState,
@@ -80,6 +81,7 @@ export const EnforcementStatusFilter = enumFilter("EnforcementStatus", Enforceme
 export const InquiryStatusFilter = enumFilter("InquiryStatus", InquiryStatus);
 export const RuntimeTypeFilter = enumFilter("RuntimeType", RuntimeType);
 export const PackEnvironmentStatusFilter = enumFilter("PackEnvironmentStatus", PackEnvironmentStatus);
+export const PackTestReasonFilter = enumFilter("PackTestReason", PackTestReason);
 export const WorkerStatusFilter = enumFilter("WorkerStatus", WorkerStatus);
 export const WorkerTypeFilter = enumFilter("WorkerType", WorkerType);
 export const LogStreamFilter = enumFilter("LogStream", LogStream);

@@ -95,6 +95,7 @@ const others: ReadonlySet<string> = new Set([
   ...[
     "cancelExecutions",
     "createEvent",
+    "deletePackTestRuns",
     "purge",
     "rebuildEnvironment",
     "rerunExecution",

@@ -26,6 +26,8 @@ const special: Readonly<Record<string, string>> = {
   "token.kind": "'api'",
   "webhook_delivery.delivery_id": "case when n % 5 > 0 then 'Delivery' || n * 7 % 40 end",
   "pack_environment.manifest_checksum": "n::text",
+  "pack_test_execution.pack_version": "'1.0.0'",
+  "pack_test_execution.pass_rate": "0.5",
   "policy_group.key": "'Text' || n * 7 % 40",
   "policy_slot.execution": "n",
   "policy_slot.state": "(array['active', 'waiting', 'released'])[1 + n % 3]",
@@ -50,7 +52,7 @@ function typedValue(table: string, key: string, column: PgColumn): string | null
   if (column.dimensions > 0) return `array['Word' || ${number} % 4]`;
   if (column.enumValues?.length) {
     const values = column.enumValues.map((value) => `'${value}'`).join(", ");
-    return `(array[${values}])[1 + ${number} % ${column.enumValues.length}]::${type === "text" ? "text" : `attune.${type.replace("attune.", "")}`}`;
+    return `(array[${values}])[1 + ${number} % ${column.enumValues.length}]::${/^(text|varchar)/.test(type) ? "text" : `attune.${type.replace("attune.", "")}`}`;
   }
   if (type === "text" && (column.isUnique || key === "ref"))
     return `'Pack' || ${number} % 4 || '.' || ${number} || 'n' || n`;

@@ -1,0 +1,146 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { createPack } from "../../src/catalog/pack.ts";
+import { type Api, createApi, createPerson } from "../support/api.ts";
+import { commit } from "../support/commit.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+let world: World;
+let api: Api;
+let ref: string;
+let number = 0;
+beforeAll(async () => {
+  world = await createWorld();
+  api = await createApi(world.services);
+});
+afterAll(async () => {
+  await api[Symbol.asyncDispose]();
+  await world[Symbol.asyncDispose]();
+});
+beforeEach(async () => {
+  number += 1;
+  ref = `tested${number}`;
+  await commit(world.services, createPack, world.session, { ref });
+});
+
+/** Stores a run of four tests of the pack. */
+const insertRun = (daysAgo: number, failed: number, reason = "manual", of = ref) =>
+  world.services.db.execute(
+    sql`insert into attune.pack_test_execution (pack_id, pack_version, execution_time, trigger_reason, total_tests, passed, failed, skipped,
+        pass_rate, duration_ms, result)
+      select id, '1.0.0', now() - make_interval(days => ${daysAgo}::int, mins => 1), ${reason}, 4, ${4 - failed}, ${failed}, 0,
+        ${(4 - failed) / 4}, 100, '{"test_suites": []}' from attune.pack where ref = ${of}`,
+  );
+
+test("a pack shows its runs, the newest first, filtered by reason and outcome, with their count", async () => {
+  await insertRun(3, 0, "install");
+  await insertRun(2, 1);
+  await insertRun(0, 0, "update");
+  const { data, errors } = await api.ask(
+    world.session,
+    `query ($ref: String!) { pack: packByRef(ref: $ref) {
+      all: testRuns { totalCount { count } nodes { triggerReason passRate hasPassed durationMs result packVersion } }
+      latest: testRuns(first: 1) { nodes { triggerReason } }
+      failed: testRuns(where: { failed: { gt: 0 } }) { nodes { triggerReason failed } }
+      installed: testRuns(where: { triggerReason: { eq: INSTALL } }) { totalCount { count } }
+    } }`,
+    { ref },
+  );
+  expect(errors).toBeUndefined();
+  const passed = { passRate: 1, hasPassed: true, durationMs: "100", result: { test_suites: [] }, packVersion: "1.0.0" };
+  expect(data.pack).toEqual({
+    all: {
+      totalCount: { count: 3 },
+      nodes: [
+        { ...passed, triggerReason: "UPDATE" },
+        { ...passed, triggerReason: "MANUAL", passRate: 0.75, hasPassed: false },
+        { ...passed, triggerReason: "INSTALL" },
+      ],
+    },
+    latest: { nodes: [{ triggerReason: "UPDATE" }] },
+    failed: { nodes: [{ triggerReason: "MANUAL", failed: 1 }] },
+    installed: { totalCount: { count: 1 } },
+  });
+});
+
+test("packs show their newest runs, statistics and whether they passed lately, in as many statements as one", async () => {
+  await commit(world.services, createPack, world.session, { ref: `${ref}_other` });
+  await insertRun(2, 0);
+  await insertRun(1, 1);
+  const ask = (refs: string[]) =>
+    api.ask(
+      world.session,
+      `query ($refs: [String!]) { packs(where: { ref: { in: $refs } }) { nodes { ref
+        testStats { totalExecutions successfulExecutions failedExecutions averagePassRate averageDurationMs lastTestAt lastTestPassed }
+        hasPassingTests recently: hasPassingTests(hours: 72) testRuns(first: 1) { nodes { failed } }
+      } } }`,
+      { refs },
+    );
+  const before = world.services.statements.length;
+  await ask([ref]);
+  const ofOne = world.services.statements.length - before;
+  const { data, errors } = await ask([ref, `${ref}_other`]);
+  expect(errors).toBeUndefined();
+  expect(world.services.statements.length - before - ofOne).toBe(ofOne);
+  expect(data.packs.nodes).toEqual([
+    {
+      ref,
+      testStats: {
+        ...{ totalExecutions: 2, successfulExecutions: 1, failedExecutions: 1, averagePassRate: 0.875 },
+        ...{ averageDurationMs: 100, lastTestAt: expect.any(String), lastTestPassed: false },
+      },
+      hasPassingTests: false,
+      recently: true,
+      testRuns: { nodes: [{ failed: 1 }] },
+    },
+    {
+      ref: `${ref}_other`,
+      testStats: {
+        ...{ totalExecutions: 0, successfulExecutions: 0, failedExecutions: 0, averagePassRate: null },
+        ...{ averageDurationMs: null, lastTestAt: null, lastTestPassed: null },
+      },
+      hasPassingTests: false,
+      recently: false,
+      testRuns: { nodes: [] },
+    },
+  ]);
+});
+
+const deletion = `mutation ($ref: String!, $days: Int!) { deletePackTestRuns(input: { pack: $ref, olderThanDays: $days }) {
+  __typename ... on DeletePackTestRunsPayload { count pack { testRuns { totalCount { count } } } } ... on Error { message } } }`;
+
+test("runs older than days are deleted, of that pack only", async () => {
+  await commit(world.services, createPack, world.session, { ref: `${ref}_other` });
+  await insertRun(10, 0);
+  await insertRun(9, 1);
+  await insertRun(1, 0);
+  await insertRun(10, 0, "manual", `${ref}_other`);
+  const { data } = await api.ask(world.session, deletion, { ref, days: 9 });
+  expect(data.deletePackTestRuns).toEqual({
+    __typename: "DeletePackTestRunsPayload",
+    count: 2,
+    pack: { testRuns: { totalCount: { count: 1 } } },
+  });
+  const { count } = await world.one<{ count: number }>(
+    sql`select count(*)::int as count from attune.pack_test_summary where pack_ref = ${`${ref}_other`}`,
+  );
+  expect(count).toBe(1);
+  const refused = await api.ask(world.session, deletion, { ref, days: -1 });
+  expect(refused.data.deletePackTestRuns.message).toContain("olderThanDays: must be from 0 to 36500");
+});
+
+test("who may not update the pack deletes nothing, who may not read it sees no runs", async () => {
+  await insertRun(10, 0);
+  const reader = await createPerson(world.services, `reader${number}`, {
+    grants: [{ resource: "pack", actions: ["read"], constraints: { pack_refs: [ref] } }],
+  });
+  const stranger = await createPerson(world.services, `stranger${number}`, {
+    grants: [{ resource: "pack", actions: ["read"], constraints: { pack_refs: ["core"] } }],
+  });
+  const read = "query ($ref: String!) { pack: packByRef(ref: $ref) { testRuns { totalCount { count } } } }";
+  expect((await api.ask(reader, read, { ref })).data.pack).toEqual({ testRuns: { totalCount: { count: 1 } } });
+  expect((await api.ask(stranger, read, { ref })).data.pack).toBeNull();
+  const { data } = await api.ask(reader, deletion, { ref, days: 0 });
+  expect(data?.deletePackTestRuns?.__typename).not.toBe("DeletePackTestRunsPayload");
+  expect((await api.ask(reader, read, { ref })).data.pack).toEqual({ testRuns: { totalCount: { count: 1 } } });
+});
