@@ -37,6 +37,7 @@ export async function startPipeline({ services, trigger }: Stage): Promise<Pipel
     runtimes: await findRuntimes(services, process.env["PATH"] ?? ""),
     slots: 10,
     stopMs: 1000,
+    warm: true,
     environmentsDir: "/nonexistent",
     runtimeSlots: new Map(),
     labels: {},

@@ -83,6 +83,7 @@ export const settings = {
   ATTUNE__WORKER__RUNTIME_SLOTS: runtimeSlots.optional(),
   ATTUNE__WORKER__LABELS: labels.optional(),
   ATTUNE__WORKER__STOP_SECONDS: whole(0, 3600).default(30),
+  ATTUNE__WORKER__WARM: flag.default(true),
   ATTUNE__WORKER__HTTP_ALLOW: reachable.default([]),
   ATTUNE__WORKER__PASS_ENV: variableNames.default([]),
   ATTUNE__WORKER__RUN_AS: z
@@ -144,6 +145,8 @@ export interface Config {
   /** What the worker has besides its runtimes, by name. */
   labels: Readonly<Record<string, string>>;
   workerStopMs: number;
+  /** Whether workers keep interpreters for later actions. */
+  warm: boolean;
   /** Host names, addresses and networks that `core.http_request` may reach besides public addresses. */
   httpAllow: string[];
   enableAuth: boolean;
@@ -228,6 +231,7 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
     labels: values.ATTUNE__WORKER__LABELS ?? {},
     workerSlots: values.ATTUNE__WORKER__SLOTS,
     workerStopMs: values.ATTUNE__WORKER__STOP_SECONDS * 1000,
+    warm: values.ATTUNE__WORKER__WARM,
     httpAllow: values.ATTUNE__WORKER__HTTP_ALLOW,
     enableAuth: values.ATTUNE__SECURITY__ENABLE_AUTH,
     encryptionKey,

@@ -44,6 +44,11 @@ function flowMetrics(registry: Registry) {
     lost: counter("attune_executions_lost_total", "Attempts whose worker was lost, by what became of the execution.", [
       "becomes",
     ]),
+    starts: counter(
+      "attune_action_starts_total",
+      'Starts of Python and Node.js actions: "warm" by an interpreter that had started before, or "cold".',
+      ["runtime", "start"],
+    ),
     webhooks: counter("attune_webhook_requests_total", "Requests to webhooks, by the status of the response.", [
       "status",
     ]),
@@ -83,6 +88,14 @@ function stateMetrics(registry: Registry) {
     ]),
     slots: gauge("attune_worker_slots", "Slots of this process's worker, by pool.", ["pool"]),
     slotsUsed: gauge("attune_worker_slots_used", "Slots in which this process's worker runs something.", ["pool"]),
+    interpreters: gauge(
+      "attune_worker_interpreters",
+      "Interpreters that this process's worker keeps for later actions.",
+      ["runtime"],
+    ),
+    interpreterBytes: gauge("attune_worker_interpreter_bytes", "The resident memory of these interpreters.", [
+      "runtime",
+    ]),
     diskFree: gauge("attune_disk_free_bytes", "Free space on the disk of the embedded database."),
     databaseUp: gauge("attune_database_up", "Whether the database responds in time."),
     connections: gauge(

@@ -19,6 +19,7 @@ export async function startWorker(
     | "labels"
     | "runAs"
     | "runtimeSlots"
+    | "warm"
     | "workerSlots"
     | "workerStopMs"
   >,
@@ -29,6 +30,7 @@ export async function startWorker(
     slots: config.workerSlots,
     runtimeSlots: config.runtimeSlots,
     labels: config.labels,
+    warm: config.warm,
     stopMs: config.workerStopMs,
     environmentsDir: config.environmentsDir,
     host: {

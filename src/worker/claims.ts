@@ -17,6 +17,7 @@ import { beat, type FoundRuntime, type Registration, registerWorker, signOff } f
 import { createRunner, type HeldAttempt, type Runner } from "./runner.ts";
 import type { HostEnvironment } from "./runtimes/runtime.ts";
 import { runtimes as knownRuntimes } from "./runtimes/table.ts";
+import { createInterpreters } from "./warm/warm.ts";
 
 /** How many actions that need no process may run at once: many can wait for their responses together. */
 const sharedSlots = 200;
@@ -33,10 +34,12 @@ export interface WorkerOptions {
   runtimeSlots: ReadonlyMap<string, number>;
   /** What it has besides, by name: actions may select it. */
   labels: Readonly<Record<string, string>>;
-  host: Omit<HostEnvironment, "environments" | "interpreters" | "issueToken" | "scratch"> &
+  host: Omit<HostEnvironment, "environments" | "interpreters" | "issueToken" | "scratch" | "warm"> &
     Pick<BuildHost, "buildBase">;
   /** The directory of the environments of packs. */
   environmentsDir: string;
+  /** Whether interpreters are kept for later actions. */
+  warm: boolean;
   /** How long stopping waits for running executions, in milliseconds; the remaining ones are handed back. */
   stopMs: number;
 }
@@ -55,7 +58,10 @@ export async function startClaims(services: Services, options: WorkerOptions): P
     ...{ directory: options.environmentsDir, worker: registration, runtimes: options.runtimes },
     ...{ releases: options.host.releases, host: options.host },
   });
-  const host = { ...options.host, interpreters, issueToken, environments, scratch: scratch.directory };
+  const warm = await createInterpreters(services, {
+    ...{ isOn: options.warm, scratch: scratch.directory, runAs: options.host.runAs },
+  });
+  const host = { ...options.host, interpreters, issueToken, environments, scratch: scratch.directory, warm };
   for (const { ref } of options.runtimes) knownRuntimes.get(ref)?.start?.(host).catch(failed);
   const runner = createRunner(services, host, () => {
     for (const pool of pools) pool.slotFreed();
@@ -94,6 +100,7 @@ export async function startClaims(services: Services, options: WorkerOptions): P
       await runner.drain(options.stopMs);
       await environments[Symbol.asyncDispose]();
       await Promise.all([heartbeat[Symbol.asyncDispose](), cancels[Symbol.asyncDispose]()]);
+      warm[Symbol.dispose]();
       scratch.remove();
       await handBack(services, registration);
     },

@@ -1,10 +1,9 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { finished } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { LONGEST_TIMER } from "../lib/timer.ts";
 import { createCapture, createStore } from "./output.ts";
+import { type ProcessSpec, type Started, type Starter, startCold, startMessage } from "./start.ts";
 
 /** How long descendants may outlive a leader that exited without being stopped. */
 const leftoverMs = 250;
@@ -12,25 +11,6 @@ const leftoverMs = 250;
 const unkillableMs = 2_000;
 /** How many entries of /proc are read at once: one by one, a busy server took 10 s for a hundred. */
 const readTogether = 200;
-
-/** A command to run, and its limits. */
-export interface ProcessSpec {
-  command: string;
-  args: string[];
-  cwd: string;
-  /** The whole environment: nothing is inherited. The command is looked up in its PATH. */
-  env: Record<string, string>;
-  /** The user and group of the process; null: those of this process. */
-  runAs?: { uid: number; gid: number } | null;
-  /** Written as UTF-8, then closed; null gives the process an empty stdin. */
-  stdin: string | null;
-  /** Running time after which the process is stopped, in milliseconds; above 24.8 days it counts as 24.8 days. */
-  timeoutMs: number;
-  /** Time between SIGTERM and SIGKILL, in milliseconds. */
-  graceMs: number;
-  /** Cancels the process. */
-  signal: AbortSignal;
-}
 
 /** Receivers of what a process writes. */
 export interface ProcessHooks {
@@ -53,12 +33,16 @@ export interface ProcessResult {
 }
 
 /**
- * Runs a command as the leader of its own session and process group, and resolves when the group is empty, however the command
- * behaves; never rejects. Time-out and abort send SIGTERM to the group and, after the grace, SIGKILL; descendants that outlive the
+ * Starts a command, by default in a new process, as the leader of its own session and process group, and resolves when the group is empty, however the
+ * command behaves; never rejects. Time-out and abort send SIGTERM to the group and, after the grace, SIGKILL; descendants that outlive the
  * leader are killed after 250 ms. Invalid UTF-8 and NUL become U+FFFD. A descendant that calls setsid() leaves the group and is not
  * killed; its output is read until it has been silent for 100 ms, at most 1 s.
  */
-export async function runProcess(spec: ProcessSpec, hooks: ProcessHooks): Promise<ProcessResult> {
+export async function runProcess(
+  spec: ProcessSpec,
+  hooks: ProcessHooks,
+  start: Starter = startCold,
+): Promise<ProcessResult> {
   const started = performance.now();
   const store = createStore();
   const stdout = createCapture((text) => hooks.onOutput("stdout", text), store.append);
@@ -78,60 +62,34 @@ export async function runProcess(spec: ProcessSpec, hooks: ProcessHooks): Promis
 
   if (spec.signal.aborted)
     return finish({ ...notStarted, ended: "stopped", message: "Cancelled before it was started." });
-  const child = start(spec);
-  if (child instanceof Error)
-    return finish({ ...notStarted, ended: "spawn_failed", message: spawnMessage(spec, child) });
-  const pid = child.pid;
-  if (pid === undefined) {
-    const error = await new Promise<Error>((resolve) => child.once("error", resolve));
-    return finish({ ...notStarted, ended: "spawn_failed", message: spawnMessage(spec, error) });
+  let child: Started;
+  try {
+    child = await start(spec);
+  } catch (error) {
+    return finish({ ...notStarted, ended: "spawn_failed", message: startMessage(spec, error) });
   }
 
-  child.stdout?.on("data", stdout.write);
-  child.stderr?.on("data", stderr.write);
+  child.stdout.on("data", stdout.write);
+  child.stderr.on("data", stderr.write);
   // The write fails when the process closes its stdin or never reads it: that is allowed.
-  for (const pipe of child.stdio) pipe?.on("error", () => {});
+  for (const pipe of pipesOf(child)) pipe.on("error", () => {});
   child.stdin?.end(spec.stdin);
 
-  const { killAt, ...end } = await supervise(spec, { child, pid, report });
-  await endGroup(pid, { until: killAt ?? performance.now() + leftoverMs, report });
+  const { killAt, ...end } = await supervise(spec, child, report);
+  await endGroup(child.pid, { until: killAt ?? performance.now() + leftoverMs, report });
   await drain(child, () => stdout.received() + stderr.received());
   stdout.end();
   stderr.end();
   return finish(end);
 }
 
-/** Starts the process. Returns the errors that Node throws (no memory, arguments too long or with NUL). */
-function start(spec: ProcessSpec): ChildProcess | Error {
-  try {
-    return spawn(spec.command, spec.args, {
-      cwd: spec.cwd,
-      env: spec.env,
-      detached: true,
-      ...spec.runAs,
-      stdio: [spec.stdin === null ? "ignore" : "pipe", "pipe", "pipe"],
-    });
-  } catch (error) {
-    return error instanceof Error ? error : new Error(String(error));
-  }
-}
-
-function spawnMessage(spec: ProcessSpec, error: NodeJS.ErrnoException): string {
-  // The system reports a missing directory with the same code as a missing command.
-  if (error.code === "ENOENT" && !existsSync(spec.cwd)) return `The working directory "${spec.cwd}" does not exist.`;
-  if (error.code === "ENOENT") return `The command "${spec.command}" was not found.`;
-  if (error.code === "EACCES") return `The command "${spec.command}" is not executable.`;
-  if (error.code === "E2BIG") return "The arguments and the environment are too long for the system.";
-  return `The command "${spec.command}" could not be started: ${error.message}`;
-}
+const pipesOf = ({ stdin, stdout, stderr }: Started) => (stdin === null ? [stdout, stderr] : [stdin, stdout, stderr]);
 
 type Ended = Pick<ProcessResult, "ended" | "exitCode" | "signalName" | "message"> & { killAt: number | null };
 
 /** Waits for the leader to exit and stops the group on time-out or abort. `killAt` is when the grace ends, if it was stopped. */
-function supervise(
-  spec: ProcessSpec,
-  { child, pid, report }: { child: ChildProcess; pid: number; report(text: string): void },
-): Promise<Ended> {
+function supervise(spec: ProcessSpec, child: Started, report: (text: string) => void): Promise<Ended> {
+  const { pid } = child;
   return new Promise((resolve) => {
     const stopped: Omit<Ended, "exitCode" | "signalName"> = { ended: "exited", message: null, killAt: null };
     let timer = setTimeout(
@@ -164,7 +122,11 @@ function supervise(
       child.unref();
       settle(null, null);
     }
-    child.once("exit", settle);
+    void child.exited.then(({ exitCode, signalName, note }) => {
+      if (note !== undefined) report(note);
+      settle(exitCode, signalName);
+    });
+    if (spec.signal.aborted) cancel(); // while it was started
   });
 }
 
@@ -227,14 +189,15 @@ function isAliveIn(stat: string, pgid: number): boolean {
  * Reads the pipes to their end; if another process holds them open, until five turns brought nothing, at most 50 turns of 20 ms. It
  * counts turns, not time: each turn of the event loop reads the pipes, so that a busy server does not lose a process's last output.
  */
-async function drain(child: ChildProcess, received: () => number): Promise<void> {
-  const pipes = [child.stdout, child.stderr].filter((pipe) => pipe !== null);
-  const atEnd = Promise.allSettled(pipes.map((pipe) => finished(pipe, { writable: false }))).then(() => true);
+async function drain(child: Started, received: () => number): Promise<void> {
+  const atEnd = Promise.allSettled(
+    [child.stdout, child.stderr].map((pipe) => finished(pipe, { writable: false })),
+  ).then(() => true);
   let before = received();
   for (let turn = 0, quiet = 0; turn < 50 && quiet < 5; turn++) {
     if (await Promise.race([atEnd, sleep(20, false)])) break;
     quiet = received() === before ? quiet + 1 : 0;
     before = received();
   }
-  for (const pipe of child.stdio) pipe?.destroy();
+  for (const pipe of pipesOf(child)) pipe.destroy();
 }

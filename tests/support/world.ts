@@ -76,7 +76,7 @@ export interface World extends AsyncDisposable {
     stopMs?: number,
     httpAllow?: readonly string[],
     host?: Partial<HostEnvironment>,
-    more?: Partial<Pick<WorkerOptions, "labels" | "runtimeSlots">>,
+    more?: Partial<Pick<WorkerOptions, "labels" | "runtimeSlots" | "warm">>,
   ): Promise<Part>;
   startTimers(): Part;
   /** The rows of a hand-written query. */
@@ -164,7 +164,7 @@ function roles(
           slots,
           stopMs,
           environmentsDir,
-          ...{ labels: {}, runtimeSlots: new Map(), ...more },
+          ...{ labels: {}, runtimeSlots: new Map(), warm: true, ...more },
           host: {
             ...{
               base: { PATH: path },

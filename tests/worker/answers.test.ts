@@ -201,6 +201,7 @@ describe.runIf(onPostgres())("an answer of the database that is lost or late", (
       ...{
         slots: 1,
         stopMs: 5000,
+        warm: false,
         environmentsDir: "/nonexistent",
         runtimeSlots: new Map(),
         labels: {},

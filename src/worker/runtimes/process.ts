@@ -49,7 +49,8 @@ async function performProcess(
       graceMs,
       signal: run.signal,
     };
-    return outcomeOf(run, await runProcess(spec, { onOutput: run.onOutput }));
+    const start = host.warm.starterOf(claim.runtimeRef);
+    return outcomeOf(run, await runProcess(spec, { onOutput: run.onOutput }, start));
   });
 }
 

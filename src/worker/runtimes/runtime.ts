@@ -4,6 +4,7 @@ import type { Json } from "../../lib/json.ts";
 import type { Mask } from "../../secrecy/mask.ts";
 import type { Environments } from "../environments/environments.ts";
 import type { Reach } from "../http.ts";
+import type { WarmInterpreters } from "../warm/warm.ts";
 
 /** The user and group that processes of actions run as. */
 export interface RunAs {
@@ -29,6 +30,7 @@ export interface HostEnvironment {
   /** What `core.http_request` may reach. */
   reach: Reach;
   environments: Pick<Environments, "enter">;
+  warm: Pick<WarmInterpreters, "starterOf">;
   /** Creates the execution's token; null when its identity no longer exists. */
   issueToken: (claim: Claim) => Promise<string | null>;
 }
