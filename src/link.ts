@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { sql } from "drizzle-orm";
 import { recordAudit } from "./access/audit.ts";
 import { createSignInToken } from "./access/token.ts";
@@ -37,6 +38,7 @@ const notStarted = (where: string) =>
 async function askServer(dataDir: string): Promise<string> {
   const file = join(dataDir, "credentials.json");
   try {
+    await appeared(file);
     const { url, token } = JSON.parse(readFileSync(file, "utf8")) as { url: string; token: string };
     const headers = { authorization: `Bearer ${token}` };
     const response = await fetch(`${url}/sign-in/link`, { method: "POST", headers, redirect: "error" });
@@ -50,6 +52,15 @@ async function askServer(dataDir: string): Promise<string> {
       { cause },
     );
   }
+}
+
+/** How long a link waits for a server that is starting, in milliseconds. */
+const startMs = 10_000;
+
+/** Resolves when the file exists, which a server writes at the end of its start, or when that takes too long. */
+async function appeared(file: string): Promise<void> {
+  const until = performance.now() + startMs;
+  while (!existsSync(file) && performance.now() < until) await sleep(100);
 }
 
 async function writeLink({ databaseUrl, dataDir, fsync, host, port }: Config): Promise<string> {
