@@ -11,7 +11,8 @@ import { ms, table, whole } from "./report.ts";
 import { openStage, type Stage } from "./stage.ts";
 
 // Measures what an event leaves in the database, how fast retention removes it, and what partitions would change:
-// `npm run bench:scale`, with `--quick` over a tenth of the rows. docs/scale.md has the figures.
+// `npm run bench:scale`, with `--quick` over a tenth of the rows, which the
+// executor may have removed before their removal without pauses is measured. docs/scale.md has the figures.
 
 const { values: options } = parseArgs({ options: { quick: { type: "boolean" } } });
 const events = 5000;

@@ -111,7 +111,9 @@ test("it takes the right to read the event and the rule", async () => {
   );
 });
 
-test("explanations agree with what the executor did, for 10,000 generated pairs of rules and events", async () => {
+test("explanations agree with what the executor did, for 10,000 generated pairs of rules and events", {
+  timeout: 120_000,
+}, async () => {
   const trigger = await world.trigger();
   const value = fc.oneof(
     fc.integer({ min: 0, max: 3 }),
@@ -149,6 +151,7 @@ test("explanations agree with what the executor did, for 10,000 generated pairs 
       (await world.all(sql`select from attune.event where trigger_ref = ${trigger} and evaluated_at is null`))
         .length === 0,
     "the evaluations",
+    60_000,
   );
   await executor.stop();
   const enforced = new Set(
