@@ -83,7 +83,7 @@ export const settings = {
   ATTUNE__WORKER__RUNTIME_SLOTS: runtimeSlots.optional(),
   ATTUNE__WORKER__LABELS: labels.optional(),
   ATTUNE__WORKER__STOP_SECONDS: whole(0, 3600).default(30),
-  ATTUNE__WORKER__WARM: flag.default(true),
+  ATTUNE__WORKER__WARM: flag.default(false),
   ATTUNE__WORKER__HTTP_ALLOW: reachable.default([]),
   ATTUNE__WORKER__PASS_ENV: variableNames.default([]),
   ATTUNE__WORKER__RUN_AS: z

@@ -224,7 +224,10 @@ const processesIn = (directory: string) =>
 test("kill -9 of the server leaves neither its interpreters nor their actions, which are lost like any others", async () => {
   const directory = directoryOf(files);
   const location = await (async () => {
-    await using server = await startProcess(undefined, { ATTUNE__PACKS__DIRS: directory });
+    await using server = await startProcess(undefined, {
+      ATTUNE__PACKS__DIRS: directory,
+      ATTUNE__WORKER__WARM: "true",
+    });
     const execute = async (action: string) =>
       (
         await request<{ executeAction: { execution: { id: string } } }>(
@@ -255,6 +258,6 @@ test("kill -9 of the server leaves neither its interpreters nor their actions, w
   })();
   const forking = () => processesIn(directory).filter((pid) => !processesWith("node").includes(pid));
   await until(() => forking().length === 0, "the end of the interpreter that forks and of its action");
-  await using _next = await startProcess(location, { ATTUNE__PACKS__DIRS: directory });
+  await using _next = await startProcess(location, { ATTUNE__PACKS__DIRS: directory, ATTUNE__WORKER__WARM: "true" });
   await until(() => processesIn(directory).length === 0, "the end of what the server left", 60_000);
 }, 120_000); // it takes ten seconds alone
