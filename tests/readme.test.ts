@@ -260,7 +260,7 @@ describe("the documents", () => {
       ([rank = "", parts = ""]) => [...parts.matchAll(/`([^`]+)`/g)].map(([, part]) => `${part} ${rank}`),
     );
     const [, ranks = ""] = /const ranks[^{]*\{([^}]*)\}/.exec(read("tests/architecture.test.ts")) ?? [];
-    const held = [...ranks.matchAll(/"?([\w.]+)"?: (\d+)/g)].map(([, part, rank]) => `${part} ${rank}`);
+    const held = [...ranks.matchAll(/"?([\w.-]+)"?: (\d+)/g)].map(([, part, rank]) => `${part} ${rank}`);
     expect(held.length).toBeGreaterThan(10);
     expect(listed.sort()).toEqual(held.sort());
   });

@@ -20,7 +20,9 @@ import { executeAction } from "../../src/execution/execute.ts";
 import { schema } from "../../src/graphql/schema.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
 import { packRules } from "../../src/rule/check.ts";
+import { lintRule } from "../../src/rule/lint.ts";
 import { createRule, deleteRule, setRuleEnabled, updateRule } from "../../src/rule/rule.ts";
+import { testRule } from "../../src/rule/try.ts";
 import { createKeyring } from "../../src/secrecy/keyring.ts";
 import { commit } from "../support/commit.ts";
 import { createEvaluator } from "../support/evaluator.ts";
@@ -225,12 +227,36 @@ describe("a key is not read by an identity that may not use it", () => {
     await expect(commit(services, executeAction, author, run)).rejects.toMatchObject(notFound);
   });
 
-  test("through a rule test or a workflow run: neither exists yet, and adding one requires a test here", () => {
+  test("through a test or a check of a rule: both refuse it, or show its ref", async () => {
+    const { services, session } = world;
+    const rule = await world.rule("default.seen", { action: "core.echo", actionParams: { message: "x" } });
+    const tested = { rule, actionParams: { message: reading }, event: null, payload: {} };
+    const may = (...grants: Grant[]) =>
+      sessionWith([
+        { resource: "rule", actions: ["read", "update"] },
+        { resource: "trigger", actions: ["read"] },
+        { resource: "action", actions: ["execute", "read"] },
+        { resource: "event", actions: ["read"] },
+        ...grants,
+      ]);
+    await expect(testRule(services.db, may(), tested)).rejects.toMatchObject(notFound);
+    const found = await testRule(services.db, session, tested);
+    expect(found.parameters).toEqual({ message: "[secret:system.canary]" });
+    const findings = lintRule(
+      { condition: "all", conditions: [], actionRef: "core.echo", actionParams: { message: reading } },
+      { payload: null, parameters: null },
+    );
+    expect(JSON.stringify(findings)).not.toContain("the canary");
+  });
+
+  test("through what else computes something from a rule or a workflow: there is nothing, and adding it requires a test here", () => {
     const fields = [schema.getQueryType(), schema.getMutationType()].flatMap((type) =>
       Object.keys(type?.getFields() ?? {}),
     );
     expect(fields.length).toBeGreaterThan(100);
-    expect(fields.filter((name) => /test|lint|render|preview|(run|execute|start)Workflow/i.test(name))).toEqual([]);
+    const found = fields.filter((name) => /test|lint|render|preview|(run|execute|start)Workflow/i.test(name));
+    // The runs of packs' tests have nothing to do with rules.
+    expect(found.sort()).toEqual(["deletePackTestRuns", "lintRule", "testRule"]);
   });
 });
 
