@@ -36,12 +36,17 @@ export async function endLostProcesses(lost: readonly LostAttempt[]): Promise<bo
   return keys.size === 0 || (await end(({ worker, execution }) => keys.has(keyOf(worker, execution))));
 }
 
-/** Does the same for what dead workers of this host left of earlier attempts of the execution. */
-export async function endEarlierAttempts(execution: string): Promise<boolean> {
-  return await endLeftProcesses(globalId("Execution", execution));
+/**
+ * Does the same for what dead ones of these workers, of this host, left of earlier attempts of the execution. Another installation on the host
+ * has executions with the same ids, and what its actions left running on purpose is not touched either.
+ */
+export async function endEarlierAttempts(execution: string, workers: readonly ProcessIdentity[]): Promise<boolean> {
+  const here = thisHost();
+  const dead = workers.filter((worker) => worker.host === here && !isAlive(worker));
+  return await endLostProcesses(dead.map((process) => ({ process, execution })));
 }
 
-/** Does the same for what dead workers of this host left of the work with that global id: an execution, or the build of an environment. */
+/** Ends what dead workers of this host left of the work with that global id, such as the build of an environment. */
 export async function endLeftProcesses(id: string): Promise<boolean> {
   const here = thisHost();
   return await end((each) => {

@@ -10,6 +10,7 @@ import { inProgress, statusIn } from "../execution/states.ts";
 import { askAndPark } from "../inquiry/create.ts";
 import { endEarlierAttempts } from "../lib/action-processes.ts";
 import { globalId } from "../lib/global-id.ts";
+import type { ProcessIdentity } from "../lib/process-identity.ts";
 import { attemptContext, formatTraceparent, parseTraceparent } from "../lib/trace.ts";
 import { fitResult, keepFiles } from "./leftovers.ts";
 import { maskOutcome, maskOutput } from "./mask.ts";
@@ -194,7 +195,7 @@ async function runToEnd(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    if (claim.attempt > 1 && !(await endEarlierAttempts(claim.id))) {
+    if (claim.attempt > 1 && !(await endEarlierAttempts(claim.id, await findEarlierWorkers(parts, claim)))) {
       parts.services.log.warn({ execution: claim.id }, "processes of an earlier attempt could not be ended");
     }
     if (performance.now() - askedAt > freshMs && !(await isOwn(parts, claim))) return;
@@ -203,6 +204,18 @@ async function runToEnd(
     parts.services.log.error({ err: error, execution: claim.id }, "running an execution");
     if (signal.reason !== handBack) await parts.reporter.finish(broken(claim));
   }
+}
+
+/** Returns the processes of the workers that ran the execution before. */
+async function findEarlierWorkers({ services, persist }: Parts, { id }: Claim): Promise<ProcessIdentity[]> {
+  const found = await persist(() =>
+    rows<{ process: ProcessIdentity | null }>(
+      services.db,
+      sql`select distinct w.meta -> 'process' as process from attune.execution_transition t join attune.worker w on w.id = t.worker
+        where t.execution = ${id}::bigint`,
+    ),
+  );
+  return found.flatMap(({ process }) => process ?? []);
 }
 
 /** Returns whether the attempt is still this worker's. */

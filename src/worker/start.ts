@@ -44,7 +44,7 @@ export interface Started {
   unref(): void;
 }
 
-/** Starts a process; rejects when it cannot be started. However it is started, it cannot be told apart, but for what docs/warm.md names. */
+/** Starts a process; rejects when it cannot be started. However it is started, it differs in nothing but what docs/warm.md names. */
 export type Starter = (spec: ProcessSpec) => Promise<Started>;
 
 /** Starts a new process. */

@@ -1,8 +1,13 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { sql } from "drizzle-orm";
 import { expect, test } from "vitest";
 import { write } from "../../src/db/tx.ts";
 import { claimExecutions } from "../../src/execution/claim.ts";
 import { loseExecutions } from "../../src/execution/lose.ts";
+import { executionVariable, workerVariable } from "../../src/lib/action-processes.ts";
+import { globalId } from "../../src/lib/global-id.ts";
+import { thisProcess } from "../../src/lib/process-identity.ts";
 import { createRunner } from "../../src/worker/runner.ts";
 import { createWorld } from "../support/world.ts";
 
@@ -44,4 +49,35 @@ test("a process that was stopped between its claim and the action's start does n
   expect((await world.execution(lost.id)).status).toBe("scheduled");
   // A late result would be in the timeline: it was not run at all.
   expect((await world.timeline(lost.id)).at(-1)).toBe("running>scheduled");
+});
+
+test("a later attempt ends what its own earlier workers left, and nothing of another installation with the same ids", async () => {
+  await using world = await createWorld();
+  const { services } = world;
+  const worker = await world.workerRow();
+  /** Above the highest process id of Linux. */
+  const own = { ...thisProcess(), pid: 4_194_305 };
+  const foreign = { ...own, pid: 4_194_306 };
+  await world.all(
+    sql`update attune.worker set meta = ${JSON.stringify({ process: own })}::text::jsonb where id = ${worker.id}::bigint`,
+  );
+  const id = await world.execute("core.noop");
+  await write(services, (tx) => claimExecutions(tx, worker, { runtimeRef: "core.action.builtin", limit: 1 }));
+  await write(services, (tx) => loseExecutions(tx, sql`e.id = ${id}::bigint`, "the worker was lost"));
+  const start = ({ host, pid, started }: typeof own) =>
+    spawn("sleep", ["64"], {
+      detached: true,
+      env: {
+        PATH: "/usr/bin:/bin",
+        [executionVariable]: globalId("Execution", id),
+        [workerVariable]: `${host} ${pid} ${started}`,
+      },
+    });
+  const [left, kept] = [start(own), start(foreign)];
+  const ended = once(left, "exit");
+  await world.startWorker();
+  expect(await world.ended(id)).toMatchObject({ status: "completed", attempt: 2 });
+  expect(await ended).toEqual([null, "SIGKILL"]);
+  expect(kept.exitCode ?? kept.signalCode).toBeNull();
+  kept.kill("SIGKILL");
 });
