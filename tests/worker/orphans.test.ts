@@ -45,8 +45,8 @@ const limit = (server: ServerProcess, action: string) =>
     { action },
   );
 
-/** Requests two executions of which one may run, and kills the server while it runs. */
-async function killRunning(action: string, parameters: object) {
+/** Requests two executions of which one may run, and kills the server while all its processes sleep, as many as `count`. */
+async function killRunning(action: string, parameters: object, count: number) {
   await using server = await startProcess();
   const started = await execute(server, "core.shell", {
     command: `setsid sleep ${service} < /dev/null > /dev/null 2>&1 &`,
@@ -56,7 +56,7 @@ async function killRunning(action: string, parameters: object) {
   expect(services.length).toBeGreaterThan(0);
   await limit(server, action);
   const ids = [await execute(server, action, parameters), await execute(server, action, parameters)] as const;
-  await until(() => sleeping().length > 0, "the action's process");
+  await until(() => sleeping().length === count, "the action's processes");
   expect(await find(server, ids[1])).toMatchObject({ status: "SCHEDULING", waitsFor: "SLOT" });
   const pids = sleeping();
   await server.kill();
@@ -68,7 +68,7 @@ describe("what an action's processes do when their worker is killed", () => {
   test("they are ended, the execution is abandoned, and the next one gets its slot", async () => {
     // One of them leaves the group.
     const command = `setsid sleep ${seconds} & sleep ${seconds} & sleep ${seconds}`;
-    const { ids, pids, services, location } = await killRunning("core.shell", { command });
+    const { ids, pids, services, location } = await killRunning("core.shell", { command }, 3);
     await using server = await startProcess(location);
     await until(
       async () => (await find(server, ids[0])).status === "ABANDONED",
@@ -85,7 +85,7 @@ describe("what an action's processes do when their worker is killed", () => {
   test("they are ended before the execution runs again, which keeps its slot", async () => {
     for (const pid of sleeping()) process.kill(Number(pid), "SIGKILL");
     await until(() => sleeping().length === 0, "the end of the other test's processes");
-    const { ids, pids, location } = await killRunning("core.sleep", { seconds: Number(seconds) });
+    const { ids, pids, location } = await killRunning("core.sleep", { seconds: Number(seconds) }, 1);
     await using server = await startProcess(location);
     await until(async () => (await find(server, ids[0])).attempt === 2, "the second attempt", 60_000);
     await until(() => sleeping().length > 0, "its process");
