@@ -5,11 +5,12 @@ import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import { eventQueue } from "../db/jobs.ts";
 import type { Tx } from "../db/tx.ts";
-import { ConflictError, invalid, NotFoundError } from "../errors.ts";
+import { ConflictError, NotFoundError } from "../errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { currentTrace, formatTraceparent, newContext, type TraceContext } from "../lib/trace.ts";
-import { compilePayloadSchema, type ParameterMap } from "../schema/schema.ts";
+import { checkPayload } from "../schema/payload.ts";
+import type { ParameterMap } from "../schema/schema.ts";
 import { storableJson } from "../schema/storable.ts";
 
 /** Events of later generations are stored but not evaluated, to stop loops. */
@@ -128,12 +129,7 @@ function beginSpans({ tracing }: Tx, events: readonly NewEvent[]): EventSpan[] {
 
 function checkEvent(trigger: EventTrigger, payload: Json): void {
   if (!trigger.enabled) throw new ConflictError(`The trigger "${trigger.ref}" is disabled: it accepts no events.`);
-  storableJson(payload, "payload");
-  if (!trigger.outSchema) return;
-  if (typeof payload !== "object" || payload === null || Array.isArray(payload)) {
-    throw invalid("payload", `must be an object for the trigger "${trigger.ref}"`);
-  }
-  compilePayloadSchema(trigger.outSchema)(payload, "payload");
+  checkPayload(trigger, payload);
 }
 
 /** Returns what an event inherits from the execution of the session; null for other sessions. */

@@ -123,7 +123,7 @@ export function resolveMatch({ rule, event }: MatchedRule, authority: Authority,
   }
 }
 
-/** Stands for a key's value, which a preview never reads. */
+/** Takes the place of a key's value, which a preview never reads. */
 const unread = "*".repeat(minSecretLength);
 
 /** Returns the parameters with which a match would start its action, or why it would have none. Keys and secrets are shown by their names. */

@@ -4,8 +4,8 @@ import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import { ConflictError, invalid } from "../errors.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
-import { compilePayloadSchema, type ParameterMap } from "../schema/schema.ts";
-import { storableJson } from "../schema/storable.ts";
+import { checkPayload } from "../schema/payload.ts";
+import type { ParameterMap } from "../schema/schema.ts";
 import { type Explanation, explainRule } from "./explain.ts";
 import { type PendingEvent, previewParameters } from "./match.ts";
 import { checkRule } from "./rule.ts";
@@ -83,17 +83,11 @@ async function findSubject(
       created: event.created.toISOString(),
     };
   }
-  storableJson(payload, "payload");
   const [trigger] = await rows<{ outSchema: ParameterMap | null }>(
     db,
     sql`select out_schema as "outSchema" from attune.trigger where ref = ${triggerRef}`,
   );
-  if (trigger?.outSchema) {
-    if (typeof payload !== "object" || payload === null || Array.isArray(payload)) {
-      throw invalid("payload", `must be an object for the trigger "${triggerRef}"`);
-    }
-    compilePayloadSchema(trigger.outSchema)(payload, "payload");
-  }
+  checkPayload({ ref: triggerRef, outSchema: trigger?.outSchema ?? null }, payload);
   return {
     ...common,
     ...{ id: "0", triggerRef, payload, rule: null, traceTag: "test", generation: 0, created: common.now },

@@ -27,6 +27,7 @@ describe("real output", () => {
        describe("group", () => {
          it("holds", () => {});
          it("breaks", () => { console.log("colour \\x1b[31m"); assert.equal(1, 2); });
+         // Skipped on purpose: the reader must count it as skipped.
          describe("deep", () => { it.skip("skipped", () => {}); it.todo("later"); });
        });
        test("known", { todo: true }, () => assert.equal(1, 3));`,

@@ -154,7 +154,7 @@ function exitOf(code: number): Exit {
   return { exitCode: null, signalName };
 }
 
-/** The interpreter has ended: nobody can know any longer how its fork ends. */
+/** The interpreter has ended: how its fork ends can no longer be known. */
 function giveUp({ pid, refused, exited }: Child): void {
   refused.resolve(null);
   if (pid !== null) {
