@@ -20,6 +20,7 @@ const ranks: Readonly<Record<string, number>> = {
   access: 6,
   catalog: 7,
   notifier: 7,
+  process: 7,
   execution: 8,
   artifact: 8,
   inquiry: 9,

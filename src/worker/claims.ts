@@ -10,10 +10,11 @@ import { inProgress, statusIn } from "../execution/states.ts";
 import { type Loop, startLoop } from "../lib/loop.ts";
 import { createPace } from "../lib/pace.ts";
 import { createScratch, removeLeftScratch } from "../lib/scratch.ts";
-import type { BuildHost } from "./environments/build.ts";
-import { startEnvironments } from "./environments/environments.ts";
+import type { BuildHost } from "../process/environments/build.ts";
+import { startEnvironments } from "../process/environments/environments.ts";
+import type { FoundRuntime } from "../process/interpreters.ts";
 import { type Pool, startPool } from "./pool.ts";
-import { beat, type FoundRuntime, type Registration, registerWorker, signOff } from "./registry.ts";
+import { beat, type Registration, registerWorker, signOff } from "./registry.ts";
 import { createRunner, type HeldAttempt, type Runner } from "./runner.ts";
 import type { HostEnvironment } from "./runtimes/runtime.ts";
 import { runtimes as knownRuntimes } from "./runtimes/table.ts";
@@ -55,7 +56,7 @@ export async function startClaims(services: Services, options: WorkerOptions): P
   const pools: Pool[] = [];
   const issueToken = (claim: Claim) => write(services, (tx) => createExecutionToken(tx, claim));
   const environments = startEnvironments(services, {
-    ...{ directory: options.environmentsDir, worker: registration, runtimes: options.runtimes },
+    ...{ directory: options.environmentsDir, worker: registration.id, runtimes: options.runtimes },
     ...{ releases: options.host.releases, host: options.host },
   });
   const warm = await createInterpreters(services, {

@@ -1,10 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Refusal } from "../errors.ts";
+import { isFinal } from "../db/final.ts";
 import type { Log } from "../log.ts";
 
 const longestPauseMs = 2000;
-/** The SQLSTATE classes of errors that the data itself causes: storing it again would fail again. */
-const causedByData = /^(22|23|54|P0)/;
 
 /** Calls `store` until it succeeds, and returns its result. Throws an error that the data causes, and after `stop` every error. */
 export type Persist = <T>(store: () => Promise<T>) => Promise<T>;
@@ -56,11 +54,4 @@ export function createPersistence(log: Log, stored: () => void): Persistence {
     isWaiting: () => waiting > 0,
     stop: () => stopping.abort(),
   };
-}
-
-/** Returns whether the data causes the error, so that another try is useless. */
-export function isFinal(error: unknown): boolean {
-  if (error instanceof Refusal) return true;
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  return cause instanceof Error && "code" in cause && causedByData.test(String(cause.code));
 }

@@ -1,13 +1,11 @@
-import { execFile } from "node:child_process";
 import { hostname } from "node:os";
-import { promisify } from "node:util";
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { thisProcess } from "../lib/process-identity.ts";
-import { compileRegex } from "../lib/regex.ts";
+import { type FoundRuntime, findInterpreters } from "../process/interpreters.ts";
 import { runtimes } from "./runtimes/table.ts";
 
 /** A registered worker. */
@@ -16,88 +14,14 @@ export interface Registration {
   name: string;
 }
 
-/** A runtime on this host, with its command and the version that it reported. */
-export interface FoundRuntime {
-  ref: string;
-  command: string | null;
-  version: string | null;
-}
-
-interface Distribution {
-  command: string;
-  args?: string[];
-  pattern?: string;
-}
-
-interface Distributions {
-  commands?: Distribution[];
-  min_version?: string | null;
-}
-
-const run = promisify(execFile);
-
 /** Returns the supported action runtimes on this host: the first command of each that reports a version as expected. */
 export async function findRuntimes(
   services: Services,
   path: string,
   env: Readonly<Record<string, string>> = {},
 ): Promise<FoundRuntime[]> {
-  const known = await rows<{ ref: string; distributions: Distributions }>(
-    services.db,
-    sql`select ref, distributions from attune.runtime where runtime_type = 'action' order by ref`,
-  );
-  const searches = known
-    .filter(({ ref }) => runtimes.has(ref))
-    .map(async ({ ref, distributions }) => {
-      if (runtimes.get(ref)?.slots === "shared") return { ref, command: null, version: null };
-      for (const distribution of distributions.commands ?? []) {
-        const version = await versionOf(distribution, { ...env, PATH: path });
-        if (version === null) continue;
-        if (isAtLeast(version, distributions.min_version ?? null)) {
-          return { ref, command: distribution.command, version };
-        }
-        services.log.warn(
-          { runtime: ref, command: distribution.command, version, minVersion: distributions.min_version },
-          "an interpreter is older than its runtime requires",
-        );
-      }
-      return null;
-    });
-  return (await Promise.all(searches)).filter((found) => found !== null);
-}
-
-async function versionOf(
-  { command, args, pattern }: Distribution,
-  env: Record<string, string>,
-): Promise<string | null> {
-  try {
-    const { stdout, stderr } = await run(command, args ?? [], { env, timeout: 10_000 });
-    const output = `${stdout}${stderr}`;
-    if (!pattern) return "";
-    if (!compileRegex(pattern).test(output)) return null;
-    return output.trim().split("\n")[0] ?? "";
-  } catch {
-    return null; // not installed: it is missing from the worker's capabilities
-  }
-}
-
-/**
- * Returns whether the first version number in the text, such as "Python 3.11.2", is at least that version: numbers separated by dots are
- * compared one by one. True where either has none.
- */
-export function isAtLeast(text: string, version: string | null): boolean {
-  const numbers = (of: string | null) =>
-    /\d+(?:\.\d+)*/
-      .exec(of ?? "")?.[0]
-      .split(".")
-      .map(Number) ?? [];
-  const found = numbers(text);
-  if (found.length === 0) return true;
-  for (const [index, required] of numbers(version).entries()) {
-    const part = found[index] ?? 0;
-    if (part !== required) return part > required;
-  }
-  return true;
+  const wanted = new Map([...runtimes].map(([ref, { slots }]) => [ref, { needsCommand: slots === "process" }]));
+  return await findInterpreters(services, wanted, { path, env });
 }
 
 /** Registers this process as a worker. */

@@ -2,7 +2,8 @@ import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { findRuntimes, isAtLeast } from "../../src/worker/registry.ts";
+import { isAtLeast } from "../../src/process/interpreters.ts";
+import { findRuntimes } from "../../src/worker/registry.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 let world: World;

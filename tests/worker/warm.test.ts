@@ -6,7 +6,7 @@ import { endLostProcesses } from "../../src/lib/action-processes.ts";
 import { globalId } from "../../src/lib/global-id.ts";
 import { createLog } from "../../src/log.ts";
 import { createMetrics } from "../../src/metrics.ts";
-import { type ProcessSpec, type Started, type Starter, startCold } from "../../src/worker/start.ts";
+import { type ProcessSpec, type Started, type Starter, startCold } from "../../src/process/start.ts";
 import { createInterpreters, type WarmInterpreters } from "../../src/worker/warm/warm.ts";
 import { processesWith } from "../support/processes.ts";
 import { until } from "../support/until.ts";

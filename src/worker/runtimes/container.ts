@@ -7,7 +7,7 @@ import type { Claim } from "../../execution/claim.ts";
 import type { ExecutionOutcome } from "../../execution/finish.ts";
 import { ownName, workerOf } from "../../lib/action-processes.ts";
 import { isAlive, thisHost } from "../../lib/process-identity.ts";
-import { runProcess } from "../process.ts";
+import { runProcess } from "../../process/process.ts";
 import { type HostEnvironment, outcome, type Run, type Runtime } from "./runtime.ts";
 import { graceMs, inStage, outcomeOf, type Stage, variablesOf } from "./stage.ts";
 

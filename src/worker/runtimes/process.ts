@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import type { ExecutionOutcome } from "../../execution/finish.ts";
-import { buildLimitMs } from "../environments/build.ts";
-import { EnvironmentError } from "../environments/environments.ts";
-import type { Setting } from "../environments/recipe.ts";
-import { runProcess } from "../process.ts";
+import { buildLimitMs } from "../../process/environments/build.ts";
+import { EnvironmentError } from "../../process/environments/environments.ts";
+import type { Setting } from "../../process/environments/recipe.ts";
+import { runProcess } from "../../process/process.ts";
 import { actionError, type HostEnvironment, outcome, type Run, type Runtime, stopped } from "./runtime.ts";
 import { graceMs, inStage, outcomeOf, variablesOf } from "./stage.ts";
 

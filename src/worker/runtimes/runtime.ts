@@ -1,16 +1,11 @@
 import type { Claim } from "../../execution/claim.ts";
 import type { ExecutionError, ExecutionOutcome } from "../../execution/finish.ts";
 import type { Json } from "../../lib/json.ts";
+import type { Environments } from "../../process/environments/environments.ts";
+import type { RunAs } from "../../process/start.ts";
 import type { Mask } from "../../secrecy/mask.ts";
-import type { Environments } from "../environments/environments.ts";
 import type { Reach } from "../http.ts";
 import type { WarmInterpreters } from "../warm/warm.ts";
-
-/** The user and group that processes of actions run as. */
-export interface RunAs {
-  uid: number;
-  gid: number;
-}
 
 /** The properties of this host that actions depend on. */
 export interface HostEnvironment {

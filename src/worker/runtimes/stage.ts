@@ -1,17 +1,14 @@
-import { chmodSync, chownSync, closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { ExecutionOutcome } from "../../execution/finish.ts";
-import { unname } from "../../lib/scratch.ts";
+import type { ProcessResult } from "../../process/process.ts";
+import { type Audience, createSecretFiles, giveTo } from "../../process/secret-files.ts";
 import { parseOutput } from "../output.ts";
 import { actionEnvironment, formatParameters } from "../parameters.ts";
-import type { ProcessResult } from "../process.ts";
-import { actionError, type HostEnvironment, outcome, type Run, type RunAs, stopped, timedOut } from "./runtime.ts";
+import { actionError, type HostEnvironment, outcome, type Run, stopped, timedOut } from "./runtime.ts";
 
 /** How long an action may take to end after SIGTERM, in milliseconds. */
 export const graceMs = 5000;
-
-/** Who reads an action's files: its own user's processes by /proc, those of another user by name, or any user inside of a container. */
-export type Audience = "own" | "user" | "container";
 
 /** The files of one execution. */
 export interface Stage {
@@ -87,10 +84,6 @@ function createScratchOf({ scratch, runAs }: HostEnvironment): string {
   return directory;
 }
 
-function giveTo(path: string, runAs: RunAs | null): void {
-  if (runAs !== null) chownSync(path, runAs.uid, runAs.gid);
-}
-
 /** An action may leave directories that cannot be removed: then they are kept, and the execution ends all the same. */
 function removeScratch(scratch: string, { onOutput }: Run): void {
   try {
@@ -106,31 +99,6 @@ async function issueToken({ claim, onOutput }: Run, host: HostEnvironment): Prom
   const token = await host.issueToken(claim);
   if (token === null) onOutput("system", "There is no token: the identity of this execution no longer exists.\n");
   return token;
-}
-
-/**
- * Files with secrets for one action. They have no names before they have contents: kill -9 leaves nothing of them. A process of another
- * user or in a container cannot open the worker's files by /proc: those files keep their names, in a directory that only the action's user can
- * enter and that the next start removes.
- */
-function createSecretFiles(directory: string, runAs: RunAs | null, audience: Audience) {
-  const open: number[] = [];
-  return {
-    /** Returns the file's path. */
-    write: (name: string, text: string): string => {
-      const named = join(directory, name);
-      const fd = openSync(named, "wx", 0o600);
-      open.push(fd);
-      giveTo(named, runAs);
-      const path = audience === "own" ? unname(named, fd) : named;
-      writeFileSync(fd, text);
-      if (audience === "container") chmodSync(named, 0o644);
-      return path;
-    },
-    close: () => {
-      for (const fd of open) closeSync(fd);
-    },
-  };
 }
 
 /** Parses stdout in the action's output format. Error messages may quote the output, so they are built from the masked text. */

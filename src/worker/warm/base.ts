@@ -1,4 +1,4 @@
-import type { ProcessSpec } from "../start.ts";
+import type { ProcessSpec } from "../../process/start.ts";
 
 /** What an interpreter is started with before its action is known. */
 export interface Base {

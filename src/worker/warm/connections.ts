@@ -1,6 +1,6 @@
 import { chownSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
-import type { ProcessSpec } from "../start.ts";
+import type { ProcessSpec } from "../../process/start.ts";
 
 const helloMs = 5_000;
 const longestHello = 100;

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { rmSync, statSync, symlinkSync } from "node:fs";
 import { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ProcessSpec, type Started, startCold, startedOf } from "../start.ts";
+import { type ProcessSpec, type Started, startCold, startedOf } from "../../process/start.ts";
 import { type Base, baseOf, ownVariables, room } from "./base.ts";
 import { createKept, type Kept } from "./kept.ts";
 import type { WarmOptions, WarmStarter } from "./warm.ts";

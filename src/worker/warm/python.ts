@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import { constants } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Exit, type ProcessSpec, type Started, startCold } from "../start.ts";
+import { type Exit, type ProcessSpec, type Started, startCold } from "../../process/start.ts";
 import { type Base, baseOf, ownVariables, room } from "./base.ts";
 import { type Connections, openConnections } from "./connections.ts";
 import { createKept, type Kept } from "./kept.ts";

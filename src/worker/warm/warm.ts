@@ -2,7 +2,7 @@ import { chmodSync, copyFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Services } from "../../db/services.ts";
-import { type ProcessSpec, type Starter, startCold } from "../start.ts";
+import { type ProcessSpec, type Starter, startCold } from "../../process/start.ts";
 import { createNodeStarter } from "./node.ts";
 import { createPythonStarter } from "./python.ts";
 

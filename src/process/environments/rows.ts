@@ -70,7 +70,7 @@ export async function useAgain(tx: Tx, id: string): Promise<boolean> {
 export async function claimBuild(
   tx: Tx,
   key: Key,
-  { worker, directory, missing }: { worker: string; directory: string; missing: string | null },
+  { worker, directory, missing }: { worker: string | null; directory: string; missing: string | null },
 ): Promise<Build | null> {
   const path = join(directory, `${key.packRef}.${randomBytes(8).toString("hex")}`);
   const claim = sql`'installing', ${worker}::bigint, now() + make_interval(secs => ${leaseSeconds}::int), ${path}, null, null`;
@@ -84,7 +84,7 @@ export async function claimBuild(
         set (status, claimed_by, claim_expires_at, path, install_log, install_error) = row (${claim})
         where e.status = 'pending' or e.path = ${missing}
           or e.status = 'failed' and e.updated < now() - make_interval(secs => ${failureSeconds}::int)
-          or e.status = 'installing' and (e.claim_expires_at < now() or not exists (
+          or e.status = 'installing' and (e.claim_expires_at < now() or e.claimed_by is not null and not exists (
             select from attune.worker w where w.id = e.claimed_by and w.status in ('active', 'busy')))
       returning e.id::text, e.path`,
   );

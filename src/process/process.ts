@@ -2,7 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { finished } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { LONGEST_TIMER } from "../lib/timer.ts";
-import { createCapture, createStore } from "./output.ts";
+import { createCapture, createStore } from "./capture.ts";
 import { type ProcessSpec, type Started, type Starter, startCold, startMessage } from "./start.ts";
 
 /** How long descendants may outlive a leader that exited without being stopped. */

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { executionVariable, ownName, workerVariable } from "../../lib/action-processes.ts";
 import { globalId } from "../../lib/global-id.ts";
 import { type ProcessResult, runProcess } from "../process.ts";
-import type { RunAs } from "../runtimes/runtime.ts";
+import type { RunAs } from "../start.ts";
 import type { Recipe, Site, Step } from "./recipe.ts";
 
 /** How long a build may take, in milliseconds. */

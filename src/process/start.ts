@@ -2,6 +2,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 
+/** The user and group that processes run as. */
+export interface RunAs {
+  uid: number;
+  gid: number;
+}
+
 /** A command to run, and its limits. */
 export interface ProcessSpec {
   command: string;
@@ -10,7 +16,7 @@ export interface ProcessSpec {
   /** The whole environment: nothing is inherited. The command is looked up in its PATH. */
   env: Record<string, string>;
   /** The user and group of the process; null: those of this process. */
-  runAs?: { uid: number; gid: number } | null;
+  runAs?: RunAs | null;
   /** Written as UTF-8, then closed; null gives the process an empty stdin. */
   stdin: string | null;
   /** Running time after which the process is stopped, in milliseconds; above 24.8 days it counts as 24.8 days. */

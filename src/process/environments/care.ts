@@ -6,7 +6,7 @@ import { type Db, rows } from "../../db/client.ts";
 import type { Services } from "../../db/services.ts";
 import { write } from "../../db/tx.ts";
 import { inProgress, statusIn } from "../../execution/states.ts";
-import type { FoundRuntime } from "../registry.ts";
+import type { FoundRuntime } from "../interpreters.ts";
 import { isComplete } from "./build.ts";
 import type { Wanted } from "./environments.ts";
 import { recipes } from "./recipe.ts";

@@ -2,13 +2,13 @@ import { randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isFinal } from "../../db/final.ts";
 import type { Services } from "../../db/services.ts";
 import { write } from "../../db/tx.ts";
 import { endLeftProcesses } from "../../lib/action-processes.ts";
 import { globalId } from "../../lib/global-id.ts";
 import { startLoop } from "../../lib/loop.ts";
-import { isFinal } from "../persist.ts";
-import type { FoundRuntime, Registration } from "../registry.ts";
+import type { FoundRuntime } from "../interpreters.ts";
 import { type BuildHost, buildEnvironment, createBuildLog, isComplete } from "./build.ts";
 import { findWanted, removeUnused } from "./care.ts";
 import { type Recipe, recipes, type Setting } from "./recipe.ts";
@@ -60,7 +60,8 @@ export interface Environments extends AsyncDisposable {
 export interface EnvironmentsOptions {
   /** The directory that holds them; it is created if it is missing. */
   directory: string;
-  worker: Registration;
+  /** The id of the worker that builds; null: a process that is none. */
+  worker: string | null;
   runtimes: readonly FoundRuntime[];
   /** The directories of releases on this host by digest, where they differ from those that they were loaded from. */
   releases: ReadonlyMap<string, string>;
@@ -138,7 +139,7 @@ function createBuilder(services: Services, options: EnvironmentsOptions, stoppin
       stopping,
       claim: (missing) => {
         const { worker, directory } = options;
-        return write(services, (tx) => claimBuild(tx, key, { worker: worker.id, directory, missing }));
+        return write(services, (tx) => claimBuild(tx, key, { worker, directory, missing }));
       },
       build: (build) => perform(services, options, { build, wanted, command: interpreter(wanted).command, stopping }),
     });
