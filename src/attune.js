@@ -8,6 +8,13 @@ if (major < 24) {
   process.exit(1);
 }
 
+if (process.argv[2] === "--version") {
+  const { readFileSync } = await import("node:fs");
+  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+  process.stdout.write(`${version}\n`);
+  process.exit();
+}
+
 await import("./imports.js");
 const { main } = await import("./main.ts");
 await main();

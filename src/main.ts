@@ -1,52 +1,63 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { type Config, readConfig } from "./config.ts";
+import type { Config } from "./config.ts";
 import { StartError } from "./errors.ts";
-import { createLog } from "./log.ts";
 
-const usage = `Usage: attune serve [--roles api,executor,worker,sensor] [--settings .env]
-       attune link [--settings .env]
-
-serve starts the server; link prints a sign-in link for admin. Settings come from the environment, and from the file for variables that it
-lacks, if there is such a file: see the README.
-`;
-
-/** Runs the program with the process's arguments. The exit code is 0, 1 (failure) or 2 (wrong usage). */
+/** Runs the program with the process's arguments. The exit code is 0, 1 (failure), 2 (wrong usage) or 130 (Ctrl-C). */
 export async function main(): Promise<void> {
+  const args = process.argv.slice(2);
+  const [command] = args;
+  if ((command !== "serve" && command !== "link") || args.includes("--help")) return await useServer(args);
   try {
-    const { values, positionals } = parseArgs({
-      allowPositionals: true,
-      options: { roles: { type: "string" }, settings: { type: "string" }, help: { type: "boolean" } },
-    });
-    if (values.help) return void process.stdout.write(usage);
-    const [command, ...more] = positionals;
-    if (more.length > 0 || (command !== "serve" && command !== "link")) {
-      process.stderr.write(usage);
-      process.exit(2);
-    }
-    const file = values.settings;
-    if (file !== undefined && existsSync(file)) process.loadEnvFile(file);
-    if (values.roles) process.env["ATTUNE__ROLES"] = values.roles;
-    const config = readConfig(process.env, process.stdout.isTTY === true);
-    if (command === "serve") return await serve(config);
-    const { createLink } = await import("./link.ts");
-    process.stdout.write(await createLink(config));
+    await beServer(command, args.slice(1));
   } catch (error) {
-    if (error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS")) {
-      process.stderr.write(`${error.message}\n${usage}`);
-      process.exit(2);
-    }
-    if (!(error instanceof StartError)) throw error;
+    const isMisused = error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS");
+    if (!isMisused && !(error instanceof StartError)) throw error;
     process.stderr.write(`${error.message}\n`);
-    process.exit(1);
+    process.exit(isMisused ? 2 : 1);
   }
+}
+
+/** Runs a command that uses the API of a server. */
+async function useServer(args: readonly string[]): Promise<void> {
+  const { run } = await import("./cli/program.ts");
+  const { env, stdin, stdout, stderr } = process;
+  const ended = new AbortController();
+  let isRead = true;
+  process.once("SIGINT", () => {
+    process.once("SIGINT", () => process.exit(130)); // a second one exits at once
+    ended.abort();
+  });
+  for (const stream of [stdout, stderr]) {
+    stream.on("error", () => {
+      isRead = false; // what read the output has closed it, as `head` does
+      ended.abort();
+    });
+  }
+  const code = await run(args, { env, stdin, stdout, stderr, signal: ended.signal });
+  await new Promise<void>((resolve) => stdout.write("", () => resolve()));
+  process.exit(isRead ? code : 0);
+}
+
+/** Runs `serve` or `link`, which read the settings of a server. */
+async function beServer(command: "serve" | "link", args: string[]): Promise<void> {
+  const { values } = parseArgs({ args, options: { roles: { type: "string" }, settings: { type: "string" } } });
+  const file = values.settings;
+  if (file !== undefined && existsSync(file)) process.loadEnvFile(file);
+  if (values.roles) process.env["ATTUNE__ROLES"] = values.roles;
+  const { readConfig } = await import("./config.ts");
+  const config = readConfig(process.env, process.stdout.isTTY === true);
+  if (command === "serve") return await serve(config);
+  const { createLink } = await import("./link.ts");
+  process.stdout.write(await createLink(config));
 }
 
 /** What stopping may take beyond the time that running actions get. */
 const stopReserveMs = 10_000;
 
 async function serve(config: Config): Promise<void> {
+  const { createLog } = await import("./log.ts");
   const log = createLog(config.log);
   const { dataDir, databaseUrl, isTerminal } = config;
   if (isTerminal && databaseUrl === null && !existsSync(join(dataDir, "pgdata"))) {

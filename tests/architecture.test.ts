@@ -14,6 +14,7 @@ const ranks: Readonly<Record<string, number>> = {
   "tracing.ts": 2,
   schema: 2,
   "pack-test": 2,
+  cli: 2,
   secrecy: 3,
   lang: 4,
   db: 5,

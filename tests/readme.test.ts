@@ -15,6 +15,7 @@ const documents = [
   "ARCHITECTURE.md",
   "tests/README.md",
   "docs/api.md",
+  "docs/cli.md",
   "docs/deletes.md",
   "packs/core/README.md",
 ];

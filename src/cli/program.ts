@@ -1,0 +1,100 @@
+import { readFileSync } from "node:fs";
+import { Command, CommanderError, Option } from "commander";
+import { addArtifacts } from "./commands/artifact.ts";
+import { addAuth } from "./commands/auth.ts";
+import { addCompletion } from "./commands/completion.ts";
+import { addEvents } from "./commands/event.ts";
+import { addExecutions, addRun } from "./commands/execution.ts";
+import { addInquiries } from "./commands/inquiry.ts";
+import { addKeys } from "./commands/key.ts";
+import { addResource, addSwitches } from "./commands/resource.ts";
+import { addRules } from "./commands/rule.ts";
+import { addExamples, type Finish } from "./define.ts";
+import { Failure, UsageFailure } from "./failure.ts";
+import { resources } from "./resources.ts";
+import { type Terminal, withoutSteering } from "./terminal.ts";
+
+/** The exit codes of `attune`: it failed, it was written wrongly, Ctrl-C ended it. */
+const failed = 1;
+const misused = 2;
+const interrupted = 130;
+
+const version = () =>
+  JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")).version as string;
+
+/** Returns the whole command line; `finish` hears of the exit code of the command that ran. */
+export function createProgram(terminal: Terminal, finish: Finish): Command {
+  const program = new Command("attune")
+    .description("Event-driven automation. All commands but serve and link use the API of a server.")
+    .version(version(), "--version", "print the version")
+    .helpOption("--help", "print the help of a command")
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => terminal.stdout.write(text),
+      writeErr: (text) => terminal.stderr.write(text),
+      getOutHelpWidth: () => terminal.stdout.columns || 100,
+      getErrHelpWidth: () => terminal.stderr.columns || 100,
+    })
+    .showHelpAfterError("(--help says what is possible)")
+    .option("--url <url>", "the server's address; else ATTUNE_URL, or that of the profile")
+    .option("--token <token>", "the credential; else ATTUNE_TOKEN, or that of the profile")
+    .option("--profile <name>", "the stored server and credential to use")
+    .addOption(
+      new Option("--output <form>", "how to print: a table for people, or data for programs")
+        .choices(["table", "json", "yaml"])
+        .default("table"),
+    )
+    .option("--verbose", "say on stderr what is asked of the server");
+  addExamples(program, ["run core.echo message=hello --follow", "execution list --status failed"]);
+  const top = { command: program, path: "", terminal, finish };
+  addServer(program);
+  addAuth(top);
+  for (const resource of resources) {
+    addResource(top, resource);
+    if (["action", "trigger", "sensor", "rule", "policy"].includes(resource.name)) addSwitches(top, resource);
+  }
+  for (const add of [addRun, addExecutions, addEvents, addRules, addInquiries, addKeys, addArtifacts, addCompletion]) {
+    add(top);
+  }
+  return program;
+}
+
+/** The two commands that start a server's code: `main.ts` runs them where they come first, without any of this. */
+function addServer(program: Command): void {
+  const settings = () =>
+    new Option("--settings <file>", "a file with settings for variables that the environment lacks, if there is one");
+  const notFirst = () => {
+    throw new UsageFailure('Write "serve" or "link" first, and then its options.');
+  };
+  const serve = program
+    .command("serve")
+    .description("start the server")
+    .option("--roles <roles>", "the roles of this process, separated by commas: api, executor, worker, sensor")
+    .addOption(settings())
+    .action(notFirst);
+  addExamples(serve, ["serve", "serve --roles api,executor --settings .env"]);
+  const link = program
+    .command("link")
+    .description("print a sign-in link for admin, with the settings of the server")
+    .addOption(settings())
+    .action(notFirst);
+  addExamples(link, ["link --settings .env"]);
+}
+
+/** Runs one command line to its end and returns the exit code. */
+export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+  let code = 0;
+  try {
+    await createProgram(terminal, (finished) => {
+      code = finished;
+    }).parseAsync(args, { from: "user" });
+    return code;
+  } catch (error) {
+    if (terminal.signal.aborted) return interrupted;
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : misused;
+    if (!(error instanceof Failure)) throw error;
+    terminal.stderr.write(`error: ${withoutSteering(error.message)}\n`);
+    return error instanceof UsageFailure ? misused : failed;
+  }
+}

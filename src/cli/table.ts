@@ -1,0 +1,82 @@
+import { styleText } from "node:util";
+import stringWidth from "string-width";
+import { withoutControls } from "./terminal.ts";
+
+/** A column: its head, and where its value is in a row, such as `enforcement.event.id`. */
+export type Column = readonly [head: string, path: string];
+
+/** Returns the value at a path of a row; undefined if a part of it is missing. */
+export function valueAt(row: unknown, path: string): unknown {
+  let value = row;
+  for (const part of path.split(".")) value = (value as Record<string, unknown> | null | undefined)?.[part];
+  return value;
+}
+
+/** Returns a value as the text of a cell, on one line. */
+export function cellOf(value: unknown): string {
+  if (value === null || value === undefined) return "";
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (Array.isArray(value) && value.every((item) => typeof item !== "object")) return cellOf(value.join(", "));
+  if (typeof value !== "string") return withoutControls(JSON.stringify(value));
+  // Milliseconds of a time only widen the column.
+  const text = /^\d{4}-\d\d-\d\dT[\d:]{8}\.\d+Z$/.test(value) ? `${value.slice(0, 19)}Z` : value;
+  return withoutControls(text.replace(/\s*\n\s*/g, " "));
+}
+
+const cellsOf = (columns: readonly Column[], row: unknown) => columns.map(([, path]) => cellOf(valueAt(row, path)));
+
+/** Returns the text cut to a width in cells of a terminal. */
+function cut(text: string, width: number): string {
+  if (stringWidth(text) <= width) return text;
+  let kept = "";
+  let used = 0;
+  for (const { segment } of new Intl.Segmenter().segment(text)) {
+    used += stringWidth(segment);
+    if (used > width - 1) break;
+    kept += segment;
+  }
+  return `${kept}…`;
+}
+
+/** Prints rows below one another; remembers how wide the columns were, for rows that come later. */
+export class Table {
+  readonly #columns: readonly Column[];
+  /** The width of the terminal; null where lines may be of any length. */
+  readonly #width: number | null;
+  readonly #widths: number[];
+
+  constructor(columns: readonly Column[], width: number | null) {
+    this.#columns = columns;
+    this.#width = width;
+    this.#widths = columns.map(([head]) => stringWidth(head));
+  }
+
+  /** Returns the line of heads as wide as these rows need; bold on a terminal. */
+  head(rows: readonly unknown[], isTerminal: boolean): string {
+    this.#measure(rows.map((row) => cellsOf(this.#columns, row)));
+    const line = this.#line(this.#columns.map(([head]) => head));
+    return isTerminal ? `${styleText("bold", line.trimEnd(), { validateStream: false })}\n` : line;
+  }
+
+  /** Returns the rows as lines. */
+  body(rows: readonly unknown[]): string {
+    const cells = rows.map((row) => cellsOf(this.#columns, row));
+    this.#measure(cells);
+    return cells.map((row) => this.#line(row)).join("");
+  }
+
+  #measure(rows: string[][]): void {
+    for (const row of rows) {
+      for (const [i, cell] of row.entries()) this.#widths[i] = Math.max(this.#widths[i] ?? 0, stringWidth(cell));
+    }
+  }
+
+  #line(cells: string[]): string {
+    const last = cells.length - 1;
+    const padded = cells.map((cell, i) =>
+      i === last ? cell : cell + " ".repeat((this.#widths[i] ?? 0) - stringWidth(cell)),
+    );
+    const line = padded.join("  ").trimEnd();
+    return `${this.#width === null ? line : cut(line, this.#width)}\n`;
+  }
+}

@@ -1,0 +1,149 @@
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { text } from "node:stream/consumers";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { spawnCommand } from "../support/cli.ts";
+import { type RunningServer, startInProcess } from "../support/server.ts";
+import { until } from "../support/until.ts";
+import { execute } from "./seed.ts";
+
+const scratch = mkdtempSync(join(tmpdir(), "attune-cli-"));
+let server: RunningServer;
+beforeAll(async () => {
+  server = await startInProcess();
+});
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+  rmSync(scratch, { recursive: true });
+});
+
+/** Runs Node.js to its end and returns how long that took, in milliseconds. */
+function cost(...args: string[]): number {
+  const started = performance.now();
+  execFileSync(process.execPath, args, { stdio: "ignore" });
+  return performance.now() - started;
+}
+
+describe("attune as a process", () => {
+  test("prints its version, which costs little more than starting Node.js", () => {
+    const { version } = JSON.parse(readFileSync("package.json", "utf8"));
+    expect(execFileSync(process.execPath, ["src/attune.js", "--version"], { encoding: "utf8" })).toBe(`${version}\n`);
+    // The least of several runs: other work on the machine only adds to it.
+    const rounds = Array.from({ length: 6 }, () => [cost("-e", "0"), cost("src/attune.js", "--version")] as const);
+    const [bare, own] = [Math.min(...rounds.map(([a]) => a)), Math.min(...rounds.map(([, b]) => b))];
+    expect(own / bare).toBeLessThan(1.5);
+  });
+
+  test.each([
+    [["--version", "--output", "json"], 0],
+    [["serve", "--help"], 0],
+    [["serve", "--port", "1"], 2],
+    [["serve", "now"], 2],
+    [["link", "--roles"], 2],
+    [[], 2],
+  ])("attune %j exits with %i", async (args, code) => {
+    const command = spawnCommand(args);
+    command.end();
+    expect(await command.ended).toMatchObject({ code });
+  });
+
+  test("runs an action with values from a pipe, and without anything on standard input", async () => {
+    const piped = spawnCommand(["run", "core.echo", "--params", "-", "--follow"], { server });
+    piped.end("message: piped\n");
+    expect(await piped.ended).toMatchObject({ code: 0, stdout: "piped\n" });
+    // Standard input, output and errors are closed, not empty.
+    const shell = `exec ${process.execPath} src/attune.js run core.echo message=x --wait`;
+    const env = { PATH: process.env["PATH"] ?? "", ATTUNE_URL: server.url, ATTUNE_TOKEN: server.token };
+    for (const closed of ["<&-", "<&- >&- 2>&-"]) {
+      const child = spawn("sh", ["-c", `${shell} ${closed}`], { env, stdio: "ignore" });
+      expect(await once(child, "exit"), closed).toEqual([0, null]);
+    }
+  });
+
+  test("ends quietly when what reads its output closes it", async () => {
+    const line = `${process.execPath} src/attune.js execution watch | head -n 2; echo "\${PIPESTATUS[0]}"`;
+    const env = { PATH: process.env["PATH"] ?? "", ATTUNE_URL: server.url, ATTUNE_TOKEN: server.token };
+    const child = spawn("bash", ["--norc", "-c", line], { env });
+    const output = Promise.all([text(child.stdout), text(child.stderr)]);
+    await until(async () => {
+      await execute(server, "core.noop", {});
+      return child.exitCode !== null;
+    }, "its end");
+    const [stdout, stderr] = await output;
+    expect({ stdout, stderr }).toEqual({ stdout: expect.stringMatching(/^TIME .*\n.*core\.noop.*\n0\n$/), stderr: "" });
+  });
+
+  test("exits with 130 at Ctrl-C in the middle of a watch", async () => {
+    const watch = spawnCommand(["execution", "watch"], { server });
+    watch.end();
+    let output = "";
+    watch.child.stdout.on("data", (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+    await until(async () => {
+      await execute(server, "core.noop", {});
+      return output.includes("COMPLETED");
+    }, "a message");
+    watch.child.kill("SIGINT");
+    const { code, stderr } = await watch.ended;
+    expect({ code, stderr }).toEqual({ code: 130, stderr: "" });
+  });
+});
+
+describe("completion in bash", () => {
+  /** Returns what Tab offers at the end of each line. */
+  async function offered(...lines: string[]): Promise<string[][]> {
+    const program = join(scratch, "attune");
+    writeFileSync(program, `#!/bin/sh\nexec ${process.execPath} ${resolve("src/attune.js")} "$@"\n`);
+    chmodSync(program, 0o755);
+    const script = `
+      eval "$(attune completion bash)"
+      eval "$(attune completion bash)" # a shell may read its settings twice
+      for COMP_LINE; do
+        COMP_POINT=\${#COMP_LINE}
+        _attune
+        echo "\${COMPREPLY[@]}"
+      done`;
+    const child = spawn("bash", ["--norc", "-c", script, "bash", ...lines], {
+      cwd: scratch,
+      env: {
+        PATH: `${scratch}:${process.env["PATH"]}`,
+        XDG_CONFIG_HOME: scratch,
+        ATTUNE_URL: server.url,
+        ATTUNE_TOKEN: server.token,
+      },
+    });
+    const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+    expect(stderr).toBe("");
+    return stdout
+      .split("\n")
+      .slice(0, -1)
+      .map((line) => line.split(" ").filter(Boolean));
+  }
+
+  test("offers commands, options, their values, and the server's refs; evaluates nothing that is typed", async () => {
+    const [command, below, option, value, refs, ofOption, afterOptions, hostile, nowhere] = await offered(
+      "attune exec",
+      "attune execution ",
+      "attune execution list --st",
+      "attune action list --output=j",
+      "attune run core.e",
+      "attune execution list --action core.sl",
+      "attune --verbose --output json action sh",
+      "attune run $(touch x) `touch x` ; touch x",
+      "attune run --url http://127.0.0.1:9 core.",
+    );
+    expect(command).toEqual(["execution"]);
+    expect(below).toEqual(expect.arrayContaining(["list", "show", "watch", "logs", "tree"]));
+    expect(option).toEqual(["--status"]);
+    expect(value).toEqual(["json"]);
+    expect(refs).toEqual(["core.echo"]);
+    expect(ofOption).toEqual(["core.sleep"]);
+    expect(afterOptions).toEqual(["show"]);
+    expect([hostile, nowhere]).toEqual([[], []]);
+    expect(existsSync(join(scratch, "x"))).toBe(false);
+  });
+});
