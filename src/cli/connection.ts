@@ -1,5 +1,5 @@
 import { UsageFailure } from "./failure.ts";
-import { defaultProfile, type Profile, profilesFile, readLocalServer, readProfiles } from "./profiles.ts";
+import { defaultProfile, type Profile, profilesFile, readLocalServer, readProfile, readProfiles } from "./profiles.ts";
 
 /** Where a command sends its requests, and with what credential. */
 export interface Connection {
@@ -40,11 +40,10 @@ export function findConnection(
 }
 
 function findProfile(name: string | undefined, env: Readonly<Record<string, string | undefined>>): Profile | null {
-  const profiles = readProfiles(env);
-  const found = profiles[name ?? defaultProfile];
+  const found = readProfile(env, name ?? defaultProfile);
   if (found) return found;
   if (name === undefined) return null;
-  const names = Object.keys(profiles);
+  const names = Object.keys(readProfiles(env));
   throw new UsageFailure(
     `There is no profile "${name}" in ${profilesFile(env)}${names.length > 0 ? `; it has ${names.join(", ")}` : ""}. "attune auth login --profile ${name}" creates it.`,
   );

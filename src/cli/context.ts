@@ -47,7 +47,7 @@ export class Context {
   follow<T extends Message>(subscription: Subscription): AsyncGenerator<T> {
     return follow<T>(this.connection, subscription, {
       signal: this.terminal.signal,
-      onBreak: (reason) => this.note(`The connection was lost (${withoutControls(reason)}): connecting again …`),
+      onBreak: (reason) => this.note(`The connection was lost (${reason}): connecting again …`),
     });
   }
 
@@ -58,7 +58,7 @@ export class Context {
 
   /** Writes a remark for people to stderr, which a program's reader of stdout does not see. */
   note(text: string): void {
-    this.terminal.stderr.write(`${text}\n`);
+    this.terminal.stderr.write(`${withoutControls(text)}\n`);
   }
 
   /** Prints rows: a table, or an array for programs. */
@@ -77,7 +77,7 @@ export class Context {
   /** Prints one of many rows that come one after another: a line of a table, a line of JSON, or a document of YAML. */
   async printNext(row: unknown, columns: readonly Column[]): Promise<void> {
     const { output } = this.options;
-    if (output === "json") return await this.write(`${JSON.stringify(row)}\n`);
+    if (output === "json") return await this.write(`${toJson(row)}\n`);
     if (output === "yaml") return await this.write(`---\n${await toYaml(row)}`);
     const first = this.#table === null;
     this.#table ??= this.#newTable(columns);
@@ -95,9 +95,9 @@ export class Context {
         const head = `${name}:`.padEnd(width);
         if (!isNested(value) && !(typeof value === "string" && value.includes("\n")))
           return `${head}${cellOf(value)}\n`;
-        const text = typeof value === "string" ? value : await toYaml(value);
+        const text = typeof value === "string" ? withoutControls(value) : await toYaml(value);
         const indented = text.trimEnd().replaceAll("\n", "\n  ");
-        return `${name}:\n  ${withoutControls(indented)}\n`;
+        return `${name}:\n  ${indented}\n`;
       }),
     );
     await this.write(lines.join(""));
@@ -106,7 +106,7 @@ export class Context {
   /** Prints a value for programs. */
   async printValue(value: unknown): Promise<void> {
     const { output } = this.options;
-    await this.write(output === "yaml" ? await toYaml(value) : `${JSON.stringify(value, null, 2)}\n`);
+    await this.write(output === "yaml" ? await toYaml(value) : `${toJson(value, 2)}\n`);
   }
 
   get #isTerminal(): boolean {
@@ -132,7 +132,14 @@ function withoutShell(value: unknown): unknown {
 const isNested = (value: unknown) =>
   typeof value === "object" && value !== null && !(Array.isArray(value) && value.every((x) => typeof x !== "object"));
 
+/** Control characters are escaped, also those that JSON allows. */
+const toJson = (value: unknown, indent?: number) =>
+  JSON.stringify(value, null, indent).replaceAll(
+    /[\u007f-\u009f]/g,
+    (character) => `\\u00${character.charCodeAt(0).toString(16)}`,
+  );
+
 async function toYaml(value: unknown): Promise<string> {
   const { stringify } = await import("yaml");
-  return stringify(value, { lineWidth: 0 });
+  return withoutControls(stringify(value, { lineWidth: 0 }));
 }

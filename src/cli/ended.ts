@@ -53,6 +53,22 @@ export async function requestAndGoOn(
   // The position before the request: no change of the new execution is missed.
   const before = watch || wait ? await currentCursor(context) : null;
   const execution = await request();
+  try {
+    return await goOn(context, execution, before, { follow, watch, wait });
+  } catch (error) {
+    if (context.terminal.signal.aborted && (follow || watch || wait)) {
+      context.note(`${execution.id} goes on: "attune execution cancel ${execution.id}" would end it.`);
+    }
+    throw error;
+  }
+}
+
+async function goOn(
+  context: Context,
+  execution: Execution,
+  before: string | null,
+  { follow, watch, wait }: GoOn,
+): Promise<number> {
   if (follow) return await followLog(context, execution.id);
   if (watch)
     return await watchToEnd(context, execution.id, before, (message) => context.printNext(message, watchColumns));

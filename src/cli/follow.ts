@@ -87,16 +87,22 @@ function openSocket({ url, token }: Connection) {
 
 /** Returns why the connection broke; throws when another attempt would end in the same way. */
 function reasonOf(error: unknown, connection: Connection): string {
-  if (error instanceof Failure) throw error;
-  if (Array.isArray(error)) throw failureOf(error[0], connection);
+  const failure = Array.isArray(error) ? failureOf(error[0], connection) : error;
+  if (failure instanceof Failure) {
+    if (passing.has(failure.code ?? "")) return failure.message;
+    throw failure;
+  }
   const { code, reason, message } = error as { code?: number; reason?: string; message?: string };
   if (code === undefined) return message || "the network failed";
-  // 4499: this client has ended it, because the network was silent.
-  if (code < 4400 || code >= 4499) return reason || `closed with ${code}`;
+  if (code === 4499) return "it was silent"; // this client has ended it
+  if (code < 4400 || code > 4499) return reason || `closed with ${code}`;
   throw failureOf(
     { message: reason ?? `closed with ${code}`, extensions: { code: closeCodes[code] ?? "" } },
     connection,
   );
 }
+
+/** The errors after which a stream can go on at once. */
+const passing: ReadonlySet<string> = new Set(["LAGGED", "UNAVAILABLE"]);
 
 const closeCodes: Readonly<Record<number, string>> = { 4401: "UNAUTHENTICATED", 4403: "UNAUTHENTICATED" };

@@ -47,14 +47,14 @@ export async function readValues(
 ): Promise<Record<string, unknown> | null> {
   if (pairs.length === 0 && file === undefined) return null;
   const schema = pairs.length > 0 ? await loadSchema() : {};
-  const given: Record<string, unknown> = {};
+  const given = new Map<string, unknown>();
   for (const pair of pairs) {
     const [, name, text = ""] = /^([^=]+)=(.*)$/s.exec(pair) ?? [];
     if (name === undefined) throw new UsageFailure(`"${pair}" gives no value: write it as name=value.`);
-    if (Object.hasOwn(given, name)) throw new UsageFailure(`"${name}" is given twice.`);
-    given[name] = parameterOf(text, Object.hasOwn(schema, name) ? schema[name]?.type : undefined);
+    if (given.has(name)) throw new UsageFailure(`"${name}" is given twice.`);
+    given.set(name, parameterOf(text, Object.hasOwn(schema, name) ? schema[name]?.type : undefined));
   }
-  return { ...(file === undefined ? {} : await readObject(context, file)), ...given };
+  return { ...(file === undefined ? {} : await readObject(context, file)), ...Object.fromEntries(given) };
 }
 
 /** Text that is not JSON stays as it is: the server says what would be right. */

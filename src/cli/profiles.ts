@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { chmodSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
-import { Failure } from "./failure.ts";
+import { Failure, UsageFailure } from "./failure.ts";
 
 /** A server and the credential for it. */
 export interface Profile {
@@ -19,6 +19,12 @@ export const profilesFile = (env: Env): string =>
 /** The profile that is used where none is named. */
 export const defaultProfile = "default";
 
+/** Returns the profile of that name; undefined if there is none. */
+export function readProfile(env: Env, name: string): Profile | undefined {
+  const profiles = readProfiles(env);
+  return Object.hasOwn(profiles, name) ? profiles[name] : undefined;
+}
+
 /** Returns all profiles by name; none if there is no file. */
 export function readProfiles(env: Env): Record<string, Profile> {
   const file = profilesFile(env);
@@ -30,6 +36,12 @@ export function readProfiles(env: Env): Record<string, Profile> {
     throw new Failure(`${file} is damaged: delete it, and sign in again with "attune auth login".`);
   }
   return profiles as Record<string, Profile>;
+}
+
+/** Throws UsageFailure when a profile cannot have that name. */
+export function checkProfileName(name: string): void {
+  if (/^[a-z0-9][\w.-]{0,63}$/i.test(name)) return;
+  throw new UsageFailure(`"${name}" is no name for a profile: use letters, digits, _, - and dots.`);
 }
 
 /** Stores a profile, or removes it; only its owner can read the file, and a reader never finds half of it. */

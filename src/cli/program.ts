@@ -82,18 +82,23 @@ function addServer(program: Command): void {
   addExamples(link, ["link --settings .env"]);
 }
 
+/** Whether the operating system has refused something, such as to write a file; its message names what. */
+const isOfSystem = (error: unknown): error is NodeJS.ErrnoException =>
+  error instanceof Error && "syscall" in error && "code" in error;
+
 /** Runs one command line to its end and returns the exit code. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+  const [first, ...rest] = args;
   let code = 0;
   try {
     await createProgram(terminal, (finished) => {
       code = finished;
-    }).parseAsync(args, { from: "user" });
+    }).parseAsync(first === "help" ? [...rest, "--help"] : args, { from: "user" });
     return code;
   } catch (error) {
     if (terminal.signal.aborted) return interrupted;
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : misused;
-    if (!(error instanceof Failure)) throw error;
+    if (!(error instanceof Failure) && !isOfSystem(error)) throw error;
     terminal.stderr.write(`error: ${withoutSteering(error.message)}\n`);
     return error instanceof UsageFailure ? misused : failed;
   }

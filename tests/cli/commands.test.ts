@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { WebSocketServer } from "ws";
 import { parse } from "yaml";
 import { runCommand, startCommand } from "../support/cli.ts";
 import { createProxy } from "../support/proxy.ts";
@@ -52,6 +53,11 @@ describe("a command line that is wrong is refused with 2", () => {
     ],
     ["no way to sign in", ["auth", "login"], /Sign in with a link/, { ATTUNE_TOKEN: "" }],
     ["no payload for a rule", ["rule", "test", "default.x"], /Give either --event or a payload/],
+    [
+      "a name that is no profile's",
+      ["auth", "login", "--token-stdin", "--profile", "__proto__"],
+      /is no name for a profile/,
+    ],
     ["serve after an option", ["--verbose", "serve"], /Write "serve" or "link" first/],
   ] as [name: string, args: string[], sentence: RegExp, env?: Record<string, string>][])(
     "%s",
@@ -132,6 +138,7 @@ async function listen(answer: (request: IncomingMessage) => string) {
   const http = createServer((incoming, response) => response.end(answer(incoming)));
   await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
   return {
+    http,
     url: `http://127.0.0.1:${(http.address() as AddressInfo).port}`,
     [Symbol.asyncDispose]: async () => {
       http.closeAllConnections();
@@ -290,6 +297,35 @@ describe("a broken connection", () => {
     expect((await watch.ended).code).toBe(130);
   });
 
+  test("is told from a stream that has fallen behind, which goes on too, and from one that cannot", async () => {
+    const positions: unknown[] = [];
+    await using other = await listen(() => '{"data": {"cursor": "c.1"}}');
+    const sockets = new WebSocketServer({ server: other.http });
+    sockets.on("connection", (socket) => {
+      const send = (message: object) => socket.send(JSON.stringify(message));
+      socket.on("message", (bytes) => {
+        const { type, id, payload } = JSON.parse(String(bytes));
+        if (type === "connection_init") send({ type: "connection_ack" });
+        if (type !== "subscribe") return;
+        positions.push(payload.variables.after);
+        const error = (code: string) => [{ message: `It is ${code}.`, extensions: { code } }];
+        const data = { eventCreated: { cursor: `c.${positions.length + 1}`, eventId: "x" } };
+        send({ id, type: "next", payload: { data } });
+        send({
+          id,
+          type: "error",
+          payload: error(["LAGGED", "UNAVAILABLE", "CURSOR_EXPIRED"][positions.length - 1] ?? ""),
+        });
+      });
+    });
+    const { code, stdout, stderr } = await attune("event", "watch", "--url", other.url, "--output", "json");
+    expect({ code, positions }).toEqual({ code: 1, positions: ["c.1", "c.2", "c.3"] });
+    expect(stdout.match(/eventId/g)).toHaveLength(3);
+    expect(stderr).toMatch(
+      /^The connection was lost \(It is LAGGED\.\).*\n.*UNAVAILABLE.*\nerror: It is CURSOR_EXPIRED\.\n$/,
+    );
+  });
+
   test("ends a watch whose credential ends", async () => {
     const selection = "value apiToken { id }";
     const { value, apiToken } = await mutate<{ value: string; apiToken: { id: string } }>(
@@ -397,6 +433,8 @@ describe("artifacts and keys", () => {
     expect((await attune("artifact", "download", "reports/none.txt")).code).toBe(1);
     expect((await attune("artifact", "download", "reports/big.txt", "--number", "7")).code).toBe(1);
     expect(existsSync("none.txt")).toBe(false);
+    const nowhere = await attune("artifact", "download", "reports/big.txt", "--to", join(scratch, "no/file"));
+    expect(nowhere).toMatchObject({ code: 1, stderr: expect.stringMatching(/^error: ENOENT: .*no\/.*\n$/) });
   });
 
   test("have values that are read from standard input and shown only when asked for", async () => {

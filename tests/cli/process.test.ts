@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { spawnCommand } from "../support/cli.ts";
 import { type RunningServer, startInProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
-import { execute } from "./seed.ts";
+import { execute, mutate } from "./seed.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "attune-cli-"));
 let server: RunningServer;
@@ -93,10 +93,63 @@ describe("attune as a process", () => {
   });
 });
 
+/** Runs a command on a terminal that has the width 0, as a new one has; types the text once `prompt` is there. Returns what the terminal shows. */
+async function onTerminal(
+  args: string[],
+  prompt: string,
+  typed: string,
+): Promise<{ shown: string; code: number | null }> {
+  const script = `
+import os, pty, sys
+pid, fd = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[4], sys.argv[4:])
+shown = b""
+typed = False
+while True:
+    try:
+        chunk = os.read(fd, 65536)
+    except OSError:
+        break
+    if not chunk:
+        break
+    shown += chunk
+    sys.stdout.buffer.write(chunk)
+    if not typed and sys.argv[2].encode() in shown:
+        typed = True
+        os.write(fd, sys.argv[3].encode())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`;
+  const child = spawn("python3", ["-c", script, "-", prompt, typed, process.execPath, "src/attune.js", ...args], {
+    env: { PATH: process.env["PATH"] ?? "", XDG_CONFIG_HOME: scratch, ATTUNE_URL: server.url, TERM: "xterm" },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [shown] = await Promise.all([text(child.stdout), once(child, "exit")]);
+  return { shown, code: child.exitCode };
+}
+
+describe("on a terminal of the width 0", () => {
+  test("a table is whole, with bold heads", async () => {
+    const { shown, code } = await onTerminal(["action", "list", "--token", server.token], "never", "");
+    expect(code).toBe(0);
+    expect(shown.replaceAll("\u001b", "<esc>")).toMatch(/^<esc>\[1mREF .*ENABLED.*RUNTIME<esc>\[\d+m\r\n/);
+    expect(shown).toMatch(/core\.http_request +HTTP request +yes +core\.action\.builtin\r\n/);
+  });
+
+  test("a password is asked for and not shown; Ctrl-C there exits with 130", async () => {
+    await mutate(server, "setPassword", { login: "admin", password: "a long enough password" }, "__typename");
+    const args = ["auth", "login", "--login", "admin"];
+    const { shown, code } = await onTerminal(args, "Password: ", "a long enough password\r");
+    expect(shown).toMatch(/^Password: \s+Signed in to \S+ as admin \(profile default\)\.\r\n$/);
+    expect(code).toBe(0);
+    expect(await onTerminal(args, "Password: ", "a lo\u0003")).toEqual({ shown: "Password: \r\n", code: 130 });
+  });
+});
+
 describe("completion in bash", () => {
   /** Returns what Tab offers at the end of each line. */
   async function offered(...lines: string[]): Promise<string[][]> {
-    const program = join(scratch, "attune");
+    const bin = mkdtempSync(join(scratch, "bin-"));
+    const program = join(bin, "attune");
     writeFileSync(program, `#!/bin/sh\nexec ${process.execPath} ${resolve("src/attune.js")} "$@"\n`);
     chmodSync(program, 0o755);
     const script = `
@@ -110,7 +163,7 @@ describe("completion in bash", () => {
     const child = spawn("bash", ["--norc", "-c", script, "bash", ...lines], {
       cwd: scratch,
       env: {
-        PATH: `${scratch}:${process.env["PATH"]}`,
+        PATH: `${bin}:${process.env["PATH"]}`,
         XDG_CONFIG_HOME: scratch,
         ATTUNE_URL: server.url,
         ATTUNE_TOKEN: server.token,

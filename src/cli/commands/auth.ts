@@ -4,7 +4,7 @@ import { Context } from "../context.ts";
 import { addGroup, define, type Group, option } from "../define.ts";
 import { Failure, UsageFailure } from "../failure.ts";
 import { askSecret, readSecretLine } from "../input.ts";
-import { defaultProfile, readProfiles, storeProfile } from "../profiles.ts";
+import { checkProfileName, defaultProfile, readProfile, storeProfile } from "../profiles.ts";
 import { addTokens } from "./token.ts";
 
 /** Adds `auth` with its commands. */
@@ -61,11 +61,12 @@ interface Viewer {
 const viewerDocument = "{ viewer { identity { login displayName } roles permissions } }";
 
 async function login(context: Context, link: string | undefined, options: LoginOptions): Promise<void> {
+  const name = context.options.profile ?? defaultProfile;
+  checkProfileName(name);
   const { url, token } = await obtain(context, link, options);
   const { viewer } = await new Context(context.terminal, context.command, { url, token, source: "" }).ask<{
     viewer: Viewer | null;
   }>(viewerDocument);
-  const name = context.options.profile ?? defaultProfile;
   storeProfile(context.terminal.env, name, { url, token });
   context.note(`Signed in to ${url} as ${viewer?.identity?.login ?? "nobody"} (profile ${name}).`);
 }
@@ -90,7 +91,7 @@ async function obtain(
 function addressFor(context: Context): string {
   const { url, profile } = context.options;
   if (url !== undefined) return normalized(url);
-  const stored = readProfiles(context.terminal.env)[profile ?? defaultProfile];
+  const stored = readProfile(context.terminal.env, profile ?? defaultProfile);
   const { profile: _new, ...others } = context.options;
   return stored ? normalized(stored.url) : context.connectionOf(others).url;
 }
@@ -143,7 +144,7 @@ async function signIn(context: Context, url: string, login: string, { passwordSt
 async function logout(context: Context): Promise<void> {
   const { env } = context.terminal;
   const name = context.options.profile ?? defaultProfile;
-  const profile = readProfiles(env)[name];
+  const profile = readProfile(env, name);
   if (!profile) throw new Failure(`No credential is stored in profile ${name}.`);
   try {
     const { url, token = null } = profile;
