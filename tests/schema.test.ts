@@ -95,11 +95,12 @@ describe("the schema", () => {
       .map(({ type, field }) => `${type.name}.${field.name}`)
       .filter((name) => !/^\w+Connection\.(edges|nodes)$/.test(name))
       .filter((name) => !/^Query\.\w+Messages$/.test(name)); // bounded by `first`, see below
-    // Bounded by the depth of a tree, by the ids given, by the refused input, by the runtimes, by the executions of one call, by the rules of retention, by the criteria of a rule.
+    // Bounded by the depth of a tree, by the ids given, by the refused input, by the runtimes, by the executions of one call, by the rules of retention, by the criteria of a rule, by what is read of the results of tests.
     expect(unpaged.sort()).toEqual([
       "CancelExecutionsPayload.refused",
       "Execution.ancestors",
       "InvalidInputError.issues",
+      "PackTestExecution.suites",
       "PurgePayload.purged",
       "Query.lintRule",
       "Query.nodes",
@@ -109,6 +110,7 @@ describe("the schema", () => {
       "Rule.warnings",
       "RuleExplanation.criteria",
       "RuleTest.criteria",
+      "TestSuiteResult.testCases",
     ]);
   });
 
@@ -147,7 +149,11 @@ describe("the schema", () => {
       (type) => isObjectType(type) && type.getInterfaces().some(({ name }) => name === "Node"),
     );
     const happened = names.filter((name) => /(Created|Changed)$/.test(name));
-    expect(names.filter((name) => !happened.includes(name))).toEqual(["executionLog", "executionStatus"]);
+    expect(names.filter((name) => !happened.includes(name))).toEqual([
+      "executionLog",
+      "executionStatus",
+      "packTestProgress",
+    ]);
     for (const name of happened) {
       const entity = upperFirst(name.replace(/s?(Created|Changed)$/, ""));
       expect(entities.map((type) => type.name)).toContain(entity);

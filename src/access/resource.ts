@@ -1,10 +1,11 @@
 import { and, getColumns, inArray, or, type SQL, sql } from "drizzle-orm";
-import { alias, type PgColumn } from "drizzle-orm/pg-core";
+import { alias, type PgColumn, type PgTable } from "drizzle-orm/pg-core";
 import { channels, readableChannels } from "../db/channels.ts";
 import { packOf } from "../db/schema.ts";
 import { artifact } from "../db/tables/artifact.ts";
 import { event } from "../db/tables/event.ts";
 import { execution } from "../db/tables/execution.ts";
+import { pack } from "../db/tables/pack.ts";
 import { policy } from "../db/tables/policy.ts";
 import { rule } from "../db/tables/rule.ts";
 import { trigger } from "../db/tables/trigger.ts";
@@ -106,7 +107,7 @@ const expressions: Readonly<Record<Resource, Expressions>> = {
   retention: {},
 };
 
-/** The resource of a table, by the table's plural name; that of groups is their policy's. Rows of other tables are readable wherever their parent is. */
+/** The resource of a table, by the table's plural name; that of groups is their policy's, that of runs of tests their pack's. Rows of other tables are readable wherever their parent is. */
 export const resourceOfTable: Readonly<Record<string, Resource>> = {
   packs: "pack",
   runtimes: "runtime",
@@ -127,18 +128,35 @@ export const resourceOfTable: Readonly<Record<string, Resource>> = {
   workers: "worker",
   policies: "policy",
   policyGroups: "policy",
+  packTestExecutions: "pack",
   workflowDefinitions: "workflow_definition",
   auditEvents: "audit_event",
 };
 
-/** Returns the condition for the rows of the table, by its plural name, that the session may read; null: no condition. */
+/**
+ * The rows that are readable with their parents. Reading an execution does not imply reading the artifacts whose versions it wrote, and a slot is
+ * readable with its execution, not with its policy.
+ */
+const parents: Readonly<Record<string, { resource: Resource; of: PgTable; key: string }>> = {
+  artifactVersions: { resource: "artifact", of: artifact, key: "artifactId" },
+  packTestExecutions: { resource: "pack", of: pack, key: "packId" },
+  policyGroups: { resource: "policy", of: policy, key: "policyId" },
+  policySlots: { resource: "execution", of: execution, key: "executionId" },
+};
+
+/**
+ * Returns the condition for the rows of the table, by its plural name, that the session may read; null: no condition. A delivery of a webhook tells
+ * what senders send: it is readable with the events of its trigger.
+ */
 export function readableRows(session: Session, table: string): Expression | null {
-  if (table === "artifactVersions") return readableVersions(session);
   if (table === "ruleEvaluations") return readableEvaluations(session);
   if (table === "tokens") return readableTokens(session);
-  if (table === "webhookDeliveries") return readableDeliveries(session);
-  if (table === "policyGroups") return readableGroups(session);
-  if (table === "policySlots") return readableSlots(session);
+  const through = parents[table];
+  if (through) return readableThrough(session, through);
+  if (table === "webhookDeliveries") {
+    const events = { resource: "event", of: trigger, key: "triggerId" } as const;
+    return readableThrough(session, events, ({ ref }): Columns => (ref ? { triggerRef: ref } : {}));
+  }
   const resource = resourceOfTable[table];
   return resource ? readable(session, resource) : null;
 }
@@ -159,48 +177,23 @@ function readableEvaluations(session: Session): Expression | null {
     ) ?? sql`true`;
 }
 
-/** A delivery tells what senders send: it is readable with the events of its trigger. */
-function readableDeliveries(session: Session): Expression | null {
-  const filter = readable(session, "event");
+/** Returns the rows that are readable with their parent: the row of `of` whose id is in the column `key`. */
+function readableThrough(
+  session: Session,
+  { resource, of, key }: { resource: Resource; of: PgTable; key: string },
+  columnsOf: (parent: Columns) => Columns = (parent) => parent,
+): Expression | null {
+  const filter = readable(session, resource);
   if (!filter) return null;
-  const of = alias(trigger, "of_delivery");
+  const parent: Columns = getColumns(alias(of, "of_parent"));
   return (table) =>
-    sql`exists (select from attune.trigger "of_delivery" where ${of.id} = ${table["triggerId"]} and ${filter({ triggerRef: of.ref })})`;
-}
-
-/** A group is readable with its policy. */
-function readableGroups(session: Session): Expression | null {
-  const filter = readable(session, "policy");
-  if (!filter) return null;
-  const of = alias(policy, "of_group");
-  return (table) =>
-    sql`exists (select from attune.policy "of_group" where ${of.id} = ${table["policyId"]} and ${filter({ ref: of.ref })})`;
-}
-
-/** A slot is readable with its execution. */
-function readableSlots(session: Session): Expression | null {
-  const filter = readable(session, "execution");
-  if (!filter) return null;
-  const of = alias(execution, "of_slot");
-  const columns = getColumns(of) as Readonly<Record<string, PgColumn>>; // an alias has the columns of its table
-  return (table) =>
-    sql`exists (select from attune.execution "of_slot" where ${of.id} = ${table["executionId"]} and ${filter(columns)})`;
+    sql`exists (select from ${of} "of_parent" where ${parent["id"]} = ${table[key]} and ${filter(columnsOf(parent))})`;
 }
 
 /** Only API tokens are readable; the others are internal. */
 function readableTokens(session: Session): Expression {
   const filter = readable(session, "token");
   return (table) => and(sql`${table["kind"]} = 'api'`, filter?.(table)) ?? sql`false`;
-}
-
-/** Reading an execution does not imply reading the artifacts whose versions it wrote. */
-function readableVersions(session: Session): Expression | null {
-  const filter = readable(session, "artifact");
-  if (!filter) return null;
-  const of = alias(artifact, "of_version");
-  const columns = getColumns(of) as Readonly<Record<string, PgColumn>>; // an alias has the columns of its table
-  return (table) =>
-    sql`exists (select from attune.artifact "of_version" where ${of.id} = ${table["artifactId"]} and ${filter(columns)})`;
 }
 
 /** Returns the condition for the rows of the resource that the session may read; null: all of them. */
@@ -226,7 +219,7 @@ function condition(session: Session, resource: Resource, { always, ...compared }
  */
 export function readableChoices(session: Session, table: string): readonly Choice[] {
   const resource = resourceOfTable[table];
-  if (!resource || resource === "notification" || resource === "token" || table === "policyGroups") return [];
+  if (!resource || resource === "notification" || resource === "token" || table in parents) return [];
   const { always, ...compared } = expressions[resource];
   const granted = grantsFor(session, resource, "read").map(({ constraints = {} }): Choice | null => {
     const narrowed = (by: Constraints): Expression => {

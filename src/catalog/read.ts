@@ -176,6 +176,11 @@ function entryFaults({ raw, issueAt }: CheckedDocument<unknown>, { paths }: Pack
   const runner = raw["runner_type"];
   const entry = raw["entry_point"];
   if (runner === "workflow") return [issueAt(["runner_type"], "workflows are not supported by this version")];
+  if (runner === "pack_test" && raw["ref"] !== "core.test_pack") {
+    return [
+      issueAt(["runner_type"], "is only for core.test_pack: expected shell, bash, python, node, builtin or container"),
+    ];
+  }
   const hasContainer = (raw["container"] ?? null) !== null;
   if (hasContainer !== (runner === "container")) {
     const message = hasContainer ? "is only for the runner type container" : "is required: expected {image: …}";

@@ -19,7 +19,7 @@ const inside = z
 /** The formats that a program of each type writes, the default first. A script writes what its author chooses. */
 const formats = {
   script: ["simple", "junit-xml", "tap", "json"],
-  unittest: ["simple", "junit-xml"],
+  unittest: ["simple"],
   pytest: ["simple", "junit-xml"],
   node: ["tap", "junit-xml"],
 } as const;
@@ -48,8 +48,9 @@ const runnerName = z
   .regex(/^[a-z][a-z0-9_-]*$/, "expected a name of a-z, 0-9, _ and - that begins with a letter");
 
 /**
- * How a pack is tested: by each of its runners. `timeout` is seconds. An entry point is a file, a directory or a pattern of paths;
- * results are read from the standard output, or from the files in `result_path`.
+ * How a pack is tested: by each of its runners. `timeout` is seconds. An entry point is a file, a directory or a pattern of paths; where
+ * `discovery` is a manifest or an executable, the file, or what the program prints, lists the tests of each runner instead. Results are
+ * read from the standard output, or from the files that a script writes to `result_path`.
  */
 export const testing = z
   .strictObject({
@@ -70,9 +71,12 @@ export const testing = z
     message: "expected at least one runner, or enabled: false",
   });
 
+/** How a pack is tested, as its manifest has it with its defaults. */
+export type Testing = z.output<typeof testing>;
+
 /** Returns a fault for each path that names no file of the pack. What is disabled may name files that do not exist yet. */
 export function testingFaults(
-  { enabled, discovery, runners }: z.output<typeof testing>,
+  { enabled, discovery, runners }: Testing,
   paths: ReadonlySet<string>,
   issueAt: (path: readonly PropertyKey[], message: string) => Issue,
 ): Issue[] {
@@ -85,8 +89,8 @@ export function testingFaults(
     const kind = isFolder ? "directory" : "file";
     issues.push(issueAt(["testing", "discovery", "path"], `the pack has no ${kind} "${discovery.path}"`));
   }
-  for (const [name, { entry_point }] of Object.entries(runners)) {
-    const fault = entryFault(entry_point, paths, folders);
+  for (const [name, { type, entry_point }] of Object.entries(runners)) {
+    const fault = entryFault(entry_point, paths, folders) ?? scriptFault(type, entry_point, folders);
     if (fault) issues.push(issueAt(["testing", "runners", name, "entry_point"], fault));
   }
   return issues;
@@ -98,6 +102,13 @@ function entryFault(entry: string, paths: ReadonlySet<string>, folders: Readonly
   if (!/[*?[{]/.test(path)) return `the pack has no file or directory "${entry}"`;
   const matches = paths.values().some((each) => posix.matchesGlob(each, path));
   return matches ? null : `no file of the pack matches "${entry}"`;
+}
+
+/** A directory of scripts also has what they use. */
+function scriptFault(type: string, entry: string, folders: ReadonlySet<string>): string | null {
+  const path = posix.normalize(entry).replace(/\/$/, "");
+  if (type !== "script" || !folders.has(path)) return null;
+  return `"${entry}" is a directory: expected a script, or a pattern such as "${posix.join(path, "*.sh")}"`;
 }
 
 /** The directories of the files, with the pack's own as ".". */

@@ -28,6 +28,18 @@ const steps = ["created", "status", "deleted"] as const;
 const named = z.strictObject({ ref: text });
 const switchable = z.strictObject({ ref: text, enabled: z.boolean() });
 const edits = ["created", "updated", "deleted"] as const;
+/** How far the tests of a pack are: one of its runners, or, without a name, the whole run, which is stored when it has ended. */
+const testProgress = z.strictObject({
+  execution: id.nullable(),
+  run: id.nullable(),
+  runner: text.nullable(),
+  status: z.enum(["running", "passed", "failed"]),
+  total: z.int(),
+  passed: z.int(),
+  failed: z.int(),
+  skipped: z.int(),
+  durationMs: z.int(),
+});
 
 /**
  * The contract of the notification log, by channel; nearly all are named after a table. Database triggers write the log; `tests/db/channels.test.ts` fires each of them and
@@ -110,7 +122,14 @@ export const channels = {
   trigger: { content: switchable, ref: "ref", owner: null, pack: true, activities: edits },
   sensor: { content: switchable, ref: "ref", owner: null, pack: true, activities: edits },
   policy: { content: switchable, ref: "ref", owner: null, pack: true, activities: edits },
-  pack: { content: named, ref: "ref", owner: null, pack: true, activities: edits },
+  /** Its activity `status` is the progress of its tests. */
+  pack: {
+    content: named.extend({ test: testProgress.optional() }),
+    ref: "ref",
+    owner: null,
+    pack: true,
+    activities: [...edits, "status"],
+  },
   runtime: { content: named, ref: "ref", owner: null, pack: true, activities: edits },
   workflow_definition: { content: named, ref: "ref", owner: null, pack: true, activities: edits },
   permission_set: { content: named, ref: "ref", owner: null, pack: true, activities: edits },

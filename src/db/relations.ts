@@ -19,7 +19,10 @@ export const relations = defineRelations(tables, (r) => ({
     environments: r.many.packEnvironments(),
     testRuns: r.many.packTestExecutions(),
   },
-  packTestExecutions: { pack: r.one.packs({ from: r.packTestExecutions.packId, to: r.packs.id }) },
+  packTestExecutions: {
+    pack: r.one.packs({ from: r.packTestExecutions.packId, to: r.packs.id }),
+    execution: r.one.executions({ from: r.packTestExecutions.executionId, to: r.executions.id }),
+  },
   packEnvironments: {
     pack: r.one.packs({ from: r.packEnvironments.packId, to: r.packs.id }),
     runtime: r.one.runtimes({ from: r.packEnvironments.runtimeId, to: r.runtimes.id }),

@@ -42,8 +42,12 @@ export async function findAction(db: Db, ref: string): Promise<RunnableAction | 
   return found?.action ?? null;
 }
 
-/** Returns why no worker can run the action; null when one can. */
+/** The action and the runtime of executions that run the tests of packs. */
+export const packTests = { action: "core.test_pack", runtime: "core.action.pack_test" };
+
+/** Returns why the action cannot be executed; null when it can. */
 export function unrunnable(action: RunnableAction): string | null {
+  if (action.runtimeRef === packTests.runtime) return "The tests of packs are run with testPack.";
   if (!action.enabled) return `The action "${action.ref}" is disabled.`;
   if (action.runtimeRef === null) return `The action "${action.ref}" is a workflow; this version runs no workflows.`;
   return null;

@@ -51,6 +51,8 @@ import "./notification/notification.ts";
 import "./catalog/pack.ts";
 import "./catalog/pack-changed.ts";
 import "./catalog/pack-test.ts";
+import "./catalog/pack-test-mutations.ts";
+import "./catalog/pack-test-progress.ts";
 import "./access/permission-set-mutations.ts";
 import "./access/permission-set.ts";
 import "./retention/retention.ts";

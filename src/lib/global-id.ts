@@ -3,7 +3,7 @@
  * plugin.
  */
 export function globalId(
-  type: "Event" | "Execution" | "ArtifactVersion" | "PackEnvironment",
+  type: "Event" | "Execution" | "ArtifactVersion" | "PackEnvironment" | "PackTestExecution",
   id: bigint | string,
 ): string {
   return Buffer.from(`${type}:${id}`).toString("base64");

@@ -4,6 +4,10 @@ export interface JsonObject {
   [key: string]: Json;
 }
 
+/** Returns whether the value is an object, and no list. */
+export const isObject = (value: Json): value is JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
 /** The result of a lookup without a value at the path; a stored null is not absent. */
 export const ABSENT: unique symbol = Symbol("absent");
 type Absent = typeof ABSENT;

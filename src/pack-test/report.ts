@@ -1,5 +1,6 @@
-/** The outcome of a test: `failed` by what it expects, `error` when it could not be run to its end. */
-export type TestStatus = "passed" | "failed" | "skipped" | "error";
+/** The outcomes of a test: `failed` by what it expects, `error` when it could not be run to its end. */
+export const testStatuses = ["passed", "failed", "skipped", "error"] as const;
+export type TestStatus = (typeof testStatuses)[number];
 
 /** One test. Long texts are cut. */
 export interface TestCase {

@@ -26,12 +26,12 @@ interface Distributions {
 const run = promisify(execFile);
 
 /**
- * Returns those of the runtimes that are on this host, with the first command of each that reports a version as expected. Of some no
- * command is needed.
+ * Returns those of the runtimes that are on this host, with the first command of each that reports a version as expected. Those without
+ * commands need nothing.
  */
 export async function findInterpreters(
   services: Services,
-  wanted: ReadonlyMap<string, { needsCommand: boolean }>,
+  wanted: ReadonlySet<string>,
   { path, env = {} }: { path: string; env?: Readonly<Record<string, string>> },
 ): Promise<FoundRuntime[]> {
   const stored = await rows<{ ref: string; distributions: Distributions }>(
@@ -41,7 +41,7 @@ export async function findInterpreters(
   const searches = stored
     .filter(({ ref }) => wanted.has(ref))
     .map(async ({ ref, distributions }) => {
-      if (wanted.get(ref)?.needsCommand === false) return { ref, command: null, version: null };
+      if ((distributions.commands ?? []).length === 0) return { ref, command: null, version: null };
       for (const distribution of distributions.commands ?? []) {
         const version = await versionOf(distribution, { ...env, PATH: path });
         if (version === null) continue;

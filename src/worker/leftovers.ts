@@ -7,7 +7,7 @@ import { kindOf } from "../artifact/kind.ts";
 import type { Services } from "../db/services.ts";
 import { Refusal } from "../errors.ts";
 import type { ExecutionOutcome } from "../execution/finish.ts";
-import type { Json, JsonObject } from "../lib/json.ts";
+import { isObject } from "../lib/json.ts";
 import type { Mask } from "../secrecy/mask.ts";
 import type { Persist } from "./persist.ts";
 
@@ -182,6 +182,3 @@ async function* encode(text: string): AsyncGenerator<Uint8Array, void> {
     start += read;
   }
 }
-
-const isObject = (value: Json): value is JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value);

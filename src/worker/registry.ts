@@ -20,8 +20,7 @@ export async function findRuntimes(
   path: string,
   env: Readonly<Record<string, string>> = {},
 ): Promise<FoundRuntime[]> {
-  const wanted = new Map([...runtimes].map(([ref, { slots }]) => [ref, { needsCommand: slots === "process" }]));
-  return await findInterpreters(services, wanted, { path, env });
+  return await findInterpreters(services, new Set(runtimes.keys()), { path, env });
 }
 
 /** Registers this process as a worker. */

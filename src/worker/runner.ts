@@ -15,6 +15,7 @@ import { attemptContext, formatTraceparent, parseTraceparent } from "../lib/trac
 import { maskOutput } from "../process/mask.ts";
 import { fitResult, keepFiles } from "./leftovers.ts";
 import { maskOutcome } from "./mask.ts";
+import { createTestRows } from "./pack-test/rows.ts";
 import { performAction } from "./perform.ts";
 import { createPersistence, type Persist } from "./persist.ts";
 import { listenForProgress } from "./progress.ts";
@@ -147,7 +148,17 @@ async function run(parts: Parts, claim: Claim, signal: AbortSignal): Promise<Exe
     // People read the question: its parameters keep their secrets hidden.
     const ask = () => persist(() => write(services, (tx) => askAndPark(tx, claim)));
     const restartTime = (extraMs: number) => persist(() => write(services, (tx) => moveDeadline(tx, claim, extraMs)));
-    const actionRun = { claim: { ...claim, config }, signal, mask, onOutput, collectArtifacts, ask, restartTime };
+    const tests = createTestRows(services, claim, persist);
+    const actionRun = {
+      claim: { ...claim, config },
+      signal,
+      mask,
+      onOutput,
+      collectArtifacts,
+      ask,
+      restartTime,
+      tests,
+    };
     const issueToken = () => persist(() => host.issueToken(claim));
     const outcome = await performAction(actionRun, { ...host, issueToken });
     end();

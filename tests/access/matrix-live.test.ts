@@ -118,6 +118,7 @@ describe("a subscription", () => {
     );
     const tables = [
       "pack",
+      "pack_test_execution",
       "rule",
       "policy",
       "worker",
@@ -129,11 +130,15 @@ describe("a subscription", () => {
       "artifact",
       "token",
     ];
+    const alone: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+      enforcement: { event: null },
+      pack_test_execution: { execution: null },
+    };
     const change = async (suffix: string) => {
       for (const table of tables) {
         for (const side of ["own", "others"] as const) {
           const instead = table === "pack" ? { ref: `${side === "own" ? "alpha" : "beta"}${suffix}` } : {};
-          await matrix.seeds.another(table, side, table === "enforcement" ? { event: null } : instead);
+          await matrix.seeds.another(table, side, alone[table] ?? instead);
         }
       }
       await matrix.world.services.wake.announce(["feed"]);

@@ -53,6 +53,7 @@ describe("a valid pack", () => {
       ["core.noop", "core.action.builtin", "requeue"],
       ["core.shell", "core.action.shell", "abandon"],
       ["core.sleep", "core.action.shell", "requeue"],
+      ["core.test_pack", "core.action.pack_test", "requeue"],
     ]);
     expect(core.triggers.map(({ ref }) => ref)).toEqual([
       "core.alert",
@@ -73,6 +74,7 @@ describe("a valid pack", () => {
       "core.action.builtin",
       "core.action.container",
       "core.action.nodejs",
+      "core.action.pack_test",
       "core.action.python",
       "core.action.shell",
       "core.sensor.builtin",

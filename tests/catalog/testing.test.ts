@@ -58,7 +58,7 @@ test("every field is kept as it is given", async () => {
   const section = {
     enabled: true,
     discovery: { method: "executable", path: "tests/run.sh" },
-    runners: { unit: { type: "unittest", entry_point: "tests/test_a.py", timeout: 60, result_format: "junit-xml" } },
+    runners: { unit: { type: "pytest", entry_point: "tests/test_a.py", timeout: 60, result_format: "junit-xml" } },
     result_path: "tests/results/",
     min_pass_rate: 0.8,
     on_failure: "warn",

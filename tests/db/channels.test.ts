@@ -51,6 +51,7 @@ const changes: Readonly<Record<string, string>> = {
 const membersOf: Readonly<Record<string, string>> = {
   identity_role: "identity",
   pack_environment: "pack",
+  pack_test_execution: "pack",
   permission_assignment: "identity",
   permission_set_role: "permission_set",
 };

@@ -63,6 +63,7 @@ test("the table has the columns and indexes of the model", async () => {
     [
       ...["id", "pack_id", "pack_version", "execution_time", "trigger_reason", "total_tests", "passed", "failed"],
       ...["skipped", "pass_rate", "duration_ms", "result", "created"],
+      ...["execution", "release"], // where it comes from
     ].sort(),
   );
   const indexes = await rows<{ definition: string }>(

@@ -20,7 +20,7 @@ const counted = 10_001;
 /** Lists of what users create: small tables, where an index gives the order and filters are applied to all rows. */
 const catalogs: ReadonlySet<string> = new Set([
   ...["Pack", "Runtime", "Trigger", "Sensor", "Action", "Rule", "Policy", "WorkflowDefinition", "Worker", "Key"],
-  ...["Identity", "PermissionSet", "PermissionAssignment", "ApiToken", "PolicyGroup"],
+  ...["Identity", "PermissionSet", "PermissionAssignment", "ApiToken", "PolicyGroup", "PackTestExecution"],
 ]);
 
 /** Filters of records without an index, and lists that are read otherwise. PostgreSQL ends a statement after a minute. */

@@ -1,7 +1,8 @@
 import { sql } from "drizzle-orm";
-import { bigint, check, doublePrecision, index, integer, varchar } from "drizzle-orm/pg-core";
+import { bigint, check, doublePrecision, index, integer, uniqueIndex, varchar } from "drizzle-orm/pg-core";
 import { attune, base, instant, jsonObjectColumn, reference } from "../schema.ts";
-import { pack } from "./pack.ts";
+import { execution } from "./execution.ts";
+import { pack, packRelease } from "./pack.ts";
 
 /** Why the tests of a pack were run. */
 export const testReasons = ["install", "update", "manual", "validation"] as const;
@@ -27,6 +28,9 @@ export const packTestExecution = attune.table(
     passRate: doublePrecision().notNull(),
     durationMs: bigint({ mode: "bigint" }).notNull(),
     result: jsonObjectColumn().notNull(),
+    /** The execution that ran them. */
+    executionId: reference("execution").references(() => execution.id, { onDelete: "set null" }),
+    releaseId: reference("release").references(() => packRelease.id, { onDelete: "set null" }),
   },
   (t) => [
     check("pack_test_execution_total_tests_check", sql`${t.totalTests} >= 0`),
@@ -44,5 +48,9 @@ export const packTestExecution = attune.table(
     index("idx_pack_test_execution_pass_rate").on(t.passRate),
     index("idx_pack_test_execution_trigger").on(t.triggerReason),
     index("idx_pack_test_execution_created").on(t.created),
+    uniqueIndex("pack_test_execution_execution_key").on(t.executionId).where(sql`${t.executionId} is not null`),
+    index("pack_test_execution_time_idx").on(t.executionTime, t.id),
+    index("pack_test_execution_pack_time_idx").on(t.packId, t.executionTime, t.id),
+    index("pack_test_execution_release_idx").on(t.releaseId, t.id).where(sql`${t.releaseId} is not null`),
   ],
 );

@@ -33,6 +33,7 @@ addLive({
   type: PackChangedMessage,
   where: defineLiveWhere("PackChangedWhere", "Selects packs: all given conditions must hold.", {
     channel: "pack",
+    activities: ["created", "updated", "deleted"],
     fields: {
       id: id("Pack", "The pack itself.", (change) => change.entityId),
       ref: text("Its ref.", ({ content }) => content.ref),

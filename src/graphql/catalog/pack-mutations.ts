@@ -1,9 +1,8 @@
 import { rebuildEnvironment } from "../../catalog/environment.ts";
 import { createPack, deletePack, updatePack } from "../../catalog/pack.ts";
-import { deleteTestRuns } from "../../catalog/test-runs.ts";
 import { builder } from "../kit/builder.ts";
 import { addEntityMutations } from "../kit/entity.ts";
-import { addMutation, addRowField, addRowMutation } from "../kit/mutation.ts";
+import { addRowMutation } from "../kit/mutation.ts";
 import { Pack } from "./pack.ts";
 
 addEntityMutations({
@@ -63,29 +62,4 @@ addRowMutation({
   inputDescription: "The environments.",
   payload: ["pack", "The pack with its environments."],
   run: rebuildEnvironment,
-});
-
-const DeletePackTestRunsPayload = builder
-  .objectRef<{ id: bigint; count: number }>("DeletePackTestRunsPayload")
-  .implement({
-    description: "The mutation succeeded.",
-    fields: (t) => ({ count: t.exposeInt("count", { description: "How many runs were deleted." }) }),
-  });
-addRowField(DeletePackTestRunsPayload, "pack", { table: "packs", ref: Pack, description: "The pack." });
-
-addMutation({
-  name: "deletePackTestRuns",
-  may: "pack:update",
-  description: "Deletes the old runs of a pack's tests.",
-  input: builder.inputType("DeletePackTestRunsInput", {
-    description: "The runs to delete.",
-    fields: (t) => ({
-      pack: t.string({ required: true, description: "The pack's ref." }),
-      olderThanDays: t.int({ required: true, description: "Runs are deleted that are older than these days." }),
-    }),
-  }),
-  inputDescription: "The runs.",
-  type: DeletePackTestRunsPayload,
-  payload: null,
-  run: deleteTestRuns,
 });

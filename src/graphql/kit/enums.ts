@@ -19,7 +19,9 @@ import type {
 import type { packTestExecution } from "../../db/tables/pack-test.ts";
 import type { policySlot } from "../../db/tables/policy.ts";
 import type { WaitsFor as ExecutionWaitsFor } from "../../execution/states.ts";
+import type { SuiteProgress } from "../../execution/test-pack.ts";
 import { criterionOperators } from "../../lang/operators.ts";
+import type { TestStatus as TestOutcome } from "../../pack-test/report.ts";
 import type { findingKinds } from "../../rule/lint.ts";
 import { builder } from "./builder.ts";
 
@@ -104,6 +106,19 @@ export const PackEnvironmentStatus = upperCased("PackEnvironmentStatus", "How fa
   failed: "It could not be built; the next execution that needs it tries again, a minute later at the earliest.",
   outdated: "The pack's current files need another one. It is removed an hour after its last use.",
 } satisfies Of<typeof packEnvironmentStatus>);
+
+export const TestStatus = upperCased("TestStatus", "How a test of a pack ended.", {
+  passed: "It passed.",
+  failed: "It failed by what it expects.",
+  skipped: "It was skipped.",
+  error: "It could not be run to its end.",
+} satisfies Described<TestOutcome>);
+
+export const TestProgressStatus = upperCased("TestProgressStatus", "How far tests of a pack are.", {
+  running: "They run.",
+  passed: "They ended, and enough passed.",
+  failed: "They ended, and too many failed or their result could not be read.",
+} satisfies Described<SuiteProgress["status"]>);
 
 export const PackTestReason = upperCased("PackTestReason", "Why the tests of a pack were run.", {
   install: "The pack was installed.",

@@ -14,6 +14,7 @@ import {
   PolicyMethod,
   RuntimeType,
   SlotState,
+  TestProgressStatus,
   WaitsFor,
   WorkerStatus,
   WorkerType,
@@ -81,6 +82,7 @@ export const EnforcementStatusFilter = enumFilter("EnforcementStatus", Enforceme
 export const InquiryStatusFilter = enumFilter("InquiryStatus", InquiryStatus);
 export const RuntimeTypeFilter = enumFilter("RuntimeType", RuntimeType);
 export const PackEnvironmentStatusFilter = enumFilter("PackEnvironmentStatus", PackEnvironmentStatus);
+export const TestProgressStatusFilter = enumFilter("TestProgressStatus", TestProgressStatus);
 export const PackTestReasonFilter = enumFilter("PackTestReason", PackTestReason);
 export const WorkerStatusFilter = enumFilter("WorkerStatus", WorkerStatus);
 export const WorkerTypeFilter = enumFilter("WorkerType", WorkerType);

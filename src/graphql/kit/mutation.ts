@@ -135,19 +135,22 @@ export function addMutation<I, P, R>(options: ObjectMutation<I, R> & Work<I, P, 
   );
 }
 
-/** Adds a field to a payload that returns the row with the payload's id, as it is after the mutation. */
-export function addRowField(
+/** Adds a field to a payload that returns the row with the payload's id, or another one in it, as it is after the mutation. */
+export function addRowField<K extends string = "id">(
   type: unknown,
   name: string,
-  row: { table: keyof typeof tables; ref: unknown; description: string },
+  row: { table: keyof typeof tables; ref: unknown; description: string; key?: K },
 ): void {
   const table = someTable(row.table);
-  builder.objectField(type as ReturnType<typeof builder.objectRef<{ id: bigint }>>, name, (t) =>
+  builder.objectField(type as ReturnType<typeof builder.objectRef<Record<string, bigint | null>>>, name, (t) =>
     t.drizzleField({
       type: row.ref as typeof table,
       nullable: true,
       description: row.description,
-      resolve: (query, { id }, _args, ctx) => ctx.written.query[table].findFirst(query({ where: { id } })),
+      resolve: (query, payload, _args, ctx) => {
+        const id = payload[row.key ?? "id"] ?? null;
+        return id === null ? null : ctx.written.query[table].findFirst(query({ where: { id } }));
+      },
     }),
   );
 }

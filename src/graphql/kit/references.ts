@@ -28,7 +28,8 @@ export function knownContent<T extends object | null>(session: Session | null, c
   const known = Object.entries(content).map(([field, value]) => {
     const typename = referred[field];
     const isHidden = typename !== undefined && typeof value === "string" && !mayKnowReference(session, typename, value);
-    return [field, isHidden ? null : value];
+    const isNested = typeof value === "object" && value !== null && !Array.isArray(value);
+    return [field, isHidden ? null : isNested ? knownContent(session, value) : value];
   });
   return Object.fromEntries(known) as T;
 }

@@ -100,8 +100,7 @@ export function startEnvironments(services: Services, options: EnvironmentsOptio
     enter: async (wanted, waiting) => {
       const path = builder.known(wanted) ?? (await find(wanted, waiting));
       const site = { interpreter: builder.interpreter(wanted).command, release: wanted.release.path, path };
-      const searchPath = options.host.base["PATH"] ?? "/usr/local/bin:/usr/bin:/bin";
-      return await recipeOf(wanted).enter(site, wanted.release.digest, searchPath);
+      return await recipeOf(wanted).enter(site, wanted.release.digest);
     },
     [Symbol.asyncDispose]: async () => {
       unsubscribe();

@@ -26,13 +26,31 @@ export interface Setting {
   /** The directory of the release's files. */
   directory: string;
   variables: Readonly<Record<string, string>>;
+  /** The directory of its programs, which is searched before those of the host; null: there is none. */
+  programs: string | null;
+  /** What a copy of the release in another directory needs links to, by name. */
+  links: Readonly<Record<string, string>>;
 }
 
 /** How environments for a runtime are built, and how actions run in them. */
 export interface Recipe {
   /** Prepares the directory. `run` resolves with whether a command succeeded, without an entry in the log. */
   prepare(site: Site, run: (step: Step) => Promise<boolean>): Promise<Step[]>;
-  enter(site: Site, digest: string, searchPath: string): Promise<Setting>;
+  enter(site: Site, digest: string): Promise<Setting>;
+}
+
+/** Returns the variables of a process in these settings; `base` are those of the host. */
+export function variablesIn(
+  settings: readonly Pick<Setting, "variables" | "programs">[],
+  base: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const programs = settings.flatMap((each) => each.programs ?? []);
+  const searchPath = [...programs, base["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"].join(":");
+  return Object.assign(
+    {},
+    ...settings.map(({ variables }) => variables),
+    programs.length > 0 ? { PATH: searchPath } : {},
+  );
 }
 
 /** pip installs into another interpreter's environment since version 22.3. */
@@ -62,10 +80,12 @@ const python: Recipe = {
           { command: join(path, "bin", "python"), args: ["-I", "-m", "pip", ...install], cwd: release },
         ];
   },
-  enter: async ({ path, release }, _digest, searchPath) => ({
+  enter: async ({ path, release }) => ({
     command: join(path, "bin", "python"),
     directory: release,
-    variables: { VIRTUAL_ENV: path, PATH: `${join(path, "bin")}:${searchPath}` },
+    variables: { VIRTUAL_ENV: path },
+    programs: join(path, "bin"),
+    links: {},
   }),
 };
 
@@ -77,7 +97,7 @@ const ignored = new Set([".git", "node_modules", "__pycache__"]);
  */
 const node: Recipe = {
   prepare: async ({ release, path }) => {
-    await copy(release, path);
+    await copyRelease(release, path);
     const install = existsSync(join(path, "package-lock.json")) ? ["ci"] : ["install", "--no-package-lock"];
     return [
       {
@@ -87,13 +107,13 @@ const node: Recipe = {
       },
     ];
   },
-  enter: async ({ interpreter, path, release }, digest, searchPath) => {
+  enter: async ({ interpreter, path, release }, digest) => {
     const releases = join(path, ".releases");
     const directory = join(releases, digest);
     if (!existsSync(directory)) {
       const unfinished = join(releases, `.${randomUUID()}`);
       await mkdir(releases, { recursive: true });
-      await copy(release, unfinished);
+      await copyRelease(release, unfinished);
       await rename(unfinished, directory).catch(async (error: unknown) => {
         await rm(unfinished, { recursive: true, force: true });
         if (!existsSync(directory)) throw error; // else another execution was faster
@@ -102,12 +122,15 @@ const node: Recipe = {
     return {
       command: interpreter,
       directory,
-      variables: { PATH: `${join(path, "node_modules", ".bin")}:${searchPath}` },
+      variables: {},
+      programs: join(path, "node_modules", ".bin"),
+      links: { node_modules: join(path, "node_modules") },
     };
   },
 };
 
-async function copy(from: string, to: string): Promise<void> {
+/** Copies the files of a release, without what tools leave in a working copy. */
+export async function copyRelease(from: string, to: string): Promise<void> {
   await cp(from, to, { recursive: true, filter: (source) => source === from || !ignored.has(basename(source)) });
 }
 

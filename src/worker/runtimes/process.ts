@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { ExecutionOutcome } from "../../execution/finish.ts";
 import { buildLimitMs } from "../../process/environments/build.ts";
 import { EnvironmentError } from "../../process/environments/environments.ts";
-import type { Setting } from "../../process/environments/recipe.ts";
+import { type Setting, variablesIn } from "../../process/environments/recipe.ts";
 import { runProcess } from "../../process/process.ts";
 import { actionError, type HostEnvironment, outcome, type Run, type Runtime, stopped } from "./runtime.ts";
 import { graceMs, inStage, outcomeOf, variablesOf } from "./stage.ts";
@@ -41,7 +41,7 @@ async function performProcess(
       env: {
         ...variablesOf(run, host, { base, artifactsDir, parameterFile, tokenFile }),
         ...variables,
-        ...setting.variables,
+        ...variablesIn([setting], host.base),
       },
       runAs: host.runAs,
       stdin: stage.stdin,
@@ -60,7 +60,7 @@ async function settingOf(
   { environments }: HostEnvironment,
   { interpreter, directory }: { interpreter: string; directory: string },
 ): Promise<Setting | ExecutionOutcome> {
-  const plain = { command: interpreter, directory, variables: {} };
+  const plain = { command: interpreter, directory, variables: {}, programs: null, links: {} };
   const checksum = claim.release?.environment ?? null;
   if (claim.release === null || checksum === null) return plain;
   const { packRef, runtimeRef, release } = claim;

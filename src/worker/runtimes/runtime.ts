@@ -5,6 +5,7 @@ import type { Environments } from "../../process/environments/environments.ts";
 import type { RunAs } from "../../process/start.ts";
 import type { Mask } from "../../secrecy/mask.ts";
 import type { Reach } from "../http.ts";
+import type { TestRows } from "../pack-test/rows.ts";
 import type { WarmInterpreters } from "../warm/warm.ts";
 
 /** The properties of this host that actions depend on. */
@@ -45,6 +46,8 @@ export interface Run {
   restartTime: (extraMs: number) => Promise<void>;
   /** Creates an inquiry with the parameters, whose secrets stay hidden, and parks the execution. Returns false when it was cancelled. */
   ask: () => Promise<boolean>;
+  /** The rows of the tests of a pack. */
+  tests: TestRows;
 }
 
 /** How the actions of a runtime are run. */

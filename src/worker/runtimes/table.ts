@@ -1,3 +1,4 @@
+import { packTestRuntime } from "../pack-test/perform.ts";
 import { builtinRuntime } from "./builtin.ts";
 import { containerRuntime } from "./container.ts";
 import { processRuntime } from "./process.ts";
@@ -12,4 +13,5 @@ export const runtimes: ReadonlyMap<string, Runtime> = new Map([
   ["core.action.python", processRuntime({ PYTHONUNBUFFERED: "1" })],
   ["core.action.nodejs", processRuntime({})],
   ["core.action.container", containerRuntime],
+  ["core.action.pack_test", packTestRuntime],
 ]);

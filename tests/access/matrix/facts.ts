@@ -39,6 +39,13 @@ export const specs: Readonly<Record<string, Spec>> = {
     table: "policy_group",
     from: "attune.policy_group t join attune.policy p on p.id = t.policy",
   },
+  PackTestExecution: {
+    table: "pack_test_execution",
+    resource: "pack",
+    ref: "p.ref",
+    pack: "p.ref",
+    from: "attune.pack_test_execution t join attune.pack p on p.id = t.pack_id",
+  },
   WorkflowDefinition: dotted("workflow_definition"),
   PermissionSet: dotted("permission_set"),
   Event: dotted("event", "t.trigger_ref"),

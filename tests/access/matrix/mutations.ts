@@ -101,6 +101,7 @@ const others: ReadonlySet<string> = new Set([
     "rerunExecution",
     "retryExecutions",
     "rotateEncryptionKey",
+    "testPack",
   ],
 ]);
 

@@ -31,6 +31,7 @@ const rowsOf: Readonly<Record<string, (owners: Owner) => Row>> = {
   enforcement: ({ pack }) => ({ rule_ref: `${pack}.rule` }),
   execution: ({ pack, identity }) => ({ action_ref: `${pack}.action`, executor: identity, root: null, retry_count: 1 }),
   policy_slot: () => ({}),
+  pack_test_execution: () => ({}),
   inquiry: ({ identity }) => ({ assigned_to: identity, assigned_role: null, status: "pending", responded_at: null }),
   token: ({ identity }) => ({ identity, execution: null, sensor: null, revoked_at: null, expires_at: null }),
   key: ({ identity }) => ({
@@ -51,6 +52,9 @@ const readableByAll: Readonly<Record<string, Row>> = {
   artifact: { visibility: "public" },
   inquiry: { assigned_to: null, assigned_role: "on_call" },
 };
+
+/** Tables that have at most one row for each execution. */
+const alone: ReadonlySet<string> = new Set(["policy_slot", "pack_test_execution"]);
 
 export interface Seeds {
   me: string;
@@ -90,12 +94,12 @@ export async function sow(services: Services): Promise<Seeds> {
       const owned = await creator.insert(db, table, { with: row(table, "own", "own") });
       ids.own.set(table, owned);
       // A rule and an event have at most one enforcement, an execution has one place.
-      const alone: Row = table === "enforcement" ? { event: null } : {};
-      const to = table === "policy_slot" ? "others" : "own";
-      ids.others.set(table, await creator.insert(db, table, { with: { ...row(table, "others", to), ...alone } }));
+      const none: Row = table === "enforcement" ? { event: null } : {};
+      const to = alone.has(table) ? "others" : "own";
+      ids.others.set(table, await creator.insert(db, table, { with: { ...row(table, "others", to), ...none } }));
     }
     for (const table of Object.keys(rowsOf)) {
-      if (table === "pack" || table === "policy_slot") continue;
+      if (table === "pack" || alone.has(table)) continue;
       await creator.insert(db, table, { with: { ...row(table, "own", "others"), ...readableByAll[table] } });
     }
     await creator.insert(db, "enforcement", { with: { ...row("enforcement", "others", "own"), rule: null } });

@@ -26,6 +26,7 @@ const special: Readonly<Record<string, string>> = {
   "token.kind": "'api'",
   "webhook_delivery.delivery_id": "case when n % 5 > 0 then 'Delivery' || n * 7 % 40 end",
   "pack_environment.manifest_checksum": "n::text",
+  "pack_test_execution.execution": "n",
   "pack_test_execution.pack_version": "'1.0.0'",
   "pack_test_execution.pass_rate": "0.5",
   "policy_group.key": "'Text' || n * 7 % 40",

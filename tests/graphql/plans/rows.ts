@@ -30,7 +30,15 @@ export function sizeOf(table: string): number {
 const generated = new Set([
   ...Object.keys(sizes),
   ...["pack", "runtime", "trigger", "sensor", "action", "rule", "policy", "workflow_definition", "worker", "key"],
-  ...["identity", "permission_set", "permission_assignment", "token", "policy_group", "policy_slot"],
+  ...[
+    "identity",
+    "permission_set",
+    "permission_assignment",
+    "token",
+    "policy_group",
+    "policy_slot",
+    "pack_test_execution",
+  ],
 ]);
 
 /** Only the oldest rows, fewer than a page, have the value `old`: a search for it from the newest row reads all others. */
@@ -66,6 +74,10 @@ const special: Readonly<Record<string, string>> = {
   "token.kind": "case when n % 2 = 0 then 'api' else 'execution' end",
   "pack.ref": "'p' || n",
   "pack_environment.manifest_checksum": "n::text",
+  "pack_test_execution.execution": "n",
+  "pack_test_execution.skipped": "0",
+  "pack_test_execution.pass_rate": "0.5",
+  "pack_test_execution.pack_version": "'1.0.0'",
   "policy_group.key": "'k' || n",
   "policy_slot.execution": "n",
   "policy_slot.acquired_at": "case when n <= 20 or n > 666 then timestamptz '2026-01-01' end",
@@ -100,7 +112,9 @@ function cellOf(table: string, size: number, key: string, column: PgColumn): str
   if (key === "ref") return "'p' || n / 20 || '.x' || n";
   if (column.isUnique) return column.notNull ? "'u' || n" : null;
   if (column.enumValues?.length) {
-    const type = column.getSQLType() === "text" ? "text" : `attune.${column.getSQLType().replace("attune.", "")}`;
+    const type = /^(text|varchar)/.test(column.getSQLType())
+      ? "text"
+      : `attune.${column.getSQLType().replace("attune.", "")}`;
     const [old = "", common = old] = column.enumValues;
     const last = column.enumValues.at(-1) ?? common;
     return `(${group(size, [`'${old}'`, `'${common}'`, () => `'${last}'`])})::${type}`;

@@ -1,0 +1,194 @@
+import { chownSync, mkdtempSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { readFiles } from "../../catalog/files.ts";
+import type { ExecutionOutcome } from "../../execution/finish.ts";
+import type { SuiteProgress, TestedRelease } from "../../execution/test-pack.ts";
+import { globalId } from "../../lib/global-id.ts";
+import { isObject, type Json, type JsonObject } from "../../lib/json.ts";
+import { type Suite, storedResult } from "../../pack-test/result.ts";
+import { buildLimitMs } from "../../process/environments/build.ts";
+import { EnvironmentError } from "../../process/environments/environments.ts";
+import { recipes, variablesIn } from "../../process/environments/recipe.ts";
+import { actionEnvironment } from "../parameters.ts";
+import { actionError, type HostEnvironment, outcome, type Run, type Runtime, stopped } from "../runtimes/runtime.ts";
+import { runTests } from "./run.ts";
+import type { Entered, SuiteHost } from "./suite.ts";
+
+/** Runs the tests of packs. An execution takes one slot, however many of its runners run at once. */
+export const packTestRuntime: Runtime = {
+  slots: "process",
+  perform: (run, _entrypoint, host) => performTests(run, host),
+};
+
+async function performTests(run: Run, host: HostEnvironment): Promise<ExecutionOutcome> {
+  const { claim, signal, tests } = run;
+  try {
+    const release = await tests.find();
+    const pack = String(claim.config["pack"]);
+    if (release === null) return failed(run, "NO_SUCH_RELEASE", `The release of the pack "${pack}" no longer exists.`);
+    if (release.run !== null) return concluded(run, release.run);
+    const directory = host.releases.get(release.digest) ?? release.path;
+    const files = await readFiles(directory, () => false).catch(() => null);
+    if (files?.digest !== release.digest) {
+      const reason = files === null ? "cannot be read" : "have changed since they were loaded";
+      return failed(
+        run,
+        "RELEASE_CHANGED",
+        `The files of the pack "${pack}" in ${directory} ${reason}: load it again.`,
+      );
+    }
+    const only = Array.isArray(claim.config["runners"]) ? claim.config["runners"].map(String) : null;
+    const ended = await inScratch(host, async (scratch) => {
+      const suiteHost = suiteHostOf(run, host, { release, directory, paths: files.paths, scratch });
+      return await runTests(suiteHost, only, follow(run, release));
+    });
+    if (signal.aborted) return stopped(claim);
+    const result = storedResult({ ref: pack, version: release.version }, ended, release.testing.min_pass_rate);
+    // A part of the tests says nothing about the release.
+    const id = only === null ? await tests.store(release, ended, result) : null;
+    return concluded(run, { id, result });
+  } catch (error) {
+    return signal.aborted ? stopped(claim) : actionError(claim, error);
+  }
+}
+
+const failed = ({ claim }: Run, code: string, message: string) =>
+  outcome(claim, "failed", { error: { code, message } });
+
+async function inScratch<T>({ scratch, runAs }: HostEnvironment, work: (directory: string) => Promise<T>): Promise<T> {
+  const directory = mkdtempSync(join(scratch, "tests-"));
+  if (runAs !== null) chownSync(directory, runAs.uid, runAs.gid);
+  try {
+    return await work(directory);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** Reports each runner that starts or ends, in the log and to subscribers. */
+function follow({ onOutput, tests }: Run, release: TestedRelease) {
+  const all = Object.keys(release.testing.runners).length;
+  let ended = 0;
+  return (name: string, suite: Suite | null) => {
+    tests.note(release, progressOf(name, suite));
+    if (suite === null) return onOutput("system", `${name}: started\n`);
+    ended += 1;
+    if (suite.fault) onOutput("system", `${name}: ${suite.fault.message}\n`);
+    const counts = `${suite.passed} passed, ${suite.failed} failed, ${suite.skipped} skipped in ${suite.durationMs} ms`;
+    onOutput("stdout", `::progress ${Math.floor((100 * ended) / Math.max(ended, all))} ${name}: ${counts}\n`);
+  };
+}
+
+const progressOf = (runner: string, suite: Suite | null): SuiteProgress => ({
+  runner,
+  status: suite === null ? "running" : suite.failed === 0 ? "passed" : "failed",
+  total: suite?.total ?? 0,
+  passed: suite?.passed ?? 0,
+  failed: suite?.failed ?? 0,
+  skipped: suite?.skipped ?? 0,
+  durationMs: suite?.durationMs ?? 0,
+});
+
+/** Returns the outcome of an execution whose run is stored with that id; null: it is not stored. */
+function concluded({ claim }: Run, { id, result }: { id: string | null; result: JsonObject }): ExecutionOutcome {
+  const succeeded = result["succeeded"] === true;
+  const { test_suites: suites, message, ...counts } = result;
+  const data = {
+    ...counts,
+    run: id === null ? null : globalId("PackTestExecution", id),
+    test_suites: Array.isArray(suites) ? suites.map(withBrokenOnly) : [],
+  };
+  const ended = { exit_code: succeeded ? 0 : 1, duration_ms: Number(result["duration_ms"]), data };
+  if (succeeded) return outcome(claim, "completed", { result: ended });
+  return outcome(claim, "failed", { result: ended, error: { code: "TESTS_FAILED", message: String(message) } });
+}
+
+const mostShown = 100;
+
+/** The whole result is in the stored run. */
+function withBrokenOnly(suite: Json): Json {
+  if (!isObject(suite)) return suite;
+  const cases = Array.isArray(suite["test_cases"]) ? suite["test_cases"] : [];
+  const broken = cases.filter((test) => isObject(test) && ["failed", "error"].includes(String(test["status"])));
+  return { ...suite, test_cases: broken.slice(0, mostShown) };
+}
+
+/** Returns what the suites need of the host. */
+function suiteHostOf(
+  run: Run,
+  host: HostEnvironment,
+  given: { release: TestedRelease; directory: string; paths: ReadonlySet<string>; scratch: string },
+): SuiteHost {
+  const { claim, signal, onOutput } = run;
+  const { release, directory, paths, scratch } = given;
+  const variables = actionEnvironment({
+    // The home of the worker's own user is closed to another one.
+    base: host.runAs === null ? host.base : { ...host.base, HOME: scratch },
+    executionId: BigInt(claim.id),
+    action: claim.actionRef,
+    packRef: String(claim.config["pack"]),
+    apiUrl: host.apiUrl,
+    ...{
+      parameterFile: null,
+      tokenFile: null,
+      artifactsDir: null,
+      rule: null,
+      trigger: null,
+      traceparent: claim.traceContext,
+    },
+  });
+  return {
+    ...{ release: directory, paths, scratch, signal, testing: release.testing, runAs: host.runAs },
+    variables: { ...variables, PYTHONUNBUFFERED: "1", PYTHONDONTWRITEBYTECODE: "1" },
+    enter: (runtime) => enter(run, host, { release, directory, runtime }),
+    onOutput: prefixed(onOutput),
+  };
+}
+
+/** A shell's tests may start the pack's programs in any of its environments. */
+async function enter(
+  { claim, signal, onOutput, restartTime }: Run,
+  { interpreters, environments, base }: HostEnvironment,
+  { release, directory, runtime }: { release: TestedRelease; directory: string; runtime: string | null },
+): Promise<Entered> {
+  const interpreter = runtime === null ? "" : interpreters.get(runtime);
+  if (interpreter === undefined) throw new EnvironmentError(`This worker has no ${runtime}.`);
+  const packRef = String(claim.config["pack"]);
+  const inside = async (runtimeRef: string, checksum: string) => {
+    const wait = async () => {
+      onOutput("system", `Waiting for the environment of the pack "${packRef}" in ${runtimeRef}.\n`);
+      await restartTime(2 * buildLimitMs);
+    };
+    const wanted = { packRef, runtimeRef, checksum, release: { digest: release.digest, path: directory } };
+    return await environments.enter(wanted, { signal, wait });
+  };
+  const own = runtime === null ? undefined : release.environments[runtime];
+  const needed = Object.entries(release.environments).filter(
+    ([ref]) => ref === runtime || !scripted.has(runtime ?? ""),
+  );
+  const settings = await Promise.all(needed.map((each) => inside(...each)));
+  return {
+    command: own === undefined ? interpreter : (settings[0]?.command ?? interpreter),
+    variables: variablesIn(settings, base),
+    links: Object.assign({}, ...settings.map(({ links }) => links)),
+  };
+}
+
+/** Runtimes with environments of their own. */
+const scripted: ReadonlySet<string> = new Set(recipes.keys());
+
+/** Returns a receiver that puts the suite's name before each line: several write at once. */
+function prefixed(onOutput: Run["onOutput"]): SuiteHost["onOutput"] {
+  const open = new Map<string, string>();
+  return (suite, stream, text) => {
+    const lines = `${open.get(`${suite} ${stream}`) ?? ""}${text}`.split("\n");
+    const rest = lines.pop() ?? "";
+    const isLong = rest.length > longestLine;
+    open.set(`${suite} ${stream}`, isLong ? "" : rest);
+    if (isLong) lines.push(rest);
+    if (lines.length > 0) onOutput(stream, lines.map((line) => `${suite} | ${line}\n`).join(""));
+  };
+}
+
+const longestLine = 16 * 1024;
