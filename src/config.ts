@@ -31,6 +31,7 @@ export const retentionDefaults = {
   events: 30,
   inquiries: 30,
   deliveries: 7,
+  pack_tests: 90,
   audit: 365,
   idempotency_keys: 1,
   tokens: 1,

@@ -86,6 +86,13 @@ export const rules: Readonly<Record<RetentionName, Rule>> = {
     batch: 5000,
     description: "Requests to webhooks, except signed ones with an id, which tell a repetition.",
   },
+  pack_tests: {
+    table: "pack_test_execution",
+    isDone: () =>
+      sql`exists (select from attune.pack_test_execution n where n.pack_id = t.pack_id and n.execution_time > t.execution_time)`,
+    batch: 1000,
+    description: "Runs of packs' tests, except the newest of each pack.",
+  },
   audit: {
     table: "audit_event",
     isDone: always,

@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createPack } from "../../src/catalog/pack.ts";
+import { removeAll } from "../../src/retention/pass.ts";
 import { type Api, createApi, createPerson } from "../support/api.ts";
 import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -61,6 +62,23 @@ test("a pack shows its runs, the newest first, filtered by reason and outcome, w
     failed: { nodes: [{ triggerReason: "MANUAL", failed: 1 }] },
     installed: { totalCount: { count: 1 } },
   });
+});
+
+test("old runs are deleted by age, except the newest of each pack", async () => {
+  await insertRun(200, 0);
+  await insertRun(100, 1);
+  await insertRun(1, 0);
+  await commit(world.services, createPack, world.session, { ref: `${ref}_idle` });
+  await insertRun(200, 0, "install", `${ref}_idle`);
+  await removeAll(world.services, "pack_tests");
+  const left = await world.all<{ pack: string; count: number }>(
+    sql`select p.ref as pack, count(*)::int as count from attune.pack_test_execution t join attune.pack p on p.id = t.pack_id
+      where p.ref in (${ref}, ${`${ref}_idle`}) group by 1 order by 1`,
+  );
+  expect(left).toEqual([
+    { pack: ref, count: 1 },
+    { pack: `${ref}_idle`, count: 1 },
+  ]);
 });
 
 test("packs show their newest runs, statistics and whether they passed lately, in as many statements as one", async () => {

@@ -309,6 +309,17 @@ test("a runner that reports nothing readable, crashes or hangs fails the run, wh
   expect((await ask("broken")).execution, "a run that failed is no answer").not.toBeNull();
 });
 
+test("the documented pack passes its tests", async () => {
+  const text = readFileSync(join(import.meta.dirname, "../../docs/pack-tests.md"), "utf8");
+  const files = [...text.matchAll(/^```\w+ (\S+)\n(.*?)^```$/gms)].map(([, path = "", content = ""]) => [
+    path,
+    content,
+  ]);
+  expect(files.length).toBe(5);
+  await loadDirectory(world.services, directories(Object.fromEntries(files)));
+  expect((await tested("convert")).run).toMatchObject({ total: 3, passed: 3, result: { message: null } });
+});
+
 test("enough tests must pass, as the pack says", async () => {
   const files = { "tests/run.sh": simple(8, 2) };
   const runners = { shell: script("tests/run.sh") };
