@@ -1,12 +1,12 @@
 import { requireKeyring } from "./access/rotate.ts";
 import { sealStoredSettings } from "./catalog/settings.ts";
-import { type RetentionDays, retentionDefaults } from "./config.ts";
 import { type Database, openDatabase } from "./db/client.ts";
 import { eventQueue, startJobs } from "./db/jobs.ts";
 import { migrate } from "./db/migrate.ts";
 import { unlimitedRoom, watchRoom } from "./db/room.ts";
 import type { Services } from "./db/services.ts";
 import { createWake } from "./db/wake.ts";
+import { type RetentionDays, retentionDefaults } from "./lib/retention.ts";
 import type { Log } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import type { Keyring } from "./secrecy/keyring.ts";

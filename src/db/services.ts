@@ -1,4 +1,4 @@
-import type { RetentionDays } from "../config.ts";
+import type { RetentionDays } from "../lib/retention.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Keyring } from "../secrecy/keyring.ts";

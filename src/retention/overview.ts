@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
-import type { RetentionDays, RetentionName } from "../config.ts";
 import { type Db, rows } from "../db/client.ts";
+import type { RetentionDays, RetentionName } from "../lib/retention.ts";
 import { countBatch, cutoffsOf } from "./remove.ts";
 import { ruleNames, rules } from "./rules.ts";
 

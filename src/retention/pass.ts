@@ -1,8 +1,8 @@
 import { sql } from "drizzle-orm";
-import type { RetentionName } from "../config.ts";
 import { type Db, rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
+import type { RetentionName } from "../lib/retention.ts";
 import { type Batch, cutoffsOf, removeBatch } from "./remove.ts";
 import { ruleNames } from "./rules.ts";
 

@@ -1,8 +1,8 @@
 import { type SQL, sql } from "drizzle-orm";
 import type { Session } from "../access/session.ts";
-import type { RetentionDays, RetentionName } from "../config.ts";
 import type { Tx } from "../db/tx.ts";
 import { invalid } from "../errors.ts";
+import type { RetentionDays, RetentionName } from "../lib/retention.ts";
 import { countBatch, cutoffsOf, removeBatch } from "./remove.ts";
 import { ruleNames, rules } from "./rules.ts";
 

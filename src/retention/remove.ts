@@ -1,6 +1,6 @@
 import { type SQL, sql } from "drizzle-orm";
-import type { RetentionDays, RetentionName } from "../config.ts";
 import { anyOf, type Db, rows } from "../db/client.ts";
+import type { RetentionDays, RetentionName } from "../lib/retention.ts";
 import { type Cutoffs, type Rule, ruleNames, rules } from "./rules.ts";
 
 /** What one batch did. `after` is the id of the last old row that it looked at. */

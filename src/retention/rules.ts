@@ -1,5 +1,5 @@
 import { type SQL, sql } from "drizzle-orm";
-import type { RetentionName } from "../config.ts";
+import type { RetentionName } from "../lib/retention.ts";
 
 /** The times before which rows count as old, as SQL, by their rules. */
 export type Cutoffs = Readonly<Record<RetentionName, SQL>>;

@@ -1,4 +1,4 @@
-import type { RetentionName } from "../../config.ts";
+import type { RetentionName } from "../../lib/retention.ts";
 import { type Overview, retentionOverview } from "../../retention/overview.ts";
 import { type Purged, purge } from "../../retention/purge.ts";
 import { ruleNames, rules } from "../../retention/rules.ts";
