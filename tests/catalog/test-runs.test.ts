@@ -70,6 +70,7 @@ test("old runs are deleted by age, except the newest of each pack", async () => 
   await insertRun(1, 0);
   await commit(world.services, createPack, world.session, { ref: `${ref}_idle` });
   await insertRun(200, 0, "install", `${ref}_idle`);
+  await world.services.db.execute(sql`update attune.pack_test_execution set created = execution_time`);
   await removeAll(world.services, "pack_tests");
   const left = await world.all<{ pack: string; count: number }>(
     sql`select p.ref as pack, count(*)::int as count from attune.pack_test_execution t join attune.pack p on p.id = t.pack_id
