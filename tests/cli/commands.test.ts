@@ -228,6 +228,35 @@ describe("what an execution does", () => {
     expect(statuses).toEqual(["REQUESTED", "SCHEDULING", "SCHEDULED", "RUNNING", "COMPLETED"]);
   });
 
+  test("is printed whole, whatever the network does", async () => {
+    await using proxy = await createProxy(server.url);
+    const command = "for i in $(seq 30); do echo line $i; sleep 0.03; done";
+    const followed = startCommand(["run", "core.shell", `command=${command}`, "--follow"], {
+      server: { url: proxy.url, token: server.token },
+    });
+    for (const line of [3, 9, 18]) {
+      await until(() => followed.stdout().includes(`line ${line}\n`), "the output");
+      proxy.cut();
+    }
+    const { code, stdout, stderr } = await followed.ended;
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout: Array.from({ length: 30 }, (_, i) => `line ${i + 1}\n`).join(""),
+    });
+    expect(stderr).toMatch(/^The connection was lost/);
+  });
+
+  test("is a tree", async () => {
+    const node = (id: string, ...path: string[]) => ({ id, actionRef: "a.b", status: "RUNNING", path: [...path, id] });
+    const nodes = [node("2", "1"), node("4", "1", "2"), node("3", "1")];
+    const pageInfo = { hasNextPage: false, endCursor: null };
+    await using other = await listen(() =>
+      JSON.stringify({ data: { execution: { ...node("1"), descendants: { nodes, pageInfo } } } }),
+    );
+    const { stdout } = await attune("execution", "tree", "1", "--url", other.url);
+    expect(stdout.replaceAll("  RUNNING  a.b", "")).toBe("1\n├─ 2\n│  └─ 4\n└─ 3\n");
+  });
+
   test("is read later: its log, its end, its tree", async () => {
     const id = await execute(server, "core.shell", { command: "for i in $(seq 300); do echo line $i; done" });
     expect((await attune("execution", "wait", id)).stdout).toMatch(/^status: +COMPLETED$/m);

@@ -27,7 +27,32 @@ function cost(...args: string[]): number {
   return performance.now() - started;
 }
 
+/** Returns the files and packages that a command line loads, and its exit code. */
+async function loaded(...args: string[]): Promise<{ code: number | null; modules: string[] }> {
+  const hook = `import { registerHooks } from "node:module";
+    registerHooks({ load: (url, context, next) => (process._rawDebug("loads " + url), next(url, context)) });`;
+  const preload = `data:text/javascript,${encodeURIComponent(hook)}`;
+  const child = spawn(process.execPath, ["--import", preload, "src/attune.js", ...args], {
+    env: { PATH: process.env["PATH"] ?? "", ATTUNE__DATA_DIR: join(scratch, "nothing") },
+  });
+  const [stderr] = await Promise.all([text(child.stderr), text(child.stdout), once(child, "exit")]);
+  const urls = [...stderr.matchAll(/^loads file:(.*)$/gm)].map(([, url = ""]) => url);
+  return { code: child.exitCode, modules: urls.map((url) => url.replace(/^.*\/(?=(src|node_modules)\/)/, "")) };
+}
+
 describe("attune as a process", () => {
+  test("loads nothing of the server for its commands, and none of them for the server", async () => {
+    const command = await loaded("pack", "list", "--url", "http://127.0.0.1:9");
+    expect(command.code).toBe(1);
+    const own =
+      /^(src\/(attune|imports)\.js|src\/(main|errors)\.ts|src\/cli\/.*|node_modules\/(commander|string-width|strip-ansi|ansi-regex|get-east-asian-width|graphql-ws)\/.*)$/;
+    expect(command.modules.filter((name) => !own.test(name))).toEqual([]);
+    const link = await loaded("link");
+    expect(link.code).toBe(1);
+    expect(link.modules).toContain("src/link.ts");
+    expect(link.modules.filter((name) => /src\/cli\/|commander/.test(name))).toEqual([]);
+  });
+
   test("prints its version, which costs little more than starting Node.js", () => {
     const { version } = JSON.parse(readFileSync("package.json", "utf8"));
     expect(execFileSync(process.execPath, ["src/attune.js", "--version"], { encoding: "utf8" })).toBe(`${version}\n`);
