@@ -66,7 +66,7 @@ export class Context {
     if (this.options.output !== "table") return await this.printValue(rows);
     if (rows.length === 0) return this.note(none);
     const table = this.#newTable(columns);
-    await this.write(table.head(rows, this.#isTerminal) + table.body(rows));
+    await this.write((await table.head(rows, this.#isTerminal)) + (await table.body(rows)));
   }
 
   /** Prints one row: a table, or an object for programs. */
@@ -81,7 +81,7 @@ export class Context {
     if (output === "yaml") return await this.write(`---\n${await toYaml(row)}`);
     const first = this.#table === null;
     this.#table ??= this.#newTable(columns);
-    await this.write((first ? this.#table.head([row], this.#isTerminal) : "") + this.#table.body([row]));
+    await this.write((first ? await this.#table.head([row], this.#isTerminal) : "") + (await this.#table.body([row])));
   }
 
   /** Prints an object with a line for each field that has a value; for programs as it is. */

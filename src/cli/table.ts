@@ -1,5 +1,4 @@
 import { styleText } from "node:util";
-import stringWidth from "string-width";
 import { withoutControls } from "./terminal.ts";
 
 /** A column: its head, and where its value is in a row, such as `enforcement.event.id`. */
@@ -26,12 +25,12 @@ export function cellOf(value: unknown): string {
 const cellsOf = (columns: readonly Column[], row: unknown) => columns.map(([, path]) => cellOf(valueAt(row, path)));
 
 /** Returns the text cut to a width in cells of a terminal. */
-function cut(text: string, width: number): string {
-  if (stringWidth(text) <= width) return text;
+function cut(text: string, width: number, widthOf: (text: string) => number): string {
+  if (widthOf(text) <= width) return text;
   let kept = "";
   let used = 0;
   for (const { segment } of new Intl.Segmenter().segment(text)) {
-    used += stringWidth(segment);
+    used += widthOf(segment);
     if (used > width - 1) break;
     kept += segment;
   }
@@ -44,39 +43,42 @@ export class Table {
   /** The width of the terminal; null where lines may be of any length. */
   readonly #width: number | null;
   readonly #widths: number[];
+  /** The width of a text in cells. A character of ASCII has one; loading what knows of all others takes longer than most commands. */
+  #widthOf = (text: string): number => text.length;
 
   constructor(columns: readonly Column[], width: number | null) {
     this.#columns = columns;
     this.#width = width;
-    this.#widths = columns.map(([head]) => stringWidth(head));
+    this.#widths = columns.map(([head]) => head.length);
   }
 
   /** Returns the line of heads as wide as these rows need; bold on a terminal. */
-  head(rows: readonly unknown[], isTerminal: boolean): string {
-    this.#measure(rows.map((row) => cellsOf(this.#columns, row)));
+  async head(rows: readonly unknown[], isTerminal: boolean): Promise<string> {
+    await this.#measure(rows.map((row) => cellsOf(this.#columns, row)));
     const line = this.#line(this.#columns.map(([head]) => head));
     return isTerminal ? `${styleText("bold", line.trimEnd(), { validateStream: false })}\n` : line;
   }
 
   /** Returns the rows as lines. */
-  body(rows: readonly unknown[]): string {
+  async body(rows: readonly unknown[]): Promise<string> {
     const cells = rows.map((row) => cellsOf(this.#columns, row));
-    this.#measure(cells);
+    await this.#measure(cells);
     return cells.map((row) => this.#line(row)).join("");
   }
 
-  #measure(rows: string[][]): void {
+  async #measure(rows: string[][]): Promise<void> {
+    if (rows.flat().some((cell) => /[^ -~]/.test(cell))) this.#widthOf = (await import("string-width")).default;
     for (const row of rows) {
-      for (const [i, cell] of row.entries()) this.#widths[i] = Math.max(this.#widths[i] ?? 0, stringWidth(cell));
+      for (const [i, cell] of row.entries()) this.#widths[i] = Math.max(this.#widths[i] ?? 0, this.#widthOf(cell));
     }
   }
 
   #line(cells: string[]): string {
     const last = cells.length - 1;
     const padded = cells.map((cell, i) =>
-      i === last ? cell : cell + " ".repeat((this.#widths[i] ?? 0) - stringWidth(cell)),
+      i === last ? cell : cell + " ".repeat((this.#widths[i] ?? 0) - this.#widthOf(cell)),
     );
     const line = padded.join("  ").trimEnd();
-    return `${this.#width === null ? line : cut(line, this.#width)}\n`;
+    return `${this.#width === null ? line : cut(line, this.#width, this.#widthOf)}\n`;
   }
 }
