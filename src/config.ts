@@ -63,6 +63,7 @@ export const settings = {
     .regex(/^\d{1,9}:\d{1,9}$/, "must be the numbers of a user and a group such as 65534:65534")
     .transform((text) => text.split(":").map(Number))
     .optional(),
+  ATTUNE__SENSOR__LEASE_SECONDS: whole(2, 300).default(20),
   ATTUNE__SECURITY__ENABLE_AUTH: flag.default(true),
   ATTUNE__SECURITY__ENCRYPTION_KEY: z
     .string()
@@ -117,6 +118,8 @@ export interface Config {
   /** What the worker has besides its runtimes, by name. */
   labels: Readonly<Record<string, string>>;
   workerStopMs: number;
+  /** How long a process has a sensor to itself without renewing that. */
+  sensorLeaseMs: number;
   /** Whether workers keep interpreters for later actions. */
   warm: boolean;
   /** Host names, addresses and networks that `core.http_request` may reach besides public addresses. */
@@ -203,6 +206,7 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
     labels: values.ATTUNE__WORKER__LABELS ?? {},
     workerSlots: values.ATTUNE__WORKER__SLOTS,
     workerStopMs: values.ATTUNE__WORKER__STOP_SECONDS * 1000,
+    sensorLeaseMs: values.ATTUNE__SENSOR__LEASE_SECONDS * 1000,
     warm: values.ATTUNE__WORKER__WARM,
     httpAllow: values.ATTUNE__WORKER__HTTP_ALLOW,
     enableAuth: values.ATTUNE__SECURITY__ENABLE_AUTH,

@@ -72,11 +72,10 @@ export async function startServer(config: Config, log: Log, { ownsProcess = fals
     : null;
   const url = api?.url ?? null;
   if (roles.has("executor")) starting.use(startExecutor(services));
-  if (roles.has("worker")) {
-    const releases = new Map(packs.map(({ digest, path }) => [digest, path]));
-    starting.use(await startWorker(services, config, { apiUrl: config.publicUrl ?? url ?? "", releases }));
-  }
-  if (roles.has("sensor")) starting.use(startSensor(services));
+  const releases = new Map(packs.map(({ digest, path }) => [digest, path]));
+  const host = { apiUrl: config.publicUrl ?? url ?? "", releases };
+  if (roles.has("worker")) starting.use(await startWorker(services, config, host));
+  if (roles.has("sensor")) starting.use(startSensor(services, config, host));
   const monitor = url === null ? await startOwnMonitor(services, config, () => isStarted) : null;
   if (monitor !== null) starting.use(monitor);
   const greeting = await greet(config, services, { admin, url, monitor: monitor?.url ?? null });

@@ -153,6 +153,7 @@ describe("the schema", () => {
       "executionLog",
       "executionStatus",
       "packTestProgress",
+      "sensorLog",
     ]);
     for (const name of happened) {
       const entity = upperFirst(name.replace(/s?(Created|Changed)$/, ""));

@@ -145,6 +145,7 @@ export async function insertRow<N extends Name>(tx: Tx, name: N, values: New<N>)
     .onConflictDoNothing({ target: columnOf(table, by) })
     .returning({ id: columnOf(table, "id") });
   if (!row) throw taken(name, String((values as Readonly<Record<string, unknown>>)[by]));
+  announce(tx, name);
   return row as { id: bigint };
 }
 
@@ -165,6 +166,14 @@ export async function updateRow<N extends Name>(
     .update(table)
     .set(fields)
     .where(eq(columnOf(table, "id"), id));
+  announce(tx, name);
+}
+
+/** What decides which sensors run, and how. */
+const drivesSensors: ReadonlySet<Name> = new Set(["pack", "rule", "runtime", "sensor", "trigger"]);
+
+function announce(tx: Tx, name: Name): void {
+  if (drivesSensors.has(name)) tx.announce("sensor");
 }
 
 /** Returns whether a patch names no field. */
@@ -176,6 +185,7 @@ export function isEmpty(patch: object): boolean {
 export async function deleteRow(tx: Tx, name: Name, id: bigint): Promise<void> {
   const { table } = entityOf(name);
   await tx.db.delete(table).where(eq(columnOf(table, "id"), id));
+  announce(tx, name);
 }
 
 /**

@@ -6,14 +6,16 @@ import { pack, packRelease } from "../db/tables/pack.ts";
 import { permissionSet } from "../db/tables/permission.ts";
 import { rule } from "../db/tables/rule.ts";
 import { runtime } from "../db/tables/runtime.ts";
+import { sensor } from "../db/tables/sensor.ts";
 import { trigger } from "../db/tables/trigger.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError, InvalidInputError, type Issue, nounOf } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import { hideSecrets, sealSecrets } from "../secrecy/settings.ts";
+import { actionRows, idsByRef, sensorRows } from "./component-rows.ts";
 import { markEnvironments, nameEnvironments } from "./environment.ts";
-import { runnerTypes, runtimeRef } from "./manifest.ts";
+import { runnerTypes } from "./manifest.ts";
 import { type PackRules, ruleRows } from "./pack-rules.ts";
 import type { CheckedPack } from "./read.ts";
 import { sealStoredSettings } from "./settings.ts";
@@ -60,7 +62,7 @@ export async function loadPack(tx: Tx, source: CheckedPack, packRules: PackRules
     enabled,
     isSwitched: stored.enabled !== null && stored.enabled !== enabled,
   };
-  await replaceComponents(tx.db, owner);
+  await replaceComponents(tx, owner);
   await replace(tx.db, owner, rule, await ruleRows(tx.db, source, packRules));
   await tx.db.execute(
     sql`update attune.pack set active_release = ${String(release?.id)}::bigint, version = ${source.pack.version}, installed_at = now(),
@@ -69,6 +71,7 @@ export async function loadPack(tx: Tx, source: CheckedPack, packRules: PackRules
   );
   await markEnvironments(tx, String(stored.id));
   tx.announce("queues");
+  tx.announce("sensor");
   // The files may have made a setting secret.
   await sealStoredSettings(tx.db, tx.keyring);
   const rules = await rows<{ id: string }>(
@@ -79,7 +82,7 @@ export async function loadPack(tx: Tx, source: CheckedPack, packRules: PackRules
 }
 
 /** Loads everything that rules refer to. */
-async function replaceComponents(db: Db, owner: Owner): Promise<void> {
+async function replaceComponents({ db, keyring }: Tx, owner: Owner): Promise<void> {
   const { source } = owner;
   await replace(
     db,
@@ -105,6 +108,11 @@ async function replaceComponents(db: Db, owner: Owner): Promise<void> {
       grants,
     })),
   );
+  await replace(db, owner, sensor, await sensorRows(db, keyring, source));
+  const sensorOf = new Map(
+    source.sensors.flatMap(({ ref, trigger_types }) => trigger_types.map((each) => [each, ref])),
+  );
+  const sensors = await idsByRef(db, "sensor");
   await replace(
     db,
     owner,
@@ -117,6 +125,8 @@ async function replaceComponents(db: Db, owner: Owner): Promise<void> {
       paramSchema: parameters,
       outSchema: output,
       webhookEnabled: webhook,
+      sensorRef: sensorOf.get(ref) ?? null,
+      sensorId: sensors.get(sensorOf.get(ref) ?? "") ?? null,
     })),
   );
   await replace(db, owner, action, await actionRows(db, source));
@@ -195,10 +205,11 @@ async function upsertPack({ db, keyring }: Tx, { pack: manifest, path }: Checked
 /** Returns what a release stores of its files: everything but the values of secret settings. */
 function manifestOf(source: CheckedPack): JsonObject {
   const config = hideSecrets(source.pack.conf_schema, source.pack.config);
-  return JSON.parse(JSON.stringify({ ...source, pack: { ...source.pack, config } }));
+  const sensors = source.sensors.map((each) => ({ ...each, config: hideSecrets(each.parameters, each.config) }));
+  return JSON.parse(JSON.stringify({ ...source, sensors, pack: { ...source.pack, config } }));
 }
 
-type Owned = typeof runtime | typeof permissionSet | typeof trigger | typeof action | typeof rule;
+type Owned = typeof runtime | typeof permissionSet | typeof sensor | typeof trigger | typeof action | typeof rule;
 /** Flags that users change; the files set them on the first load only. */
 const switched = new Set(["enabled", "webhookEnabled"]);
 
@@ -246,51 +257,4 @@ function clash(ref: string, table: string): string {
   const noun = nounOf(table);
   const verb = `delete${table.replaceAll(/(?:^|_)([a-z])/g, (_match, letter: string) => letter.toUpperCase())}`;
   return `is also the ref of ${noun === "action" ? "an" : "a"} ${noun} that was created by hand: rename one of them; to delete the ${noun} "${ref}", start without this pack and call ${verb}`;
-}
-
-async function actionRows(db: Db, source: CheckedPack): Promise<({ ref: string } & Record<string, unknown>)[]> {
-  const runtimes = await idsByRef(db, "runtime");
-  const sets = await idsByRef(db, "permission_set");
-  const issues: Issue[] = [];
-  const values = source.actions.map((manifest) => {
-    const runner = runtimeRef(manifest.runner_type);
-    const runtimeId = runner === null ? null : runtimes.get(runner);
-    if (runtimeId === undefined) {
-      issues.push(source.issueAt(manifest.ref, ["runner_type"], `there is no runtime "${runner}"`));
-    }
-    for (const [index, ref] of manifest.permission_set_refs.entries()) {
-      if (sets.has(ref)) continue;
-      const message = `there is no permission set "${ref}"${didYouMean(ref, [...sets.keys()])}`;
-      issues.push(source.issueAt(manifest.ref, ["permission_set_refs", index], message));
-    }
-    return {
-      ref: manifest.ref,
-      label: manifest.label,
-      description: manifest.description,
-      enabled: manifest.enabled,
-      entrypoint: manifest.entry_point ?? manifest.ref,
-      container: manifest.container && { ...manifest.container, entry_point: manifest.entry_point },
-      runtimeId,
-      paramSchema: manifest.parameters,
-      outSchema: manifest.output,
-      parameterDelivery: manifest.parameter_delivery,
-      parameterFormat: manifest.parameter_format,
-      outputFormat: manifest.output_format,
-      timeoutSeconds: manifest.timeout,
-      retry: manifest.retry,
-      onWorkerLoss: manifest.on_worker_loss,
-      permissionSetRefs: manifest.permission_set_refs,
-      workerSelector: manifest.worker_selector,
-    };
-  });
-  if (issues.length > 0) throw new InvalidInputError(issues);
-  return values;
-}
-
-async function idsByRef(db: Db, table: "runtime" | "permission_set"): Promise<Map<string, bigint>> {
-  const found = await rows<{ id: string; ref: string }>(
-    db,
-    sql`select id::text, ref from attune.${sql.identifier(table)}`,
-  );
-  return new Map(found.map(({ id, ref }) => [ref, BigInt(id)]));
 }

@@ -90,6 +90,19 @@ export const triggerManifest = z.strictObject({
   webhook: z.boolean().default(false),
 });
 
+/** `sensors/*.yaml`: a program that emits events of triggers of its pack. `config`: the values of its parameters. */
+export const sensorManifest = z.strictObject({
+  ref: componentRef,
+  label,
+  description,
+  enabled,
+  runner_type: z.enum(["shell", "python", "node"]),
+  entry_point: z.string().min(1).max(500),
+  trigger_types: z.array(componentRef).min(1).max(100),
+  parameters: parameterMap.default({}),
+  config: jsonObject.default({}),
+});
+
 const pattern = z.string().superRefine((text, context) => {
   try {
     compileRegex(text);
@@ -153,6 +166,7 @@ export const ruleManifest = z.strictObject({
 export type PackManifest = z.output<typeof packManifest>;
 export type ActionManifest = z.output<typeof actionManifest>;
 export type TriggerManifest = z.output<typeof triggerManifest>;
+export type SensorManifest = z.output<typeof sensorManifest>;
 export type RuntimeManifest = z.output<typeof runtimeManifest>;
 export type PermissionSetManifest = z.output<typeof permissionSetManifest>;
 export type RuleManifest = z.output<typeof ruleManifest>;
@@ -168,6 +182,10 @@ const RUNTIMES: Record<RunnerType, string | null> = {
   pack_test: "core.action.pack_test",
   workflow: null,
 };
+
+/** Returns the ref of the runtime of sensors of this runner type. */
+export const sensorRuntimeRef = (runner: SensorManifest["runner_type"]): string =>
+  `core.sensor.${runner === "node" ? "nodejs" : runner}`;
 
 /** The names of the runner types, which a pack may list in `runtime_deps`. */
 export const runnerTypes: readonly string[] = Object.keys(RUNTIMES);

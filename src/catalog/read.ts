@@ -2,6 +2,9 @@ import { realpath } from "node:fs/promises";
 import { posix } from "node:path";
 import type { z } from "zod";
 import { InvalidInputError, type Issue, invalid } from "../errors.ts";
+import type { JsonObject } from "../lib/json.ts";
+import { didYouMean } from "../lib/nearest.ts";
+import { compileParameters } from "../schema/schema.ts";
 import { type CheckedDocument, checkDocument } from "./document.ts";
 import { definesEnvironment, type Environments, environmentsOf } from "./environment.ts";
 import { type PackFiles, readFiles } from "./files.ts";
@@ -17,6 +20,8 @@ import {
   type RuntimeManifest,
   ruleManifest,
   runtimeManifest,
+  type SensorManifest,
+  sensorManifest,
   type TriggerManifest,
   triggerManifest,
   unfitForDotenv,
@@ -24,8 +29,8 @@ import {
 import { testingFaults } from "./testing.ts";
 
 const PACK_FILE = "pack.yaml";
-const FOLDERS = ["runtimes", "actions", "triggers", "permission_sets", "rules"];
-const UNSUPPORTED = ["sensors", "policies", "actions/workflows"];
+const FOLDERS = ["runtimes", "actions", "triggers", "sensors", "permission_sets", "rules"];
+const UNSUPPORTED = ["policies", "actions/workflows"];
 const MOST_ISSUES = 100;
 /** Runners whose entry point is a file of the pack. */
 const SCRIPT_RUNNERS = new Set<unknown>(["shell", "bash", "python", "node", "container"]);
@@ -36,6 +41,7 @@ export interface CheckedPack {
   runtimes: RuntimeManifest[];
   actions: ActionManifest[];
   triggers: TriggerManifest[];
+  sensors: SensorManifest[];
   permissionSets: PermissionSetManifest[];
   rules: RuleManifest[];
   environments: Environments;
@@ -64,6 +70,7 @@ export async function readPack(directory: string): Promise<CheckedPack> {
   const runtimes = components(context, "runtimes", runtimeManifest);
   const actions = components(context, "actions", actionManifest, actionFaults);
   const triggers = components(context, "triggers", triggerManifest);
+  const sensors = sensorsOf(context, triggers);
   const permissionSets = components(context, "permission_sets", permissionSetManifest);
   const rules = components(context, "rules", ruleManifest);
   const environments = environmentsOf(files, issues);
@@ -73,7 +80,7 @@ export async function readPack(directory: string): Promise<CheckedPack> {
   documents.set(pack.value.ref, pack);
   const issueAt: CheckedPack["issueAt"] = (ref, at, message) =>
     documents.get(ref)?.issueAt(at, message) ?? { path: ref, message };
-  const values = { pack: pack.value, runtimes, actions, triggers, permissionSets, rules, environments };
+  const values = { pack: pack.value, runtimes, actions, triggers, sensors, permissionSets, rules, environments };
   return { ...values, digest, size, path, issueAt };
 }
 
@@ -170,6 +177,46 @@ function actionFaults(document: CheckedDocument<unknown>, files: PackFiles): Iss
   const names = raw["parameter_format"] === "dotenv" ? namesUnfitForDotenv(raw["parameters"]) : [];
   const unfit = names.map((name) => issueAt(["parameters", name], unfitForDotenv));
   return [...unfit, ...entryFaults(document, files)];
+}
+
+/** Returns the sensors. A trigger has one sensor, in the same pack. */
+function sensorsOf(context: PackContext, triggers: readonly TriggerManifest[]): SensorManifest[] {
+  const refs = triggers.map(({ ref }) => ref);
+  const owners = new Map<string, string>();
+  const sensors = components(context, "sensors", sensorManifest, ({ value, issueAt }, { paths }) => {
+    if (value === null) return [];
+    const { entry_point: entry, trigger_types: types, parameters, config } = value as SensorManifest; // by the schema
+    const issues: Issue[] = [];
+    if (!paths.has(entry)) {
+      const beside = posix.join("sensors", entry);
+      const hint = paths.has(beside) ? `did you mean "${beside}"?` : "expected a path below the pack's directory";
+      issues.push(issueAt(["entry_point"], `there is no file "${entry}" in the pack; ${hint}`));
+    }
+    for (const [index, ref] of types.entries()) {
+      const at = ["trigger_types", index];
+      const owner = owners.get(ref);
+      if (!refs.includes(ref))
+        issues.push(issueAt(at, `there is no trigger "${ref}" in the pack${didYouMean(ref, refs)}`));
+      else if (owner !== undefined) issues.push(issueAt(at, `is emitted by the sensor "${owner}" already`));
+      owners.set(ref, (value as SensorManifest).ref);
+    }
+    return [...issues, ...configFaults(parameters, config, issueAt)];
+  });
+  return sensors;
+}
+
+function configFaults(
+  parameters: SensorManifest["parameters"],
+  config: JsonObject,
+  issueAt: CheckedDocument<unknown>["issueAt"],
+): Issue[] {
+  try {
+    compileParameters(parameters)(config, "config");
+    return [];
+  } catch (error) {
+    if (!(error instanceof InvalidInputError)) throw error;
+    return error.issues.map(({ path, message }) => issueAt(path.split("."), message));
+  }
 }
 
 function entryFaults({ raw, issueAt }: CheckedDocument<unknown>, { paths }: PackFiles): Issue[] {

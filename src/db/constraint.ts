@@ -88,6 +88,10 @@ const checks: Readonly<Record<string, { path?: string; message: string }>> = {
   runtime_ref_check: {
     message: "must be a ref such as my_pack.action.my_name or my_pack.sensor.my_name, in lower case",
   },
+  sensor_process_lease_expires_at_check: {
+    message: "must be given exactly while the status is starting, running or stopping",
+  },
+  sensor_process_next_start_at_check: { message: "must be null unless the status is waiting" },
   sensor_ref_check: { message: componentRef },
   trigger_ref_check: { message: componentRef },
   worker_drains_at_check: { message: "must be null unless the worker is cordoned" },

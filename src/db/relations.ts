@@ -76,6 +76,7 @@ export const relations = defineRelations(tables, (r) => ({
     triggers: r.many.triggers(),
     events: r.many.events(),
     keys: r.many.keys(),
+    process: r.one.sensorProcesses({ from: r.sensors.id, to: r.sensorProcesses.sensorId }),
   },
   workflowDefinitions: {
     pack: r.one.packs({ from: r.workflowDefinitions.packId, to: r.packs.id }),

@@ -44,6 +44,13 @@ export const packEnvironmentStatus = attune.enum("pack_environment_status", [
   "failed",
   "outdated",
 ]);
+export const sensorProcessStatus = attune.enum("sensor_process_status", [
+  "starting",
+  "running",
+  "stopping",
+  "waiting",
+  "stopped",
+]);
 export const logStream = attune.enum("log_stream", ["stdout", "stderr", "system"]);
 
 /** `timestamptz(3)`: the precision of a JavaScript Date, so that a cursor with it finds its row again. */

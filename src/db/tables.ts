@@ -18,6 +18,7 @@ import { presence } from "./tables/presence.ts";
 import { rule, timer } from "./tables/rule.ts";
 import { runtime } from "./tables/runtime.ts";
 import { sensor } from "./tables/sensor.ts";
+import { sensorEventKey, sensorLog, sensorProcess } from "./tables/sensor-process.ts";
 import { token } from "./tables/token.ts";
 import { trigger, webhookDelivery } from "./tables/trigger.ts";
 import { worker } from "./tables/worker.ts";
@@ -40,6 +41,9 @@ export const tables = {
   idempotencyKeys: idempotencyKey,
   keys: key,
   sensors: sensor,
+  sensorProcesses: sensorProcess,
+  sensorLogs: sensorLog,
+  sensorEventKeys: sensorEventKey,
   triggers: trigger,
   webhookDeliveries: webhookDelivery,
   rules: rule,

@@ -27,6 +27,10 @@ export type Topic =
   | "environment"
   /** A worker was cordoned or uncordoned. */
   | "worker"
+  /** What sensors depend on has changed: rules, triggers, sensors or packs. */
+  | "sensor"
+  /** The sensor with that id has written output. */
+  | `sensor-log:${string}`
   /** The execution with that id has written output or has ended. */
   | `log:${string}`;
 

@@ -1,11 +1,12 @@
 import { sql } from "drizzle-orm";
 import { authorize, authorizeFound, may, targetOf } from "../access/grants.ts";
 import { findRow } from "../access/rows.ts";
+import { holdSensor } from "../access/sensor-token.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
 import { eventQueue } from "../db/jobs.ts";
 import type { Tx } from "../db/tx.ts";
-import { ConflictError, NotFoundError } from "../errors.ts";
+import { ConflictError, ForbiddenError, NotFoundError, UnauthenticatedError } from "../errors.ts";
 import { faultPoint } from "../lib/fault.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { currentTrace, formatTraceparent, newContext, type TraceContext } from "../lib/trace.ts";
@@ -147,10 +148,20 @@ async function findCause(
   return { traceTag: cause.traceTag, cause: String(executionId), generation: cause.generation + 1 };
 }
 
-/** Returns the sensor with that ref. Throws NotFoundError for one that does not exist or that the session may not read. */
-async function findSource(db: Db, session: Session, ref: string | null): Promise<NewEvent["source"]> {
+/**
+ * Returns the sensor with that ref, which a sensor's own session need not give. Throws NotFoundError for one that does not exist or that the session
+ * may not read, ForbiddenError when a sensor names another one, and UnauthenticatedError when its process has lost its lease.
+ */
+async function findSource(tx: Tx, session: Session, ref: string | null): Promise<NewEvent["source"]> {
+  if (session.kind === "sensor") {
+    const own = await holdSensor(tx, session);
+    if (own === null) throw new UnauthenticatedError("The process of this sensor has been replaced by another one.");
+    if (ref !== null && ref !== own.ref)
+      throw new ForbiddenError(`A sensor's token emits events of that sensor only, "${own.ref}".`);
+    return own;
+  }
   if (ref === null) return null;
-  const { id } = await findRow(db, session, { of: "sensor", doing: "read", which: { ref } });
+  const { id } = await findRow(tx.db, session, { of: "sensor", doing: "read", which: { ref } });
   return { id: String(id), ref };
 }
 
@@ -177,7 +188,7 @@ export async function createEvent(
   const caused = await findCause(tx.db, session);
   const origin = caused ?? { traceTag: input.traceTag, cause: null, generation: 0 };
   const { payload, config = null } = input;
-  const source = await findSource(tx.db, session, input.source ?? null);
+  const source = await findSource(tx, session, input.source ?? null);
   if (config !== null) storableJson(config, "config");
   const [id] = await emitEvents(tx, [{ trigger, payload, config, source, rule: null, ...origin }]);
   return { id: BigInt(id ?? 0) };

@@ -50,6 +50,8 @@ import "./kit/node.ts";
 import "./notification/notification.ts";
 import "./catalog/pack.ts";
 import "./catalog/pack-changed.ts";
+import "./catalog/sensor-changed.ts";
+import "./catalog/sensor-log.ts";
 import "./catalog/pack-test.ts";
 import "./catalog/pack-test-mutations.ts";
 import "./catalog/pack-test-progress.ts";

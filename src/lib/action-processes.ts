@@ -32,7 +32,12 @@ export interface LostAttempt {
  * ended left behind on purpose, such as a service in a session of its own, is not touched.
  */
 export async function endLostProcesses(lost: readonly LostAttempt[]): Promise<boolean> {
-  const keys = new Set(lost.map(({ process, execution }) => keyOf(nameOf(process), globalId("Execution", execution))));
+  return await endProcesses(lost.map(({ process, execution }) => ({ process, id: globalId("Execution", execution) })));
+}
+
+/** Does the same for what these processes started for any work with a global id, such as a sensor. */
+export async function endProcesses(of: readonly { process: ProcessIdentity; id: string }[]): Promise<boolean> {
+  const keys = new Set(of.map(({ process, id }) => keyOf(nameOf(process), id)));
   return keys.size === 0 || (await end(({ worker, execution }) => keys.has(keyOf(worker, execution))));
 }
 

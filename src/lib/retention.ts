@@ -6,6 +6,7 @@ export const retentionDefaults = {
   notifications: 7,
   evaluations: 3,
   logs: 14,
+  sensor_logs: 14,
   executions: 30,
   enforcements: 30,
   events: 30,

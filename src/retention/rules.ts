@@ -45,6 +45,12 @@ export const rules: Readonly<Record<RetentionName, Rule>> = {
     batch: 2000,
     description: "The output of executions that ended before.",
   },
+  sensor_logs: {
+    table: "sensor_log",
+    isDone: always,
+    batch: 2000,
+    description: "The logs of sensors, of which the newest 10,000 entries each are kept at most.",
+  },
   executions: {
     table: "execution",
     // A part stays with its root, a parent with its children, an attempt with its retries. A started slot still counts for a rate.

@@ -73,3 +73,15 @@ function replaced(values: JsonObject, places: ReadonlyMap<string, Json>): JsonOb
   replaceAt(copy, places);
   return copy;
 }
+
+/** Returns stored settings with their secrets, and the secrets, named by their places. Throws when the keyring cannot decrypt one. */
+export function openSettings(
+  keyring: Keyring,
+  { config, secrets }: StoredSettings,
+): { values: JsonObject; secrets: { name: string; text: string }[] } {
+  const opened = Object.entries(secrets).map(([path, sealed]): [string, string] => [path, keyring.open(sealed)]);
+  return {
+    values: replaced(config, new Map(opened)),
+    secrets: opened.map(([path, text]) => ({ name: `config.${parsePath(path).join(".")}`, text })),
+  };
+}

@@ -8,8 +8,8 @@ import type { Services } from "../db/services.ts";
 import { Refusal } from "../errors.ts";
 import type { ExecutionOutcome } from "../execution/finish.ts";
 import { isObject } from "../lib/json.ts";
+import type { Persist } from "../process/persist.ts";
 import type { Mask } from "../secrecy/mask.ts";
-import type { Persist } from "./persist.ts";
 
 const mib = 1024 * 1024;
 const maxDepth = 3;

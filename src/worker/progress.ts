@@ -3,7 +3,7 @@ import { type ExecutionAttempt, noteProgress } from "../artifact/keep.ts";
 import type { Services } from "../db/services.ts";
 import { globalId } from "../lib/global-id.ts";
 import { createRest } from "../lib/loop.ts";
-import type { Persist } from "./persist.ts";
+import type { Persist } from "../process/persist.ts";
 
 /** At most one entry is stored in this time, in milliseconds: the newest. */
 const spacingMs = 200;

@@ -5,7 +5,7 @@ import { appendLogs, type ExecutionLogEntry } from "../execution/append.ts";
 import { type ExecutionOutcome, finishExecutions } from "../execution/finish.ts";
 import { createBatcher } from "../lib/batch.ts";
 import { faultPoint } from "../lib/fault.ts";
-import type { Persist } from "./persist.ts";
+import type { Persist } from "../process/persist.ts";
 
 /** Stores the output and the outcomes of executions, many in one statement, and keeps them until they are stored. */
 export interface Reporter {

@@ -13,11 +13,11 @@ import { globalId } from "../lib/global-id.ts";
 import type { ProcessIdentity } from "../lib/process-identity.ts";
 import { attemptContext, formatTraceparent, parseTraceparent } from "../lib/trace.ts";
 import { maskOutput } from "../process/mask.ts";
+import { createPersistence, type Persist } from "../process/persist.ts";
 import { fitResult, keepFiles } from "./leftovers.ts";
 import { maskOutcome } from "./mask.ts";
 import { createTestRows } from "./pack-test/rows.ts";
 import { performAction } from "./perform.ts";
-import { createPersistence, type Persist } from "./persist.ts";
 import { listenForProgress } from "./progress.ts";
 import { createReporter, type Reporter } from "./report.ts";
 import type { HostEnvironment } from "./runtimes/runtime.ts";
@@ -57,6 +57,7 @@ export interface HeldAttempt {
 const cancelled = new Error("the execution was cancelled");
 const handBack = new Error("the worker is stopping");
 const notOwn = new Error("the execution is no longer this worker's");
+const waits = "results wait for the database: this worker claims nothing until they are stored";
 const keyOf = ({ id, attempt }: { id: string; attempt: number }) => `${id}/${attempt}`;
 
 /** Creates a runner. It calls `ready` whenever a slot has become free, and when results that waited for the database are stored. */
@@ -65,7 +66,7 @@ export function createRunner(services: Services, host: HostEnvironment, ready: (
   /** Attempts that were let go before the answer to their claim arrived: if it still does, they do not begin. */
   const letGo = new Set<string>();
   let handingBack = false;
-  const { persist, isWaiting, stop } = createPersistence(services.log, ready);
+  const { persist, isWaiting, stop } = createPersistence(services.log, waits, ready);
   const parts = { services, host, persist, reporter: createReporter(services, persist) };
 
   const handBackAll = async () => {

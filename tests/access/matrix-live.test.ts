@@ -128,6 +128,7 @@ describe("a subscription", () => {
       "inquiry",
       "key",
       "artifact",
+      "sensor",
       "token",
     ];
     const alone: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
@@ -171,42 +172,49 @@ describe("a subscription", () => {
   });
 });
 
-test("an execution's log is sent to, and polled by, only the roles that may read the execution", async () => {
-  const { services } = matrix.world;
-  const counts = { shown: 0, refused: 0 };
-  for (const side of ["own", "others"] as const) {
-    const ended = { status: "failed", finished_at: "2026-02-03T04:05:06.789Z" };
-    const id = await matrix.seeds.another("execution", side, ended);
-    await services.db.execute(
-      sql`insert into attune.execution_log (execution, seq, stream, at, text) values (${id}::bigint, 1, 'stdout', now(), 'logged')`,
-    );
-    const facts = (await factsOf(services.db, "Execution", matrix.seeds.me, myRoles)).find((row) => row.id === id);
-    for (const role of [matrix.admin, ...matrix.roles]) {
-      const place = `${role.name}: the log of ${side}`;
-      const stream = await matrix.server.follow(
-        role,
-        `subscription { executionLog(id: "${globalId("Execution", id)}") { text } }`,
+test.each([
+  {
+    of: "execution",
+    type: "Execution",
+    log: "executionLog",
+    given: { status: "failed", finished_at: "2026-02-03T04:05:06.789Z" },
+  },
+  { of: "sensor", type: "Sensor", log: "sensorLog", given: {} },
+] as const)(
+  "the log of $of is sent to, and polled by, only the roles that may read it",
+  async ({ of, type, log, given }) => {
+    const { services } = matrix.world;
+    const counts = { shown: 0, refused: 0 };
+    for (const side of ["own", "others"] as const) {
+      const id = await matrix.seeds.another(of, side, given);
+      await services.db.execute(
+        sql`insert into attune.${sql.raw(`${of}_log (${of}, seq`)}, stream, at, text) values (${id}::bigint, 1, 'stdout', now(), 'logged')`,
       );
-      await until(() => stream.seen.length > 0, place);
-      const [message] = stream.seen;
-      const polled = await matrix.server.ask(
-        role,
-        `{ executionLogMessages(id: "${globalId("Execution", id)}") { text } }`,
-      );
-      if (facts && allows(role, "execution", "read", facts)) {
-        expect(message, place).toEqual({ data: { executionLog: { text: "logged" } } });
-        expect(polled.data, place).toEqual({ executionLogMessages: [{ text: "logged" }] });
-        counts.shown += 1;
-      } else {
-        expect(message && codes(message), place).toEqual(["NOT_FOUND"]);
-        expect(codes(polled), place).toEqual(["NOT_FOUND"]);
-        expect(JSON.stringify(polled), place).not.toContain("logged");
-        expect(JSON.stringify(stream.seen), place).not.toContain("logged");
-        counts.refused += 1;
+      const facts = (await factsOf(services.db, type, matrix.seeds.me, myRoles)).find((row) => row.id === id);
+      for (const role of [matrix.admin, ...matrix.roles]) {
+        const place = `${role.name}: the log of ${side}`;
+        const stream = await matrix.server.follow(
+          role,
+          `subscription { ${log}(id: "${globalId(type, id)}") { text } }`,
+        );
+        await until(() => stream.seen.length > 0, place);
+        const [message] = stream.seen;
+        const polled = await matrix.server.ask(role, `{ ${log}Messages(id: "${globalId(type, id)}") { text } }`);
+        if (facts && allows(role, of, "read", facts)) {
+          expect(message, place).toEqual({ data: { [log]: { text: "logged" } } });
+          expect(polled.data, place).toEqual({ [`${log}Messages`]: [{ text: "logged" }] });
+          counts.shown += 1;
+        } else {
+          expect(message && codes(message), place).toEqual(["NOT_FOUND"]);
+          expect(codes(polled), place).toEqual(["NOT_FOUND"]);
+          expect(JSON.stringify(polled), place).not.toContain("logged");
+          expect(JSON.stringify(stream.seen), place).not.toContain("logged");
+          counts.refused += 1;
+        }
+        stream.stop();
       }
-      stream.stop();
     }
-  }
-  expect(counts.shown).toBeGreaterThan(2);
-  expect(counts.refused).toBeGreaterThan(2);
-});
+    expect(counts.shown).toBeGreaterThan(2);
+    expect(counts.refused).toBeGreaterThan(2);
+  },
+);

@@ -270,16 +270,35 @@ const BROKEN: Record<string, { files: Record<string, string | Buffer>; faults: s
   },
   "features that this version lacks": {
     files: {
-      "sensors/s.yaml": "",
       "policies/p.yaml": "",
       "actions/workflows/w.workflow.yaml": "",
       "actions/w.yaml": "ref: demo.w\nlabel: W\nrunner_type: workflow\n",
     },
     faults: [
-      "sensors: sensors are not supported by this version",
       "policies: policies are not supported by this version",
       "actions/workflows: workflows are not supported by this version",
       "actions/w.yaml:3:14 runner_type: workflows are not supported by this version",
+    ],
+  },
+  "a sensor's program, triggers and settings": {
+    files: {
+      "triggers/t.yaml": "ref: demo.seen\nlabel: T\n",
+      "sensors/run.sh": "",
+      "sensors/a.yaml":
+        "ref: demo.a\nlabel: A\nrunner_type: shell\nentry_point: run.sh\ntrigger_types: [demo.seen, demo.sen]\nparameters: {n: {type: integer, required: true}}\n",
+      "sensors/b.yaml":
+        "ref: demo.b\nlabel: B\nrunner_type: shell\nentry_point: sensors/run.sh\ntrigger_types: [demo.seen]\nparameters: {n: {type: integer}}\nconfig: {n: one, m: 1}\n",
+      "sensors/c.yaml": "ref: demo.c\nlabel: C\nrunner_type: bash\nentry_point: sensors/run.sh\ntrigger_types: []\n",
+    },
+    faults: [
+      'sensors/a.yaml:4:14 entry_point: there is no file "run.sh" in the pack; did you mean "sensors/run.sh"?',
+      'sensors/a.yaml:5:28 trigger_types.1: there is no trigger "demo.sen" in the pack; did you mean "demo.seen"?',
+      "sensors/a.yaml:1:1 config.n: is required",
+      'sensors/b.yaml:5:17 trigger_types.0: is emitted by the sensor "demo.a" already',
+      'sensors/b.yaml:7:21 config.m: there is no parameter of this name; did you mean "n"?',
+      "sensors/b.yaml:7:13 config.n: must be integer",
+      'sensors/c.yaml:3:14 runner_type: Invalid option: expected one of "shell"|"python"|"node"',
+      "sensors/c.yaml:5:16 trigger_types: Too small: expected array to have >=1 items",
     ],
   },
   "a file that would be ignored": {

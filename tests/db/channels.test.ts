@@ -43,6 +43,7 @@ const changes: Readonly<Record<string, string>> = {
   inquiry: "status = 'cancelled', responded_at = null",
   pack_environment: "install_log = 'more'",
   permission_set: "ref = 'sample.renamed'",
+  sensor_process: "pid = 1",
   token: "expires_at = now() + interval '1 hour'",
   worker: "cordoned = not cordoned, drains_at = null",
 };
@@ -54,6 +55,7 @@ const membersOf: Readonly<Record<string, string>> = {
   pack_test_execution: "pack",
   permission_assignment: "identity",
   permission_set_role: "permission_set",
+  sensor_process: "sensor",
 };
 
 /** Returns the entries that the change of a full or a minimal row logs. */

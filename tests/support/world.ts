@@ -15,6 +15,7 @@ import { type ExecutionStatus, isTerminal } from "../../src/execution/states.ts"
 import type { JsonObject } from "../../src/lib/json.ts";
 import { startExecutor } from "../../src/roles/executor.ts";
 import { createRule, type RuleFields } from "../../src/rule/rule.ts";
+import { type SensorOptions, startSensors } from "../../src/sensor/supervise.ts";
 import { startTimers } from "../../src/sensor/timer.ts";
 import { startClaims, type WorkerOptions } from "../../src/worker/claims.ts";
 import { createReach } from "../../src/worker/http.ts";
@@ -79,6 +80,8 @@ export interface World extends AsyncDisposable {
     more?: Partial<Pick<WorkerOptions, "labels" | "runtimeSlots" | "warm">>,
   ): Promise<Part>;
   startTimers(): Part;
+  /** Sensors end within `graceMs`; their leases last 20 s. */
+  startSensors(options?: Partial<Omit<SensorOptions, "host" | "environmentsDir">>): Part;
   /** The rows of a hand-written query. */
   all<T extends object>(query: SQL): Promise<T[]>;
   /** The only row of a hand-written query; throws unless there is exactly one. */
@@ -145,7 +148,7 @@ function creators(
 function roles(
   services: TestServices,
   environmentsDir: string,
-): Pick<World, "startExecutor" | "startWorker" | "startTimers" | typeof Symbol.asyncDispose> {
+): Pick<World, "startExecutor" | "startWorker" | "startTimers" | "startSensors" | typeof Symbol.asyncDispose> {
   const parts = new Set<AsyncDisposable>();
   const keep = (part: AsyncDisposable): Part => {
     parts.add(part);
@@ -180,6 +183,10 @@ function roles(
         }),
       ),
     startTimers: () => keep(startTimers(services)),
+    startSensors: (options = {}) => {
+      const host = { base: { PATH: path }, buildBase: {}, apiUrl: "", runAs: null, releases: new Map() };
+      return keep(startSensors(services, { host, environmentsDir, leaseMs: 20_000, graceMs: 2000, ...options }));
+    },
     [Symbol.asyncDispose]: async () => {
       for (const part of parts) await part[Symbol.asyncDispose]();
       rmSync(environmentsDir, { recursive: true, force: true });

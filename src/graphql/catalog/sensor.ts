@@ -7,6 +7,7 @@ import { byFlag, byId, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 import { byWords } from "../kit/text-filter.ts";
+import { SensorProcess } from "./sensor-process.ts";
 import { triggers } from "./trigger.ts";
 
 /** A program that watches something. */
@@ -45,6 +46,11 @@ export const Sensor = builder.drizzleNode("sensors", {
     }),
     pack: t.relation("pack", { nullable: true, description: "Its pack." }),
     runtime: t.relation("runtime", { nullable: true, description: "The runtime that it runs in." }),
+    process: t.relation("process", {
+      type: SensorProcess,
+      nullable: true,
+      description: "Its process; null if it has never been started.",
+    }),
     triggers: t.relatedConnection(
       "triggers",
       triggers.related("The triggers whose events it emits."),

@@ -12,6 +12,7 @@ import type {
   packEnvironmentStatus,
   policyMethod,
   runtimeType,
+  sensorProcessStatus,
   visibility,
   workerStatus,
   workerType,
@@ -126,6 +127,15 @@ export const PackTestReason = upperCased("PackTestReason", "Why the tests of a p
   manual: "A user asked for it.",
   validation: "It was checked.",
 } satisfies Described<(typeof packTestExecution.$inferSelect)["triggerReason"]>);
+
+export const SensorProcessStatus = upperCased("SensorProcessStatus", "What the process of a sensor does.", {
+  starting: "It is being started; its environment may be built first.",
+  running: "It runs.",
+  stopping: "It was asked to end.",
+  waiting:
+    "It has ended by itself, or could not be started: `lastError` says why, and `nextStartAt` when it is tried again.",
+  stopped: "It is not to run: the sensor is disabled, or no enabled rule uses its triggers.",
+} satisfies Of<typeof sensorProcessStatus>);
 
 export const WorkerStatus = upperCased("WorkerStatus", "Whether a worker takes work.", {
   active: "It takes work.",

@@ -76,7 +76,8 @@ async function packsAtWork(db: Db, packs: readonly string[]): Promise<ReadonlySe
   if (packs.length === 0) return new Set();
   const found = await rows<{ pack: string }>(
     db,
-    sql`select distinct split_part(e.action_ref, '.', 1) as pack from attune.execution e where ${statusIn(inProgress, "e.status")}`,
+    sql`select distinct split_part(e.action_ref, '.', 1) as pack from attune.execution e where ${statusIn(inProgress, "e.status")}
+      union select s.pack_ref from attune.sensor s join attune.sensor_process p on p.sensor = s.id where p.lease_expires_at is not null`,
   );
   return new Set(found.map(({ pack }) => pack));
 }

@@ -23,12 +23,11 @@ import {
   renewBuild,
   useAgain,
 } from "./rows.ts";
+import { nextWake, orAborted } from "./waits.ts";
 
 const renewMs = 10_000;
 /** How often the log of a build is stored while it grows. */
 const logMs = 1000;
-/** Fallback for wake-ups that a killed process did not send. */
-const pollMs = 2000;
 const careMs = 60_000;
 /** How long a search may take before the execution says that it waits. */
 const promptMs = 500;
@@ -89,6 +88,30 @@ export function startEnvironments(services: Services, options: EnvironmentsOptio
     },
   });
   const unsubscribe = services.wake.on("environment", loop.wake);
+  return {
+    enter: createEnter(builder),
+    [Symbol.asyncDispose]: async () => {
+      unsubscribe();
+      stopping.abort(new Error("the worker is stopping"));
+      await Promise.all([loop[Symbol.asyncDispose](), builder.ended()]);
+    },
+  };
+}
+
+/** Opens the environments of a host for a process that only enters them, and builds those that it misses. */
+export function openEnvironments(services: Services, options: EnvironmentsOptions): Environments {
+  const stopping = new AbortController();
+  const builder = createBuilder(services, options, stopping.signal);
+  return {
+    enter: createEnter(builder),
+    [Symbol.asyncDispose]: async () => {
+      stopping.abort(new Error("the process is stopping"));
+      await builder.ended();
+    },
+  };
+}
+
+function createEnter(builder: Builder): Environments["enter"] {
   const find = async (wanted: Wanted, { signal, wait }: { signal: AbortSignal; wait(): Promise<void> }) => {
     const searching = orAborted(builder.find(wanted), signal);
     const first = await Promise.race([searching, sleep(promptMs, null)]);
@@ -96,17 +119,10 @@ export function startEnvironments(services: Services, options: EnvironmentsOptio
     await wait();
     return await searching;
   };
-  return {
-    enter: async (wanted, waiting) => {
-      const path = builder.known(wanted) ?? (await find(wanted, waiting));
-      const site = { interpreter: builder.interpreter(wanted).command, release: wanted.release.path, path };
-      return await recipeOf(wanted).enter(site, wanted.release.digest);
-    },
-    [Symbol.asyncDispose]: async () => {
-      unsubscribe();
-      stopping.abort(new Error("the worker is stopping"));
-      await Promise.all([loop[Symbol.asyncDispose](), builder.ended()]);
-    },
+  return async (wanted, waiting) => {
+    const path = builder.known(wanted) ?? (await find(wanted, waiting));
+    const site = { interpreter: builder.interpreter(wanted).command, release: wanted.release.path, path };
+    return await recipeOf(wanted).enter(site, wanted.release.digest);
   };
 }
 
@@ -250,34 +266,6 @@ function recipeOf({ runtimeRef }: Wanted): Recipe {
   const recipe = recipes.get(runtimeRef);
   if (!recipe) throw new EnvironmentError(`This version builds no environments for ${runtimeRef}.`);
   return recipe;
-}
-
-/** Returns a wait for the next change of environments, from the time of this call; it ends after two seconds, or when the worker stops. */
-function nextWake({ wake }: Services, stopping: AbortSignal): () => Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const unsubscribe = wake.on("environment", resolve);
-  const timer = setTimeout(resolve, pollMs);
-  const stop = () => resolve();
-  stopping.addEventListener("abort", stop, { once: true });
-  const end = promise.finally(() => {
-    unsubscribe();
-    clearTimeout(timer);
-    stopping.removeEventListener("abort", stop);
-  });
-  return () => end;
-}
-
-async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(signal.reason);
-  if (signal.aborted) abort();
-  signal.addEventListener("abort", abort, { once: true });
-  work.catch(() => {}); // it goes on, for others that wait for it
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
 }
 
 /** Returns the id of the directory: a path means the same on those hosts only that share the directory. Null: there is none. */

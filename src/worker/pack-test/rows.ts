@@ -10,7 +10,7 @@ import {
 } from "../../execution/test-pack.ts";
 import type { JsonObject } from "../../lib/json.ts";
 import type { RunResult } from "../../pack-test/result.ts";
-import type { Persist } from "../persist.ts";
+import type { Persist } from "../../process/persist.ts";
 
 /** Reads and stores what belongs to the execution of a pack's tests; the database may be away meanwhile. */
 export interface TestRows {

@@ -151,4 +151,6 @@ export const records: Readonly<Record<string, Sample>> = {
       delivery_id: "delivery{n}",
     },
   ),
+  sensor_event_key: pair({ name: "name{n}" }, timestamped),
+  sensor_log: pair({ seq: "{n}", stream: "stderr", at, text: "text" }, timestamped),
 };

@@ -1,4 +1,4 @@
-import type { Row } from "./sample.ts";
+import { at, type Row } from "./sample.ts";
 
 const badRefs = ["nodot", "two.dots.here", "Upper.case", ".name", "pack.", ""].map((ref) => ({ ref }));
 const badRoles = ["Upper", "1st", "", "has space", "a".repeat(64)].map((role) => ({ role }));
@@ -71,6 +71,8 @@ export const violating: Readonly<Record<string, readonly Row[]>> = {
     ".sensor.b",
   ].map((ref) => ({ ref })),
   runtime_runtime_type_check: [{ runtime_type: "sensor" }],
+  sensor_process_lease_expires_at_check: [{ lease_expires_at: at }, { status: "running", next_start_at: null }],
+  sensor_process_next_start_at_check: [{ status: "stopped" }],
   sensor_ref_check: badRefs,
   token_kind_check: [{ kind: "refresh" }],
   trigger_ref_check: badRefs,
@@ -120,6 +122,7 @@ export const referring: Readonly<Record<string, Row>> = {
   "key.owner_sensor": { owner_type: "sensor", ...noOwner },
 };
 
+const leased = { lease_expires_at: at };
 const withoutResponse = { responded_at: null };
 const ended = { finished_at: "2026-02-03T04:05:06.789Z" };
 
@@ -129,6 +132,13 @@ export const having: Readonly<Record<string, Row>> = {
   "pack_environment.status=ready": { claim_expires_at: null },
   "pack_environment.status=failed": { claim_expires_at: null },
   "pack_environment.status=outdated": { claim_expires_at: null },
+  ...Object.fromEntries(
+    ["starting", "running", "stopping"].map((status) => [
+      `sensor_process.status=${status}`,
+      { ...leased, next_start_at: null },
+    ]),
+  ),
+  "sensor_process.status=stopped": { next_start_at: null },
   "policy_slot.state=waiting": { acquired_at: null },
   "inquiry.status=pending": withoutResponse,
   "inquiry.status=timeout": withoutResponse,

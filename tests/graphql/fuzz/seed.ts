@@ -13,6 +13,7 @@ const inserts = [
   `insert into attune.pack_test_execution (pack_id, pack_version, trigger_reason, total_tests, passed, failed, skipped, pass_rate, duration_ms, result) select p, 'P', 'manual', 1, 1, 0, 0, 1, 1, '{"k": "P"}' from n`,
   `insert into attune.runtime (ref, pack, pack_ref, runtime_type, name, description, distributions) select 'P.action.item' || n, p, 'P', 'action', 'item' || n, 'P', '{"k": "P"}' from n`,
   `insert into attune.sensor (ref, pack, pack_ref, label, description, entrypoint, runtime, runtime_ref, config) select 'P.item' || n, p, 'P', 'P', 'P', 'P', (select min(id) from attune.runtime where pack_ref = 'P'), 'P.action.item1', '{"k": "P"}' from n`,
+  `insert into attune.sensor_process (sensor, host, last_error) select id, 'P', 'P' from attune.sensor where pack_ref = 'P'`,
   `insert into attune.trigger (ref, pack, pack_ref, label, description, out_schema) select 'P.item' || n, p, 'P', 'P', 'P', null from n`,
   `insert into attune.action (ref, pack, pack_ref, label, description, entrypoint, runtime) select 'P.item' || n, p, 'P', 'P', 'P', 'P', (select min(id) from attune.runtime where pack_ref = 'P') from n`,
   `insert into attune.workflow_definition (ref, pack, pack_ref, label, description, version, definition) select 'P.item' || n, p, 'P', 'P', 'P', '1', '{"k": "P"}' from n`,

@@ -7,7 +7,7 @@ const longestPauseMs = 2000;
 /** Calls `store` until it succeeds, and returns its result. Throws an error that the data causes, and after `stop` every error. */
 export type Persist = <T>(store: () => Promise<T>) => Promise<T>;
 
-/** Keeps what executions produced until the database stores it, however long that takes. */
+/** Keeps what processes produced until the database stores it, however long that takes. */
 export interface Persistence {
   persist: Persist;
   /** Returns whether something is kept that the database has not stored at the first try. */
@@ -16,8 +16,8 @@ export interface Persistence {
   stop(): void;
 }
 
-/** Creates a persistence; it calls `stored` when nothing waits any longer. */
-export function createPersistence(log: Log, stored: () => void): Persistence {
+/** Creates a persistence. It logs `waits` when something waits for the database, and calls `stored` when nothing does any longer. */
+export function createPersistence(log: Log, waits: string, stored: () => void = () => {}): Persistence {
   const stopping = new AbortController();
   let waiting = 0;
 
@@ -40,8 +40,7 @@ export function createPersistence(log: Log, stored: () => void): Persistence {
         return await store();
       } catch (error) {
         if (isFinal(error)) throw error;
-        if (waiting === 0)
-          log.warn({ err: error }, "results wait for the database: this worker claims nothing until they are stored");
+        if (waiting === 0) log.warn({ err: error }, waits);
         waiting += 1;
         try {
           return await retry(store, error);

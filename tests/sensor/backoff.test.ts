@@ -1,0 +1,14 @@
+import { describe, expect, test } from "vitest";
+import { countFailure, delayAfter } from "../../src/sensor/backoff.ts";
+
+describe("the delay before a sensor is started again", () => {
+  test("doubles from one second to five minutes", () => {
+    const delays = Array.from({ length: 12 }, (_, index) => delayAfter(index + 1) / 1000);
+    expect(delays).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+    expect(delayAfter(10_000)).toBe(300_000);
+  });
+
+  test("begins anew after the sensor ran for a minute", () => {
+    expect([countFailure(0, 10), countFailure(4, 59_999), countFailure(4, 60_000)]).toEqual([1, 5, 1]);
+  });
+});

@@ -1,0 +1,51 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { packDirectories } from "../support/pack.ts";
+import { until } from "../support/until.ts";
+import { createWorld, type World } from "../support/world.ts";
+import { sensorPack, watching } from "./pack.ts";
+
+const write = packDirectories();
+let world: World;
+
+beforeAll(async () => {
+  world = await createWorld();
+});
+afterAll(() => world[Symbol.asyncDispose]());
+
+const program = `
+const text = require("greet");
+console.log(JSON.stringify({ trigger: "watch.greeter", payload: { n: 1, text } }));
+setInterval(() => {}, 60000);
+`;
+const filesWith = (library: string) =>
+  sensorPack(
+    { greeter: { runner: "node", program } },
+    {
+      "package.json": JSON.stringify({ dependencies: { greet: library } }),
+      "lib/package.json": JSON.stringify({ name: "greet", version: "1.0.0" }),
+      "lib/index.js": `module.exports = "hello from a library";`,
+    },
+  );
+
+test("a sensor whose environment cannot be built says so, and runs in that of the next release of its pack", async () => {
+  const watch = watching(world);
+  const directory = write(filesWith("no version!"));
+  await watch.load(directory);
+  await world.rule("watch.greeter", { triggerParams: { path: "/" } });
+  world.startSensors();
+  const failed = await until(
+    async () => {
+      const row = await watch.processOf("greeter");
+      return row?.lastError ? row : null;
+    },
+    "its error",
+    20_000,
+  );
+  expect(failed).toMatchObject({ status: "waiting", restarts: 1, failures: 1, pid: null });
+  expect(failed.lastError).toMatch(/^The environment of the pack "watch" for core.action.nodejs could not be built/);
+
+  await watch.load(write(filesWith("file:./lib"), directory));
+  await until(async () => (await watch.payloads("greeter")).length > 0, "its event", 20_000);
+  expect(await watch.payloads("greeter")).toEqual([{ n: 1, text: "hello from a library" }]);
+  expect(await watch.log("greeter", "system")).toMatch(/could not be built[\s\S]*started again in 1 s/);
+}, 40_000);

@@ -1,0 +1,118 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { onPostgres } from "../support/database.ts";
+import { packDirectories } from "../support/pack.ts";
+import { type ServerProcess, startProcess } from "../support/server.ts";
+import { until } from "../support/until.ts";
+import { createWorld, type World } from "../support/world.ts";
+import { sensorPack, watching } from "./pack.ts";
+
+/** Emits an event with its pid every 50 ms; a kernel's lock shows when another one runs at the same time. */
+const locking = `
+import fcntl, json, os, time
+path = json.loads(os.environ["ATTUNE_SENSOR_TRIGGERS"])[0]["trigger_params"]["path"]
+lock = open(path + ".lock", "w")
+try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    open(path + ".overlap", "a").write("two at once")
+while True:
+    print(json.dumps({"trigger": "watch.locking", "payload": {"n": os.getpid()}}), flush=True)
+    time.sleep(0.05)
+`;
+
+const write = packDirectories();
+
+// One process at a time uses an embedded database.
+describe.runIf(onPostgres())("a sensor on two processes", () => {
+  let world: World;
+  let watch: ReturnType<typeof watching>;
+  let directory: string;
+  const servers = new Set<ServerProcess>();
+
+  beforeAll(async () => {
+    world = await createWorld();
+    watch = watching(world);
+    directory = write(sensorPack({ locking: { runner: "python", program: locking } }));
+    await watch.load(directory);
+    await world.rule("watch.locking", { triggerParams: { path: join(directory, "state") } });
+  });
+  afterAll(async () => {
+    for (const each of servers) each.child.kill("SIGCONT");
+    await Promise.all([...servers].map((each) => each[Symbol.asyncDispose]()));
+    await world[Symbol.asyncDispose]();
+  });
+
+  const startServer = async () => {
+    const server = await startProcess(world.services.location, {
+      ATTUNE__ROLES: "sensor",
+      ATTUNE__SENSOR__LEASE_SECONDS: "2",
+    });
+    servers.add(server);
+    return server;
+  };
+  const holder = async () =>
+    (
+      await world.all<{ server: number; pid: number }>(
+        sql`select (p.lease_owner ->> 'pid')::int as server, p.pid as pid from attune.sensor_process p where p.status = 'running'`,
+      )
+    )[0];
+  /** Waits until a process of the sensor that is none of these has stored events, and returns who runs it. */
+  const next = async (former: readonly number[]) => {
+    const found = await until(async () => {
+      const now = await holder();
+      return now !== undefined && !former.includes(now.pid) ? now : null;
+    }, "a new process of the sensor");
+    await until(async () => (await pids()).at(-1) === found.pid, "its events");
+    return found;
+  };
+  const pids = async () => (await watch.payloads("locking")).map((payload) => (payload as { n: number }).n);
+  const serverOf = (pid: number) => {
+    const server = [...servers].find(({ child }) => child.pid === pid);
+    if (!server) throw new Error(`${pid} is none of the servers`);
+    return server;
+  };
+  const isRunning = (pid: number) =>
+    existsSync(`/proc/${pid}/stat`) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "latin1"));
+
+  test("runs on one of them, and on the other one when that is killed or stopped for longer than its lease", async () => {
+    await Promise.all([startServer(), startServer()]);
+    const first = await next([]);
+
+    const killed = serverOf(first.server);
+    await killed.kill();
+    servers.delete(killed);
+    const second = await next([first.pid]);
+    expect(second.server).not.toBe(first.server);
+    expect(isRunning(first.pid)).toBe(false);
+
+    await startServer();
+    process.kill(second.server, "SIGSTOP");
+    const third = await next([first.pid, second.pid]);
+    expect(third.server).not.toBe(second.server);
+    expect(isRunning(second.pid)).toBe(false);
+    process.kill(second.server, "SIGCONT");
+    const stored = (await pids()).length;
+    await until(async () => (await pids()).length > stored + 40, "events after it goes on");
+    expect(await holder()).toEqual(third);
+
+    // The events of each process are together: what a former one still had to say was not stored.
+    const order = (await pids()).filter((pid, index, all) => pid !== all[index - 1]);
+    expect(order).toEqual([first.pid, second.pid, third.pid]);
+    expect(existsSync(join(directory, "state.overlap"))).toBe(false);
+  }, 60_000);
+
+  test("ends with its process when the server is stopped, and goes on with the next", async () => {
+    const last = await next([]);
+    await Promise.all([...servers].map((each) => each[Symbol.asyncDispose]()));
+    servers.clear();
+    expect(isRunning(last.pid)).toBe(false);
+    const row = await watch.processOf("locking");
+    expect(row).toMatchObject({ status: "stopped", pid: null, restarts: 0, lastError: null });
+    expect(await world.all(sql`select from attune.token where kind = 'sensor' and revoked_at is null`)).toEqual([]);
+    await startServer();
+    await next([last.pid]);
+  }, 30_000);
+});
