@@ -34,6 +34,8 @@ export async function rotateEncryptionKey(
     for (let after = "0"; batches < maxBatches; batches += 1) {
       // A transaction of its own: all batches in one would hold locks on every secret.
       const done = await write(services, async (tx) => {
+        // To the database no key changes: only its envelope does.
+        await tx.db.execute(sql`select set_config('attune.rotating', 'on', true)`);
         const found = await rows<{ id: string; value: string }>(tx.db, next(after));
         const sealed = found.map(({ id, value }) => ({ id, value: reseal(value) }));
         if (sealed.length > 0) await tx.db.execute(store(JSON.stringify(sealed)));

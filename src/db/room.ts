@@ -14,6 +14,8 @@ export interface Room extends AsyncDisposable {
   free(): number | null;
   /** Returns why there is no room for new work; null when there is. */
   shortage(): string | null;
+  /** Returns whether there will soon be none: less than twice the reserve is free. */
+  isLow(): boolean;
   /** Throws NoRoomError when there is no room for new work. */
   require(): void;
 }
@@ -25,7 +27,13 @@ const leastToOpen = 64 * MiB;
 
 /** Returns the room of a database that has its own server, which refuses by itself what it cannot store. */
 export function unlimitedRoom(): Room {
-  return { free: () => null, shortage: () => null, require: () => {}, [Symbol.asyncDispose]: async () => {} };
+  return {
+    free: () => null,
+    shortage: () => null,
+    isLow: () => false,
+    require: () => {},
+    [Symbol.asyncDispose]: async () => {},
+  };
 }
 
 /**
@@ -62,6 +70,7 @@ export async function watchRoom(directory: string, reserve: number, log: Log): P
   return {
     free: () => free,
     shortage,
+    isLow: () => free < 2 * reserve,
     require: () => {
       const reason = shortage();
       if (reason !== null) throw new NoRoomError(reason);

@@ -13,6 +13,7 @@ import { notification, notificationRetention } from "./tables/notification.ts";
 import { pack, packRelease } from "./tables/pack.ts";
 import { packTestExecution } from "./tables/pack-test.ts";
 import { identityRole, permissionAssignment, permissionSet, permissionSetRole } from "./tables/permission.ts";
+import { platformAlert, platformEvent } from "./tables/platform.ts";
 import { policy, policyGroup, policySlot } from "./tables/policy.ts";
 import { presence } from "./tables/presence.ts";
 import { rule, timer } from "./tables/rule.ts";
@@ -68,4 +69,6 @@ export const tables = {
   notificationRetentions: notificationRetention,
   workers: worker,
   presences: presence,
+  platformEvents: platformEvent,
+  platformAlerts: platformAlert,
 };

@@ -2,6 +2,7 @@ import type { Services } from "../db/services.ts";
 import { startAdmissions } from "../executor/admissions.ts";
 import { startEvents } from "../executor/events.ts";
 import { startInquiries } from "../executor/inquiries.ts";
+import { startPlatformEvents } from "../executor/platform.ts";
 import { startPresence } from "../executor/presence.ts";
 import { startRetention } from "../executor/retention.ts";
 import { startSweep } from "../executor/sweep.ts";
@@ -11,7 +12,7 @@ const retentionMs = 60_000;
 
 /**
  * Starts the role `executor`, which evaluates events, expires inquiries, admits what waits for a time, notes that the
- * database is there, deletes what is old, and sweeps every `everyMs` milliseconds.
+ * database is there, makes events of the platform's own life, deletes what is old, and sweeps every `everyMs` milliseconds.
  */
 export function startExecutor(services: Services, everyMs = sweepMs): AsyncDisposable {
   const parts = new AsyncDisposableStack();
@@ -21,5 +22,6 @@ export function startExecutor(services: Services, everyMs = sweepMs): AsyncDispo
   parts.use(startRetention(services, retentionMs));
   parts.use(startInquiries(services));
   parts.use(startAdmissions(services));
+  parts.use(startPlatformEvents(services));
   return parts;
 }

@@ -59,9 +59,15 @@ describe("a valid pack", () => {
       "core.alert",
       "core.crontimer",
       "core.datetimetimer",
+      "core.execution_ended",
+      "core.inquiry_opened",
       "core.intervaltimer",
+      "core.key_changed",
+      "core.pack_loaded",
       "core.rruletimer",
+      "core.sensor_crashed",
       "core.webhook",
+      "core.worker_lost",
     ]);
     expect(core.permissionSets.map(({ ref }) => ref)).toEqual([
       "core.admin",

@@ -153,4 +153,9 @@ export const records: Readonly<Record<string, Sample>> = {
   ),
   sensor_event_key: pair({ name: "name{n}" }, timestamped),
   sensor_log: pair({ seq: "{n}", stream: "stderr", at, text: "text" }, timestamped),
+  platform_alert: pair({ name: "name{n}" }, timestamped),
+  platform_event: pair(
+    { trigger_ref: "core.alert", payload: object },
+    { ...timestamped, cause_execution: 1, generation: 2, trace_tag: "trace{n}" },
+  ),
 };
