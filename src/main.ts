@@ -22,6 +22,7 @@ export async function main(): Promise<void> {
 /** Runs a command that uses the API of a server. */
 async function useServer(args: readonly string[]): Promise<void> {
   const { run } = await import("./cli/program.ts");
+  const { createAuthor } = await import("./author/author.ts");
   const { env, stdin, stdout, stderr } = process;
   const ended = new AbortController();
   let isRead = true;
@@ -35,7 +36,7 @@ async function useServer(args: readonly string[]): Promise<void> {
       ended.abort();
     });
   }
-  const code = await run(args, { env, stdin, stdout, stderr, signal: ended.signal });
+  const code = await run(args, { author: createAuthor(process.env), env, stdin, stdout, stderr, signal: ended.signal });
   await new Promise<void>((resolve) => stdout.write("", () => resolve()));
   process.exit(isRead ? code : 0);
 }

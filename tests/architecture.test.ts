@@ -37,6 +37,7 @@ const ranks: Readonly<Record<string, number>> = {
   roles: 13,
   "services.ts": 13,
   "link.ts": 14,
+  author: 14,
   "server.ts": 15,
   "main.ts": 16,
   "attune.js": 17,

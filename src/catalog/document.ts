@@ -213,6 +213,11 @@ function explain(issue: z.core.$ZodRawIssue): string | undefined {
       .map((key) => `unknown field ${JSON.stringify(key)}${didYouMean(key, known) || among}`)
       .join("\n");
   }
+  if (issue.code === "invalid_value") {
+    const known = issue.values.map(String);
+    const hint = typeof issue.input === "string" ? didYouMean(issue.input, known) : "";
+    return `expected ${known.length === 1 ? "" : "one of "}${known.join(", ")}${hint}`;
+  }
   if (issue.code !== "invalid_type") return undefined;
   const expected = NOUNS[issue.expected] ?? issue.expected;
   return issue.input === undefined

@@ -32,15 +32,31 @@ export interface PackRules {
   loaded(tx: Tx, rule: { id: string }): Promise<void>;
 }
 
+/** The actions and triggers that rules may name, by their refs. */
+export interface Known<Id = unknown> {
+  actions: ReadonlyMap<string, RuleTargets["action"] & { id: Id }>;
+  triggers: ReadonlyMap<string, RuleTargets["trigger"] & { id: Id }>;
+}
+
 /** Returns the columns of the pack's rules. Throws InvalidInputError with the faults of all of them, at their places in the files. */
 export async function ruleRows(
   db: Db,
-  { rules, pack: { conf_schema: settings }, issueAt }: CheckedPack,
-  { check }: PackRules,
+  source: CheckedPack,
+  packRules: PackRules,
 ): Promise<({ ref: string } & Record<string, unknown>)[]> {
-  if (rules.length === 0) return [];
-  const actions = await findActions(db);
-  const triggers = await findTriggers(db);
+  if (source.rules.length === 0) return [];
+  const known = { actions: await findActions(db), triggers: await findTriggers(db) };
+  return checkRules(source, known, packRules).map(({ actionId, triggerId, ...columns }) => {
+    return { ...columns, actionId: BigInt(actionId), triggerId: BigInt(triggerId) };
+  });
+}
+
+/** Returns the columns of the pack's rules with what they name. Throws InvalidInputError with the faults of all of them. */
+export function checkRules<Id>(
+  { rules, pack: { conf_schema: settings }, issueAt }: CheckedPack,
+  { actions, triggers }: Known<Id>,
+  { check }: Pick<PackRules, "check">,
+) {
   const issues: Issue[] = [];
   const values = rules.flatMap((manifest) => {
     const { ref, action_ref: actionRef, trigger_ref: triggerRef } = manifest;
@@ -65,8 +81,8 @@ export async function ruleRows(
           label: manifest.label,
           description: manifest.description,
           enabled: manifest.enabled,
-          actionId: BigInt(action.id),
-          triggerId: BigInt(trigger.id),
+          actionId: action.id,
+          triggerId: trigger.id,
           condition: manifest.condition,
         },
       ];

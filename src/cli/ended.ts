@@ -121,7 +121,7 @@ async function watchToEnd(
   return 1;
 }
 
-async function readEnd(context: Context, id: string): Promise<Execution & Record<string, unknown>> {
+export async function readEnd(context: Context, id: string): Promise<Execution & Record<string, unknown>> {
   const { execution } = await context.ask<{ execution: (Execution & Record<string, unknown>) | null }>(
     "query($id: ID!) { execution(id: $id) { id actionRef status reason startedAt finishedAt result error } }",
     { id },
@@ -138,7 +138,7 @@ export interface Piece extends Message {
   occurredAt: string;
 }
 
-const pieceFields = "cursor seq stream text occurredAt";
+export const pieceFields = "cursor seq stream text occurredAt";
 
 /** Prints the output of an execution until it has ended. Returns the exit code. */
 export async function followLog(context: Context, id: string): Promise<number> {
@@ -165,8 +165,8 @@ export async function printLog(context: Context, id: string): Promise<void> {
   }
 }
 
-/** Output goes to where the action wrote it; for programs, each piece is an object on stdout. */
-async function printPiece(context: Context, piece: Piece): Promise<void> {
+/** Prints a piece of output. It goes to where the action wrote it; for programs, each piece is an object on stdout. */
+export async function printPiece(context: Context, piece: Piece): Promise<void> {
   if (context.options.output !== "table") return await context.printNext(piece, []);
   const { stdout, stderr, signal } = context.terminal;
   const stream = piece.stream === "STDOUT" ? stdout : stderr;

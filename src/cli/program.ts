@@ -7,6 +7,7 @@ import { addEvents } from "./commands/event.ts";
 import { addExecutions, addRun } from "./commands/execution.ts";
 import { addInquiries } from "./commands/inquiry.ts";
 import { addKeys } from "./commands/key.ts";
+import { addPacks } from "./commands/pack.ts";
 import { addResource, addSwitches } from "./commands/resource.ts";
 import { addRules } from "./commands/rule.ts";
 import { addExamples, type Finish } from "./define.ts";
@@ -54,7 +55,17 @@ export function createProgram(terminal: Terminal, finish: Finish): Command {
     addResource(top, resource);
     if (["action", "trigger", "sensor", "rule", "policy"].includes(resource.name)) addSwitches(top, resource);
   }
-  for (const add of [addRun, addExecutions, addEvents, addRules, addInquiries, addKeys, addArtifacts, addCompletion]) {
+  for (const add of [
+    addRun,
+    addExecutions,
+    addEvents,
+    addRules,
+    addInquiries,
+    addKeys,
+    addArtifacts,
+    addPacks,
+    addCompletion,
+  ]) {
     add(top);
   }
   return program;

@@ -4,8 +4,31 @@ import type { Readable, Writable } from "node:stream";
 /** A stream that may be a terminal, as those of the process are. */
 type Stream<T> = T & { isTTY?: boolean; columns?: number };
 
+/** What is done with the files of packs on this machine, without a server. */
+export interface Author {
+  check(
+    directory: string,
+    others: readonly string[],
+  ): Promise<{ ref: string | null; version: string | null; issues: { path: string; message: string }[] }>;
+  /** Returns the JSON Schema of a kind of file; null for an unknown kind. */
+  schema(kind: string): Promise<object | null>;
+  kinds(): Promise<readonly string[]>;
+  /** Returns the paths of the files that it has written. */
+  create(ref: string, directory: string): Promise<string[]>;
+  /** Returns the result of the tests. */
+  test(
+    directory: string,
+    options: {
+      runners: readonly string[] | null;
+      signal: AbortSignal;
+      onOutput(stream: "stdout" | "stderr" | "system", text: string): void;
+    },
+  ): Promise<object>;
+}
+
 /** What a command may use of its process. */
 export interface Terminal {
+  author: Author;
   /** The environment's variables. */
   env: Readonly<Record<string, string | undefined>>;
   stdin: Stream<Readable>;

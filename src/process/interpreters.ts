@@ -15,7 +15,7 @@ export interface FoundRuntime {
 interface Distribution {
   command: string;
   args?: string[];
-  pattern?: string;
+  pattern?: string | null;
 }
 
 interface Distributions {
@@ -38,23 +38,38 @@ export async function findInterpreters(
     services.db,
     sql`select ref, distributions from attune.runtime order by ref`,
   );
-  const searches = stored
-    .filter(({ ref }) => wanted.has(ref))
-    .map(async ({ ref, distributions }) => {
-      if ((distributions.commands ?? []).length === 0) return { ref, command: null, version: null };
-      for (const distribution of distributions.commands ?? []) {
-        const version = await versionOf(distribution, { ...env, PATH: path });
-        if (version === null) continue;
-        if (isAtLeast(version, distributions.min_version ?? null)) {
-          return { ref, command: distribution.command, version };
-        }
-        services.log.warn(
-          { runtime: ref, command: distribution.command, version, minVersion: distributions.min_version },
-          "an interpreter is older than its runtime requires",
-        );
+  const known = stored.filter(({ ref }) => wanted.has(ref));
+  return await findCommands(known, { path, env, warn: (fields, message) => services.log.warn(fields, message) });
+}
+
+/** The same for runtimes with their distributions. `warn` hears of interpreters that are too old. */
+export async function findCommands(
+  known: readonly { ref: string; distributions: Distributions }[],
+  {
+    path,
+    env = {},
+    warn,
+  }: {
+    path: string;
+    env?: Readonly<Record<string, string>>;
+    warn(fields: object, message: string): void;
+  },
+): Promise<FoundRuntime[]> {
+  const searches = known.map(async ({ ref, distributions }) => {
+    if ((distributions.commands ?? []).length === 0) return { ref, command: null, version: null };
+    for (const distribution of distributions.commands ?? []) {
+      const version = await versionOf(distribution, { ...env, PATH: path });
+      if (version === null) continue;
+      if (isAtLeast(version, distributions.min_version ?? null)) {
+        return { ref, command: distribution.command, version };
       }
-      return null;
-    });
+      warn(
+        { runtime: ref, command: distribution.command, version, minVersion: distributions.min_version },
+        "an interpreter is older than its runtime requires",
+      );
+    }
+    return null;
+  });
   return (await Promise.all(searches)).filter((found) => found !== null);
 }
 

@@ -190,7 +190,7 @@ const BROKEN: Record<string, { files: Record<string, string | Buffer>; faults: s
       "actions/echo.yaml:5:10 enabled: expected true or false, not a string",
       "actions/echo.yaml:6:10 timeout: Too small: expected number to be >0",
       "actions/echo.yaml:8:14 retry.max: expected a whole number, not a number",
-      'actions/echo.yaml:9:17 on_worker_loss: Invalid option: expected one of "abandon"|"requeue"',
+      'actions/echo.yaml:9:17 on_worker_loss: expected one of abandon, requeue',
       "actions/echo.yaml:7:7 tags: expected a list, not a string",
     ],
   },
@@ -218,7 +218,7 @@ const BROKEN: Record<string, { files: Record<string, string | Buffer>; faults: s
     },
     faults: [
       'permission_sets/ops.yaml:4:53 grants.0.constraints.packs: unknown field "packs"; expected one of pack_refs, refs, except_refs, owner',
-      expect.stringMatching(/^permission_sets\/ops\.yaml:5:16 grants\.1\.resource: Invalid option/),
+      expect.stringMatching(/^permission_sets\/ops\.yaml:5:16 grants\.1\.resource: expected one of .*execution/),
       'permission_sets/ops.yaml:6:39 grants.2.constraint: unknown field "constraint"; did you mean "constraints"?',
     ],
   },

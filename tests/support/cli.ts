@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import type { Command } from "commander";
+import { createAuthor } from "../../src/author/author.ts";
 import { createProgram, run } from "../../src/cli/program.ts";
 
 /** What a command has printed, and its exit code. */
@@ -52,6 +53,7 @@ export function startCommand(args: readonly string[], surroundings: Surroundings
   const stdout = Object.assign(stream("stdout"), columns === undefined ? {} : { columns, isTTY: true });
   const stderr = stream("stderr");
   const terminal = {
+    author: createAuthor({ PATH: process.env["PATH"] }),
     env: environment(surroundings),
     stdin: Readable.from([stdin]),
     stdout,
@@ -92,6 +94,7 @@ export function spawnCommand(args: readonly string[], surroundings: Surroundings
 export const describedProgram = (): Command =>
   createProgram(
     {
+      author: createAuthor({}),
       env: {},
       stdin: Readable.from([]),
       stdout: new PassThrough(),

@@ -8,12 +8,12 @@ import { globalId } from "../../lib/global-id.ts";
 import { isObject, type Json, type JsonObject } from "../../lib/json.ts";
 import { type Suite, storedResult } from "../../pack-test/result.ts";
 import { buildLimitMs } from "../../process/environments/build.ts";
-import { EnvironmentError } from "../../process/environments/environments.ts";
-import { recipes, variablesIn } from "../../process/environments/recipe.ts";
 import { actionEnvironment } from "../parameters.ts";
 import { actionError, type HostEnvironment, outcome, type Run, type Runtime, stopped } from "../runtimes/runtime.ts";
+import { entrance } from "./enter.ts";
+import { prefixed } from "./prefix.ts";
 import { runTests } from "./run.ts";
-import type { Entered, SuiteHost } from "./suite.ts";
+import type { SuiteHost } from "./suite.ts";
 
 /** Runs the tests of packs. An execution takes one slot, however many of its runners run at once. */
 export const packTestRuntime: Runtime = {
@@ -141,21 +141,19 @@ function suiteHostOf(
   return {
     ...{ release: directory, paths, scratch, signal, testing: release.testing, runAs: host.runAs },
     variables: { ...variables, PYTHONUNBUFFERED: "1", PYTHONDONTWRITEBYTECODE: "1" },
-    enter: (runtime) => enter(run, host, { release, directory, runtime }),
+    enter: inEnvironmentsOf(run, host, { release, directory }),
     onOutput: prefixed(onOutput),
   };
 }
 
-/** A shell's tests may start the pack's programs in any of its environments. */
-async function enter(
+/** Returns how programs are started in the environments of a release, which are built first if they are missing. */
+function inEnvironmentsOf(
   { claim, signal, onOutput, restartTime }: Run,
   { interpreters, environments, base }: HostEnvironment,
-  { release, directory, runtime }: { release: TestedRelease; directory: string; runtime: string | null },
-): Promise<Entered> {
-  const interpreter = runtime === null ? "" : interpreters.get(runtime);
-  if (interpreter === undefined) throw new EnvironmentError(`This worker has no ${runtime}.`);
+  { release, directory }: { release: TestedRelease; directory: string },
+): SuiteHost["enter"] {
   const packRef = String(claim.config["pack"]);
-  const inside = async (runtimeRef: string, checksum: string) => {
+  const find = async (runtimeRef: string, checksum: string) => {
     const wait = async () => {
       onOutput("system", `Waiting for the environment of the pack "${packRef}" in ${runtimeRef}.\n`);
       await restartTime(2 * buildLimitMs);
@@ -163,32 +161,5 @@ async function enter(
     const wanted = { packRef, runtimeRef, checksum, release: { digest: release.digest, path: directory } };
     return await environments.enter(wanted, { signal, wait });
   };
-  const own = runtime === null ? undefined : release.environments[runtime];
-  const needed = Object.entries(release.environments).filter(
-    ([ref]) => ref === runtime || !scripted.has(runtime ?? ""),
-  );
-  const settings = await Promise.all(needed.map((each) => inside(...each)));
-  return {
-    command: own === undefined ? interpreter : (settings[0]?.command ?? interpreter),
-    variables: variablesIn(settings, base),
-    links: Object.assign({}, ...settings.map(({ links }) => links)),
-  };
+  return entrance({ interpreters, base, environments: release.environments, find });
 }
-
-/** Runtimes with environments of their own. */
-const scripted: ReadonlySet<string> = new Set(recipes.keys());
-
-/** Returns a receiver that puts the suite's name before each line: several write at once. */
-function prefixed(onOutput: Run["onOutput"]): SuiteHost["onOutput"] {
-  const open = new Map<string, string>();
-  return (suite, stream, text) => {
-    const lines = `${open.get(`${suite} ${stream}`) ?? ""}${text}`.split("\n");
-    const rest = lines.pop() ?? "";
-    const isLong = rest.length > longestLine;
-    open.set(`${suite} ${stream}`, isLong ? "" : rest);
-    if (isLong) lines.push(rest);
-    if (lines.length > 0) onOutput(stream, lines.map((line) => `${suite} | ${line}\n`).join(""));
-  };
-}
-
-const longestLine = 16 * 1024;

@@ -1,0 +1,25 @@
+import { Failure } from "../cli/failure.ts";
+import type { Author } from "../cli/terminal.ts";
+import { InvalidInputError } from "../errors.ts";
+
+/** Returns the work on the files of packs for the command line. It loads the server's code when it is used, and not before. */
+export function createAuthor(env: NodeJS.ProcessEnv): Author {
+  return {
+    check: (...of) => reported(async () => (await import("./check.ts")).checkPack(...of)),
+    schema: async (kind) => (await import("./schema.ts")).schemaOf(kind),
+    kinds: async () => (await import("./schema.ts")).schemaKinds,
+    create: (...of) => reported(async () => (await import("./create.ts")).createPackFiles(...of)),
+    test: (directory, options) =>
+      reported(async () => (await import("./test.ts")).testDirectory(directory, { ...options, env })),
+  };
+}
+
+/** A refusal is a failure of the command, which names every fault. */
+async function reported<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof InvalidInputError)) throw error;
+    throw new Failure(error.issues.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join("\n"));
+  }
+}

@@ -1,0 +1,137 @@
+import { mutate } from "../client.ts";
+import type { Context } from "../context.ts";
+import { define, type Group, groupOf, option } from "../define.ts";
+import { Failure, UsageFailure } from "../failure.ts";
+import { withoutControls } from "../terminal.ts";
+import { followTests, type PackTestResult, readEnded, suitesOf } from "../tests.ts";
+
+const issueColumns = [
+  ["PLACE", "path"],
+  ["FAULT", "message"],
+] as const;
+
+interface TestOptions {
+  runner?: string[];
+  cache: boolean;
+  follow?: boolean;
+}
+
+/** Adds `pack test`, `pack check`, `pack schema` and `pack create`. All but the test of a ref work without a server. */
+export function addPacks(above: Group): void {
+  const commands = groupOf(above, "pack");
+  define<TestOptions>(commands, {
+    name: "test <pack>",
+    description: "run the tests of a pack of the server, by its ref, or of one in a directory, by a path with a slash",
+    options: [
+      option("--runner <names...>", "only these of its runners"),
+      option("--no-cache", "also when the release has passed them before"),
+      option("--follow", "print what the runners write"),
+    ],
+    examples: [
+      "test core",
+      "test core --no-cache --follow",
+      "test ./packs/core --runner actions",
+      "test core --output json",
+    ],
+    names: "pack",
+    run: async (context, [pack = ""], options) => {
+      const runners = options.runner ?? null;
+      const result = isPath(pack)
+        ? ((await context.terminal.author.test(pack, {
+            runners,
+            signal: context.terminal.signal,
+            onOutput: (stream, text) => {
+              if (options.follow || stream === "system") context.terminal.stderr.write(withoutControls(text));
+            },
+          })) as PackTestResult)
+        : await testOnServer(context, pack, { ...options, runners });
+      await printResult(context, result);
+      return result.succeeded ? 0 : 1;
+    },
+  });
+  define<{ with?: string[] }>(commands, {
+    name: "check <directory>",
+    description: "find every fault in the files of a pack, each with its file, line and column; fails if there are any",
+    options: [option("--with <directories...>", "the packs whose actions and triggers its rules use")],
+    examples: ["check ./packs/core", "check ./packs/core --output json"],
+    run: check,
+  });
+  define(commands, {
+    name: "schema <kind>",
+    description:
+      "print the JSON Schema of a kind of file for editors: pack, action, trigger, rule, runtime or permission_set",
+    examples: ["schema action"],
+    run: async (context, [kind = ""]) => {
+      const schema = await context.terminal.author.schema(kind);
+      if (schema) return await context.write(`${JSON.stringify(schema, null, 2)}\n`);
+      throw new UsageFailure(
+        `"${kind}" is no kind of file: write one of ${(await context.terminal.author.kinds()).join(", ")}.`,
+      );
+    },
+  });
+  define(commands, {
+    name: "create <ref> [directory]",
+    description: "write a new pack with an action, a rule and a test, by default into a directory of its name",
+    examples: ["create greetings", "create greetings ./packs/greetings"],
+    run: async (context, [ref = "", directory = ref]) => {
+      const files = await context.terminal.author.create(ref, directory);
+      if (context.options.output !== "table") return await context.printValue({ directory, files });
+      await context.write(files.map((file) => `${directory}/${file}\n`).join(""));
+    },
+  });
+}
+
+const isPath = (text: string) => text === "." || text === ".." || text.includes("/");
+
+async function check(context: Context, [directory = ""]: string[], options: { with?: string[] }): Promise<number> {
+  const { ref, version, issues } = await context.terminal.author.check(directory, options.with ?? []);
+  if (context.options.output !== "table")
+    await context.printValue({ ref, version, valid: issues.length === 0, issues });
+  else await context.printRows(issues, issueColumns, `${ref} ${version}: no faults were found.`);
+  return issues.length === 0 ? 0 : 1;
+}
+
+/** Runs the tests on a worker of the server, and returns their result when they have ended. */
+async function testOnServer(
+  context: Context,
+  pack: string,
+  { runners, cache, follow }: TestOptions & { runners: readonly string[] | null },
+): Promise<PackTestResult> {
+  const input = { pack, noCache: !cache, ...(runners === null ? {} : { runners }) };
+  const selection = "execution { id } run { id result }";
+  const started = await mutate<{ execution: { id: string } | null; run: { result: PackTestResult } | null }>(
+    context.ask,
+    "testPack",
+    input,
+    selection,
+  );
+  if (started.run) {
+    context.note("The release has passed its tests before; --no-cache runs them again.");
+    return started.run.result;
+  }
+  if (!started.execution) throw new Failure("You may not read the execution that runs the tests.");
+  await followTests(context, started.execution.id, follow === true);
+  return await readEnded(context, started.execution.id);
+}
+
+async function printResult(context: Context, result: PackTestResult): Promise<void> {
+  if (context.options.output !== "table") return await context.printValue(result);
+  const { suites, broken } = suitesOf(result);
+  await context.printRows(suites, suiteColumns, "No runner was run.");
+  for (const { suite, name, text } of broken) {
+    await context.write(`\n${withoutControls(`${suite}: ${name}`)}\n${indented(text)}`);
+  }
+  const { passed, failed, skipped, message } = result;
+  context.note(`${passed} passed, ${failed} failed, ${skipped} skipped.${message ? ` ${message}` : ""}`);
+}
+
+const suiteColumns = [
+  ["RUNNER", "name"],
+  ["TYPE", "runner_type"],
+  ["PASSED", "passed"],
+  ["FAILED", "failed"],
+  ["SKIPPED", "skipped"],
+  ["MS", "duration_ms"],
+] as const;
+
+const indented = (text: string) => (text === "" ? "" : `${withoutControls(text.trimEnd()).replaceAll(/^/gm, "  ")}\n`);

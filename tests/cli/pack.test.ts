@@ -1,0 +1,186 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { runCommand, startCommand } from "../support/cli.ts";
+import { writeWheel } from "../support/library.ts";
+import { packDirectories } from "../support/pack.ts";
+import { type RunningServer, startInProcess } from "../support/server.ts";
+import { until } from "../support/until.ts";
+
+const directories = packDirectories();
+const scratch = mkdtempSync(join(tmpdir(), "attune-cli-pack-"));
+afterAll(() => rmSync(scratch, { recursive: true }));
+
+const run = (...args: string[]) => runCommand(["pack", ...args]);
+
+describe("a pack that was just created", () => {
+  test("passes the check and its tests, and is not written over", async () => {
+    const directory = join(scratch, "greetings");
+    const created = await run("create", "greetings", directory);
+    expect(created).toMatchObject({ code: 0, stderr: "" });
+    expect(created.stdout.split("\n")).toContain(`${directory}/actions/greet.sh`);
+    expect(await run("check", directory)).toEqual({
+      ...{ code: 0, stdout: "", stderr: "greetings 0.1.0: no faults were found.\n" },
+    });
+    const tested = await run("test", directory);
+    expect(tested).toMatchObject({ code: 0, stderr: expect.stringContaining("1 passed, 0 failed, 0 skipped.\n") });
+    expect(tested.stdout).toMatch(/^RUNNER +TYPE +PASSED +FAILED +SKIPPED +MS\nshell +script +1 +0 +0 +\d+\n$/);
+    expect(await run("create", "greetings", directory)).toMatchObject({
+      ...{ code: 1, stdout: "", stderr: expect.stringContaining("is not empty") },
+    });
+    expect(await run("create", "No", join(scratch, "no"))).toMatchObject({
+      ...{ code: 1, stderr: expect.stringContaining("expected lower-case letters") },
+    });
+  });
+
+  test("has files that the published schemas accept, and these refuse what the check refuses", async () => {
+    const directory = join(scratch, "described");
+    await run("create", "described", directory);
+    const ajv = new Ajv2020({ strict: false });
+    const schemas: Record<string, string> = {
+      pack: "pack.yaml",
+      action: "actions/greet.yaml",
+      trigger: "triggers/visit.yaml",
+      rule: "rules/greet_visitors.yaml",
+    };
+    for (const [kind, path] of Object.entries(schemas)) {
+      const { code, stdout } = await run("schema", kind);
+      expect(code, kind).toBe(0);
+      const validate = ajv.compile(JSON.parse(stdout));
+      const document = parse(readFileSync(join(directory, path), "utf8"));
+      expect(validate(document), `${kind}: ${ajv.errorsText(validate.errors)}`).toBe(true);
+      expect(validate({ ...document, no_such_field: 1 }), kind).toBe(false);
+      expect(validate({ ...document, ref: 5 }), kind).toBe(false);
+    }
+    expect(await run("schema", "acton")).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("pack, action, trigger"),
+    });
+  });
+});
+
+describe("the check", () => {
+  const files = {
+    "pack.yaml": "ref: faulty\nlabel: Faulty\nversion: one\ndependencies: [elsewhere]\n",
+    "actions/a.yaml": "ref: faulty.a\nlabel: A\nrunner_type: shel\nentry_point: actions/a.sh\n",
+    "rules/r.yaml": "ref: faulty.r\nlabel: R\ntrigger_ref: core.webhook\naction_ref: core.echo\nenabld: true\n",
+  };
+
+  test("names every fault at once, with file, line, column and what would be right", async () => {
+    const { code, stdout } = await run("check", directories(files), "--output", "json");
+    expect(code).toBe(1);
+    const { valid, issues } = JSON.parse(stdout) as { valid: boolean; issues: { path: string; message: string }[] };
+    expect(valid).toBe(false);
+    expect(issues.map(({ path, message }) => `${path}: ${message}`)).toEqual([
+      expect.stringMatching(/^pack\.yaml:3:10 version: .*version/),
+      expect.stringMatching(/^actions\/a\.yaml:3:14 runner_type: .*did you mean "shell"/),
+      expect.stringMatching(/^rules\/r\.yaml:5:1 enabld: .*did you mean "enabled"/),
+    ]);
+  });
+
+  test("looks into rules, with the packs that they use", async () => {
+    const rule = (action: string, more: string) =>
+      `ref: user.r\nlabel: R\ntrigger_ref: core.webhook\naction_ref: ${action}\n${more}`;
+    const user = (text: string) =>
+      directories({
+        "pack.yaml": "ref: user\nlabel: User\nversion: 1.0.0\ndependencies: [lib]\n",
+        "rules/r.yaml": text,
+      });
+    const lib = directories({
+      "pack.yaml": "ref: lib\nlabel: Lib\nversion: 1.0.0\n",
+      "actions/a.yaml":
+        "ref: lib.a\nlabel: A\nrunner_type: shell\nentry_point: actions/a.sh\nparameters: {size: {type: integer}}\n",
+      "actions/a.sh": "true\n",
+    });
+    expect((await run("check", user(rule("lib.a", "action_params: {size: 3}\n")), "--with", lib)).code).toBe(0);
+    const without = await run("check", user(rule("lib.a", "")));
+    expect(without.code).toBe(1);
+    expect(without.stdout).toContain('the pack "lib" is needed for the check');
+    const wrong = await run("check", user(rule("lib.a", "action_params: {size: large}\n")), "--with", lib);
+    expect(wrong).toMatchObject({ code: 1, stdout: expect.stringContaining("rules/r.yaml:5:23 action_params.size") });
+    const open = await run(
+      "check",
+      user(rule("core.shell", 'action_params: {command: "echo {{ event.payload.body }}"}\n')),
+      "--with",
+      lib,
+    );
+    expect(open).toMatchObject({ code: 1, stdout: expect.stringContaining("rules/r.yaml:5:25 action_params.command") });
+  });
+});
+
+describe("the tests of a directory", () => {
+  test("fail with the names of what failed, on stdout for programs too", async () => {
+    const script = (text: string) => ({
+      "pack.yaml":
+        "ref: half\nlabel: Half\nversion: 1.0.0\ntesting: {runners: {shell: {type: script, entry_point: tests/run.sh, result_format: tap}}}\n",
+      "tests/run.sh": text,
+    });
+    const directory = directories(script("echo 1..2; echo 'ok 1 - good'; echo 'not ok 2 - bad'; exit 1\n"));
+    const { code, stdout, stderr } = await run("test", directory);
+    expect(code).toBe(1);
+    expect(stdout).toContain("\nshell: bad\n");
+    expect(stderr).toContain("1 passed, 1 failed, 0 skipped. 1 of 2 tests failed: bad.");
+    const forPrograms = await run("test", directory, "--output", "json");
+    expect(forPrograms.code).toBe(1);
+    expect(JSON.parse(forPrograms.stdout)).toMatchObject({ pack_ref: "half", passed: 1, failed: 1, succeeded: false });
+    expect(await run("test", directory, "--runner", "shel")).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('did you mean "shell"'),
+    });
+    writeFileSync(join(directory, "pack.yaml"), "ref: half\nlabel: Half\nversion: 1.0.0\n");
+    expect(await run("test", directory)).toMatchObject({ code: 1, stderr: expect.stringContaining("has no tests") });
+  });
+
+  test("use an environment that is built for them, and end with Ctrl-C", async () => {
+    const directory = directories({
+      "pack.yaml": `ref: equipped\nlabel: Equipped\nversion: 1.0.0\ntesting: {runners: {
+        python: {type: unittest, entry_point: tests/test_a.py}, slow: {type: script, entry_point: tests/slow.sh}}}\n`,
+      "requirements.txt": "--no-index\n--find-links wheels\nanswer==1.0\n",
+      "tests/test_a.py":
+        "import unittest\nfrom answer.late import value\nclass A(unittest.TestCase):\n  def test_value(self): self.assertEqual(value, 'wheel')\n",
+      "tests/slow.sh": "echo waiting; sleep 300\n",
+    });
+    writeWheel(join(directory, "wheels"), "1.0", "wheel");
+    expect(await run("test", directory, "--runner", "python")).toMatchObject({ code: 0 });
+    const slow = startCommand(["pack", "test", directory, "--runner", "slow", "--follow"]);
+    await until(() => slow.stderr().includes("slow | waiting"), "the runner");
+    slow.interrupt();
+    expect((await slow.ended).code).toBe(130);
+  });
+});
+
+describe("the tests of a pack of a server", () => {
+  let server: RunningServer;
+  beforeAll(async () => {
+    server = await startInProcess();
+  });
+  afterAll(async () => {
+    await server[Symbol.asyncDispose]();
+  });
+  const onServer = (...args: string[]) => runCommand(["pack", "test", ...args], { server });
+
+  test("pass for the core pack, once for each release", async () => {
+    const first = await onServer("core");
+    expect(first).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining("actions: 7 passed, 0 failed, 0 skipped in "),
+    });
+    expect(first.stdout).toMatch(/\nactions +script +7 +0 +0 +\d+\n$/);
+    expect((await onServer("core")).stderr).toContain("has passed its tests before");
+    const followed = await onServer("core", "--no-cache", "--follow");
+    expect(followed).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining("actions | ok 1 - core.echo prints its message\n"),
+    });
+    const part = await onServer("core", "--runner", "actions", "--output", "json");
+    expect(JSON.parse(part.stdout)).toMatchObject({ succeeded: true, passed: 7, message: null });
+    expect(await onServer("default")).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("only packs of files"),
+    });
+    expect(await onServer("nowhere")).toMatchObject({ code: 1, stderr: expect.stringContaining("nowhere") });
+  });
+});
