@@ -107,7 +107,7 @@ describe("the check", () => {
       "--with",
       lib,
     );
-    expect(open).toMatchObject({ code: 1, stdout: expect.stringContaining("rules/r.yaml:5:25 action_params.command") });
+    expect(open).toMatchObject({ code: 1, stdout: expect.stringContaining("rules/r.yaml:5:26 action_params.command") });
   });
 });
 

@@ -45,7 +45,7 @@ describe("attune as a process", () => {
     const command = await loaded("pack", "list", "--url", "http://127.0.0.1:9");
     expect(command.code).toBe(1);
     const own =
-      /^(src\/(attune|imports)\.js|src\/(main|errors)\.ts|src\/cli\/.*|node_modules\/(commander|string-width|strip-ansi|ansi-regex|get-east-asian-width|graphql-ws)\/.*)$/;
+      /^(src\/(attune|imports)\.js|src\/(main|errors)\.ts|src\/author\/author\.ts|src\/cli\/.*|node_modules\/(commander|string-width|strip-ansi|ansi-regex|get-east-asian-width|graphql-ws)\/.*)$/;
     expect(command.modules.filter((name) => !own.test(name))).toEqual([]);
     const link = await loaded("link");
     expect(link.code).toBe(1);

@@ -29,7 +29,7 @@ print what the API returned, for programs; what comes bit by bit (\`watch\`, \`-
 | exit code | means |
 |---|---|
 | 0 | it worked; or what read the output has closed it |
-| 1 | it failed: refused, not found, no server; or what was waited for has not completed; \`rule lint\` has found something |
+| 1 | it failed: refused, not found, no server; or what was waited for has not completed; \`rule lint\` or \`pack check\` has found something; tests of a pack have failed |
 | 2 | the command line is wrong |
 | 130 | Ctrl-C |
 

@@ -1,0 +1,3 @@
+#!/bin/sh
+. "$ATTUNE_PARAMETER_FILE"
+printf 'Hello, %s.\n' "$name"
