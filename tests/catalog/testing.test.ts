@@ -75,13 +75,13 @@ test.each<[string, object, RegExp]>([
   [
     "method",
     { discovery: { method: "luck", path: "tests" }, runners: { a: script } },
-    /discovery\.method: .*"directory"/,
+    /discovery\.method: .*directory/,
   ],
-  ["type", { runners: { a: { ...script, type: "jest" } } }, /runners\.a\.type: .*"script"/],
+  ["type", { runners: { a: { ...script, type: "jest" } } }, /runners\.a\.type: .*script/],
   ["timeout", { runners: { a: { ...script, timeout: 0 } } }, /runners\.a\.timeout: /],
-  ["format", { runners: { a: { ...script, result_format: "html" } } }, /runners\.a\.result_format: .*"simple"/],
+  ["format", { runners: { a: { ...script, result_format: "html" } } }, /runners\.a\.result_format: .*simple/],
   ["pass rate", { runners: { a: script }, min_pass_rate: 17 }, /min_pass_rate: /],
-  ["on_failure", { runners: { a: script }, on_failure: "explode" }, /on_failure: .*"block"/],
+  ["on_failure", { runners: { a: script }, on_failure: "explode" }, /on_failure: .*block/],
   ["name", { runners: { "A b": script } }, /runners.*: .*begins with a letter/],
   ["unknown field", { runners: { a: script }, retries: 1 }, /retries/],
   [

@@ -38,6 +38,7 @@ async function replaced(word: string, path: string): Promise<string> {
   if (word in files || word === "july.csv") return join(scratch, word);
   if (word.includes("/sign-in#")) return `${server.url}${await createLink(server)}`;
   if (word === "http://127.0.0.1:8080") return server.url;
+  if (word === "./packs/greetings") return join(scratch, "greetings");
   const type = typeOf(word);
   if (type === "") return word;
   if (path === "execution cancel") return await execute(server, "core.sleep", { seconds: 60 });

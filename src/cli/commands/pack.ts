@@ -72,7 +72,7 @@ export function addPacks(above: Group): void {
   define(commands, {
     name: "create <ref> [directory]",
     description: "write a new pack with an action, a rule and a test, by default into a directory of its name",
-    examples: ["create greetings", "create greetings ./packs/greetings"],
+    examples: ["create greetings ./packs/greetings"],
     run: async (context, [ref = "", directory = ref]) => {
       const files = await context.terminal.author.create(ref, directory);
       if (context.options.output !== "table") return await context.printValue({ directory, files });

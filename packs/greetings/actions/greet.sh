@@ -1,3 +1,0 @@
-#!/bin/sh
-. "$ATTUNE_PARAMETER_FILE"
-printf 'Hello, %s.\n' "$name"
