@@ -39,6 +39,12 @@ export async function claimSensor(
   await tx.db.execute(
     sql`insert into attune.sensor_process (sensor) select id from attune.sensor where id = ${sensor}::bigint on conflict do nothing`,
   );
+  // A process that was stopped within a transaction keeps the row locked until the database ends that: meanwhile the other sensors go on.
+  const free = await rows(
+    tx.db,
+    sql`select id::text from attune.sensor_process where sensor = ${sensor}::bigint for no key update skip locked`,
+  );
+  if (free.length === 0) return null;
   const owner = JSON.stringify(thisProcess());
   const [claimed] = await rows<Omit<Claim, "sensor">>(
     tx.db,

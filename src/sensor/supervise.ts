@@ -43,6 +43,8 @@ export interface SensorOptions {
   leaseMs: number;
   graceMs?: number;
   backoffMs?: number;
+  /** How long the end of the supervision waits for sensors to end, in milliseconds: then they are killed. By default as long as they may take. */
+  stopMs?: number;
 }
 
 /** What this process runs, by the sensor's id. */
@@ -75,7 +77,7 @@ interface Supervision {
  * lease, and is started again when it ends or when what it was started with changes.
  */
 export function startSensors(services: Services, options: SensorOptions): AsyncDisposable {
-  const { leaseMs, graceMs = usualGraceMs } = options;
+  const { leaseMs, graceMs = usualGraceMs, stopMs = graceMs } = options;
   const running = new Map<string, Running>();
   const persistence = createPersistence(services.log, "the output of sensors waits for the database");
   let opening: Promise<Opened> | null = null;
@@ -108,15 +110,21 @@ export function startSensors(services: Services, options: SensorOptions): AsyncD
     [Symbol.asyncDispose]: async () => {
       isStopping = true;
       // Without the database the ends of sensors cannot be stored; other processes find that this one has ended.
-      const giveUp = setTimeout(persistence.stop, graceMs + patienceMs);
+      const giveUp = setTimeout(persistence.stop, stopMs + patienceMs);
+      const killing = setTimeout(() => killAll(running, "It has not ended in time: it is killed."), stopMs);
       await endAll();
       await loop[Symbol.asyncDispose]();
       await endAll(); // the pass that was under way may have started one
       clearTimeout(giveUp);
+      clearTimeout(killing);
       clearInterval(watch);
       await (await opening)?.close();
     },
   };
+}
+
+function killAll(running: ReadonlyMap<string, Running>, reason: string): void {
+  for (const each of running.values()) each.kill(reason);
 }
 
 /** Extends the leases of what runs here. What another process has taken is ended at once, and what was deleted in order. */

@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { chmodSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { packDirectories } from "../support/pack.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -49,3 +50,27 @@ test("a sensor whose environment cannot be built says so, and runs in that of th
   expect(await watch.payloads("greeter")).toEqual([{ n: 1, text: "hello from a library" }]);
   expect(await watch.log("greeter", "system")).toMatch(/could not be built[\s\S]*started again in 1 s/);
 }, 40_000);
+
+const isRoot = process.platform === "linux" && process.getuid?.() === 0;
+
+// Only root can start a process of another user.
+describe.runIf(isRoot)("a sensor of another user", () => {
+  test("reads its files in its own environment", async () => {
+    await using other = await createWorld();
+    const watch = watching(other);
+    const files = filesWith("file:./lib");
+    const reading = `
+const { readFileSync } = require("node:fs");
+const text = [require("greet"), readFileSync(process.env.ATTUNE_PARAMETER_FILE, "utf8").trim(), readFileSync(process.env.ATTUNE_TOKEN_FILE, "utf8").length].join();
+console.log(JSON.stringify({ trigger: "watch.greeter", payload: { n: process.getuid(), text } }));
+setInterval(() => {}, 60000);
+`;
+    const directory = write({ ...files, "sensors/greeter": reading });
+    chmodSync(directory, 0o755);
+    await watch.load(directory);
+    await other.rule("watch.greeter");
+    other.startSensors({}, { runAs: { uid: 65534, gid: 65534 } });
+    await until(async () => (await watch.payloads("greeter")).length > 0, "its event", 20_000);
+    expect(await watch.payloads("greeter")).toEqual([{ n: 65534, text: "hello from a library,{},54" }]);
+  }, 40_000);
+});

@@ -81,7 +81,7 @@ export interface World extends AsyncDisposable {
   ): Promise<Part>;
   startTimers(): Part;
   /** Sensors end within `graceMs`; their leases last 20 s. */
-  startSensors(options?: Partial<Omit<SensorOptions, "host" | "environmentsDir">>): Part;
+  startSensors(options?: Partial<SensorOptions>, host?: Partial<SensorOptions["host"]>): Part;
   /** The rows of a hand-written query. */
   all<T extends object>(query: SQL): Promise<T[]>;
   /** The only row of a hand-written query; throws unless there is exactly one. */
@@ -183,8 +183,8 @@ function roles(
         }),
       ),
     startTimers: () => keep(startTimers(services)),
-    startSensors: (options = {}) => {
-      const host = { base: { PATH: path }, buildBase: {}, apiUrl: "", runAs: null, releases: new Map() };
+    startSensors: (options = {}, more = {}) => {
+      const host = { base: { PATH: path }, buildBase: {}, apiUrl: "", runAs: null, releases: new Map(), ...more };
       return keep(startSensors(services, { host, environmentsDir, leaseMs: 20_000, graceMs: 2000, ...options }));
     },
     [Symbol.asyncDispose]: async () => {
