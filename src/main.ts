@@ -19,7 +19,7 @@ export async function main(): Promise<void> {
   }
 }
 
-/** Runs a command that uses the API of a server. */
+/** Runs a command that uses the API of a server, or one that needs no server. */
 async function useServer(args: readonly string[]): Promise<void> {
   const { run } = await import("./cli/program.ts");
   const { createAuthor } = await import("./author/author.ts");
@@ -36,7 +36,11 @@ async function useServer(args: readonly string[]): Promise<void> {
       ended.abort();
     });
   }
-  const code = await run(args, { author: createAuthor(process.env), env, stdin, stdout, stderr, signal: ended.signal });
+  const code = await run(args, {
+    author: createAuthor(process.env),
+    administer: async (...settings) => (await import("./db-admin/administer.ts")).administer(...settings),
+    ...{ env, stdin, stdout, stderr, signal: ended.signal },
+  });
   await new Promise<void>((resolve) => stdout.write("", () => resolve()));
   process.exit(isRead ? code : 0);
 }

@@ -19,6 +19,7 @@ const ranks: Readonly<Record<string, number>> = {
   lang: 4,
   db: 5,
   access: 6,
+  "db-admin": 6,
   catalog: 7,
   notifier: 7,
   process: 7,

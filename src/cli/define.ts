@@ -14,6 +14,8 @@ export interface Definition<O> {
   examples: readonly string[];
   /** The resource whose refs complete its operand. */
   names?: string;
+  /** Whether it runs when its group is called alone. */
+  isDefault?: boolean;
   /** Returns the exit code, if it is not 0. */
   // biome-ignore lint/suspicious/noConfusingVoidType: most commands return nothing.
   run(context: Context, operands: string[], options: O): Promise<number | void>;
@@ -41,9 +43,9 @@ export type Finish = (code: number) => void;
 /** Adds a command to its group. Its help ends with its examples. */
 export function define<O extends object = object>(
   { command: parent, path, terminal, finish }: Group,
-  { name, description, operands = [], options = [], examples, names, run }: Definition<O>,
+  { name, description, operands = [], options = [], examples, names, isDefault = false, run }: Definition<O>,
 ): Command {
-  const command = parent.command(name).description(description);
+  const command = parent.command(name, { isDefault }).description(description);
   for (const operand of operands) command.addArgument(operand);
   for (const option of options) command.addOption(option);
   addExamples(

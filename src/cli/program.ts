@@ -1,8 +1,10 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
+import { StartError } from "../errors.ts";
 import { addArtifacts } from "./commands/artifact.ts";
 import { addAuth } from "./commands/auth.ts";
 import { addCompletion } from "./commands/completion.ts";
+import { addDatabase } from "./commands/db.ts";
 import { addEvents } from "./commands/event.ts";
 import { addExecutions, addRun } from "./commands/execution.ts";
 import { addInquiries } from "./commands/inquiry.ts";
@@ -26,7 +28,7 @@ const version = () =>
 /** Returns the whole command line; `finish` hears of the exit code of the command that ran. */
 export function createProgram(terminal: Terminal, finish: Finish): Command {
   const program = new Command("attune")
-    .description("Event-driven automation. All commands but serve and link use the API of a server.")
+    .description("Event-driven automation. All commands but serve, link and db use the API of a server.")
     .version(version(), "--version", "print the version")
     .helpOption("--help", "print the help of a command")
     .helpCommand(false)
@@ -65,6 +67,7 @@ export function createProgram(terminal: Terminal, finish: Finish): Command {
     addArtifacts,
     addPacks,
     addCompletion,
+    addDatabase,
   ]) {
     add(top);
   }
@@ -109,7 +112,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   } catch (error) {
     if (terminal.signal.aborted) return interrupted;
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : misused;
-    if (!(error instanceof Failure) && !isOfSystem(error)) throw error;
+    if (!(error instanceof Failure) && !(error instanceof StartError) && !isOfSystem(error)) throw error;
     terminal.stderr.write(`error: ${withoutSteering(error.message)}\n`);
     return error instanceof UsageFailure ? misused : failed;
   }

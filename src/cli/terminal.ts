@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
+import type { Administer } from "./administration.ts";
 
 /** A stream that may be a terminal, as those of the process are. */
 type Stream<T> = T & { isTTY?: boolean; columns?: number };
@@ -29,6 +30,7 @@ export interface Author {
 /** What a command may use of its process. */
 export interface Terminal {
   author: Author;
+  administer: Administer;
   /** The environment's variables. */
   env: Readonly<Record<string, string | undefined>>;
   stdin: Stream<Readable>;

@@ -280,13 +280,15 @@ function logger({ onStatement }: Pick<DatabaseOptions, "onStatement">) {
   return onStatement ? { logQuery: (query: string, params: unknown[]) => onStatement(query, params) } : false;
 }
 
-function reasonOf(cause: unknown): string {
+/** Returns an error of the driver in a few words. */
+export function reasonOf(cause: unknown): string {
   if (!(cause instanceof Error)) return String(cause);
   const code = "code" in cause ? String(cause.code) : "";
   return cause.message || code;
 }
 
-function withoutPassword(url: string): string {
+/** Returns the host, port and name of a database, which may be shown and logged. */
+export function withoutPassword(url: string): string {
   try {
     const { host, pathname } = new URL(url);
     return `${host}${pathname}`;

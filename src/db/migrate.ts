@@ -11,15 +11,31 @@ import { relations } from "./relations.ts";
 const migrationsFolder = fileURLToPath(new URL("../../drizzle", import.meta.url));
 const settings = { migrationsFolder, migrationsSchema: "attune_migrations", migrationsTable: "migration" };
 /** The advisory lock that each process holds while it migrates. */
-const lockKey = 4_127_001;
+export const migrationLock = 4_127_001;
 
-/** Throws StartError when the database has a migration that this version does not know. */
-async function refuseNewer(db: Db): Promise<void> {
+/** Returns whether the database has ever been migrated. */
+async function isMigrated(db: Db): Promise<boolean> {
   const [found] = await rows<{ exists: boolean }>(
     db,
     sql`select to_regclass('attune_migrations.migration') is not null as exists`,
   );
-  if (!found?.exists) return;
+  return found?.exists ?? false;
+}
+
+/** Returns the names of the migrations that the database has, and of those that it lacks. Throws StartError when a newer version has migrated it. */
+export async function readMigrations(db: Db): Promise<{ applied: string[]; pending: string[] }> {
+  await refuseNewer(db);
+  const found = (await isMigrated(db))
+    ? await rows<{ name: string }>(db, sql`select name from attune_migrations.migration order by name`)
+    : [];
+  const applied = found.map(({ name }) => name);
+  const known = readMigrationFiles({ migrationsFolder }).map(({ name }) => name);
+  return { applied, pending: known.filter((name) => !applied.includes(name)) };
+}
+
+/** Throws StartError when the database has a migration that this version does not know. */
+async function refuseNewer(db: Db): Promise<void> {
+  if (!(await isMigrated(db))) return;
   const latest = readMigrationFiles({ migrationsFolder }).at(-1)?.folderMillis ?? 0;
   const [newer] = await rows<{ name: string }>(
     db,
@@ -45,7 +61,7 @@ export async function migrate<T>(database: Database, prepare: () => Promise<T>):
   const patient = { ...usualLimits, statement: 0, response: 0, idleInTransaction: 0 };
   const holder = connect(database.url, patient, { max: 1, name: "attune migrations" });
   try {
-    await holder`select pg_advisory_lock(${lockKey})`;
+    await holder`select pg_advisory_lock(${migrationLock})`;
     const db = drizzle({ client: holder, relations });
     await refuseNewer(database.db);
     await migratePostgres(db, settings);

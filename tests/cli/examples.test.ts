@@ -66,8 +66,8 @@ const commands = commandsOf(describedProgram()).map((one) => ({ ...one, name: on
 const cases = commands.flatMap(({ command, path }) =>
   extraOf(command).examples.map((example) => ({ example, path: path.join(" ") })),
 );
-/** These start a server or need its database: `tests/start` runs them. */
-const others = ["serve", "link"];
+/** These start a server or need its database: `tests/start` and `tests/db-admin` run them. */
+const needsServer = (path: string) => !/^(serve|link|db)\b/.test(path);
 
 describe("the help", () => {
   test.each(commands)("of attune $name has an example that calls it", ({ command, path }) => {
@@ -79,7 +79,7 @@ describe("the help", () => {
 });
 
 describe("the example", () => {
-  test.each(cases.filter(({ path }) => !others.includes(path)))("attune $example", async ({ example, path }) => {
+  test.each(cases.filter(({ path }) => needsServer(path)))("attune $example", async ({ example, path }) => {
     const [line = "", input] = example.split(" < ");
     const args = await Promise.all(wordsOf(line).map((word) => replaced(word, path)));
     const env = { XDG_CONFIG_HOME: scratch };

@@ -6,7 +6,9 @@ import { join, resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { spawnCommand } from "../support/cli.ts";
+
 import { type RunningServer, startInProcess } from "../support/server.ts";
+import { onTerminal } from "../support/terminal.ts";
 import { until } from "../support/until.ts";
 import { execute, mutate } from "./seed.ts";
 
@@ -118,43 +120,11 @@ describe("attune as a process", () => {
   });
 });
 
-/** Runs a command on a terminal that has the width 0, as a new one has; types the text once `prompt` is there. Returns what the terminal shows. */
-async function onTerminal(
-  args: string[],
-  prompt: string,
-  typed: string,
-): Promise<{ shown: string; code: number | null }> {
-  const script = `
-import os, pty, sys
-pid, fd = pty.fork()
-if pid == 0:
-    os.execvp(sys.argv[4], sys.argv[4:])
-shown = b""
-typed = False
-while True:
-    try:
-        chunk = os.read(fd, 65536)
-    except OSError:
-        break
-    if not chunk:
-        break
-    shown += chunk
-    sys.stdout.buffer.write(chunk)
-    if not typed and sys.argv[2].encode() in shown:
-        typed = True
-        os.write(fd, sys.argv[3].encode())
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`;
-  const child = spawn("python3", ["-c", script, "-", prompt, typed, process.execPath, "src/attune.js", ...args], {
-    env: { PATH: process.env["PATH"] ?? "", XDG_CONFIG_HOME: scratch, ATTUNE_URL: server.url, TERM: "xterm" },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const [shown] = await Promise.all([text(child.stdout), once(child, "exit")]);
-  return { shown, code: child.exitCode };
-}
-
 describe("on a terminal of the width 0", () => {
+  const env = () => ({ XDG_CONFIG_HOME: scratch, ATTUNE_URL: server.url });
+
   test("a table is whole, with bold heads", async () => {
-    const { shown, code } = await onTerminal(["action", "list", "--token", server.token], "never", "");
+    const { shown, code } = await onTerminal(["action", "list", "--token", server.token], env());
     expect(code).toBe(0);
     expect(shown.replaceAll("\u001b", "<esc>")).toMatch(/^<esc>\[1mREF .*ENABLED.*RUNTIME<esc>\[\d+m\r\n/);
     expect(shown).toMatch(/core\.http_request +HTTP request +yes +core\.action\.builtin\r\n/);
@@ -163,10 +133,13 @@ describe("on a terminal of the width 0", () => {
   test("a password is asked for and not shown; Ctrl-C there exits with 130", async () => {
     await mutate(server, "setPassword", { login: "admin", password: "a long enough password" }, "__typename");
     const args = ["auth", "login", "--login", "admin"];
-    const { shown, code } = await onTerminal(args, "Password: ", "a long enough password\r");
+    const { shown, code } = await onTerminal(args, env(), { prompt: "Password: ", typed: "a long enough password\r" });
     expect(shown).toMatch(/^Password: \s+Signed in to \S+ as admin \(profile default\)\.\r\n$/);
     expect(code).toBe(0);
-    expect(await onTerminal(args, "Password: ", "a lo\u0003")).toEqual({ shown: "Password: \r\n", code: 130 });
+    expect(await onTerminal(args, env(), { prompt: "Password: ", typed: "a lo\u0003" })).toEqual({
+      shown: "Password: \r\n",
+      code: 130,
+    });
   });
 });
 

@@ -5,7 +5,7 @@ import { commandsOf, describedProgram } from "../support/cli.ts";
 
 const introduction = `# The command line
 
-\`attune\` works with any server that it can reach; it uses nothing but the API. In the project's directory \`npx attune\` runs it.
+\`attune\` works with any server that it can reach; all commands but \`serve\`, \`link\` and \`db\` use nothing but the API. In the project's directory \`npx attune\` runs it.
 This page has what its help (\`--help\` after any command) says, and is generated from it: \`npm test -- -u tests/cli/reference.test.ts\`.
 
 ## Which server, and who you are
@@ -29,8 +29,8 @@ print what the API returned, for programs; what comes bit by bit (\`watch\`, \`-
 | exit code | means |
 |---|---|
 | 0 | it worked; or what read the output has closed it |
-| 1 | it failed: refused, not found, no server; or what was waited for has not completed; \`rule lint\` or \`pack check\` has found something; tests of a pack have failed |
-| 2 | the command line is wrong |
+| 1 | it failed: refused, not found, no server; or what was waited for has not completed; \`rule lint\` or \`pack check\` has found something; tests of a pack have failed; \`db verify\` misses something |
+| 2 | the command line is wrong; or there is no terminal to ask on, and no \`--yes\` |
 | 130 | Ctrl-C |
 
 \`watch\`, \`--watch\`, \`--wait\` and \`--follow\` survive a broken connection: they connect again and continue after the last message, without gaps or repetitions.
@@ -39,6 +39,19 @@ print what the API returned, for programs; what comes bit by bit (\`watch\`, \`-
 
 \`name=value\` gives a parameter. Where the action's schema (the trigger's, the inquiry's) says that it is no string, the value is read as JSON: \`seconds=2\`, \`dry_run=true\`, \`hosts='["a","b"]'\`.
 A file of JSON or YAML gives many at once; single ones go before it.
+
+## The database
+
+\`attune db\` works with the database itself, with the settings of a server (\`ATTUNE__DATABASE__URL\`, or \`ATTUNE__DATA_DIR\` for the embedded one, from the environment or \`--settings\`).
+A server migrates its database at every start, so that none of these commands is needed before the first one. They serve to do it beforehand, as another user, and to start anew:
+
+- \`setup\` and \`create\` need the right to create databases only where the database is missing. The new one has the encoding UTF8. \`setup\` and \`migrate\` may run in several processes at once.
+- An embedded database belongs to one process: while a server uses it, every command is refused. On PostgreSQL \`status\`, \`verify\` and \`migrate\` run beside servers.
+- \`drop\`, \`reset\` and \`clean\` ask on a terminal; elsewhere they need \`--yes\`. \`drop\` and \`reset\` are refused while others are connected, which \`--force\` changes, and where the database has tables of something else.
+  \`clean\` is refused while servers are connected. The encryption key stays; the next server deletes the files of artifacts within two hours.
+- \`verify\` lists everything that the migrations create in the schema \`attune\`, and the tables of the job queue. It compares names, not definitions.
+- \`status\` counts the rows of a table up to 10,000; above that it prints PostgreSQL's estimate.
+- A database that a newer version has migrated is refused by all but \`drop\` and \`reset\`.
 
 ## Completion
 

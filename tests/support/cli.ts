@@ -4,6 +4,7 @@ import { text } from "node:stream/consumers";
 import type { Command } from "commander";
 import { createAuthor } from "../../src/author/author.ts";
 import { createProgram, run } from "../../src/cli/program.ts";
+import { administer } from "../../src/db-admin/administer.ts";
 
 /** What a command has printed, and its exit code. */
 export interface Outcome {
@@ -54,6 +55,7 @@ export function startCommand(args: readonly string[], surroundings: Surroundings
   const stderr = stream("stderr");
   const terminal = {
     author: createAuthor({ PATH: process.env["PATH"] }),
+    administer,
     env: environment(surroundings),
     stdin: Readable.from([stdin]),
     stdout,
@@ -77,7 +79,7 @@ export const runCommand = (args: readonly string[], surroundings: Surroundings =
 
 /** Starts a command line as a process, with pipes. */
 export function spawnCommand(args: readonly string[], surroundings: Surroundings = {}) {
-  const child = spawn(process.execPath, ["src/attune.js", ...args], {
+  const child = spawn(process.execPath, ["--liftoff-only", "src/attune.js", ...args], {
     env: { PATH: process.env["PATH"] ?? "", ...environment(surroundings) },
     stdio: ["pipe", "pipe", "pipe"],
   });
@@ -95,6 +97,7 @@ export const describedProgram = (): Command =>
   createProgram(
     {
       author: createAuthor({}),
+      administer,
       env: {},
       stdin: Readable.from([]),
       stdout: new PassThrough(),

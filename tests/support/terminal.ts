@@ -1,0 +1,38 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { text } from "node:stream/consumers";
+
+/** Runs a command on a terminal that has the width 0, as a new one has; types the text once `prompt` is there. Returns what the terminal shows. */
+export async function onTerminal(
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  { prompt = "never", typed = "" } = {},
+): Promise<{ shown: string; code: number | null }> {
+  const script = `
+import os, pty, sys
+pid, fd = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[4], sys.argv[4:])
+shown = b""
+typed = False
+while True:
+    try:
+        chunk = os.read(fd, 65536)
+    except OSError:
+        break
+    if not chunk:
+        break
+    shown += chunk
+    sys.stdout.buffer.write(chunk)
+    if not typed and sys.argv[2].encode() in shown:
+        typed = True
+        os.write(fd, sys.argv[3].encode())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`;
+  const command = [process.execPath, "--liftoff-only", "src/attune.js", ...args];
+  const child = spawn("python3", ["-c", script, "-", prompt, typed, ...command], {
+    env: { PATH: process.env["PATH"] ?? "", TERM: "xterm", ...env },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [shown] = await Promise.all([text(child.stdout), once(child, "exit")]);
+  return { shown, code: child.exitCode };
+}
