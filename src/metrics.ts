@@ -109,6 +109,9 @@ function stateMetrics(registry: Registry) {
     executions: gauge("attune_executions", "Executions that have not ended, by status, at most 10,000.", ["status"]),
     waiting: gauge("attune_executions_waiting", "Executions that wait, by what for, at most 10,000.", ["waits_for"]),
     workers: gauge("attune_workers", "Workers that send heartbeats."),
+    sensors: gauge("attune_sensors", "Sensors by the status of their process; those that never ran are not counted.", [
+      "status",
+    ]),
   };
 }
 

@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
+import { sensorProcessStatus } from "../db/schema.ts";
 import type { Services } from "../db/services.ts";
 import { execution } from "../db/tables/execution.ts";
 import { moves } from "../execution/states.ts";
@@ -20,7 +21,7 @@ export interface Census {
 }
 
 interface Counted {
-  kind: "connections" | "queue" | "status" | "waits_for" | "workers" | "size";
+  kind: "connections" | "queue" | "status" | "waits_for" | "workers" | "sensors" | "size";
   name: string;
   count: number;
   age: number | null;
@@ -31,8 +32,18 @@ export function createCensus({ db, kind, metrics, room }: Services): Census {
   let pending: Promise<void> | null = null;
   let asked = Number.NEGATIVE_INFINITY;
   let sized = Number.NEGATIVE_INFINITY;
-  const { connections, queueDepth, queueAge, executions, waiting, workers, databaseSize, databaseUp, diskFree } =
-    metrics;
+  const {
+    connections,
+    queueDepth,
+    queueAge,
+    executions,
+    waiting,
+    workers,
+    sensors,
+    databaseSize,
+    databaseUp,
+    diskFree,
+  } = metrics;
   metrics.read(() => {
     const free = room.free();
     if (free !== null) diskFree.set(free);
@@ -47,6 +58,7 @@ export function createCensus({ db, kind, metrics, room }: Services): Census {
     waits_for: ({ name, count: value }) => waiting.set({ waits_for: name }, value),
     connections: ({ name, count: value }) => connections.set({ state: name }, value),
     workers: ({ count: value }) => workers.set(value),
+    sensors: ({ name, count: value }) => sensors.set({ status: name }, value),
     size: ({ count: value }) => databaseSize.set(value),
   };
 
@@ -71,7 +83,7 @@ export function createCensus({ db, kind, metrics, room }: Services): Census {
     },
     lost: () => {
       asked = Number.NEGATIVE_INFINITY;
-      for (const gauge of [connections, queueDepth, queueAge, executions, waiting]) gauge.reset();
+      for (const gauge of [connections, queueDepth, queueAge, executions, waiting, sensors]) gauge.reset();
       for (const gauge of [workers, databaseSize]) gauge.set(Number.NaN);
       sized = Number.NEGATIVE_INFINITY;
       databaseUp.set(0);
@@ -100,6 +112,8 @@ async function count(db: Services["db"], withSize: boolean): Promise<Counted[]> 
       union all select 'waits_for', w.name, (select count(*) from (select from attune.execution e where e.waits_for = w.name limit ${most}) c)::int, null
         from jsonb_array_elements_text(${JSON.stringify(reasons)}::text::jsonb) as w(name)
       union all select 'workers', '', count(*)::int, null from attune.healthy_worker
+      union all select 'sensors', w.name, (select count(*) from attune.sensor_process p where p.status = w.name::attune.sensor_process_status)::int, null
+        from jsonb_array_elements_text(${JSON.stringify(sensorProcessStatus.enumValues)}::text::jsonb) as w(name)
       union all select 'connections', coalesce(c.state, 'other'), count(*)::int, null from pg_stat_activity c
         where c.datname = current_database() and c.application_name like 'attune%' group by c.state
       union all select 'size', '', pg_database_size(current_database())::float8, null where ${withSize}::boolean`,

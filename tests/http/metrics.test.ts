@@ -58,6 +58,7 @@ test("counts what happens from the event to the result, and in the API", async (
   expect(after.get('attune_executions{status="running"}')).toBe(0);
   expect(after.get('attune_worker_slots{pool="process"}')).toBe(10);
   expect(after.get("attune_workers")).toBe(1);
+  expect(after.get(`attune_sensors{status="running"}`)).toBe(0);
   const connections = [...after].filter(([name]) => name.startsWith("attune_database_connections{"));
   if (onPostgres()) expect(connections.reduce((sum, [, count]) => sum + count, 0)).toBeGreaterThan(0);
   else expect(connections).toEqual([]);
