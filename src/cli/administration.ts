@@ -26,6 +26,13 @@ export interface DatabaseStatus {
   tables: { name: string; rows: number; isEstimate: boolean }[];
 }
 
+export interface DropOptions {
+  /** Whether connections of others to PostgreSQL are ended; else they prevent it. */
+  force: boolean;
+  /** Whether it is to be created anew: then it is not removed by a user who could not do that. */
+  again: boolean;
+}
+
 /** Resolves when the user agrees; rejects when not. Called once everything else has been checked. */
 export type Consent = () => Promise<void>;
 
@@ -40,8 +47,8 @@ export interface Administration {
   create(): Promise<boolean>;
   /** Brings an existing database to this version. */
   migrate(): Promise<Migrated>;
-  /** Removes the database. Returns false when there is none. With `force`, connections of others are ended; else they prevent it. */
-  drop(consent: Consent, force: boolean): Promise<boolean>;
+  /** Removes the database. Returns false when there is none. */
+  drop(consent: Consent, options: DropOptions): Promise<boolean>;
   /** Removes all rows but those of the schema itself. Returns how many tables it has emptied. */
   clean(consent: Consent): Promise<number>;
   /** Returns everything that the migrations create, and whether the database has it. */

@@ -29,9 +29,9 @@ export const administer: Administer = async (env, settingsFile) => {
     place,
     create: () => explained(place, () => (url === null ? createEmbedded(target) : createPostgres(target, url))),
     migrate: () => using((database) => bringUp(database, target), patient),
-    drop: (consent, force) =>
+    drop: (consent, options) =>
       explained(place, () =>
-        url === null ? dropEmbedded(target, consent) : dropPostgres(target, { url, consent, force }),
+        url === null ? dropEmbedded(target, consent) : dropPostgres(target, { ...options, url, consent }),
       ),
     clean: (consent) => using(({ db }) => clean(db, place, consent), patient),
     verify: () =>

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import type postgres from "postgres";
-import type { Consent } from "../cli/administration.ts";
+import type { Consent, DropOptions } from "../cli/administration.ts";
 import { connect, type Db, reasonOf, rows, usualLimits, withoutPassword } from "../db/client.ts";
 import { StartError } from "../errors.ts";
 import { codeOf, openExisting, patient, type Target } from "./target.ts";
@@ -34,15 +34,16 @@ export async function createPostgres(target: Target, url: string): Promise<boole
   });
 }
 
-/** Drops the database. Returns false when there is none. Refuses one with tables of something else, and one that others use unless `force` is set. */
+/** Drops the database. Returns false when there is none. Refuses one with tables of something else. */
 export async function dropPostgres(
   target: Target,
-  { url, consent, force }: { url: string; consent: Consent; force: boolean },
+  { url, consent, force, again }: DropOptions & { url: string; consent: Consent },
 ): Promise<boolean> {
   const database = await openExisting(target);
   if (!database) return false;
   try {
     await refuseForeign(database.db, target);
+    if (again) await requireCreation(database.db, target);
   } finally {
     await database[Symbol.asyncDispose]();
   }
@@ -72,6 +73,17 @@ async function refuseForeign(db: Db, { place }: Target): Promise<void> {
   const names = found.map(({ name }) => name);
   throw new StartError(
     `The database at ${place} has tables of something else (${names.slice(0, 3).join(", ")}${names.length > 3 ? ", …" : ""}): move them to another database first, or drop it with PostgreSQL's own tools.`,
+  );
+}
+
+async function requireCreation(db: Db, { place }: Target): Promise<void> {
+  const [user] = await rows<{ may: boolean }>(
+    db,
+    sql`select rolcreatedb or rolsuper as may from pg_roles where rolname = current_user`,
+  );
+  if (user?.may) return;
+  throw new StartError(
+    `This user may not create databases, so the one at ${place} stays: empty it with "attune db clean", or let an administrator drop and create it.`,
   );
 }
 

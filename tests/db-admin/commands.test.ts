@@ -230,6 +230,28 @@ describe("what cannot be done is refused", () => {
 
 // Only PostgreSQL has other users and other tables.
 describe.runIf(onPostgres())("dropping a PostgreSQL database", () => {
+  test("is refused to a user who should create it anew and may not", async () => {
+    const { url } = await cloneDatabase();
+    const name = `attune_test_${randomUUID().slice(0, 8)}`;
+    const admin = postgres(inject("serverUrl") ?? "", { max: 1, onnotice: () => {} });
+    const own = new URL(url ?? "");
+    await admin.unsafe(`create role ${name} login password 'secret'`);
+    await admin.unsafe(`alter database ${own.pathname.slice(1)} owner to ${name}`);
+    Object.assign(own, { username: name, password: "secret" });
+    const location = { url: own.href, dataDir: "" };
+    expect(await db(location, "reset", "--yes")).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^error: This user may not create databases, so the one at \S+ stays: /),
+    });
+    expect(await db(location, "drop", "--yes")).toMatchObject({ code: 0 });
+    expect(await db(location, "setup")).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^error: PostgreSQL does not create \S+ \(permission denied .*administrator/),
+    });
+    await admin.unsafe(`drop role ${name}`);
+    await admin.end();
+  });
+
   test("is refused while it has tables of something else, or others are connected, unless forced", async () => {
     const { url } = await cloneDatabase();
     const other = postgres(url ?? "", { max: 1, onnotice: () => {}, connection: { application_name: "other" } });

@@ -113,7 +113,8 @@ function addRemovers(add: Add): void {
     examples: ["drop --yes"],
     run: async (administration, context, options) => {
       const agreed = consent(administration, context, options, "This removes");
-      if (!(await administration.drop(agreed, options.force ?? false))) throw new Failure(absent(administration));
+      const isRemoved = await administration.drop(agreed, { force: options.force ?? false, again: false });
+      if (!isRemoved) throw new Failure(absent(administration));
       context.note(`The database at ${administration.place} is removed.`);
     },
   });
@@ -124,7 +125,7 @@ function addRemovers(add: Add): void {
     examples: ["reset --yes"],
     run: async (administration, context, options) => {
       const agreed = consent(administration, context, options, "This removes, and creates anew,");
-      if (await administration.drop(agreed, options.force ?? false)) {
+      if (await administration.drop(agreed, { force: options.force ?? false, again: true })) {
         context.note(`The database at ${administration.place} is removed.`);
       }
       await setUp(administration, context);
@@ -201,7 +202,7 @@ function summaryOf({ version, database, migrations, connections }: DatabaseStatu
     program: `Attune ${version}`,
     database: `${database.version} at ${database.place}`,
     migrations: `${applied} applied${latest === null ? "" : `, the latest ${latest}`}`,
-    pending: pending.length === 0 ? "none" : pending,
+    pending: pending.length === 0 ? "none" : `${pending.length}, the first ${pending[0]}`,
     size: `${(database.sizeBytes / 1024 ** 2).toFixed(1)} MiB`,
     connections: names.length === 0 ? "none of others" : names,
   };
