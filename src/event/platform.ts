@@ -61,7 +61,7 @@ function faultOf(trigger: EventTrigger | null, payload: JsonObject): string | nu
   }
 }
 
-/** A condition of the platform that lasts, and that somebody should see to. */
+/** A condition of the platform that lasts, and that needs attention. */
 export interface Alert {
   name: "disk" | "lag";
   title: string;

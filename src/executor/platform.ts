@@ -5,8 +5,8 @@ import { write } from "../db/tx.ts";
 import { type Alert, emitPlatformEvents, platformBatch, reportAlert } from "../event/platform.ts";
 import { startLoop } from "../lib/loop.ts";
 
-/** How soon what happened is an event: database triggers can wake nobody. */
-const pollMs = 1000;
+/** How soon what happened is an event: database triggers cannot wake another process. */
+const pollMs = 500;
 const alertMs = 5000;
 /** Events that wait longer than this to be evaluated are reported; the alert ends when none waits half as long. */
 const longestLagSeconds = 60;

@@ -8,6 +8,7 @@ import { write } from "../db/tx.ts";
 import { endProcesses } from "../lib/action-processes.ts";
 import { globalId } from "../lib/global-id.ts";
 import type { JsonObject } from "../lib/json.ts";
+import { thisProcess } from "../lib/process-identity.ts";
 import { EnvironmentError, type Environments } from "../process/environments/environments.ts";
 import { type Setting, variablesIn } from "../process/environments/recipe.ts";
 import { endGroup, leftoverMs, signalGroup } from "../process/group.ts";
@@ -170,6 +171,8 @@ async function runOnce(services: Services, host: SensorHost, parts: Parts): Prom
     running.then((isOwn) => isOwn || kill()).catch(() => {});
     const { exitCode, signalName } = await child.exited;
     await endGroup(child.pid, { until: stop.killAt ?? performance.now() + leftoverMs, report: log.report });
+    // What has left its group too: a next run must not run beside it.
+    await endProcesses([{ process: thisProcess(), id: globalId("Sensor", sensor.id) }]);
     await endReading(child, reading, sink.isStoring);
     await running.catch(() => {});
     const how = exitCode === null ? `was ended by ${signalName}` : `exited with code ${exitCode}`;

@@ -5,6 +5,7 @@ import { rotateEncryptionKey } from "../../src/access/rotate.ts";
 import { setEnabled } from "../../src/access/rows.ts";
 import { write } from "../../src/db/tx.ts";
 import { emitPlatformEvents, reportAlert } from "../../src/event/platform.ts";
+import { startPlatformEvents } from "../../src/executor/platform.ts";
 import { createKeyring } from "../../src/secrecy/keyring.ts";
 import { commit } from "../support/commit.ts";
 import { loadDirectory, packDirectories } from "../support/pack.ts";
@@ -148,4 +149,29 @@ describe("what happens to the platform", () => {
     await write(services, emitPlatformEvents);
     expect([await told(), (await eventsOf("core.key_changed")).length]).toEqual([[], 3]);
   });
+});
+
+test("a disk that runs full and events that wait are reported", async () => {
+  await using other = await createWorld();
+  await other.rule("core.alert");
+  await other.all(
+    sql`insert into attune.event (trigger_ref, created) values ('default.slow', now() - interval '2 minutes')`,
+  );
+  const room = { ...other.services.room, isLow: () => true, free: () => 300 * 1024 ** 2 };
+  await using _events = startPlatformEvents({ ...other.services, room });
+  const alerts = await until(async () => {
+    const found = await other.all<{ payload: { title: string } }>(
+      sql`select payload from attune.event where trigger_ref = 'core.alert' order by id`,
+    );
+    return found.length >= 2 ? found.map(({ payload }) => payload) : null;
+  }, "both alerts");
+  expect(alerts).toEqual([
+    { title: expect.stringMatching(/^The disk/), severity: "warning", source: "attune", details: { free_mb: 300 } },
+    {
+      title: expect.stringMatching(/^Events wait 1[2-9]\d s/),
+      severity: "warning",
+      source: "attune",
+      details: { seconds: expect.any(Number) },
+    },
+  ]);
 });

@@ -64,6 +64,7 @@ while :; do sleep 1 & wait; done`,
   stubborn: {
     program: `trap '' TERM; echo '{"trigger": "watch.stubborn", "payload": {"n": 1}}'; while :; do sleep 1; done`,
   },
+  escape: { program: `setsid sleep 600 & echo "left $!" >&2; sleep 0.2; exit 1` },
   idle: { program: "exit 1" },
 } as const;
 
@@ -173,6 +174,12 @@ describe("a sensor", () => {
     await until(async () => (await watch.processOf("stubborn"))?.status === "stopping", "its stop", 5000);
     await until(async () => (await watch.processOf("stubborn"))?.status === "stopped", "its end", 5000);
     expect(() => process.kill(pid, 0)).toThrow("ESRCH");
+  });
+
+  test("leaves nothing behind that has left its process group", async () => {
+    await until(async () => (await watch.processOf("escape"))?.restarts, "its end");
+    const [, pid] = /left (\d+)/.exec(await watch.log("escape", "stderr")) ?? [];
+    expect(() => process.kill(Number(pid), 0)).toThrow("ESRCH");
   });
 
   test("does not run without an enabled rule on one of its triggers", async () => {
