@@ -64,13 +64,15 @@ beforeAll(async () => {
   world = await createWorld();
   look = createEvaluator(world);
   someone = await commitIdentity("someone", []);
-  await world.all(
-    sql`insert into attune.action (ref, pack, pack_ref, label, entrypoint, is_adhoc, runtime, param_schema)
-      select 'default.login', p.id, 'default', 'Log in', 'default.login', false, r.id,
-        '{"password": {"type": "string", "secret": true}, "user": {"type": "string", "takes_secrets": true},
-          "auth": {"type": "object", "properties": {"tokens": {"type": "array", "items": {"type": "string", "secret": true}}}}}'
-      from attune.pack p, attune.runtime r where p.ref = 'default' and r.ref = 'core.action.builtin'`,
-  );
+  await world.action({
+    ref: "default.login",
+    is_adhoc: false,
+    param_schema: {
+      password: { type: "string", secret: true },
+      user: { type: "string", takes_secrets: true },
+      auth: { type: "object", properties: { tokens: { type: "array", items: { type: "string", secret: true } } } },
+    },
+  });
 });
 afterAll(() => world[Symbol.asyncDispose]());
 beforeEach(() => look.evaluate());

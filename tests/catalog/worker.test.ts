@@ -91,9 +91,7 @@ test("a worker is busy exactly while all of its slots are taken", async () => {
 });
 
 test("a user who may not read a worker does not learn that it exists", async () => {
-  const { id } = await world.one<{ id: string }>(
-    sql`insert into attune.worker (name, worker_type) values ('quiet', 'remote') returning id::text`,
-  );
+  const { id } = await world.build("worker");
   const cordonAs = (...grants: { resource: string; actions: string[] }[]) =>
     commit(world.services, setCordoned, { ...world.session, grants }, { id: BigInt(id), cordoned: true });
   await expect(cordonAs()).rejects.toMatchObject({ code: "NOT_FOUND" });

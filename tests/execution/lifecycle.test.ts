@@ -30,13 +30,7 @@ afterEach(() =>
 const cancel = (id: string, reason: string | null = null) =>
   commit(world.services, cancelExecution, world.session, { id: BigInt(id), reason });
 
-/** Creates a worker that exists only as a row: tests act for it. */
-async function register(name: string): Promise<{ id: string; name: string }> {
-  return await world.one(
-    sql`insert into attune.worker (name, worker_type, status, last_heartbeat) values (${name}, 'local', 'active', now())
-      returning id::text, name`,
-  );
-}
+const register = (name: string) => world.workerRow({ name });
 
 const claim = (worker: { id: string; name: string }, limit: number) =>
   write(world.services, (tx) => claimExecutions(tx, worker, { runtimeRef: "core.action.builtin", limit }));

@@ -78,9 +78,7 @@ describe("an execution in progress", () => {
   });
 
   test("prevents its worker from being deleted until it has ended", async () => {
-    const other = await world.one<{ id: string; name: string }>(
-      sql`insert into attune.worker (name, worker_type) values ('other', 'local') returning id::text, name`,
-    );
+    const other = await world.build("worker");
     const id = await running();
     await change(id, `worker = ${other.id}`);
     const remove = () =>
@@ -94,9 +92,7 @@ describe("an execution in progress", () => {
 
 test("a worker deleted while it claims, twenty times, is either deleted and runs nothing, or kept and runs", async () => {
   for (let round = 0; round < 20; round += 1) {
-    const silent = await world.one<{ id: string; name: string }>(
-      sql`insert into attune.worker (name, worker_type) values ('silent', 'local') returning id::text, name`,
-    );
+    const silent = await world.build("worker");
     const id = await world.execute("core.noop");
     const claim = () =>
       write(world.services, (tx) => claimExecutions(tx, silent, { runtimeRef: "core.action.builtin", limit: 1 }));

@@ -94,8 +94,7 @@ describe("an outage of the database", () => {
 
   test("ends no execution whose deadline passed meanwhile until its worker had half a minute to report", async () => {
     await notePresence(world.services.db);
-    const worker = await world.one<{ id: string; name: string }>(sql`insert into attune.worker
-      (name, worker_type, status, last_heartbeat) values ('w', 'remote', 'active', now()) returning id::text, name`);
+    const worker = await world.workerRow({ worker_type: "remote" });
     await world.execute("core.noop", {}, 60);
     await write(world.services, (tx) => claimExecutions(tx, worker, { runtimeRef: "core.action.builtin", limit: 1 }));
     await away(150);

@@ -40,10 +40,7 @@ beforeAll(async () => {
   world = await createWorld();
   const read = await readPack(pack);
   await write(world.services, (tx) => loadPack(tx, read, packRules));
-  fake = await world.one(
-    sql`insert into attune.worker (name, worker_type, status, last_heartbeat) values ('w', 'local', 'active', now())
-      returning id::text, name`,
-  );
+  fake = await world.workerRow();
 });
 afterAll(async () => {
   await world[Symbol.asyncDispose]();
@@ -51,15 +48,8 @@ afterAll(async () => {
 });
 
 /** Creates an action by hand with these permission sets; returns its ref. */
-async function action(sets: string[], onWorkerLoss = "requeue"): Promise<string> {
-  const { ref } = await world.one<{ ref: string }>(
-    sql`insert into attune.action (ref, pack, pack_ref, label, entrypoint, is_adhoc, runtime, on_worker_loss, permission_set_refs)
-      select 'default.a' || nextval('attune.action_id_seq'), p.id, 'default', 'a', 'a.sh', true, r.id, ${onWorkerLoss},
-        array(select jsonb_array_elements_text(${JSON.stringify(sets)}::text::jsonb))
-      from attune.runtime r, attune.pack p where r.ref = ${runtimeRef} and p.ref = 'default' returning ref`,
-  );
-  return ref;
-}
+const action = (sets: string[], onWorkerLoss = "requeue"): Promise<string> =>
+  world.action({ entrypoint: "a.sh", on_worker_loss: onWorkerLoss, permission_set_refs: sets }, runtimeRef);
 
 const start = async (session: Session, ref: string) =>
   String(

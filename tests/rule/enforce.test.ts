@@ -17,13 +17,18 @@ let evaluator: Evaluator;
 beforeAll(async () => {
   world = await createWorld();
   evaluator = createEvaluator(world);
-  await world.all(
-    sql`insert into attune.action (ref, pack, pack_ref, label, entrypoint, is_adhoc, runtime, param_schema)
-      select 'default.typed', p.id, 'default', 'Typed', 'default.typed', true, r.id,
-        '{"count": {"type": "integer", "minimum": 0}, "ratio": {"type": "number"}, "tags": {"type": "array"}, "whole": {"type": "object"},
-          "flag": {"type": "boolean"}, "text": {"type": "string", "default": "as ever"}, "nothing": {"type": "any"}}'
-      from attune.pack p, attune.runtime r where p.ref = 'default' and r.ref = 'core.action.builtin'`,
-  );
+  await world.action({
+    ref: "default.typed",
+    param_schema: {
+      count: { type: "integer", minimum: 0 },
+      ratio: { type: "number" },
+      tags: { type: "array" },
+      whole: { type: "object" },
+      flag: { type: "boolean" },
+      text: { type: "string", default: "as ever" },
+      nothing: { type: "any" },
+    },
+  });
 });
 afterAll(() => world[Symbol.asyncDispose]());
 beforeEach(() => evaluator.evaluate());
@@ -232,12 +237,21 @@ describe("parameters", () => {
       defaulted: "{{ event.payload.none }}",
       whole: "{{ event.payload.list }}",
     };
-    await world.all(sql`insert into attune.action (ref, pack, pack_ref, label, entrypoint, is_adhoc, runtime, param_schema)
-      select 'default.fitting', p.id, 'default', 'Fitting', 'default.fitting', true, r.id,
-        '{"message": {"type": "string"}, "list": {"type": "array", "items": {"type": "string"}}, "absent": {"type": "integer"},
-          "fields": {"type": "object", "properties": {"text": {"type": "string"}, "absent": {"type": "string"}, "free": {"type": "any"}}},
-          "defaulted": {"type": "string", "default": "as ever"}, "whole": {"type": "array"}, "needed": {"type": "string", "required": true}}'
-      from attune.pack p, attune.runtime r where p.ref = 'default' and r.ref = 'core.action.builtin'`);
+    await world.action({
+      ref: "default.fitting",
+      param_schema: {
+        message: { type: "string" },
+        list: { type: "array", items: { type: "string" } },
+        absent: { type: "integer" },
+        fields: {
+          type: "object",
+          properties: { text: { type: "string" }, absent: { type: "string" }, free: { type: "any" } },
+        },
+        defaulted: { type: "string", default: "as ever" },
+        whole: { type: "array" },
+        needed: { type: "string", required: true },
+      },
+    });
     const rule = await world.rule(trigger, {
       action: "default.fitting",
       actionParams: { ...action_params, needed: "{{ event.payload.word }}" },
@@ -340,10 +354,7 @@ describe("disabled and deleted objects", () => {
   });
 
   test("a deleted action leads to an enforcement with the reason", async () => {
-    await world.all(
-      sql`insert into attune.action (ref, label, entrypoint, is_adhoc, runtime)
-        select 'default.brief', 'b', 'b', true, id from attune.runtime where ref = 'core.action.builtin'`,
-    );
+    await world.action({ ref: "default.brief" });
     const trigger = await world.trigger();
     await world.rule(trigger, { action: "default.brief" });
     const first = await world.event(trigger);

@@ -21,6 +21,8 @@ import { startClaims, type WorkerOptions } from "../../src/worker/claims.ts";
 import { createReach } from "../../src/worker/http.ts";
 import { findRuntimes } from "../../src/worker/registry.ts";
 import type { HostEnvironment } from "../../src/worker/runtimes/runtime.ts";
+import type { Row } from "../db/model/sample.ts";
+import { type Build, createBuild } from "./build.ts";
 import { commit } from "./commit.ts";
 import { cloneDatabase, createServices, type TestServices } from "./database.ts";
 import { until } from "./until.ts";
@@ -67,8 +69,12 @@ export interface World extends AsyncDisposable {
   event(trigger: string, payload?: JsonObject): Promise<string>;
   /** Executes an action by hand and returns the execution's id. */
   execute(action: string, parameters?: JsonObject, timeoutSeconds?: number): Promise<string>;
-  /** Creates a worker that exists only as a row: tests act for it. */
-  workerRow(): Promise<{ id: string; name: string }>;
+  /** Creates an action of the pack `default` in a runtime, built-in by default, and returns its ref. */
+  action(values?: Row, runtime?: string): Promise<string>;
+  /** Creates a worker that exists only as a row, by default an active one: tests act for it. */
+  workerRow(values?: Row): Promise<{ id: string; name: string }>;
+  /** Creates a row of any table. */
+  build: Build;
   /** Evaluates events as they arrive; sweeps once at its start, then every `sweepMs`. */
   startExecutor(sweepMs?: number): Part;
   /** Its stop waits `stopMs` milliseconds for what it runs; its requests reach public addresses and `httpAllow`. */
@@ -110,7 +116,8 @@ export async function createWorld(): Promise<World> {
 function creators(
   services: TestServices,
   session: Session,
-): Pick<World, "trigger" | "rule" | "event" | "execute" | "workerRow"> {
+): Pick<World, "trigger" | "rule" | "event" | "execute" | "action" | "workerRow" | "build"> {
+  const build = createBuild(services);
   let count = 0;
   const next = (kind: string) => {
     count += 1;
@@ -133,15 +140,17 @@ function creators(
       const input = { action, parameters, timeoutSeconds: timeoutSeconds ?? null, priority: null };
       return String((await commit(services, executeAction, session, input)).id);
     },
-    workerRow: async () => {
-      const [worker] = await rows<{ id: string; name: string }>(
-        services.db,
-        sql`insert into attune.worker (name, worker_type, status, last_heartbeat) values ('w', 'local', 'active', now())
-          returning id::text, name`,
-      );
-      if (!worker) throw new Error("the worker was not inserted");
-      return worker;
+    action: async (values = {}, runtime = "core.action.builtin") => {
+      const ref = String(values["ref"] ?? next("action"));
+      const refs = { pack_ref: "default", label: ref, entrypoint: ref, is_adhoc: true };
+      const idOf = (table: string, of: string) => `(select id from attune.${table} where ref = '${of}')`;
+      const expressions = { pack: idOf("pack", "default"), runtime: idOf("runtime", runtime) };
+      await build("action", { ref, ...refs, ...values }, expressions);
+      return ref;
     },
+    workerRow: (values = {}) =>
+      build("worker", { name: "w", status: "active", ...values }, { last_heartbeat: "now()" }),
+    build,
   };
 }
 

@@ -17,7 +17,7 @@ export interface RowOptions {
   sql?: Readonly<Record<string, string>>;
 }
 
-/** Creates rows of every table; by default they refer to one existing row of each table. */
+/** Creates rows of every table; by default they refer to one existing row of each table, which is created when it is missing. */
 export interface Rows {
   insert(db: Db, table: string, options?: RowOptions): Promise<string>;
   /** Returns the values that would be inserted. */
@@ -28,6 +28,15 @@ export const tableOf = (table: string) => sql.raw(`attune.${table}`);
 
 /** Stores the rows that others refer to, and returns the creator of rows. */
 export async function createRows(services: Services, catalog: Catalog): Promise<Rows> {
+  const { ensure, ...creator } = rowsOf(catalog);
+  await write(services, async ({ db }) => {
+    for (const { parent } of catalog.foreignKeys) await ensure(db, parent);
+  });
+  return creator;
+}
+
+/** Returns a creator of rows that stores what they refer to when the first of them needs it; that must not be rolled back. */
+export function rowsOf(catalog: Catalog): Rows & { ensure(db: Db, table: string): Promise<void> } {
   const parents = new Map<string, string>();
   let count = 0;
 
@@ -51,6 +60,11 @@ export async function createRows(services: Services, catalog: Catalog): Promise<
   }
 
   async function insert(db: Db, table: string, options: RowOptions = {}): Promise<string> {
+    const { of = "full" } = options;
+    const given = { ...samples[table]?.[of], ...options.with, ...options.sql };
+    for (const { column, parent } of referencesOf(catalog, table, of === "full")) {
+      if (!(column in given)) await ensure(db, parent);
+    }
     const before = samples[table]?.before;
     if (before) await db.execute(sql.raw(before));
     const row = values(table, options);
@@ -68,14 +82,10 @@ export async function createRows(services: Services, catalog: Catalog): Promise<
 
   async function ensure(db: Db, table: string): Promise<void> {
     if (parents.has(table)) return;
-    for (const { parent } of referencesOf(catalog, table, false)) await ensure(db, parent);
     parents.set(table, await insert(db, table, { of: "minimal" }));
   }
 
-  await write(services, async ({ db }) => {
-    for (const { parent } of catalog.foreignKeys) await ensure(db, parent);
-  });
-  return { insert, values };
+  return { insert, values, ensure };
 }
 
 function referencesOf(catalog: Catalog, table: string, all: boolean) {
