@@ -13,6 +13,7 @@ import {
   list,
   networks,
   origins,
+  packSources,
   reachable,
   runtimeSlots,
   variableNames,
@@ -48,6 +49,8 @@ export const settings = {
   ATTUNE__METRICS__PORT: whole(0, 65_535).optional(),
   ATTUNE__METRICS__ALLOW: networks.default(["127.0.0.0/8", "::1"]),
   ATTUNE__PACKS__DIRS: list.default([]),
+  ATTUNE__PACKS__INSTALL_DIR: z.string().min(1).optional(),
+  ATTUNE__PACKS__SOURCES: packSources.default([]),
   ATTUNE__ARTIFACTS__DIR: z.string().min(1).optional(),
   ATTUNE__WORKER__ENVIRONMENTS_DIR: z.string().min(1).optional(),
   ATTUNE__EXECUTOR__SCHEDULE_TIMEOUT_SECONDS: whole(1, 2_592_000).default(300),
@@ -106,6 +109,10 @@ export interface Config {
   /** Addresses and networks that may read the metrics without a token. */
   metricsAllow: string[];
   packDirs: string[];
+  /** The directory of installed packs. */
+  installDir: string;
+  /** The hosts and origins that packs may be installed from; empty: all public hosts. */
+  packSources: string[];
   /** Null on PostgreSQL, unless a directory that all processes share is configured. */
   artifactsDir: string | null;
   /** The directory of the environments that this host builds for packs. */
@@ -198,7 +205,7 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
     log: { level: values.ATTUNE__LOG__LEVEL, format: values.ATTUNE__LOG__FORMAT ?? (terminal ? "pretty" : "json") },
     metricsPort: values.ATTUNE__METRICS__PORT ?? null,
     metricsAllow: values.ATTUNE__METRICS__ALLOW,
-    packDirs: values.ATTUNE__PACKS__DIRS,
+    ...packSettings(values),
     artifactsDir: values.ATTUNE__ARTIFACTS__DIR ?? (url === null ? join(values.ATTUNE__DATA_DIR, "artifacts") : null),
     environmentsDir: resolve(values.ATTUNE__WORKER__ENVIRONMENTS_DIR ?? join(values.ATTUNE__DATA_DIR, "environments")),
     scheduleSeconds: values.ATTUNE__EXECUTOR__SCHEDULE_TIMEOUT_SECONDS,
@@ -223,6 +230,14 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
     runAs: readUser(values.ATTUNE__WORKER__RUN_AS),
   };
 }
+
+type Values = z.output<z.ZodObject<typeof settings>>;
+
+const packSettings = (values: Values) => ({
+  packDirs: values.ATTUNE__PACKS__DIRS,
+  installDir: resolve(values.ATTUNE__PACKS__INSTALL_DIR ?? join(values.ATTUNE__DATA_DIR, "packs")),
+  packSources: values.ATTUNE__PACKS__SOURCES,
+});
 
 /** The variables are those of the OpenTelemetry specification: a base, to which the path of traces is added, or their own address. */
 function readTraces(env: NodeJS.ProcessEnv): Config["traces"] {

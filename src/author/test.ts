@@ -6,13 +6,8 @@ import type { JsonObject } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import { createScratch, removeLeftScratch } from "../lib/scratch.ts";
 import { type Suite, storedResult } from "../pack-test/result.ts";
-import { buildEnvironment, createBuildLog } from "../process/environments/build.ts";
-import { EnvironmentError } from "../process/environments/environments.ts";
-import { recipes, type Setting } from "../process/environments/recipe.ts";
 import { findCommands } from "../process/interpreters.ts";
-import { entrance } from "../worker/pack-test/enter.ts";
-import { prefixed } from "../worker/pack-test/prefix.ts";
-import { runTests } from "../worker/pack-test/run.ts";
+import { localEnvironments } from "../worker/pack-test/local.ts";
 import { corePack } from "./check.ts";
 
 /** How the tests of a directory are run. */
@@ -48,23 +43,13 @@ export async function testDirectory(
   try {
     const base = actionVariables(env, []);
     const interpreters = await findHere(base["PATH"] ?? "/usr/local/bin:/usr/bin:/bin", onOutput);
-    const find = builder({
-      source,
-      interpreters,
-      base,
-      buildBase: buildVariables(env),
-      scratch: scratch.directory,
-      signal,
-    });
     const host = {
-      ...{ release: source.path, paths, testing, scratch: scratch.directory, signal, runAs: null },
-      variables: { ...base, ATTUNE_PACK_REF: ref, PYTHONUNBUFFERED: "1", PYTHONDONTWRITEBYTECODE: "1" },
-      enter: entrance({ interpreters, base, environments: source.environments, find }),
-      onOutput: prefixed(onOutput),
+      ...{ interpreters, base, buildBase: buildVariables(env), variables: {}, runAs: null },
+      ...{ scratch: scratch.directory, signal, onOutput },
     };
     const onSuite = (name: string, ended: Suite | null) =>
       onOutput("system", ended ? `${name}: ended\n` : `${name}: started\n`);
-    const run = await runTests(host, runners, onSuite);
+    const run = await localEnvironments(source, host).test(testing, paths, runners, onSuite);
     signal.throwIfAborted();
     return storedResult({ ref, version }, run, testing.min_pass_rate);
   } finally {
@@ -77,37 +62,4 @@ async function findHere(path: string, onOutput: LocalTest["onOutput"]): Promise<
   const known = runtimes.filter(({ runtime_type }) => runtime_type === "action");
   const found = await findCommands(known, { path, warn: (_fields, message) => onOutput("system", `${message}\n`) });
   return new Map(found.map(({ ref, command }) => [ref, command ?? ""]));
-}
-
-interface Builder {
-  source: { path: string; digest: string };
-  interpreters: ReadonlyMap<string, string>;
-  base: Readonly<Record<string, string>>;
-  buildBase: Readonly<Record<string, string>>;
-  scratch: string;
-  signal: AbortSignal;
-}
-
-/** Returns what builds each environment once, in the scratch directory. */
-function builder({ source, interpreters, base, buildBase, scratch, signal }: Builder) {
-  const built = new Map<string, Promise<Setting>>();
-  const build = async (runtime: string): Promise<Setting> => {
-    const recipe = recipes.get(runtime);
-    const interpreter = interpreters.get(runtime);
-    if (!recipe || interpreter === undefined) throw new EnvironmentError(`This host has no ${runtime}.`);
-    const site = { interpreter, release: source.path, path: `${scratch}/${runtime}` };
-    const log = createBuildLog();
-    const error = await buildEnvironment({ id: "0", recipe, site }, { base, buildBase, runAs: null }, { log, signal });
-    if (error !== null) {
-      throw new EnvironmentError(
-        `The environment for ${runtime} could not be built: ${error} The end of its log:\n${log.text().slice(-2000)}`,
-      );
-    }
-    return await recipe.enter(site, source.digest);
-  };
-  return (runtime: string) => {
-    const building = built.get(runtime) ?? build(runtime);
-    built.set(runtime, building);
-    return building;
-  };
 }

@@ -165,8 +165,7 @@ async function requireRunnable(db: Db, session: Session, runnable: Runnable): Pr
   if (runsIn.ref === "core.action.container") {
     throw invalid("runtime", "must be another one: only the files of packs define containers");
   }
-  if (runsIn.ref === "core.action.pack_test")
-    throw invalid("runtime", "must be another one: it only runs tests of packs");
+  if (runsIn.ref === "core.action.pack") throw invalid("runtime", "must be another one: it only runs tests of packs");
   const actions = await rows<{ ref: string; entrypoint: string }>(
     db,
     sql`select ref, entrypoint from attune.action where runtime = ${String(runsIn.id)}::bigint and not is_adhoc

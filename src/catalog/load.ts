@@ -35,8 +35,13 @@ export async function ensureDefaultPack(tx: Tx): Promise<void> {
  * the active release has the same contents. Throws InvalidInputError with each fault at its position in the files, or ConflictError, and
  * then the caller's transaction must not commit.
  */
-export async function loadPack(tx: Tx, source: CheckedPack, packRules: PackRules): Promise<void> {
-  const stored = await upsertPack(tx, source);
+export async function loadPack(
+  tx: Tx,
+  source: CheckedPack,
+  packRules: PackRules,
+  origin: PackOrigin = fromDirectory,
+): Promise<void> {
+  const stored = await upsertPack(tx, source, origin);
   if (stored.digest === source.digest) return await nameEnvironments(tx, String(stored.id), source);
   await requireNeeded(tx.db, source);
   const [release] = await tx.db
@@ -64,11 +69,10 @@ export async function loadPack(tx: Tx, source: CheckedPack, packRules: PackRules
   };
   await replaceComponents(tx, owner);
   await replace(tx.db, owner, rule, await ruleRows(tx.db, source, packRules));
-  await tx.db.execute(
-    sql`update attune.pack set active_release = ${String(release?.id)}::bigint, version = ${source.pack.version}, installed_at = now(),
-          conf_schema = ${JSON.stringify(source.pack.conf_schema)}::text::jsonb
-        where id = ${String(stored.id)}::bigint`,
-  );
+  await tx.db
+    .update(pack)
+    .set({ ...columnsOf(source, origin), activeReleaseId: release?.id ?? null, installedAt: sql`now()` })
+    .where(eq(pack.id, stored.id));
   await markEnvironments(tx, String(stored.id));
   tx.announce("queues");
   tx.announce("sensor");
@@ -79,6 +83,41 @@ export async function loadPack(tx: Tx, source: CheckedPack, packRules: PackRules
     sql`select id::text from attune.rule where pack = ${String(stored.id)}::bigint and not is_adhoc`,
   );
   for (const each of rules) await packRules.loaded(tx, each);
+}
+
+/** Where a pack comes from. */
+export interface PackOrigin {
+  /** `directory`: it is loaded from the directory of a setting at each start. */
+  type: "directory" | "artifact" | "archive" | "git";
+  url: string | null;
+  /** The commit of a Git repository. */
+  ref: string | null;
+  checksum: string | null;
+  /** The id of the identity that installed it. */
+  installedBy: string | null;
+}
+
+const fromDirectory: PackOrigin = { type: "directory", url: null, ref: null, checksum: null, installedBy: null };
+
+/** Returns what a pack's row takes from its files. */
+function columnsOf({ pack: manifest, path }: CheckedPack, origin: PackOrigin) {
+  return {
+    label: manifest.label,
+    description: manifest.description,
+    version: manifest.version,
+    confSchema: JSON.parse(JSON.stringify(manifest.conf_schema)),
+    meta: manifest.meta,
+    tags: manifest.tags,
+    runtimeDeps: manifest.runtime_deps,
+    dependencies: manifest.dependencies,
+    isStandard: manifest.system,
+    sourceType: origin.type,
+    sourceUrl: origin.url,
+    sourceRef: origin.ref,
+    checksum: origin.checksum,
+    installedById: origin.installedBy === null ? null : BigInt(origin.installedBy),
+    storagePath: path,
+  };
 }
 
 /** Loads everything that rules refer to. */
@@ -171,26 +210,14 @@ interface StoredPack {
 }
 
 /** Creates the pack's row or locks it, so that two processes load one after the other. */
-async function upsertPack({ db, keyring }: Tx, { pack: manifest, path }: CheckedPack): Promise<StoredPack> {
-  const values = {
-    label: manifest.label,
-    description: manifest.description,
-    confSchema: JSON.parse(JSON.stringify(manifest.conf_schema)),
-    meta: manifest.meta,
-    tags: manifest.tags,
-    runtimeDeps: manifest.runtime_deps,
-    dependencies: manifest.dependencies,
-    isStandard: manifest.system,
-    sourceType: "directory",
-    storagePath: path,
-  };
+async function upsertPack({ db, keyring }: Tx, source: CheckedPack, origin: PackOrigin): Promise<StoredPack> {
+  const { pack: manifest } = source;
   await db
     .insert(pack)
     .values({
       ref: manifest.ref,
-      version: manifest.version,
       ...sealSecrets(keyring, manifest.conf_schema, manifest.config),
-      ...values,
+      ...columnsOf(source, origin),
     })
     .onConflictDoNothing();
   const [stored] = await rows<Omit<StoredPack, "id"> & { id: string }>(

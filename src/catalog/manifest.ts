@@ -55,7 +55,7 @@ export const packManifest = z
   .refine((pack) => !(pack.tags && pack.keywords), { path: ["keywords"], message: "is another name of tags; use one" })
   .transform(({ tags, keywords, ...pack }) => ({ ...pack, tags: tags ?? keywords ?? [] }));
 
-const runnerType = z.enum(["builtin", "shell", "bash", "python", "node", "container", "pack_test", "workflow"]);
+const runnerType = z.enum(["builtin", "shell", "bash", "python", "node", "container", "pack", "workflow"]);
 
 /** `actions/*.yaml`: an action. `timeout` and the delays of `retry` are seconds. */
 export const actionManifest = z.strictObject({
@@ -179,7 +179,7 @@ const RUNTIMES: Record<RunnerType, string | null> = {
   python: "core.action.python",
   node: "core.action.nodejs",
   container: "core.action.container",
-  pack_test: "core.action.pack_test",
+  pack: "core.action.pack",
   workflow: null,
 };
 

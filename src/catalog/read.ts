@@ -223,9 +223,12 @@ function entryFaults({ raw, issueAt }: CheckedDocument<unknown>, { paths }: Pack
   const runner = raw["runner_type"];
   const entry = raw["entry_point"];
   if (runner === "workflow") return [issueAt(["runner_type"], "workflows are not supported by this version")];
-  if (runner === "pack_test" && raw["ref"] !== "core.test_pack") {
+  if (runner === "pack" && !["core.test_pack", "core.install_pack"].includes(String(raw["ref"]))) {
     return [
-      issueAt(["runner_type"], "is only for core.test_pack: expected shell, bash, python, node, builtin or container"),
+      issueAt(
+        ["runner_type"],
+        "is only for actions of the core pack: expected shell, bash, python, node, builtin or container",
+      ),
     ];
   }
   const hasContainer = (raw["container"] ?? null) !== null;

@@ -42,12 +42,16 @@ export async function findAction(db: Db, ref: string): Promise<RunnableAction | 
   return found?.action ?? null;
 }
 
-/** The action and the runtime of executions that run the tests of packs. */
-export const packTests = { action: "core.test_pack", runtime: "core.action.pack_test" };
+/** The runtime whose actions work on packs, and the mutation that requests each of them. */
+const packRuntime = "core.action.pack";
+const requestedBy: Readonly<Record<string, string>> = {
+  "core.test_pack": "The tests of packs are run with testPack.",
+  "core.install_pack": "Packs are installed with installPack.",
+};
 
 /** Returns why the action cannot be executed; null when it can. */
 export function unrunnable(action: RunnableAction): string | null {
-  if (action.runtimeRef === packTests.runtime) return "The tests of packs are run with testPack.";
+  if (action.runtimeRef === packRuntime) return requestedBy[action.ref] ?? "Only mutations request it.";
   if (!action.enabled) return `The action "${action.ref}" is disabled.`;
   if (action.runtimeRef === null) return `The action "${action.ref}" is a workflow; this version runs no workflows.`;
   return null;

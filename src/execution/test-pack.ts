@@ -9,7 +9,7 @@ import { ConflictError, invalid } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import type { RunResult } from "../pack-test/result.ts";
-import { findAction, packTests } from "./action.ts";
+import { findAction } from "./action.ts";
 import type { Claim } from "./claim.ts";
 import { parentOf, requestExecutions } from "./execute.ts";
 import { inProgress, statusIn } from "./states.ts";
@@ -46,9 +46,9 @@ export async function testPack(tx: Tx, session: Session, input: TestPackInput): 
     const run = await findPassed(tx.db, release.id);
     if (run !== null) return { id, execution: null, run };
   }
-  const action = await findAction(tx.db, packTests.action);
+  const action = await findAction(tx.db, "core.test_pack");
   if (!action)
-    throw new ConflictError(`The pack "core" of this installation is older: it has no action ${packTests.action}.`);
+    throw new ConflictError(`The pack "core" of this installation is older: it has no action core.test_pack.`);
   const seconds = Object.values(testing.runners).reduce((sum, { timeout }) => sum + timeout + 10, 120);
   const parent = await parentOf(tx, session);
   const config: JsonObject = { pack: input.pack, release: release.digest, reason: "manual", runners };

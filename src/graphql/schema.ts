@@ -52,6 +52,7 @@ import "./catalog/pack.ts";
 import "./catalog/pack-changed.ts";
 import "./catalog/sensor-changed.ts";
 import "./catalog/sensor-log.ts";
+import "./catalog/pack-install.ts";
 import "./catalog/pack-test.ts";
 import "./catalog/pack-test-mutations.ts";
 import "./catalog/pack-test-progress.ts";

@@ -48,6 +48,16 @@ export const origins = list.pipe(
     }),
   ),
 );
+/** Host names, and origins of other schemes or with ports. `file://` is that of local repositories. */
+export const packSources = list.pipe(
+  z.array(
+    z
+      .string()
+      .refine((text) => /^[a-z0-9.-]+$/i.test(text) || /^(https?:\/\/[a-z0-9.-]+(:\d+)?|file:\/\/)$/i.test(text), {
+        message: "must be hosts such as github.com or origins such as http://127.0.0.1:8000, separated by commas",
+      }),
+  ),
+);
 /** Addresses and networks. */
 export const networks = list.pipe(
   z.array(

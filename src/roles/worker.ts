@@ -16,7 +16,9 @@ export async function startWorker(
     | "engineBase"
     | "environmentsDir"
     | "httpAllow"
+    | "installDir"
     | "labels"
+    | "packSources"
     | "runAs"
     | "runtimeSlots"
     | "warm"
@@ -41,6 +43,7 @@ export async function startWorker(
       runAs: config.runAs,
       releases,
       reach: createReach(config.httpAllow),
+      installs: { directory: config.installDir, sources: config.packSources },
     },
   });
 }

@@ -10,7 +10,6 @@ import { inProgress, statusIn } from "../execution/states.ts";
 import { type Loop, startLoop } from "../lib/loop.ts";
 import { createPace } from "../lib/pace.ts";
 import { createScratch, removeLeftScratch } from "../lib/scratch.ts";
-import type { BuildHost } from "../process/environments/build.ts";
 import { startEnvironments } from "../process/environments/environments.ts";
 import type { FoundRuntime } from "../process/interpreters.ts";
 import { type Pool, startPool } from "./pool.ts";
@@ -35,8 +34,7 @@ export interface WorkerOptions {
   runtimeSlots: ReadonlyMap<string, number>;
   /** What it has besides, by name: actions may select it. */
   labels: Readonly<Record<string, string>>;
-  host: Omit<HostEnvironment, "environments" | "interpreters" | "issueToken" | "scratch" | "warm"> &
-    Pick<BuildHost, "buildBase">;
+  host: Omit<HostEnvironment, "environments" | "interpreters" | "issueToken" | "scratch" | "warm">;
   /** The directory of the environments of packs. */
   environmentsDir: string;
   /** Whether interpreters are kept for later actions. */

@@ -105,6 +105,31 @@ function redirected(hop: Hop, status: number, location: string): Hop {
   return { url, method: "GET", headers: without(hop.headers, (name) => name.startsWith("content-")), body: null };
 }
 
+/** Archives are compressed already, and their checksums are of what was stored. */
+const asItIs = { "accept-encoding": "identity" };
+
+/**
+ * Requests a content of any length, follows up to 20 redirects, and returns the last response's status and body as it is. `check` throws for an
+ * address that the request may not go to; each goes only to what `reach` allows.
+ */
+export async function fetchContent(
+  address: string,
+  reach: Reach,
+  { check, signal }: { check(url: URL): void; signal: AbortSignal },
+): Promise<{ status: number; content: Readable }> {
+  let url = parseUrl(address);
+  for (let count = 0; ; count += 1) {
+    check(url);
+    const response = await exchange({ url, method: "GET", headers: asItIs, body: null }, reach, signal);
+    const { location } = response.headers;
+    const status = response.statusCode ?? 0;
+    if (location === undefined || !redirects.has(status)) return { status, content: response };
+    response.destroy();
+    if (count === mostRedirects) throw new Error(`there were more than ${mostRedirects} redirects`);
+    url = parseUrl(location, url);
+  }
+}
+
 /** Returns the request without what another origin must not get. */
 function forOthers(hop: Hop, holdsSecret: (text: string) => boolean): Hop {
   if (hop.body !== null && holdsSecret(hop.body)) {

@@ -14,6 +14,7 @@ import type { ProcessIdentity } from "../lib/process-identity.ts";
 import { attemptContext, formatTraceparent, parseTraceparent } from "../lib/trace.ts";
 import { maskOutput } from "../process/mask.ts";
 import { createPersistence, type Persist } from "../process/persist.ts";
+import { createInstallRows } from "./install/rows.ts";
 import { fitResult, keepFiles } from "./leftovers.ts";
 import { maskOutcome } from "./mask.ts";
 import { createTestRows } from "./pack-test/rows.ts";
@@ -150,16 +151,9 @@ async function run(parts: Parts, claim: Claim, signal: AbortSignal): Promise<Exe
     const ask = () => persist(() => write(services, (tx) => askAndPark(tx, claim)));
     const restartTime = (extraMs: number) => persist(() => write(services, (tx) => moveDeadline(tx, claim, extraMs)));
     const tests = createTestRows(services, claim, persist);
-    const actionRun = {
-      claim: { ...claim, config },
-      signal,
-      mask,
-      onOutput,
-      collectArtifacts,
-      ask,
-      restartTime,
-      tests,
-    };
+    const installs = createInstallRows(services, claim, persist);
+    const own = { claim: { ...claim, config }, signal, mask, onOutput };
+    const actionRun = { ...own, collectArtifacts, ask, restartTime, tests, installs };
     const issueToken = () => persist(() => host.issueToken(claim));
     const outcome = await performAction(actionRun, { ...host, issueToken });
     end();

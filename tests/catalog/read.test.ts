@@ -53,7 +53,7 @@ describe("a valid pack", () => {
       ["core.noop", "core.action.builtin", "requeue"],
       ["core.shell", "core.action.shell", "abandon"],
       ["core.sleep", "core.action.shell", "requeue"],
-      ["core.test_pack", "core.action.pack_test", "requeue"],
+      ["core.test_pack", "core.action.pack", "requeue"],
     ]);
     expect(core.triggers.map(({ ref }) => ref)).toEqual([
       "core.alert",
@@ -80,7 +80,7 @@ describe("a valid pack", () => {
       "core.action.builtin",
       "core.action.container",
       "core.action.nodejs",
-      "core.action.pack_test",
+      "core.action.pack",
       "core.action.python",
       "core.action.shell",
       "core.sensor.builtin",

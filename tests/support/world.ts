@@ -185,6 +185,7 @@ function roles(
               apiUrl: "",
               runAs: null,
               releases: new Map(),
+              installs: { directory: join(environmentsDir, "packs"), sources: [] },
               reach: createReach(httpAllow),
             },
             ...host,

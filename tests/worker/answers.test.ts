@@ -212,6 +212,7 @@ describe.runIf(onPostgres())("an answer of the database that is lost or late", (
           apiUrl: "",
           runAs: null,
           releases: new Map(),
+          installs: { directory: "/nonexistent", sources: [] },
           reach: createReach([]),
         },
       },

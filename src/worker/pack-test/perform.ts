@@ -9,19 +9,14 @@ import { isObject, type Json, type JsonObject } from "../../lib/json.ts";
 import { type Suite, storedResult } from "../../pack-test/result.ts";
 import { buildLimitMs } from "../../process/environments/build.ts";
 import { actionEnvironment } from "../parameters.ts";
-import { actionError, type HostEnvironment, outcome, type Run, type Runtime, stopped } from "../runtimes/runtime.ts";
+import { actionError, type HostEnvironment, outcome, type Run, stopped } from "../runtimes/runtime.ts";
 import { entrance } from "./enter.ts";
 import { prefixed } from "./prefix.ts";
 import { runTests } from "./run.ts";
 import type { SuiteHost } from "./suite.ts";
 
-/** Runs the tests of packs. An execution takes one slot, however many of its runners run at once. */
-export const packTestRuntime: Runtime = {
-  slots: "process",
-  perform: (run, _entrypoint, host) => performTests(run, host),
-};
-
-async function performTests(run: Run, host: HostEnvironment): Promise<ExecutionOutcome> {
+/** Runs the tests of a release. The execution takes one slot, however many of its runners run at once. */
+export async function performTests(run: Run, host: HostEnvironment): Promise<ExecutionOutcome> {
   const { claim, signal, tests } = run;
   try {
     const release = await tests.find();

@@ -5,6 +5,7 @@ import type { Environments } from "../../process/environments/environments.ts";
 import type { RunAs } from "../../process/start.ts";
 import type { Mask } from "../../secrecy/mask.ts";
 import type { Reach } from "../http.ts";
+import type { InstallRows } from "../install/rows.ts";
 import type { TestRows } from "../pack-test/rows.ts";
 import type { WarmInterpreters } from "../warm/warm.ts";
 
@@ -25,6 +26,10 @@ export interface HostEnvironment {
   scratch: string;
   /** What `core.http_request` may reach. */
   reach: Reach;
+  /** The variables of builds of environments. */
+  buildBase: Readonly<Record<string, string>>;
+  /** Where packs are installed, which all processes share, and the hosts that they may come from. */
+  installs: { directory: string; sources: readonly string[] };
   environments: Pick<Environments, "enter">;
   warm: Pick<WarmInterpreters, "starterOf">;
   /** Creates the execution's token; null when its identity no longer exists. */
@@ -46,8 +51,9 @@ export interface Run {
   restartTime: (extraMs: number) => Promise<void>;
   /** Creates an inquiry with the parameters, whose secrets stay hidden, and parks the execution. Returns false when it was cancelled. */
   ask: () => Promise<boolean>;
-  /** The rows of the tests of a pack. */
+  /** The rows of the tests of a pack, and of an installation. */
   tests: TestRows;
+  installs: InstallRows;
 }
 
 /** How the actions of a runtime are run. */

@@ -1,6 +1,6 @@
-import { packTestRuntime } from "../pack-test/perform.ts";
 import { builtinRuntime } from "./builtin.ts";
 import { containerRuntime } from "./container.ts";
+import { packRuntime } from "./pack.ts";
 import { processRuntime } from "./process.ts";
 import type { Runtime } from "./runtime.ts";
 
@@ -13,5 +13,5 @@ export const runtimes: ReadonlyMap<string, Runtime> = new Map([
   ["core.action.python", processRuntime({ PYTHONUNBUFFERED: "1" })],
   ["core.action.nodejs", processRuntime({})],
   ["core.action.container", containerRuntime],
-  ["core.action.pack_test", packTestRuntime],
+  ["core.action.pack", packRuntime],
 ]);

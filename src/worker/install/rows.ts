@@ -1,0 +1,92 @@
+import { sql } from "drizzle-orm";
+import { loadPack, type PackOrigin } from "../../catalog/load.ts";
+import { preparePack } from "../../catalog/queues.ts";
+import type { CheckedPack } from "../../catalog/read.ts";
+import { rows } from "../../db/client.ts";
+import type { Services } from "../../db/services.ts";
+import { write } from "../../db/tx.ts";
+import { ConflictError } from "../../errors.ts";
+import type { Claim } from "../../execution/claim.ts";
+import { inProgress, statusIn } from "../../execution/states.ts";
+import type { JsonObject } from "../../lib/json.ts";
+import type { RunResult } from "../../pack-test/result.ts";
+import type { Persist } from "../../process/persist.ts";
+import { packRules } from "../../rule/check.ts";
+import { saveArtifact } from "./fetch.ts";
+
+/** The pack as it is installed before. */
+export interface Installed {
+  version: string;
+  digest: string | null;
+}
+
+/** Reads and stores what belongs to an installation; the database may be away meanwhile. */
+export interface InstallRows {
+  /** Returns the pack with that ref as it is now; null: there is none. Throws ConflictError for one that a setting loads. */
+  find(ref: string): Promise<Installed | null>;
+  /** Writes an uploaded archive into a file. */
+  save(artifact: string, file: string): Promise<void>;
+  /**
+   * Makes the pack's files its active release, together with the run of their tests, unless the execution is no longer this attempt's. Throws
+   * InvalidInputError and ConflictError, and then nothing has changed.
+   */
+  activate(
+    source: CheckedPack,
+    origin: PackOrigin,
+    tests: { run: RunResult; result: JsonObject } | null,
+  ): Promise<void>;
+}
+
+/** Returns the rows of a claimed execution. */
+export function createInstallRows(services: Services, { id, attempt }: Claim, persist: Persist): InstallRows {
+  const find: InstallRows["find"] = async (ref) => {
+    const [found] = await persist(() =>
+      rows<Installed & { type: string | null; path: string | null }>(
+        services.db,
+        sql`select p.version, r.digest, p.source_type as type, p.storage_path as path from attune.pack p
+          left join attune.pack_release r on r.id = p.active_release where p.ref = ${ref}`,
+      ),
+    );
+    if (!found) return null;
+    const { type, path, ...installed } = found;
+    if (type === "directory") {
+      throw new ConflictError(
+        `The pack "${ref}" is loaded from ${path} at each start: take it out of ATTUNE__PACKS__DIRS to install another one.`,
+      );
+    }
+    if (type === null) {
+      throw new ConflictError(`The pack "${ref}" was created by hand: delete it, or install a pack with another ref.`);
+    }
+    return installed;
+  };
+  return {
+    find,
+    save: (artifact, file) => persist(() => saveArtifact(services, artifact, file)),
+    activate: async (source, origin, tests) => {
+      await find(source.pack.ref);
+      await persist(() => preparePack(services, source));
+      await persist(() =>
+        write(services, async (tx) => {
+          const [held] = await rows<{ id: string }>(
+            tx.db,
+            sql`select e.id::text from attune.execution e where e.id = ${id}::bigint and e.attempt = ${attempt}::int
+              and ${statusIn(inProgress, "e.status")} for no key update of e`,
+          );
+          if (!held) throw new ConflictError("The installation was given to another worker, or cancelled.");
+          await loadPack(tx, source, packRules, origin);
+          if (tests === null) return;
+          const { run, result } = tests;
+          await tx.db.execute(
+            sql`insert into attune.pack_test_execution (pack_id, pack_version, trigger_reason, total_tests, passed, failed, skipped,
+                pass_rate, duration_ms, result, execution, release)
+              select p.id, p.version, case when exists (select from attune.pack_release o where o.pack = p.id and o.id <> p.active_release)
+                  then 'update' else 'install' end, ${run.totalTests}, ${run.passed}, ${run.failed}, ${run.skipped}, ${run.passRate}::float8,
+                ${run.durationMs}::bigint, ${JSON.stringify(result)}::text::jsonb, ${id}::bigint, p.active_release
+                from attune.pack p where p.ref = ${source.pack.ref}
+              on conflict (execution) where execution is not null do nothing`,
+          );
+        }),
+      );
+    },
+  };
+}

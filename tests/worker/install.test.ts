@@ -1,0 +1,379 @@
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createPack } from "../../src/catalog/pack.ts";
+import { type InstallPackInput, installPack } from "../../src/execution/install-pack.ts";
+import { SourceError, unpack } from "../../src/worker/install/archive.ts";
+import { checkUrl } from "../../src/worker/install/fetch.ts";
+import { createPerson } from "../support/api.ts";
+import { commit } from "../support/commit.ts";
+import { loadDirectory, packDirectories } from "../support/pack.ts";
+import { until } from "../support/until.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+const scratch = mkdtempSync(join(tmpdir(), "attune-install-"));
+const directories = packDirectories();
+const longMs = 60_000;
+let world: World;
+let site: Server;
+let origin: string;
+/** What the server on loopback has, by path: a content, or where it redirects to. */
+const served = new Map<string, Buffer | string>();
+let installDir: string;
+
+beforeAll(async () => {
+  site = createServer((request, response) => {
+    const found = served.get(request.url ?? "");
+    if (found === undefined) response.writeHead(404).end();
+    else if (typeof found === "string") response.writeHead(302, { location: found }).end();
+    else response.end(found);
+  });
+  await new Promise<void>((resolve) => site.listen(0, "127.0.0.1", resolve));
+  origin = `http://127.0.0.1:${(site.address() as AddressInfo).port}`;
+  world = await createWorld();
+  installDir = join(scratch, "packs");
+  await world.startWorker(4, 10_000, [], { installs: { directory: installDir, sources: [origin, "file://"] } });
+});
+afterAll(async () => {
+  site.close();
+  await world[Symbol.asyncDispose]();
+  rmSync(scratch, { recursive: true, force: true });
+});
+
+/** Runs a program in Python that writes an archive to the file `path`. */
+function archive(name: string, program: string): string {
+  const path = join(scratch, name);
+  execFileSync("python3", [
+    "-c",
+    `import io, os, sys, tarfile, zipfile, gzip, json\npath = sys.argv[1]\n${program}`,
+    path,
+  ]);
+  return path;
+}
+
+const inTar = (lines: string) => `with tarfile.open(path, "w:gz") as t:
+  def add(name, type=tarfile.REGTYPE, content=b"x", link=""):
+    info = tarfile.TarInfo(name); info.type = type; info.linkname = link
+    info.size = len(content) if type == tarfile.REGTYPE else 0
+    t.addfile(info, io.BytesIO(content))
+${lines.replaceAll(/^/gm, "  ")}`;
+const inZip = (lines: string) =>
+  `with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as z:\n${lines.replaceAll(/^/gm, "  ")}`;
+
+const hostile: Readonly<Record<string, { program: string; says: RegExp }>> = {
+  "dots.tar.gz": { program: inTar('add("a"); add("../evil")'), says: /has the path "..\/evil"/ },
+  "inner-dots.tar.gz": { program: inTar('add("a/../../evil")'), says: /has the path/ },
+  "absolute.tar.gz": { program: inTar('add("/tmp/evil")'), says: /has the path "\/tmp\/evil"/ },
+  "backslash.tar.gz": { program: inTar('add("a\\\\..\\\\evil")'), says: /has the path/ },
+  "drive.tar.gz": { program: inTar('add("C:evil")'), says: /has the path/ },
+  "symlink.tar.gz": { program: inTar('add("a", tarfile.SYMTYPE, link="/etc/passwd")'), says: /a symbolic link, "a"/ },
+  "symlinked-folder.tar.gz": {
+    program: inTar('add("a", tarfile.SYMTYPE, link="/tmp"); add("a/evil")'),
+    says: /a symbolic link, "a"/,
+  },
+  "hardlink.tar.gz": { program: inTar('add("a"); add("b", tarfile.LNKTYPE, link="a")'), says: /a hard link, "b"/ },
+  "device.tar.gz": { program: inTar('add("a", tarfile.CHRTYPE)'), says: /a device, "a"/ },
+  "pipe.tar.gz": { program: inTar('add("a", tarfile.FIFOTYPE)'), says: /a named pipe, "a"/ },
+  "twice.tar.gz": { program: inTar('add("a"); add("a")'), says: /has "a" twice/ },
+  "many.tar.gz": {
+    program: inTar('for n in range(10001): add("d", tarfile.DIRTYPE)'),
+    says: /more than 10000 entries/,
+  },
+  "bomb.tar.gz": {
+    program: `info = tarfile.TarInfo("zeros"); info.size = 300 * 1024 * 1024
+with open(path, "wb") as f: f.write(gzip.compress(info.tobuf()) + gzip.compress(bytes(10 * 1024 * 1024), 1) * 30)`,
+    says: /more than 256 MiB/,
+  },
+  "cut.tar.gz": {
+    program: `${inTar('add("a", content=os.urandom(100000))')}\nos.truncate(path, 50000)`,
+    says: /cannot be read/,
+  },
+  "text.tar.gz": { program: 'open(path, "w").write("no archive at all\\n" * 100)', says: /cannot be read|no files/ },
+  "empty.tar.gz": { program: 'open(path, "w")', says: /no files|cannot be read/ },
+  "dots.zip": { program: inZip('z.writestr("../evil", "x")'), says: /cannot be read|has the path/ },
+  "absolute.zip": { program: inZip('z.writestr("/tmp/evil", "x")'), says: /cannot be read|has the path/ },
+  "symlink.zip": {
+    program: inZip(
+      'i = zipfile.ZipInfo("a"); i.create_system = 3; i.external_attr = 0o120777 << 16; z.writestr(i, "/etc/passwd")',
+    ),
+    says: /a symbolic link, "a"/,
+  },
+  "bomb.zip": {
+    program: inZip('z.writestr("zeros", bytes(257 * 1024 * 1024), compresslevel=1)'),
+    says: /more than 256 MiB/,
+  },
+  "cut.zip": {
+    program: `${inZip('z.writestr("a", os.urandom(100000))')}\nos.truncate(path, 50000)`,
+    says: /cannot be read/,
+  },
+};
+
+describe("an archive is refused, and nothing is written beside its directory:", () => {
+  test.each(Object.entries(hostile))("%s", async (name, { program, says }) => {
+    const target = join(scratch, `out-${name}`, "inner");
+    mkdirSync(target, { recursive: true });
+    const error = await unpack(archive(name, program), target, new AbortController().signal).then(
+      () => null,
+      (cause: unknown) => cause,
+    );
+    expect(error).toBeInstanceOf(SourceError);
+    expect((error as Error).message).toMatch(says);
+    expect(readdirSync(dirname(target))).toEqual(["inner"]);
+    expect(existsSync("/tmp/evil")).toBe(false);
+  });
+});
+
+test.each(["good.tar.gz", "good.tar", "good.zip"])("%s is unpacked with what is executable", async (name) => {
+  const target = join(scratch, `out-${name}`);
+  mkdirSync(target);
+  const program = name.endsWith("zip")
+    ? inZip(
+        'i = zipfile.ZipInfo("top/run.sh"); i.create_system = 3; i.external_attr = 0o100755 << 16; z.writestr(i, "run"); z.writestr("top/deep/ünï.txt", "text")',
+      )
+    : inTar(
+        'i = tarfile.TarInfo("./top/run.sh"); i.mode = 0o755; i.size = 3; t.addfile(i, io.BytesIO(b"run")); add("top/deep/ünï.txt", content=b"text"); add("top", tarfile.DIRTYPE)',
+      ).replace('"w:gz"', name.endsWith("gz") ? '"w:gz"' : '"w"');
+  await unpack(archive(name, program), target, new AbortController().signal);
+  expect(readFileSync(join(target, "top/deep/ünï.txt"), "utf8")).toBe("text");
+  expect(statSync(join(target, "top/run.sh")).mode & 0o111).toBe(0o111);
+  expect(statSync(join(target, "top/deep/ünï.txt")).mode & 0o111).toBe(0);
+});
+
+test("a pack comes by https from a public host, or from what the setting lists", () => {
+  const both = ["https:", "http:"];
+  expect(checkUrl("https://example.org/x", [], both).host).toBe("example.org");
+  expect(checkUrl("https://example.org/x", ["example.org"], both).host).toBe("example.org");
+  expect(checkUrl("http://127.0.0.1:8000/x", ["http://127.0.0.1:8000"], both).port).toBe("8000");
+  for (const [url, allowed] of [
+    ["http://example.org/x", []],
+    ["http://example.org/x", ["example.org"]],
+    ["https://example.org/x", ["example.com"]],
+    ["http://127.0.0.1:8001/x", ["http://127.0.0.1:8000"]],
+    ["https://user:secret@example.org/x", []],
+    ["file:///etc/passwd", []],
+    ["ext::sh -c true", []],
+    ["nothing", []],
+  ] as const) {
+    expect(() => checkUrl(url, allowed, both), url).toThrow(SourceError);
+  }
+});
+
+/** Returns the address of a pack's archive. */
+function serve(name: string, files: Record<string, string>): string {
+  const source = directories(files);
+  const path = join(scratch, `${name}.tar.gz`);
+  execFileSync("tar", ["-czf", path, "-C", source, "."]);
+  served.set(`/${name}.tar.gz`, readFileSync(path));
+  return `${origin}/${name}.tar.gz`;
+}
+
+const packFiles = (ref: string, version: string, more: Record<string, string> = {}) => ({
+  "pack.yaml": `ref: ${ref}\nlabel: ${ref}\nversion: ${version}\n`,
+  "actions/say.yaml": `ref: ${ref}.say\nlabel: Say\nrunner_type: shell\nentry_point: actions/say.sh\n`,
+  "actions/say.sh": `echo ${version}\n`,
+  ...more,
+});
+
+const request = (more: Partial<InstallPackInput>, session = world.session) =>
+  commit(world.services, installPack, session, {
+    ...{ artifact: null, archive: null, git: null, skipTests: false, force: false },
+    ...more,
+  });
+
+/** Installs from an archive on the server, and returns how that ended. */
+const install = async (url: string, more: Partial<InstallPackInput> & { sha256?: string } = {}) => {
+  const { sha256 = null, ...rest } = more;
+  const { id } = await request({ archive: { url, sha256 }, ...rest });
+  return await world.ended(String(id), longMs);
+};
+
+const versionOf = async (ref: string) =>
+  (
+    await world.all<{ version: string; source: string }>(
+      sql`select version, source_type as source from attune.pack where ref = ${ref}`,
+    )
+  )[0] ?? null;
+const says = async (ref: string) => {
+  const id = await world.execute(`${ref}.say`);
+  await world.ended(id);
+  return await world.log(id, "stdout");
+};
+
+test("a pack is installed, run, updated, and stays when an update fails; its releases are kept by their digests", async () => {
+  const first = await install(serve("grow-1", packFiles("grow", "1.0.0")));
+  expect(first.error).toBeNull();
+  expect(first.result).toMatchObject({
+    data: { pack: "grow", version: "1.0.0", previous_version: null, changed: true, tests: null },
+  });
+  expect(await says("grow")).toBe("1.0.0\n");
+  const again = await install(`${origin}/grow-1.tar.gz`);
+  expect(again.result).toMatchObject({ data: { changed: false } });
+  expect((await install(serve("grow-2", packFiles("grow", "2.0.0")))).result).toMatchObject({
+    data: { version: "2.0.0", previous_version: "1.0.0", changed: true },
+  });
+  expect(await says("grow")).toBe("2.0.0\n");
+  const broken = packFiles("grow", "3.0.0", { "actions/say.yaml": "ref: grow.say\nlabel: Say\nrunner_type: shel\n" });
+  const refused = await install(serve("grow-3", broken));
+  expect(refused).toMatchObject({ status: "failed", error: { code: "PACK_INVALID" } });
+  expect(refused.error?.message).toContain("actions/say.yaml:3:14 runner_type: expected one of");
+  expect(await versionOf("grow")).toEqual({ version: "2.0.0", source: "archive" });
+  expect(await says("grow")).toBe("2.0.0\n");
+  expect(readdirSync(join(installDir, "grow"))).toHaveLength(2);
+  expect(readdirSync(installDir).filter((name) => name.startsWith("attune-scratch-"))).toEqual([]);
+});
+
+test("an execution that began before an update ends on its release", async () => {
+  const slow = (version: string) =>
+    packFiles("slow", version, {
+      "actions/say.sh": `touch ${scratch}/began\nwhile [ ! -e ${scratch}/go ]; do sleep 0.05; done\ncat actions/word\n`,
+      "actions/word": version,
+    });
+  await install(serve("slow-1", slow("1.0.0")));
+  const id = await world.execute("slow.say");
+  await until(() => existsSync(join(scratch, "began")), "the action to begin");
+  expect((await install(serve("slow-2", slow("2.0.0")))).error).toBeNull();
+  expect((await versionOf("slow"))?.version).toBe("2.0.0");
+  writeFileSync(join(scratch, "go"), "");
+  await world.ended(id);
+  expect(await world.log(id, "stdout")).toBe("1.0.0");
+  expect(await says("slow")).toBe("2.0.0");
+});
+
+test("another checksum than the expected one, a missing file and a redirect to a host that is not allowed are refused", async () => {
+  const url = serve("checked", packFiles("checked", "1.0.0"));
+  const sum = createHash("sha256")
+    .update(served.get("/checked.tar.gz") as Buffer)
+    .digest("hex");
+  const wrong = await install(url, { sha256: "0".repeat(64) });
+  expect(wrong.error).toEqual({
+    code: "SOURCE_REFUSED",
+    message: `The archive's SHA-256 is ${sum}, not ${"0".repeat(64)} as expected.`,
+  });
+  expect((await install(`${origin}/nowhere.tar.gz`)).error?.message).toContain("responded with status 404");
+  served.set("/away.tar.gz", "http://127.0.0.1:9/x.tar.gz");
+  expect((await install(`${origin}/away.tar.gz`)).error?.message).toContain("http://127.0.0.1:9 is refused");
+  expect((await install("http://localhost:1/x.tar.gz")).error?.message).toContain("ATTUNE__PACKS__SOURCES");
+  expect(await versionOf("checked")).toBeNull();
+  expect((await install(url, { sha256: sum })).error).toBeNull();
+});
+
+test("hostile archives end as failed installations", async () => {
+  for (const name of ["symlink.tar.gz", "dots.tar.gz"]) {
+    served.set(`/${name}`, readFileSync(join(scratch, name)));
+    expect((await install(`${origin}/${name}`)).error?.code, name).toBe("SOURCE_REFUSED");
+  }
+});
+
+describe("a pack whose tests fail", () => {
+  const failing = (ref: string, onFailure: string) =>
+    packFiles(ref, "1.0.0", {
+      "pack.yaml": `ref: ${ref}\nlabel: ${ref}\nversion: 1.0.0\ntesting:\n  on_failure: ${onFailure}\n  runners: {shell: {type: script, entry_point: tests/run.sh}}\n`,
+      "tests/run.sh": "echo 'Total Tests: 2'; echo 'Passed: 1'; echo 'Failed: 1'\n",
+    });
+
+  test("is not installed, unless that is forced or the tests are skipped", async () => {
+    const url = serve("fails", failing("fails", "block"));
+    const { error } = await install(url);
+    expect(error).toMatchObject({ code: "TESTS_FAILED", message: expect.stringContaining("1 of 2 tests failed") });
+    expect(await versionOf("fails")).toBeNull();
+    expect((await install(url, { force: true })).result).toMatchObject({
+      data: { changed: true, tests: { passed: 1, failed: 1, succeeded: false } },
+    });
+    const [run] =
+      await world.all(sql`select t.trigger_reason as reason, t.failed from attune.pack_test_execution t join attune.pack p
+      on p.id = t.pack_id where p.ref = 'fails'`);
+    expect(run).toEqual({ reason: "install", failed: 1 });
+    const skipped = await install(serve("skips", failing("skips", "block")), { skipTests: true });
+    expect(skipped.result).toMatchObject({ data: { changed: true, tests: null } });
+  });
+
+  test.each(["warn", "ignore"])("is installed where it says: %s", async (how) => {
+    const { result } = await install(serve(how, failing(`on_${how}`, how)));
+    expect(result).toMatchObject({ data: { changed: true, tests: how === "warn" ? { succeeded: false } : null } });
+  });
+});
+
+test("what cannot be loaded changes nothing: a missing dependency, a pack of a setting, a pack made by hand, a bad environment", async () => {
+  const lonely = packFiles("lonely", "1.0.0", {
+    "pack.yaml": "ref: lonely\nlabel: L\nversion: 1.0.0\ndependencies: [nosuchpack]\n",
+  });
+  expect((await install(serve("lonely", lonely))).error?.message).toContain('there is no pack "nosuchpack"');
+  expect(await versionOf("lonely")).toBeNull();
+  await loadDirectory(world.services, directories(packFiles("fixed", "1.0.0")));
+  expect((await install(serve("fixed", packFiles("fixed", "2.0.0")))).error?.message).toContain("ATTUNE__PACKS__DIRS");
+  expect((await install(serve("core", packFiles("core", "9.0.0")))).error?.code).toBe("CONFLICT");
+  await commit(world.services, createPack, world.session, { ref: "byhand" });
+  expect((await install(serve("byhand", packFiles("byhand", "2.0.0")))).error?.message).toContain("created by hand");
+  const needy = packFiles("needy", "1.0.0", { "requirements.txt": "--no-index\nmissing-library\n" });
+  expect((await install(serve("needy", needy))).error).toMatchObject({
+    ...{ code: "ENVIRONMENT_FAILED", message: expect.stringContaining("missing-library") },
+  });
+  expect(await versionOf("needy")).toBeNull();
+});
+
+test("two installations of one pack at once end with one of the two, and both releases are whole", async () => {
+  const urls = [1, 2].map((n) => serve(`race-${n}`, packFiles("race", `${n}.0.0`)));
+  const ended = await Promise.all(urls.map((url) => install(url)));
+  expect(ended.map(({ status }) => status)).toEqual(["completed", "completed"]);
+  const { version } = (await versionOf("race")) ?? {};
+  expect(await says("race")).toBe(`${version}\n`);
+});
+
+test("a pack is installed from a commit of a repository, which is recorded", async () => {
+  const repository = directories(packFiles("cloned", "1.0.0"));
+  const git = (...args: string[]) =>
+    execFileSync("git", ["-c", "user.name=t", "-c", "user.email=t@example.org", ...args], {
+      cwd: repository,
+      encoding: "utf8",
+    }).trim();
+  git("init", "--quiet", "--initial-branch", "main");
+  git("add", ".");
+  git("commit", "--quiet", "-m", "first");
+  git("tag", "v1");
+  writeFileSync(join(repository, "actions/say.sh"), "echo next\n");
+  git("commit", "--quiet", "-am", "second");
+  const ended = async (ref: string | null, url = `file://${repository}`) =>
+    await world.ended(String((await request({ git: { url, ref } })).id), longMs);
+  expect((await ended("v1")).error).toBeNull();
+  expect(await says("cloned")).toBe("1.0.0\n");
+  expect((await ended(null)).error).toBeNull();
+  expect(await says("cloned")).toBe("next\n");
+  const [stored] = await world.all(
+    sql`select source_type as type, source_ref as ref from attune.pack where ref = 'cloned'`,
+  );
+  expect(stored).toEqual({ type: "git", ref: git("rev-parse", "HEAD") });
+  expect((await ended("nosuchtag")).error?.message).toMatch(/^git fetch failed/);
+  expect((await ended(null, "http://127.0.0.1:9/x.git")).error?.message).toContain("is refused");
+  await expect(request({ git: { url: `file://${repository}`, ref: "--upload-pack=touch x" } })).rejects.toThrow(
+    /expected a branch/,
+  );
+});
+
+test("only those may install who may install any pack, from one source", async () => {
+  const archive = { url: `${origin}/grow-1.tar.gz`, sha256: null };
+  const some = await createPerson(world.services, "installer", {
+    grants: [{ resource: "pack", actions: ["install"], constraints: { pack_refs: ["grow"] } }],
+  });
+  await expect(request({ archive }, some)).rejects.toThrow(/without constraints/);
+  const any = await createPerson(world.services, "installer2", {
+    grants: [{ resource: "pack", actions: ["install"] }],
+  });
+  expect((await world.ended(String((await request({ archive }, any)).id), longMs)).error).toBeNull();
+  await expect(request({})).rejects.toThrow(/one of artifact, archive and git/);
+  await expect(request({ archive, git: { url: "https://example.org/x", ref: null } })).rejects.toThrow(/one of/);
+});
