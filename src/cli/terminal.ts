@@ -16,6 +16,8 @@ export interface Author {
   kinds(): Promise<readonly string[]>;
   /** Returns the paths of the files that it has written. */
   create(ref: string, directory: string): Promise<string[]>;
+  /** Returns the files of a directory as a .tar.gz archive. */
+  pack(directory: string): Promise<Buffer>;
   /** Returns the result of the tests. */
   test(
     directory: string,

@@ -50,6 +50,7 @@ describe("a valid pack", () => {
       ["core.fail", "core.action.shell", "abandon"],
       ["core.http_request", "core.action.builtin", "abandon"],
       ["core.inquire", "core.action.builtin", "requeue"],
+      ["core.install_pack", "core.action.pack", "requeue"],
       ["core.noop", "core.action.builtin", "requeue"],
       ["core.shell", "core.action.shell", "abandon"],
       ["core.sleep", "core.action.shell", "requeue"],

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -38,7 +38,12 @@ async function replaced(word: string, path: string): Promise<string> {
   if (word in files || word === "july.csv") return join(scratch, word);
   if (word.includes("/sign-in#")) return `${server.url}${await createLink(server)}`;
   if (word === "http://127.0.0.1:8080") return server.url;
-  if (word === "./packs/greetings") return join(scratch, "greetings");
+  if (word === "./packs/greetings" && path === "pack create") return join(scratch, "greetings");
+  if (word === "./packs/greetings") return await newPack();
+  if (word === "unneeded") {
+    await mutate(server, "createPack", { ref: word }, "__typename");
+    return word;
+  }
   const type = typeOf(word);
   if (type === "") return word;
   if (path === "execution cancel") return await execute(server, "core.sleep", { seconds: 60 });
@@ -60,6 +65,13 @@ async function replaced(word: string, path: string): Promise<string> {
   const id = ids[type];
   if (id === undefined) throw new Error(`the test has no ${type}`);
   return id;
+}
+
+/** Returns the directory of a new pack. */
+async function newPack(): Promise<string> {
+  const directory = join(scratch, "installed");
+  if (!existsSync(directory)) await startCommand(["pack", "create", "greetings", directory]).ended;
+  return directory;
 }
 
 const commands = commandsOf(describedProgram()).map((one) => ({ ...one, name: one.path.join(" ") }));

@@ -183,4 +183,39 @@ describe("the tests of a pack of a server", () => {
     });
     expect(await onServer("nowhere")).toMatchObject({ code: 1, stderr: expect.stringContaining("nowhere") });
   });
+
+  test("go with its installation from a directory, which uploads it; what would go is said before it is uninstalled", async () => {
+    const directory = join(scratch, "visitors");
+    await run("create", "visitors", directory);
+    const pack = (...args: string[]) => runCommand(["pack", ...args], { server });
+    const installed = await pack("install", directory);
+    expect(installed).toMatchObject({ code: 0, stderr: expect.stringContaining("visitors 0.1.0 is installed\n") });
+    expect(installed.stdout).toMatch(/pack: +visitors\n(.|\n)*version: +0\.1\.0\n/);
+    expect(await runCommand(["run", "visitors.greet", "name=reader", "--follow"], { server })).toMatchObject({
+      ...{ code: 0, stdout: "Hello, reader.\n" },
+    });
+    expect(JSON.parse((await pack("install", directory, "--output", "json")).stdout)).toMatchObject({ changed: false });
+    writeFileSync(join(directory, "tests/run.sh"), "echo 1..1; echo 'not ok 1 - broken'\n");
+    const failed = await pack("install", directory);
+    expect(failed).toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringContaining("1 of 1 tests failed: broken."),
+    });
+    expect(await pack("install", join(scratch, "nothing"))).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("no file or directory"),
+    });
+    expect(await pack("install", "http://127.0.0.1:9/x.tar.gz")).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("ATTUNE__PACKS__SOURCES"),
+    });
+    expect(await pack("uninstall", "visitors")).toMatchObject({
+      code: 2,
+      stderr:
+        "visitors 0.1.0 goes, with 1 action, 1 trigger, 1 rule.\nerror: There is no terminal to ask: write --yes.\n",
+    });
+    expect(await pack("uninstall", "visitors", "--yes")).toMatchObject({ code: 0, stdout: "visitors is deleted.\n" });
+    expect(await pack("show", "visitors")).toMatchObject({ code: 1 });
+  });
 });

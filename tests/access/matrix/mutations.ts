@@ -96,6 +96,7 @@ const others: ReadonlySet<string> = new Set([
     "cancelExecutions",
     "createEvent",
     "deletePackTestRuns",
+    "installPack",
     "purge",
     "rebuildEnvironment",
     "rerunExecution",

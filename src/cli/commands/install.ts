@@ -1,0 +1,136 @@
+import { createHash } from "node:crypto";
+import { readFile, stat } from "node:fs/promises";
+import { mutate, send } from "../client.ts";
+import type { Context } from "../context.ts";
+import { define, type Group, groupOf, option } from "../define.ts";
+import { readEnd } from "../ended.ts";
+import { Failure, UsageFailure } from "../failure.ts";
+import { confirm } from "../input.ts";
+import { followTests } from "../tests.ts";
+
+interface InstallOptions {
+  ref?: string;
+  sha256?: string;
+  skipTests?: boolean;
+  force?: boolean;
+  follow?: boolean;
+}
+
+/** Adds `pack install` and `pack uninstall`. */
+export function addInstall(above: Group): void {
+  const commands = groupOf(above, "pack");
+  define<InstallOptions>(commands, {
+    name: "install <source>",
+    description:
+      "install or update a pack: a directory or an archive of this machine, the https address of an archive, or that of a Git repository (ends in .git)",
+    options: [
+      option("--ref <ref>", "a branch or a tag of the repository, instead of its default branch"),
+      option("--sha256 <digest>", "the archive's SHA-256: another one is refused"),
+      option("--skip-tests", "without running its tests"),
+      option("--force", "although its tests fail"),
+      option("--follow", "print what its tests and builds write"),
+    ],
+    examples: ["install ./packs/greetings", "install ./packs/greetings --skip-tests --output json"],
+    run: install,
+  });
+  define<{ yes?: boolean }>(commands, {
+    name: "uninstall <ref>",
+    description: "delete a pack with everything in it, after saying what that is; executions keep its refs",
+    options: [option("--yes", "without asking")],
+    examples: ["uninstall unneeded --yes"],
+    names: "pack",
+    run: uninstall,
+  });
+}
+
+async function install(context: Context, [source = ""]: string[], options: InstallOptions): Promise<number> {
+  const { skipTests = false, force = false, ref = null, sha256 = null } = options;
+  const input = { ...(await sourceOf(context, source, { ref, sha256 })), skipTests, force };
+  const { execution } = await mutate<{ execution: { id: string } | null }>(
+    context.ask,
+    "installPack",
+    input,
+    "execution { id }",
+  );
+  if (!execution) throw new Failure("You may not read the execution that installs the pack.");
+  await followTests(context, execution.id, options.follow === true);
+  const ended = await readEnd(context, execution.id);
+  const { data = null } = (ended["result"] ?? {}) as { data?: Record<string, unknown> | null };
+  const { message = ended.reason } = (ended["error"] ?? {}) as { message?: string | null };
+  if (data === null) throw new Failure(message ?? `The installation has ended: ${ended.status}.`);
+  await context.printObject(data);
+  return 0;
+}
+
+/** Returns the source as the API takes it. What is on this machine is uploaded first. */
+async function sourceOf(
+  context: Context,
+  source: string,
+  { ref, sha256 }: { ref: string | null; sha256: string | null },
+): Promise<object> {
+  if (/^(https?|file):\/\//.test(source)) {
+    const isGit = source.endsWith(".git") || ref !== null || source.startsWith("file:");
+    if (isGit && sha256 !== null) throw new UsageFailure("--sha256 is for archives: name a commit by --ref.");
+    return isGit ? { git: { url: source, ref } } : { archive: { url: source, sha256 } };
+  }
+  if (ref !== null) throw new UsageFailure("--ref is for Git repositories.");
+  const isDirectory = await stat(source).then(
+    (found) => found.isDirectory(),
+    () => {
+      throw new UsageFailure(`There is no file or directory "${source}". A repository's address ends in .git.`);
+    },
+  );
+  const content = isDirectory ? await context.terminal.author.pack(source) : await readFile(source);
+  const digest = createHash("sha256").update(content).digest("hex");
+  if (sha256 !== null && sha256 !== digest) throw new Failure(`The archive's SHA-256 is ${digest}, not ${sha256}.`);
+  return { artifact: await upload(context, content, digest) };
+}
+
+/** Uploads an archive as a new version of the artifact for archives of packs, and returns the artifact's id. */
+async function upload(context: Context, content: Buffer, sha256: string): Promise<string> {
+  const type = "application/gzip";
+  const input = {
+    ...{ ref: `packs/${sha256.slice(0, 16)}.tar.gz`, type: "FILE_BINARY", contentType: type },
+    ...{ size: String(content.length), sha256 },
+  };
+  const { upload: to } = await mutate<{ upload: { url: string; artifact: { id: string } } }>(
+    context.ask,
+    "createArtifactUpload",
+    input,
+    "upload { url artifact { id } }",
+  );
+  const { signal } = context.terminal;
+  const response = await send(context.connection, to.url, {
+    method: "PUT",
+    headers: { "content-type": type },
+    body: new Uint8Array(content),
+    signal,
+  });
+  if (response.ok) return to.artifact.id;
+  throw new Failure(`The upload failed with status ${response.status}: ${(await response.text()).slice(0, 500)}`);
+}
+
+interface Contents {
+  version: string;
+  [kind: string]: string | { totalCount: { count: number } };
+}
+
+async function uninstall(context: Context, [ref = ""]: string[], { yes }: { yes?: boolean }): Promise<void> {
+  const kinds = ["actions", "triggers", "sensors", "rules"];
+  const counts = kinds.map((kind) => `${kind}(first: 1) { totalCount { count } }`).join(" ");
+  const { packByRef: pack } = await context.ask<{ packByRef: Contents | null }>(
+    `query($ref: String!) { packByRef(ref: $ref) { version ${counts} } }`,
+    { ref },
+  );
+  if (!pack) throw new Failure(`There is no pack "${ref}", or you may not read it.`);
+  const what = kinds.flatMap((kind) => {
+    const found = pack[kind];
+    const count = typeof found === "object" ? found.totalCount.count : 0;
+    return count === 0 ? [] : [`${count} ${count === 1 ? kind.slice(0, -1) : kind}`];
+  });
+  context.note(`${ref} ${pack.version} goes${what.length > 0 ? `, with ${what.join(", ")}` : ""}.`);
+  if (!yes && !(await confirm(context.terminal, `Delete ${ref}?`))) throw new Failure("Nothing was deleted.");
+  await mutate(context.ask, "deletePack", { ref }, "__typename");
+  if (context.options.output !== "table") await context.printValue({ ref, deleted: true });
+  else await context.write(`${ref} is deleted.\n`);
+}
