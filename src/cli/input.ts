@@ -93,15 +93,3 @@ export async function askSecret(
     stderr.write("\n");
   }
 }
-
-/** Asks on the terminal whether to go on. Throws UsageFailure when there is none. */
-export async function confirm({ stdin, stderr, signal }: Terminal, question: string): Promise<boolean> {
-  if (!stdin.isTTY) throw new UsageFailure("There is no terminal to ask: write --yes.");
-  const asking = createInterface({ input: stdin, output: stderr });
-  asking.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
-  try {
-    return /^y(es)?$/i.test((await asking.question(`${question} [y/N] `, { signal })).trim());
-  } finally {
-    asking.close();
-  }
-}

@@ -3,7 +3,6 @@ import { z } from "zod";
 import { holds } from "../access/grants.ts";
 import { findRow } from "../access/rows.ts";
 import { identityOf, type Session } from "../access/session.ts";
-import { sha256 } from "../artifact/fields.ts";
 import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError, ForbiddenError, InvalidInputError, invalid } from "../errors.ts";
@@ -22,6 +21,7 @@ export interface InstallPackInput {
   force: boolean;
 }
 
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "must be a SHA-256 in 64 lower case hexadecimal digits");
 const longestUrl = 2000;
 const archive = z.object({ url: z.url().max(longestUrl), sha256: sha256.nullable() });
 const git = z.object({

@@ -213,7 +213,7 @@ describe("the tests of a pack of a server", () => {
     expect(await pack("uninstall", "visitors")).toMatchObject({
       code: 2,
       stderr:
-        "visitors 0.1.0 goes, with 1 action, 1 trigger, 1 rule.\nerror: There is no terminal to ask: write --yes.\n",
+        'visitors 0.1.0 goes, with 1 action, 1 trigger, 1 rule.\nerror: There is no terminal to ask on: "attune pack uninstall visitors --yes" goes on without asking.\n',
     });
     expect(await pack("uninstall", "visitors", "--yes")).toMatchObject({ code: 0, stdout: "visitors is deleted.\n" });
     expect(await pack("show", "visitors")).toMatchObject({ code: 1 });

@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { mutate, send } from "../client.ts";
+import { confirm, requireTerminal } from "../confirm.ts";
 import type { Context } from "../context.ts";
 import { define, type Group, groupOf, option } from "../define.ts";
 import { readEnd } from "../ended.ts";
 import { Failure, UsageFailure } from "../failure.ts";
-import { confirm } from "../input.ts";
 import { followTests } from "../tests.ts";
 
 interface InstallOptions {
@@ -129,7 +129,8 @@ async function uninstall(context: Context, [ref = ""]: string[], { yes }: { yes?
     return count === 0 ? [] : [`${count} ${count === 1 ? kind.slice(0, -1) : kind}`];
   });
   context.note(`${ref} ${pack.version} goes${what.length > 0 ? `, with ${what.join(", ")}` : ""}.`);
-  if (!yes && !(await confirm(context.terminal, `Delete ${ref}?`))) throw new Failure("Nothing was deleted.");
+  requireTerminal(context.terminal, yes, `attune pack uninstall ${ref}`);
+  if (!yes) await confirm(context.terminal, `Delete ${ref}.`);
   await mutate(context.ask, "deletePack", { ref }, "__typename");
   if (context.options.output !== "table") await context.printValue({ ref, deleted: true });
   else await context.write(`${ref} is deleted.\n`);
