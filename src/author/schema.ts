@@ -5,6 +5,7 @@ import {
   permissionSetManifest,
   ruleManifest,
   runtimeManifest,
+  sensorManifest,
   triggerManifest,
 } from "../catalog/manifest.ts";
 
@@ -13,6 +14,7 @@ const kinds = {
   pack: packManifest,
   action: actionManifest,
   trigger: triggerManifest,
+  sensor: sensorManifest,
   rule: ruleManifest,
   runtime: runtimeManifest,
   permission_set: permissionSetManifest,

@@ -57,7 +57,7 @@ describe("a pack that was just created", () => {
     }
     expect(await run("schema", "acton")).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining("pack, action, trigger"),
+      stderr: expect.stringContaining("pack, action, trigger, sensor"),
     });
   });
 });
@@ -109,6 +109,15 @@ describe("the check", () => {
     );
     expect(open).toMatchObject({ code: 1, stdout: expect.stringContaining("rules/r.yaml:5:26 action_params.command") });
   });
+});
+
+test("the pack of examples passes the check and its tests, in Python and Node.js", async () => {
+  expect((await run("check", "packs/examples")).code).toBe(0);
+  const tested = await run("test", "./packs/examples");
+  expect(tested.stdout).toMatch(
+    /^RUNNER.*\nnode +node +1 +0 +0 +\d+\npython +unittest +2 +0 +0|^RUNNER.*\npython +unittest +2 +0 +0 +\d+\nnode +node +1 +0 +0/,
+  );
+  expect(tested.code).toBe(0);
 });
 
 describe("the tests of a directory", () => {

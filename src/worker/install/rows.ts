@@ -8,6 +8,7 @@ import { write } from "../../db/tx.ts";
 import { ConflictError } from "../../errors.ts";
 import type { Claim } from "../../execution/claim.ts";
 import { inProgress, statusIn } from "../../execution/states.ts";
+import { faultPoint } from "../../lib/fault.ts";
 import type { JsonObject } from "../../lib/json.ts";
 import type { RunResult } from "../../pack-test/result.ts";
 import type { Persist } from "../../process/persist.ts";
@@ -74,6 +75,7 @@ export function createInstallRows(services: Services, { id, attempt }: Claim, pe
           );
           if (!held) throw new ConflictError("The installation was given to another worker, or cancelled.");
           await loadPack(tx, source, packRules, origin);
+          faultPoint("install.before_commit");
           if (tests === null) return;
           const { run, result } = tests;
           await tx.db.execute(
