@@ -48,7 +48,7 @@ export async function startPipeline({ services, trigger }: Stage): Promise<Pipel
       apiUrl: "",
       runAs: null,
       releases: new Map(),
-      installs: { directory: "/nonexistent", sources: [] },
+      installs: { directory: "/nonexistent", sources: [], indexes: [] },
       reach: createReach([]),
     },
   });

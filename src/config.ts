@@ -51,6 +51,7 @@ export const settings = {
   ATTUNE__PACKS__DIRS: list.default([]),
   ATTUNE__PACKS__INSTALL_DIR: z.string().min(1).optional(),
   ATTUNE__PACKS__SOURCES: packSources.default([]),
+  ATTUNE__PACKS__INDEXES: list.pipe(z.array(z.url())).default([]),
   ATTUNE__ARTIFACTS__DIR: z.string().min(1).optional(),
   ATTUNE__WORKER__ENVIRONMENTS_DIR: z.string().min(1).optional(),
   ATTUNE__EXECUTOR__SCHEDULE_TIMEOUT_SECONDS: whole(1, 2_592_000).default(300),
@@ -113,6 +114,8 @@ export interface Config {
   installDir: string;
   /** The hosts and origins that packs may be installed from; empty: all public hosts. */
   packSources: string[];
+  /** The addresses of indexes of packs, in their order. */
+  packIndexes: string[];
   /** Null on PostgreSQL, unless a directory that all processes share is configured. */
   artifactsDir: string | null;
   /** The directory of the environments that this host builds for packs. */
@@ -237,6 +240,7 @@ const packSettings = (values: Values) => ({
   packDirs: values.ATTUNE__PACKS__DIRS,
   installDir: resolve(values.ATTUNE__PACKS__INSTALL_DIR ?? join(values.ATTUNE__DATA_DIR, "packs")),
   packSources: values.ATTUNE__PACKS__SOURCES,
+  packIndexes: values.ATTUNE__PACKS__INDEXES,
 });
 
 /** The variables are those of the OpenTelemetry specification: a base, to which the path of traces is added, or their own address. */

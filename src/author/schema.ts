@@ -8,6 +8,7 @@ import {
   sensorManifest,
   triggerManifest,
 } from "../catalog/manifest.ts";
+import { packIndex } from "../catalog/pack-index.ts";
 
 /** The kinds of files of a pack, with what checks them. */
 const kinds = {
@@ -18,6 +19,7 @@ const kinds = {
   rule: ruleManifest,
   runtime: runtimeManifest,
   permission_set: permissionSetManifest,
+  index: packIndex,
 } as const;
 
 /** The kinds of files that have a schema. */

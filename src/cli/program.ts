@@ -8,7 +8,7 @@ import { addDatabase } from "./commands/db.ts";
 import { addEvents } from "./commands/event.ts";
 import { addExecutions, addRun } from "./commands/execution.ts";
 import { addInquiries } from "./commands/inquiry.ts";
-import { addInstall } from "./commands/install.ts";
+import { addIndex, addInstall } from "./commands/install.ts";
 import { addKeys } from "./commands/key.ts";
 import { addPacks } from "./commands/pack.ts";
 import { addResource, addSwitches } from "./commands/resource.ts";
@@ -68,6 +68,7 @@ export function createProgram(terminal: Terminal, finish: Finish): Command {
     addArtifacts,
     addPacks,
     addInstall,
+    addIndex,
     addCompletion,
     addDatabase,
   ]) {

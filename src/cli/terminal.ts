@@ -18,6 +18,8 @@ export interface Author {
   create(ref: string, directory: string): Promise<string[]>;
   /** Returns the files of a directory as a .tar.gz archive. */
   pack(directory: string): Promise<Buffer>;
+  /** Returns an index of the archives in a directory, whose addresses begin with `base`. */
+  index(directory: string, base: string, signal: AbortSignal): Promise<object>;
   /** Returns the result of the tests. */
   test(
     directory: string,

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { holds } from "../access/grants.ts";
 import { findRow } from "../access/rows.ts";
 import { identityOf, type Session } from "../access/session.ts";
+import { readPackName } from "../catalog/pack-index.ts";
 import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError, ForbiddenError, InvalidInputError, invalid } from "../errors.ts";
@@ -17,6 +18,8 @@ export interface InstallPackInput {
   artifact: bigint | null;
   archive: { url: string; sha256: string | null } | null;
   git: { url: string; ref: string | null } | null;
+  /** A pack of an index, such as `greetings@^1.2`. */
+  name: string | null;
   skipTests: boolean;
   force: boolean;
 }
@@ -62,9 +65,15 @@ export async function installPack(tx: Tx, session: Session, input: InstallPackIn
 }
 
 async function sourceOf(tx: Tx, session: Session, input: InstallPackInput): Promise<JsonObject> {
-  const given = [input.artifact, input.archive, input.git].filter((each) => each !== null);
+  const given = [input.artifact, input.archive, input.git, input.name].filter((each) => each !== null);
   if (given.length !== 1)
-    throw new InvalidInputError([{ path: "", message: "expected one of artifact, archive and git" }]);
+    throw new InvalidInputError([{ path: "", message: "expected one of artifact, archive, git and name" }]);
+  if (input.name !== null) {
+    const name = readPackName(input.name);
+    if (name === null)
+      throw invalid("name", 'expected a name such as "greetings", with a range of versions: "greetings@^1.2"');
+    return { type: "index", ...name };
+  }
   if (input.archive) {
     const { url, sha256: checksum } = checkInput(archive, input.archive, "archive");
     return { type: "archive", url, checksum };

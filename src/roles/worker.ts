@@ -18,6 +18,7 @@ export async function startWorker(
     | "httpAllow"
     | "installDir"
     | "labels"
+    | "packIndexes"
     | "packSources"
     | "runAs"
     | "runtimeSlots"
@@ -43,7 +44,7 @@ export async function startWorker(
       runAs: config.runAs,
       releases,
       reach: createReach(config.httpAllow),
-      installs: { directory: config.installDir, sources: config.packSources },
+      installs: { directory: config.installDir, sources: config.packSources, indexes: config.packIndexes },
     },
   });
 }

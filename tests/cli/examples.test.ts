@@ -40,6 +40,7 @@ async function replaced(word: string, path: string): Promise<string> {
   if (word === "http://127.0.0.1:8080") return server.url;
   if (word === "./packs/greetings" && path === "pack create") return join(scratch, "greetings");
   if (word === "./packs/greetings") return await newPack();
+  if (word === "./archives") return mkdtempSync(join(scratch, "archives-"));
   if (word === "unneeded") {
     await mutate(server, "createPack", { ref: word }, "__typename");
     return word;

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -118,6 +119,37 @@ test("the pack of examples passes the check and its tests, in Python and Node.js
     /^RUNNER.*\nnode +node +1 +0 +0 +\d+\npython +unittest +2 +0 +0|^RUNNER.*\npython +unittest +2 +0 +0 +\d+\nnode +node +1 +0 +0/,
   );
   expect(tested.code).toBe(0);
+});
+
+test("an index of archives is built from what they contain, and names what is wrong with them", async () => {
+  const archives = directories({});
+  const archived = async (ref: string, name: string) => {
+    const directory = join(scratch, `indexed-${name}`);
+    await run("create", ref, directory);
+    execFileSync("tar", ["-czf", join(archives, name), "-C", directory, "."]);
+  };
+  await archived("one", "one.tar.gz");
+  await archived("two", "two.tar.gz");
+  const { code, stdout } = await run("index", "build", archives, "--at", "https://example.org/packs");
+  expect(code).toBe(0);
+  const index = JSON.parse(stdout);
+  expect(index.packs).toMatchObject([
+    {
+      ref: "one",
+      version: "0.1.0",
+      install_sources: [{ type: "archive", url: "https://example.org/packs/one.tar.gz" }],
+    },
+    { ref: "two" },
+  ]);
+  const validate = new Ajv2020({ strict: false, formats: { uri: true } }).compile(
+    JSON.parse((await run("schema", "index")).stdout),
+  );
+  expect(validate(index)).toBe(true);
+  await archived("one", "again.tar.gz");
+  writeFileSync(join(archives, "text.zip"), "no archive");
+  const wrong = await run("index", "build", archives, "--at", "https://example.org/packs");
+  expect(wrong).toMatchObject({ code: 1, stdout: "" });
+  expect(wrong.stderr).toMatch(/one\.tar\.gz: is a second archive of one 0\.1\.0\ntext\.zip: The archive/);
 });
 
 describe("the tests of a directory", () => {

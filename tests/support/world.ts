@@ -185,7 +185,7 @@ function roles(
               apiUrl: "",
               runAs: null,
               releases: new Map(),
-              installs: { directory: join(environmentsDir, "packs"), sources: [] },
+              installs: { directory: join(environmentsDir, "packs"), sources: [], indexes: [] },
               reach: createReach(httpAllow),
             },
             ...host,

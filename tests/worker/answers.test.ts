@@ -212,7 +212,7 @@ describe.runIf(onPostgres())("an answer of the database that is lost or late", (
           apiUrl: "",
           runAs: null,
           releases: new Map(),
-          installs: { directory: "/nonexistent", sources: [] },
+          installs: { directory: "/nonexistent", sources: [], indexes: [] },
           reach: createReach([]),
         },
       },

@@ -47,7 +47,13 @@ beforeAll(async () => {
   origin = `http://127.0.0.1:${(site.address() as AddressInfo).port}`;
   world = await createWorld();
   installDir = join(scratch, "packs");
-  await world.startWorker(4, 10_000, [], { installs: { directory: installDir, sources: [origin, "file://"] } });
+  await world.startWorker(4, 10_000, [], {
+    installs: {
+      directory: installDir,
+      sources: [origin, "file://"],
+      indexes: [`${origin}/first.json`, `${origin}/second.json`],
+    },
+  });
 });
 afterAll(async () => {
   site.close();
@@ -191,7 +197,7 @@ const packFiles = (ref: string, version: string, more: Record<string, string> = 
 
 const request = (more: Partial<InstallPackInput>, session = world.session) =>
   commit(world.services, installPack, session, {
-    ...{ artifact: null, archive: null, git: null, skipTests: false, force: false },
+    ...{ artifact: null, archive: null, git: null, name: null, skipTests: false, force: false },
     ...more,
   });
 
@@ -364,6 +370,37 @@ test("a pack is installed from a commit of a repository, which is recorded", asy
   );
 });
 
+test("a pack is installed by its name from the first index that has a version in the range", async () => {
+  const entry = (ref: string, version: string, more: object = {}) => {
+    const url = serve(`${ref}-${version}`, packFiles(ref, version));
+    const sum = createHash("sha256")
+      .update(served.get(new URL(url).pathname) as Buffer)
+      .digest("hex");
+    return { ref, label: ref, version, install_sources: [{ type: "archive", url, checksum: sum, ...more }] };
+  };
+  const publish = (name: string, packs: unknown) => served.set(`/${name}.json`, Buffer.from(JSON.stringify(packs)));
+  publish("first", { packs: ["1.0.0", "1.9.0", "1.10.0", "2.0.0-beta.1"].map((version) => entry("indexed", version)) });
+  publish("second", { packs: [entry("indexed", "3.0.0"), entry("other", "1.0.0", { checksum: "0".repeat(64) })] });
+  const ended = async (name: string) => await world.ended(String((await request({ name })).id), longMs);
+  expect((await ended("indexed@^1.2")).result).toMatchObject({ data: { version: "1.10.0" } });
+  expect((await ended("indexed")).result).toMatchObject({ data: { version: "1.10.0", changed: false } });
+  expect((await ended("indexed@1.9.0")).result).toMatchObject({
+    data: { version: "1.9.0", previous_version: "1.10.0" },
+  });
+  expect((await ended("indexed@2.0.0-beta.1")).result).toMatchObject({ data: { version: "2.0.0-beta.1" } });
+  expect((await ended("indexed@>=3")).result).toMatchObject({ data: { version: "3.0.0" } });
+  expect((await ended("indexed@9")).error).toEqual({
+    code: "SOURCE_REFUSED",
+    message: 'The indexes have no pack "indexed" in a version 9; they have 2.0.0-beta.1, 1.10.0, 1.9.0, 1.0.0, 3.0.0.',
+  });
+  expect((await ended("other")).error?.message).toContain("as expected");
+  publish("second", { packs: [{ ref: "indexed" }] });
+  expect((await ended("nowhere")).error?.message).toMatch(/index .*second\.json cannot be read: packs\.0\.label/);
+  served.delete("/first.json");
+  expect((await ended("indexed@>=3")).error?.message).toContain("first.json cannot be read");
+  await expect(request({ name: "no such name" })).rejects.toThrow(/expected a name such as/);
+});
+
 test("only those may install who may install any pack, from one source", async () => {
   const archive = { url: `${origin}/grow-1.tar.gz`, sha256: null };
   const some = await createPerson(world.services, "installer", {
@@ -374,6 +411,6 @@ test("only those may install who may install any pack, from one source", async (
     grants: [{ resource: "pack", actions: ["install"] }],
   });
   expect((await world.ended(String((await request({ archive }, any)).id), longMs)).error).toBeNull();
-  await expect(request({})).rejects.toThrow(/one of artifact, archive and git/);
+  await expect(request({})).rejects.toThrow(/one of artifact, archive, git and name/);
   await expect(request({ archive, git: { url: "https://example.org/x", ref: null } })).rejects.toThrow(/one of/);
 });

@@ -3,7 +3,7 @@ import { readFile, stat } from "node:fs/promises";
 import { mutate, send } from "../client.ts";
 import { confirm, requireTerminal } from "../confirm.ts";
 import type { Context } from "../context.ts";
-import { define, type Group, groupOf, option } from "../define.ts";
+import { addGroup, define, type Group, groupOf, option } from "../define.ts";
 import { readEnd } from "../ended.ts";
 import { Failure, UsageFailure } from "../failure.ts";
 import { followTests } from "../tests.ts";
@@ -22,7 +22,7 @@ export function addInstall(above: Group): void {
   define<InstallOptions>(commands, {
     name: "install <source>",
     description:
-      "install or update a pack: a directory or an archive of this machine, the https address of an archive, or that of a Git repository (ends in .git)",
+      "install or update a pack: a directory or an archive of this machine, the https address of an archive, that of a Git repository (ends in .git), or a name of an index such as greetings@^1.2",
     options: [
       option("--ref <ref>", "a branch or a tag of the repository, instead of its default branch"),
       option("--sha256 <digest>", "the archive's SHA-256: another one is refused"),
@@ -74,6 +74,10 @@ async function sourceOf(
     return isGit ? { git: { url: source, ref } } : { archive: { url: source, sha256 } };
   }
   if (ref !== null) throw new UsageFailure("--ref is for Git repositories.");
+  if (!source.includes("/") && !/\.(tar\.gz|tgz|tar|zip)$/.test(source) && source !== ".") {
+    if (sha256 === null) return { name: source };
+    throw new UsageFailure("--sha256 is for archives: an index has the digests of its packs.");
+  }
   const isDirectory = await stat(source).then(
     (found) => found.isDirectory(),
     () => {
@@ -134,4 +138,24 @@ async function uninstall(context: Context, [ref = ""]: string[], { yes }: { yes?
   await mutate(context.ask, "deletePack", { ref }, "__typename");
   if (context.options.output !== "table") await context.printValue({ ref, deleted: true });
   else await context.write(`${ref} is deleted.\n`);
+}
+
+/** Adds `pack index build`. */
+export function addIndex(above: Group): void {
+  const commands = addGroup(
+    groupOf(above, "pack"),
+    "index",
+    "work on indexes of packs",
+    "build ./archives --at https://example.org/packs/",
+  );
+  define<{ at: string }>(commands, {
+    name: "build <directory>",
+    description: "print an index of the archives in a directory, after checking them, for `pack install` by name",
+    options: [option("--at <address>", "the address of the directory on the web").makeOptionMandatory()],
+    examples: ["build ./archives --at https://example.org/packs/"],
+    run: async (context, [directory = ""], { at }) => {
+      const { author, signal } = context.terminal;
+      await context.write(`${JSON.stringify(await author.index(directory, at, signal), null, 2)}\n`);
+    },
+  });
 }

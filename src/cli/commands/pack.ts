@@ -59,7 +59,7 @@ export function addPacks(above: Group): void {
   define(commands, {
     name: "schema <kind>",
     description:
-      "print the JSON Schema of a kind of file for editors: pack, action, trigger, sensor, rule, runtime or permission_set",
+      "print the JSON Schema of a kind of file for editors: pack, action, trigger, sensor, rule, runtime, permission_set or index",
     examples: ["schema action"],
     run: async (context, [kind = ""]) => {
       const schema = await context.terminal.author.schema(kind);

@@ -36,6 +36,10 @@ addRowMutation({
       artifact: t.id({ description: "The id of an artifact whose newest version is an archive that was uploaded." }),
       archive: t.field({ type: PackArchiveInput, description: "An archive to download." }),
       git: t.field({ type: PackGitInput, description: "A commit of a repository." }),
+      name: t.string({
+        description:
+          "A pack of an index that ATTUNE__PACKS__INDEXES names, such as `greetings`, or in a range of versions: `greetings@^1.2`.",
+      }),
       skipTests: t.boolean({ description: "Whether its tests are not run." }),
       force: t.boolean({ description: "Whether it is installed although its tests fail." }),
       idempotencyKey: idempotencyKeyField(t),
@@ -43,7 +47,8 @@ addRowMutation({
   }),
   inputDescription: "The pack.",
   payload: ["execution", "The execution that installs it."],
-  prepare: (_ctx, { artifact, archive, git, skipTests, force }) => ({
+  prepare: (_ctx, { artifact, archive, git, name, skipTests, force }) => ({
+    name: name ?? null,
     artifact: artifact ? readId("Artifact", artifact, "artifact") : null,
     archive: archive ? { url: archive.url, sha256: archive.sha256 ?? null } : null,
     git: git ? { url: git.url, ref: git.ref ?? null } : null,

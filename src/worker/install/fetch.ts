@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { Transform } from "node:stream";
+import { type Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { findVersion, readVersion } from "../../artifact/version.ts";
 import type { Services } from "../../db/services.ts";
@@ -15,7 +15,8 @@ const limitMs = 300_000;
 export type Source =
   | { type: "artifact"; id: string }
   | { type: "archive"; url: string; checksum: string | null }
-  | { type: "git"; url: string; ref: string | null };
+  | { type: "git"; url: string; ref: string | null }
+  | { type: "index"; ref: string; range: string };
 
 /** The hosts that packs may come from: names, or origins such as `http://127.0.0.1:8000`. An empty list: all public hosts, by https. */
 export type Allowed = readonly string[];
@@ -55,6 +56,37 @@ export async function saveArtifact(services: Services, id: string, file: string)
   );
 }
 
+/**
+ * Returns the content at an address, cut off by an error above the limit in bytes. Throws SourceError for another status than 200 and for an address that is
+ * not allowed, also after redirects.
+ */
+export async function open(
+  url: string,
+  { allowed, signal, mostBytes: limit }: { allowed: Allowed; signal: AbortSignal; mostBytes: number },
+): Promise<Readable> {
+  const check = (next: URL) => void checkUrl(next.href, allowed, ["https:", "http:"]);
+  const { status, content } = await fetchContent(url, reachOf(allowed), { check, signal });
+  if (status !== 200) {
+    content.destroy();
+    throw new SourceError(`${new URL(url).host} responded with status ${status}.`);
+  }
+  let size = 0;
+  const counted = new Transform({
+    transform: (chunk: Buffer, _encoding, done) => {
+      size += chunk.length;
+      done(size > limit ? new SourceError(`It is larger than ${limit / 1024 / 1024} MiB.`) : null, chunk);
+    },
+  });
+  content.on("error", (error) => counted.destroy(error));
+  counted.once("close", () => content.destroy());
+  return content.pipe(counted);
+}
+
+const reachOf = (allowed: Allowed) =>
+  createReach(
+    allowed.map((each) => (each.includes("://") ? new URL(each).hostname : each)).filter((each) => each !== ""),
+  );
+
 /** Downloads an archive into a file. Throws SourceError, also for another checksum than the given one. */
 export async function download(
   { url, checksum }: { url: string; checksum: string | null },
@@ -63,26 +95,10 @@ export async function download(
 ): Promise<void> {
   const late = AbortSignal.timeout(limitMs);
   const hash = createHash("sha256");
-  let size = 0;
-  const counted = new Transform({
-    transform: (chunk: Buffer, _encoding, done) => {
-      size += chunk.length;
-      hash.update(chunk);
-      done(
-        size > mostBytes ? new SourceError(`The archive is larger than ${mostBytes / 1024 / 1024} MiB.`) : null,
-        chunk,
-      );
-    },
-  });
   try {
-    const reach = createReach(allowed.map((each) => (each.includes("://") ? new URL(each).hostname : each)));
-    const check = (next: URL) => void checkUrl(next.href, allowed, ["https:", "http:"]);
-    const { status, content } = await fetchContent(url, reach, { check, signal: AbortSignal.any([signal, late]) });
-    if (status !== 200) {
-      content.destroy();
-      throw new SourceError(`${new URL(url).host} responded with status ${status}.`);
-    }
-    await pipeline(content, counted, createWriteStream(file, { flags: "wx" }));
+    const content = await open(url, { allowed, signal: AbortSignal.any([signal, late]), mostBytes });
+    content.on("data", (chunk: Buffer) => hash.update(chunk));
+    await pipeline(content, createWriteStream(file, { flags: "wx" }));
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof SourceError) throw error;
@@ -116,10 +132,7 @@ export async function fetchCommit(
 ): Promise<string> {
   const target = checkUrl(url, allowed, ["https:", "http:", "file:"]);
   const protocol = target.protocol.slice(0, -1);
-  if (protocol !== "file")
-    await createReach(allowed.map((each) => (each.includes("://") ? new URL(each).hostname : each))).addressesOf(
-      target.hostname,
-    );
+  if (protocol !== "file") await reachOf(allowed).addressesOf(target.hostname);
   const git = async (...args: string[]): Promise<string> => {
     const ended = await runProcess(
       {

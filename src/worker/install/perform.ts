@@ -15,6 +15,7 @@ import { type LocalEnvironments, localEnvironments } from "../pack-test/local.ts
 import { actionError, type HostEnvironment, outcome, type Run, stopped } from "../runtimes/runtime.ts";
 import { packRoot, SourceError, unpack } from "./archive.ts";
 import { download, fetchCommit, type Source } from "./fetch.ts";
+import { findInIndexes } from "./registry.ts";
 
 /** A reason why a pack is not installed: the step, and what would be right. */
 class InstallError extends Error {
@@ -102,10 +103,11 @@ function localHost({ signal, onOutput }: Run, host: HostEnvironment, scratch: st
 /** Writes the files of the source into the directory `files`. */
 async function fetchSource(
   { claim, signal, onOutput, installs }: Run,
-  { installs: { sources: allowed }, base }: HostEnvironment,
+  { installs: { sources: allowed, indexes }, base }: HostEnvironment,
   { scratch, files }: { scratch: string; files: string },
 ): Promise<Omit<PackOrigin, "installedBy">> {
-  const source = claim.config["source"] as unknown as Source; // as installPack stored it
+  const given = claim.config["source"] as unknown as Source; // as installPack stored it
+  const source = given.type === "index" ? await findInIndexes(given, indexes, { allowed, signal }) : given;
   const file = join(scratch, "archive");
   const none = { url: null, ref: null, checksum: null };
   switch (source.type) {

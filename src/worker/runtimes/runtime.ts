@@ -28,8 +28,8 @@ export interface HostEnvironment {
   reach: Reach;
   /** The variables of builds of environments. */
   buildBase: Readonly<Record<string, string>>;
-  /** Where packs are installed, which all processes share, and the hosts that they may come from. */
-  installs: { directory: string; sources: readonly string[] };
+  /** Where packs are installed, which all processes share, the hosts that they may come from, and the addresses of indexes. */
+  installs: { directory: string; sources: readonly string[]; indexes: readonly string[] };
   environments: Pick<Environments, "enter">;
   warm: Pick<WarmInterpreters, "starterOf">;
   /** Creates the execution's token; null when its identity no longer exists. */
