@@ -9,7 +9,7 @@ export function createAuthor(env: NodeJS.ProcessEnv): Author {
     schema: async (kind) => (await import("./schema.ts")).schemaOf(kind),
     kinds: async () => (await import("./schema.ts")).schemaKinds,
     create: (...of) => reported(async () => (await import("./create.ts")).createPackFiles(...of)),
-    index: (...of) => reported(async () => (await import("./index.ts")).indexOf(...of)),
+    index: (...of) => reported(async () => (await import("./pack-index.ts")).indexOf(...of)),
     pack: (directory) => reported(async () => (await import("./archive.ts")).archiveOf(directory)),
     test: (directory, options) =>
       reported(async () => (await import("./test.ts")).testDirectory(directory, { ...options, env })),
