@@ -141,6 +141,7 @@ const parents: Readonly<Record<string, { resource: Resource; of: PgTable; key: s
   artifactVersions: { resource: "artifact", of: artifact, key: "artifactId" },
   packTestExecutions: { resource: "pack", of: pack, key: "packId" },
   policyGroups: { resource: "policy", of: policy, key: "policyId" },
+  ruleRevisions: { resource: "rule", of: rule, key: "ruleId" },
   policySlots: { resource: "execution", of: execution, key: "executionId" },
 };
 

@@ -130,9 +130,14 @@ export const relations = defineRelations(tables, (r) => ({
     trigger: r.one.triggers({ from: r.rules.triggerId, to: r.triggers.id }),
     action: r.one.actions({ from: r.rules.actionId, to: r.actions.id }),
     owner: r.one.identities({ from: r.rules.ownerId, to: r.identities.id }),
+    revisions: r.many.ruleRevisions(),
     timer: r.one.timers({ from: r.rules.id, to: r.timers.ruleId }),
     enforcements: r.many.enforcements(),
     evaluations: r.many.ruleEvaluations(),
+  },
+  ruleRevisions: {
+    rule: r.one.rules({ from: r.ruleRevisions.ruleId, to: r.rules.id }),
+    owner: r.one.identities({ from: r.ruleRevisions.ownerId, to: r.identities.id }),
   },
   timers: { rule: r.one.rules({ from: r.timers.ruleId, to: r.rules.id }) },
   events: {

@@ -62,6 +62,7 @@ import "./retention/retention.ts";
 import "./rule/next-ticks.ts";
 import "./rule/rule.ts";
 import "./rule/rule-mutations.ts";
+import "./rule/revision.ts";
 import "./rule/test-rule.ts";
 import "./catalog/runtime.ts";
 import "./access/sign-in.ts";

@@ -227,6 +227,7 @@ async function insertEnforcements(
     ord,
     rule: rule.id,
     rule_ref: rule.ref,
+    rule_revision: rule.revision,
     trigger_ref: event.triggerRef,
     event: event.id,
     status,
@@ -238,10 +239,10 @@ async function insertEnforcements(
   }));
   const inserted = await rows<{ id: string; rule: string; event: string }>(
     tx.db,
-    sql`insert into attune.enforcement (rule, rule_ref, trigger_ref, event, status, config, payload, condition, conditions, error, resolved_at)
-      select rule, rule_ref, trigger_ref, event, status::attune.enforcement_status, config, payload,
+    sql`insert into attune.enforcement (rule, rule_ref, rule_revision, trigger_ref, event, status, config, payload, condition, conditions, error, resolved_at)
+      select rule, rule_ref, rule_revision, trigger_ref, event, status::attune.enforcement_status, config, payload,
         condition::attune.enforcement_condition, conditions, error, now()
-      from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb) as r(ord int, rule bigint, rule_ref text, trigger_ref text,
+      from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb) as r(ord int, rule bigint, rule_ref text, rule_revision int, trigger_ref text,
         event bigint, status text, config jsonb, payload jsonb, condition text, conditions jsonb, error jsonb)
       order by ord
       on conflict (rule, event) where rule is not null do nothing

@@ -7,7 +7,7 @@ import { compileCriteria } from "../../src/lang/criteria.ts";
 import { criterionOperators, synonyms } from "../../src/lang/operators.ts";
 import { globalId } from "../../src/lib/global-id.ts";
 import type { Json, JsonObject } from "../../src/lib/json.ts";
-import { createRule } from "../../src/rule/rule.ts";
+import { createRule, updateRule } from "../../src/rule/rule.ts";
 import { type Api, createApi } from "../support/api.ts";
 import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -127,5 +127,30 @@ describe("the explanation in docs/rules.md", () => {
         { result: false, error: null },
       ],
     });
+  });
+
+  test("of revisions is of the same rule", async () => {
+    const documentOf = (name: string) =>
+      new RegExp(`\`\`\`graphql\\n((?:query|mutation) ${name}[^\`]+)\`\`\``).exec(page)?.[1] ?? "";
+    const ask = async (name: string) => {
+      const { data, errors } = await api.ask(world.session, documentOf(name));
+      expect(errors).toBeUndefined();
+      return data;
+    };
+    const ref = "default.disk_full";
+    const conditions = [{ field: "percent", operator: "gt", value: 80 }];
+    await commit(world.services, updateRule, world.session, { ref, patch: { conditions } });
+    const { nodes } = (await ask("History")).ruleByRef.revisions;
+    expect(nodes).toMatchObject([
+      { number: 2, owner: { login: "admin" } },
+      { number: 1, changes: null },
+    ]);
+    const [change] = nodes[0].changes;
+    expect(change).toMatchObject({ field: "conditions", after: conditions });
+    expect(nodes[0].sinceTheFirst).toEqual([change]);
+    const used = (await ask("Used")).ruleByRef;
+    expect(used.revisions.nodes[0].definition.conditions).toEqual(change.before);
+    expect(used.enforcements.nodes).toEqual([]);
+    expect(await ask("Restore")).toEqual({ restoreRule: { rule: { revision: 3, conditions: change.before } } });
   });
 });

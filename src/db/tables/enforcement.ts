@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { index, jsonb, text, uniqueIndex } from "drizzle-orm/pg-core";
+import { index, integer, jsonb, text, uniqueIndex } from "drizzle-orm/pg-core";
 import type { Json } from "../../lib/json.ts";
 import {
   attune,
@@ -21,6 +21,8 @@ export const enforcement = attune.table(
     ...versioned(),
     ruleId: reference("rule").references(() => rule.id, { onDelete: "set null" }),
     ruleRef: text().notNull(),
+    /** Null for one from before revisions were kept. */
+    ruleRevision: integer(),
     triggerRef: text().notNull(),
     config: jsonObjectColumn(),
     eventId: reference("event").references(() => event.id, { onDelete: "set null" }),

@@ -1,7 +1,16 @@
 import { sql } from "drizzle-orm";
-import { bigint, boolean, check, index, integer, jsonb, text } from "drizzle-orm/pg-core";
+import { bigint, boolean, check, index, integer, jsonb, text, uniqueIndex } from "drizzle-orm/pg-core";
 import type { Json } from "../../lib/json.ts";
-import { attune, dotted, enforcementCondition, instant, jsonObjectColumn, reference, versioned } from "../schema.ts";
+import {
+  attune,
+  base,
+  dotted,
+  enforcementCondition,
+  instant,
+  jsonObjectColumn,
+  reference,
+  versioned,
+} from "../schema.ts";
 import { action } from "./action.ts";
 import { identity } from "./identity.ts";
 import { pack } from "./pack.ts";
@@ -45,6 +54,26 @@ export const rule = attune.table(
     index("rule_action_idx").on(t.actionId),
     index("rule_trigger_idx").on(t.triggerId),
     index("rule_owner_idx").on(t.ownerId).where(sql`${t.ownerId} is not null`),
+  ],
+);
+
+/** What a rule was from one change to the next. Database triggers write it, on whatever way the rule changes. */
+export const ruleRevision = attune.table(
+  "rule_revision",
+  {
+    ...base(),
+    ruleId: reference("rule")
+      .notNull()
+      .references(() => rule.id, { onDelete: "cascade" }),
+    number: integer().notNull(),
+    /** The columns of the rule that users set or files bring, by their names. */
+    definition: jsonObjectColumn().notNull(),
+    ownerId: reference("owner").references(() => identity.id, { onDelete: "set null" }),
+  },
+  (t) => [
+    uniqueIndex("rule_revision_rule_number_key").on(t.ruleId, t.number),
+    index("rule_revision_rule_idx").on(t.ruleId, t.id),
+    index("rule_revision_owner_idx").on(t.ownerId).where(sql`${t.ownerId} is not null`),
   ],
 );
 

@@ -20,6 +20,10 @@ export const Enforcement = builder.drizzleNode("enforcements", {
     updated: t.expose("updated", { type: "DateTime", description: "When it last changed." }),
     status: t.expose("status", { type: EnforcementStatus, description: "The status." }),
     ruleRef: t.exposeString("ruleRef", { description: "The rule's ref, kept when the rule is deleted." }),
+    ruleRevision: t.exposeInt("ruleRevision", {
+      nullable: true,
+      description: "The revision of the rule that matched; null for matches from before revisions were kept.",
+    }),
     triggerRef: t.exposeString("triggerRef", { description: "The ref of the rule's trigger." }),
     payload: t.field({
       type: "JSON",

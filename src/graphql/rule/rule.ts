@@ -76,7 +76,9 @@ export const Rule = builder.drizzleNode("rules", {
       type: RecordEvaluations,
       description: "Which of its evaluations are stored.",
     }),
-    revision: t.exposeInt("revision", { description: "Increases with every change of its behaviour." }),
+    revision: t.exposeInt("revision", {
+      description: "The number of its newest revision: increases with every change of its definition or owner.",
+    }),
     created: t.expose("created", { type: "DateTime", description: "When it was created." }),
     updated: t.expose("updated", {
       type: "DateTime",

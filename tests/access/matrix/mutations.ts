@@ -44,6 +44,7 @@ export const inputs: Readonly<Record<string, Row>> = {
   unassignRole: { role: "some_role" },
   appendArtifactProgress: { percent: 50 },
   executeAction: { parameters: {} },
+  restoreRule: { revision: 1 },
 };
 
 /** Values of rows that may be changed: created through the API, not from the files of a pack. */

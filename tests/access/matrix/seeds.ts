@@ -27,6 +27,7 @@ const rowsOf: Readonly<Record<string, (owners: Owner) => Row>> = {
   permission_set: ({ pack }) => ({ ref: `${pack}.set{n}`, pack_ref: pack, grants: [] }),
   worker: ({ pack }) => ({ name: `${pack}{n}` }),
   event: ({ pack }) => ({ trigger_ref: `${pack}.trigger`, cause_execution: null }),
+  rule_revision: ({ identity }) => ({ owner: identity }),
   rule_evaluation: () => ({}),
   enforcement: ({ pack }) => ({ rule_ref: `${pack}.rule` }),
   execution: ({ pack, identity }) => ({ action_ref: `${pack}.action`, executor: identity, root: null, retry_count: 1 }),

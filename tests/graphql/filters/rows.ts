@@ -16,6 +16,7 @@ const random = (table: string, key: string) => `('x' || substr(md5('${table}.${k
 const special: Readonly<Record<string, string>> = {
   "rule_evaluation.event": `1 + n % ${parents}`,
   "rule_evaluation.rule": `1 + n / ${parents} % ${size}`,
+  "rule_revision.number": "n",
   "execution_transition.execution": `1 + n % ${parents}`,
   "execution_log.seq": "n",
   "artifact_version.version": "n",

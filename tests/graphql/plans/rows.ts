@@ -11,6 +11,7 @@ const sizes: Readonly<Record<string, number>> = {
   execution_transition: 20_000,
   execution_log: 20_000,
   rule_evaluation: 20_000,
+  rule_revision: 20_000,
   notification: 20_000,
   audit_event: 20_000,
   inquiry: 20_000,
@@ -65,6 +66,7 @@ const special: Readonly<Record<string, string>> = {
   "execution.enforcement": "n",
   "enforcement.event": "n",
   "execution_transition.execution": "1 + n / 5", // at most five for each of five attempts
+  "rule_revision.number": "n",
   "rule_evaluation.event": "1 + n / 5", // at most one of each rule
   "execution_log.seq": "n",
   "artifact_version.version": "n",
