@@ -134,6 +134,14 @@ test("migrating keeps every row of the release, with every value", () => {
   }
 });
 
+test("a rule of the release is the first revision that is kept, with the number that it had", () => {
+  const kept = [...(after.get("rule_revision")?.values() ?? [])];
+  const found = kept.map(({ rule, number, definition }) => [rule, number, (definition as { label: string }).label]);
+  const rules = [...(after.get("rule")?.values() ?? [])].map(({ id, revision, label }) => [id, revision, label]);
+  expect(found.sort()).toEqual(rules.sort());
+  expect(rules.some(([, revision]) => Number(revision) > 1)).toBe(true);
+});
+
 const overview = `{ executions(first: 50) { nodes { id status traceTag actionRef } }
   events(first: 50) { nodes { traceTag evaluatedAt enforcements(first: 5) { nodes { ruleRef executions(first: 2) { nodes { status } } } } } }
   inquiries(first: 5) { nodes { id status } } viewer { identity { login } } }`;

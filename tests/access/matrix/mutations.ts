@@ -44,7 +44,6 @@ export const inputs: Readonly<Record<string, Row>> = {
   unassignRole: { role: "some_role" },
   appendArtifactProgress: { percent: 50 },
   executeAction: { parameters: {} },
-  restoreRule: { revision: 1 },
 };
 
 /** Values of rows that may be changed: created through the API, not from the files of a pack. */
@@ -101,6 +100,7 @@ const others: ReadonlySet<string> = new Set([
     "purge",
     "rebuildEnvironment",
     "rerunExecution",
+    "restoreRule",
     "retryExecutions",
     "rotateEncryptionKey",
     "testPack",

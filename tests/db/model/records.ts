@@ -44,6 +44,7 @@ export const records: Readonly<Record<string, Sample>> = {
       payload: object,
       condition: "any",
       conditions: [object],
+      rule_revision: 2,
       resolved_at: at,
       error: object,
     },
