@@ -151,16 +151,16 @@ export async function followLog(context: Context, id: string): Promise<number> {
   return codeOf(status);
 }
 
-/** Prints the output that an execution has so far. */
-export async function printLog(context: Context, id: string): Promise<void> {
-  const document = `query($id: ID!, $after: Cursor) { executionLogMessages(id: $id, after: $after, first: 100) { ${pieceFields} } }`;
+/** Prints the output that an execution, or another thing with a log, has so far. Returns the cursor of its end; null: it is empty. */
+export async function printLog(context: Context, id: string, log = "executionLog"): Promise<string | null> {
+  const document = `query($id: ID!, $after: Cursor) { messages: ${log}Messages(id: $id, after: $after, first: 100) { ${pieceFields} } }`;
   let after: string | null = null;
   for (;;) {
-    const page: { executionLogMessages: Piece[] | null } = await context.ask(document, { id, after });
-    const pieces = page.executionLogMessages ?? [];
+    const page: { messages: Piece[] | null } = await context.ask(document, { id, after });
+    const pieces = page.messages ?? [];
     for (const piece of pieces) await printPiece(context, piece);
     const last = pieces.at(-1);
-    if (!last) return;
+    if (!last) return after;
     after = last.cursor;
   }
 }

@@ -74,14 +74,16 @@ export const entities: readonly Resource[] = [
     type: "Sensor",
     list: "sensors",
     byName: ["sensorByRef", "ref"],
-    fields: "id ref label packRef enabled runtimeRef created updated",
+    fields: "id ref label packRef enabled runtimeRef process { status since } created updated",
     columns: [
       ["REF", "ref"],
       ["LABEL", "label"],
       ["ENABLED", "enabled"],
+      ["STATUS", "process.status"],
       ["RUNTIME", "runtimeRef"],
     ],
-    detail: "description entrypoint isAdhoc paramSchema config",
+    detail:
+      "description entrypoint isAdhoc paramSchema config process { status since host pid restarts failures nextStartAt lastEventAt lastError lastErrorAt }",
     filters: [...catalogFilters, enabled],
     examples: { list: ["--pack default"], show: "default.probe" },
   },

@@ -13,6 +13,7 @@ import { addKeys } from "./commands/key.ts";
 import { addPacks } from "./commands/pack.ts";
 import { addResource, addSwitches } from "./commands/resource.ts";
 import { addRules } from "./commands/rule.ts";
+import { addSensors } from "./commands/sensor.ts";
 import { addExamples, type Finish } from "./define.ts";
 import { Failure, UsageFailure } from "./failure.ts";
 import { resources } from "./resources.ts";
@@ -63,6 +64,7 @@ export function createProgram(terminal: Terminal, finish: Finish): Command {
     addExecutions,
     addEvents,
     addRules,
+    addSensors,
     addInquiries,
     addKeys,
     addArtifacts,

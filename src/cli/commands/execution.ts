@@ -87,7 +87,7 @@ export function addExecutions(above: Group): void {
     options: [option("--follow", "until it ends")],
     examples: [`logs ${example}`, `logs ${example} --follow`],
     run: async (context, [id = ""], { follow }) =>
-      follow ? await followLog(context, id) : await printLog(context, id),
+      follow ? await followLog(context, id) : void (await printLog(context, id)),
   });
   define(commands, {
     name: "wait <id>",
