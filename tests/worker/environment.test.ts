@@ -1,10 +1,14 @@
+import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readConfig } from "../../src/config.ts";
+import { installPack } from "../../src/execution/install-pack.ts";
 import { isTerminal } from "../../src/execution/states.ts";
-import { writeTarball } from "../support/library.ts";
+import { testPack } from "../../src/execution/test-pack.ts";
+import { commit } from "../support/commit.ts";
+import { writeTarball, writeWheel } from "../support/library.ts";
 import { loadDirectory, packDirectories } from "../support/pack.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -117,7 +121,8 @@ describe.runIf(isRoot)("processes of another user", () => {
     directory = directories(secretPack);
     chmodSync(directory, 0o755);
     await loadDirectory(world.services, directory);
-    await world.startWorker(10, 5000, [], { runAs: { uid: 65_534, gid: 65_534 } });
+    const installs = { directory: join(world.environmentsDir, "packs"), sources: ["file://"], indexes: [] };
+    await world.startWorker(10, 5000, [], { runAs: { uid: 65_534, gid: 65_534 }, installs });
   });
   afterAll(() => world[Symbol.asyncDispose]());
 
@@ -131,6 +136,39 @@ describe.runIf(isRoot)("processes of another user", () => {
     expect(existsSync(home ?? "")).toBe(false);
     expect(environment).toMatch(/^(0|\d\d?)$/); // the message of the refusal, or nothing
     expect(await world.all(sql`select ref from attune.artifact`)).toEqual([{ ref: "other.who/note.txt" }]);
+  });
+
+  test("run the tests of packs in copies that they may change, also before an installation", async () => {
+    const script = `touch mine && [ "$(id -u)" = 65534 ] && python3 -c "import answer" && echo 1..1 && echo "ok 1 - own"\n`;
+    const tested = (ref: string) => {
+      const at = directories({
+        "pack.yaml": `ref: ${ref}\nlabel: T\nversion: 1.0.0\ntesting: {runners: {shell: {type: script, entry_point: tests/run.sh, result_format: tap}}}\n`,
+        "requirements.txt": "--no-index\n--find-links wheels\nanswer==1.0\n",
+        "tests/run.sh": script,
+      });
+      writeWheel(join(at, "wheels"), "1.0", "wheel");
+      chmodSync(at, 0o755);
+      return at;
+    };
+    await loadDirectory(world.services, tested("loaded"));
+    const input = { pack: "loaded", runners: null, noCache: false };
+    const { execution } = await commit(world.services, testPack, world.session, input);
+    expect(await world.ended(String(execution), 30_000)).toMatchObject({ status: "completed", error: null });
+    const repository = tested("cloned");
+    const git = (...args: string[]) =>
+      execFileSync("git", ["-c", "user.name=t", "-c", "user.email=t@example.org", ...args], { cwd: repository });
+    git("init", "--quiet");
+    git("add", ".");
+    git("commit", "--quiet", "-m", "first");
+    const source = { artifact: null, archive: null, name: null, git: { url: `file://${repository}`, ref: null } };
+    const { id } = await commit(world.services, installPack, world.session, {
+      ...source,
+      skipTests: false,
+      force: false,
+    });
+    expect(await world.ended(String(id), 30_000)).toMatchObject({
+      ...{ status: "completed", error: null, result: { data: { tests: { passed: 1, failed: 0 } } } },
+    });
   });
 
   test("run in environments that they have built, and learn of a directory that they cannot enter", async () => {

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { readFiles } from "../../catalog/files.ts";
@@ -38,6 +38,7 @@ export async function performInstall(run: Run, host: HostEnvironment): Promise<E
   mkdirSync(host.installs.directory, { recursive: true, mode: 0o755 });
   await removeLeftScratch(host.installs.directory);
   const scratch = createScratch(host.installs.directory);
+  if (host.runAs !== null) chmodSync(scratch.directory, 0o711); // its tests run as another user
   try {
     const data = await install(run, host, scratch.directory);
     const result = { exit_code: 0, duration_ms: Math.round(performance.now() - started), data };

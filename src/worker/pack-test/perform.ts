@@ -1,4 +1,4 @@
-import { chownSync, mkdtempSync } from "node:fs";
+import { chmodSync, chownSync, mkdtempSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { readFiles } from "../../catalog/files.ts";
@@ -53,7 +53,10 @@ const failed = ({ claim }: Run, code: string, message: string) =>
 
 async function inScratch<T>({ scratch, runAs }: HostEnvironment, work: (directory: string) => Promise<T>): Promise<T> {
   const directory = mkdtempSync(join(scratch, "tests-"));
-  if (runAs !== null) chownSync(directory, runAs.uid, runAs.gid);
+  if (runAs !== null) {
+    chmodSync(scratch, 0o711);
+    chownSync(directory, runAs.uid, runAs.gid);
+  }
   try {
     return await work(directory);
   } finally {
