@@ -14,6 +14,7 @@ import type { JsonObject } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import { hideSecrets, sealSecrets } from "../secrecy/settings.ts";
 import { actionRows, idsByRef, sensorRows } from "./component-rows.ts";
+import { findCycle } from "./dependencies.ts";
 import { markEnvironments, nameEnvironments } from "./environment.ts";
 import { runnerTypes } from "./manifest.ts";
 import { type PackRules, ruleRows } from "./pack-rules.ts";
@@ -174,9 +175,10 @@ async function replaceComponents({ db, keyring }: Tx, owner: Owner): Promise<voi
 
 /** Throws InvalidInputError for packs and runtimes that the pack needs and that do not exist. */
 async function requireNeeded(db: Db, { pack: manifest, runtimes, issueAt }: CheckedPack): Promise<void> {
-  const found = await rows<{ kind: string; ref: string }>(
+  const found = await rows<{ kind: string; ref: string; needs: string[] }>(
     db,
-    sql`select 'pack' as kind, ref from attune.pack union all select 'runtime', ref from attune.runtime`,
+    sql`select 'pack' as kind, ref, to_jsonb(dependencies) as needs from attune.pack
+      union all select 'runtime', ref, '[]' from attune.runtime`,
   );
   const packs = found.filter(({ kind }) => kind === "pack").map(({ ref }) => ref);
   const known = [...runnerTypes, ...found.filter(({ kind }) => kind === "runtime").map(({ ref }) => ref)];
@@ -191,6 +193,12 @@ async function requireNeeded(db: Db, { pack: manifest, runtimes, issueAt }: Chec
     ...absent("dependencies", manifest.dependencies, packs, "pack"),
     ...absent("runtime_deps", manifest.runtime_deps, known, "runtime or runner type"),
   ];
+  const needs = new Map(found.map((each) => [each.ref, each.needs]));
+  const cycle = findCycle(manifest.ref, needs.set(manifest.ref, manifest.dependencies));
+  if (cycle) {
+    const at = ["dependencies", manifest.dependencies.indexOf(cycle[1] ?? "")];
+    issues.push(issueAt(manifest.ref, at, `the packs would depend on each other: ${cycle.join(" needs ")}`));
+  }
   if (issues.length > 0) throw new InvalidInputError(issues);
 }
 

@@ -320,6 +320,15 @@ test("what cannot be loaded changes nothing: a missing dependency, a pack of a s
   });
   expect((await install(serve("lonely", lonely))).error?.message).toContain('there is no pack "nosuchpack"');
   expect(await versionOf("lonely")).toBeNull();
+  const needing = (ref: string, version: string, needed: string) =>
+    packFiles(ref, version, { "pack.yaml": `ref: ${ref}\nlabel: L\nversion: ${version}\ndependencies: [${needed}]\n` });
+  await install(serve("base", packFiles("base", "1.0.0")));
+  expect((await install(serve("middle", needing("middle", "1.0.0", "base")))).error).toBeNull();
+  expect((await install(serve("upper", needing("upper", "1.0.0", "middle")))).error).toBeNull();
+  expect((await install(serve("base-2", needing("base", "2.0.0", "upper")))).error?.message).toContain(
+    "pack.yaml:4:16 dependencies.0: the packs would depend on each other: base needs upper needs middle needs base",
+  );
+  expect((await versionOf("base"))?.version).toBe("1.0.0");
   await loadDirectory(world.services, directories(packFiles("fixed", "1.0.0")));
   expect((await install(serve("fixed", packFiles("fixed", "2.0.0")))).error?.message).toContain("ATTUNE__PACKS__DIRS");
   expect((await install(serve("core", packFiles("core", "9.0.0")))).error?.code).toBe("CONFLICT");
