@@ -52,6 +52,7 @@ describe("a command line that is wrong is refused with 2", () => {
       /no terminal to ask for Password.*--password-stdin/,
     ],
     ["no way to sign in", ["auth", "login"], /Sign in with a link/, { ATTUNE_TOKEN: "" }],
+    ["no number", ["rule", "restore", "default.x", "first"], /"first" is not the number of a revision/],
     ["no payload for a rule", ["rule", "test", "default.x"], /Give either --event or a payload/],
     [
       "a name that is no profile's",
@@ -477,7 +478,7 @@ describe("artifacts and keys", () => {
 });
 
 describe("rules and inquiries", () => {
-  test("a rule is tested and linted; a finding fails", async () => {
+  test("a rule is tested and linted, and its revisions are listed and restored; a finding fails", async () => {
     await mutate(
       server,
       "createTrigger",
@@ -496,6 +497,18 @@ describe("rules and inquiries", () => {
     const found = await attune("rule", "lint", "default.check");
     expect(found.code).toBe(1);
     expect(found.stdout).toContain("UNKNOWN_PATH");
+    const listed = await attune("rule", "revisions", "default.check");
+    expect(heads(listed.stdout)).toEqual(["REVISION", "AT", "OWNER", "CHANGED"]);
+    expect(listed.stdout).toMatch(/^2 .* conditions$/m);
+    expect((await attune("rule", "restore", "default.check", "1")).stdout).toContain("default.check");
+    expect((await attune("rule", "lint", "default.check")).code).toBe(0);
+    const compared = await attune("rule", "revisions", "default.check", "--since", "1", "--output", "json");
+    expect(JSON.parse(compared.stdout)).toMatchObject([{ number: 3, changes: [] }, { number: 2 }, { number: 1 }]);
+    expect(await attune("rule", "restore", "default.check", "9")).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("has no revision 9"),
+    });
+    expect((await attune("rule", "revisions", "default.none")).code).toBe(1);
   });
 
   test("an inquiry is responded to, as its schema says", async () => {

@@ -1,5 +1,7 @@
-import { define, type Group, groupOf, option } from "../define.ts";
+import { mutate } from "../client.ts";
+import { countOption, define, type Group, groupOf, option } from "../define.ts";
 import { Failure, UsageFailure } from "../failure.ts";
+import { resourceOf } from "../resources.ts";
 import { readPayload } from "./event.ts";
 
 const findingColumns = [
@@ -18,6 +20,17 @@ const criterionColumns = [
   ["ERROR", "error"],
 ] as const;
 
+const revisionColumns = [
+  ["REVISION", "number"],
+  ["AT", "at"],
+  ["OWNER", "owner.login"],
+  ["CHANGED", "changed"],
+] as const;
+
+interface Revision {
+  changes: { field: string }[] | null;
+}
+
 interface RuleTest {
   matches: boolean;
   reason: string | null;
@@ -26,7 +39,7 @@ interface RuleTest {
   criteria: object[];
 }
 
-/** Adds `rule test` and `rule lint`. */
+/** Adds `rule test`, `lint`, `revisions` and `restore`. */
 export function addRules(above: Group): void {
   const commands = groupOf(above, "rule");
   define<{ event?: string; payload?: string }>(commands, {
@@ -73,6 +86,49 @@ export function addRules(above: Group): void {
       if (!lintRule) throw new Failure(`There is no rule "${rule}", or you may not read it.`);
       await context.printRows(lintRule, findingColumns, `${rule}: no mistakes were found.`);
       return lintRule.length === 0 ? 0 : 1;
+    },
+  });
+  addRevisions(commands);
+}
+
+function addRevisions(commands: Group): void {
+  const { fields, columns } = resourceOf("rule");
+  define<{ limit?: number; since?: number }>(commands, {
+    name: "revisions <ref>",
+    description: "show what a rule was after its changes, newest first, and what each changed",
+    options: [
+      countOption("--limit <count>", "at most so many, up to 100; 20 by default"),
+      countOption("--since <revision>", "compare each with this revision rather than with the one before it"),
+    ],
+    examples: ["revisions default.greet", "revisions default.greet --limit 1 --since 1 --output yaml"],
+    names: "rule",
+    run: async (context, [ref = ""], { limit = 20, since = null }) => {
+      const { ruleByRef } = await context.ask<{ ruleByRef: { revisions: { nodes: Revision[] } } | null }>(
+        `query($ref: String!, $limit: Int!, $since: Int) { ruleByRef(ref: $ref) { revisions(first: $limit) { nodes {
+          number at owner { login } changes(since: $since) { field before after } definition } } } }`,
+        { ref, limit, since },
+      );
+      if (!ruleByRef) throw new Failure(`There is no rule "${ref}", or you may not read it.`);
+      const { nodes } = ruleByRef.revisions;
+      if (context.options.output !== "table") return await context.printValue(nodes);
+      const shown = nodes.map((node) => ({ ...node, changed: node.changes?.map(({ field }) => field) }));
+      await context.printRows(shown, revisionColumns, "");
+    },
+  });
+  define(commands, {
+    name: "restore <ref> <revision>",
+    description: "make a rule what it was in a revision, which is an update by you",
+    examples: ["restore default.greet 1"],
+    names: "rule",
+    run: async (context, [ref = "", number = ""]) => {
+      if (!/^[1-9]\d{0,8}$/.test(number)) throw new UsageFailure(`"${number}" is not the number of a revision.`);
+      const { rule } = await mutate<{ rule: object }>(
+        context.ask,
+        "restoreRule",
+        { ref, revision: Number(number) },
+        `rule { ${fields} revision }`,
+      );
+      await context.printOne(rule, columns);
     },
   });
 }
