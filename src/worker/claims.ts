@@ -12,6 +12,7 @@ import { createPace } from "../lib/pace.ts";
 import { createScratch, removeLeftScratch } from "../lib/scratch.ts";
 import { startEnvironments } from "../process/environments/environments.ts";
 import type { FoundRuntime } from "../process/interpreters.ts";
+import { startReleaseCare } from "./install/care.ts";
 import { type Pool, startPool } from "./pool.ts";
 import { beat, type Registration, registerWorker, signOff } from "./registry.ts";
 import { createRunner, type HeldAttempt, type Runner } from "./runner.ts";
@@ -57,6 +58,7 @@ export async function startClaims(services: Services, options: WorkerOptions): P
     ...{ directory: options.environmentsDir, worker: registration.id, runtimes: options.runtimes },
     ...{ releases: options.host.releases, host: options.host },
   });
+  const releaseCare = startReleaseCare(services, options.host.installs.directory);
   const warm = await createInterpreters(services, {
     ...{ isOn: options.warm, scratch: scratch.directory, runAs: options.host.runAs },
   });
@@ -97,7 +99,7 @@ export async function startClaims(services: Services, options: WorkerOptions): P
       for (const each of unsubscribe) each();
       await Promise.all(pools.map((pool) => pool[Symbol.asyncDispose]()));
       await runner.drain(options.stopMs);
-      await environments[Symbol.asyncDispose]();
+      await Promise.all([environments[Symbol.asyncDispose](), releaseCare[Symbol.asyncDispose]()]);
       await Promise.all([heartbeat[Symbol.asyncDispose](), cancels[Symbol.asyncDispose]()]);
       warm[Symbol.dispose]();
       scratch.remove();

@@ -16,9 +16,10 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createPack } from "../../src/catalog/pack.ts";
+import { createPack, deletePack } from "../../src/catalog/pack.ts";
 import { type InstallPackInput, installPack } from "../../src/execution/install-pack.ts";
 import { SourceError, unpack } from "../../src/worker/install/archive.ts";
+import { removeReleases } from "../../src/worker/install/care.ts";
 import { checkUrl } from "../../src/worker/install/fetch.ts";
 import { createPerson } from "../support/api.ts";
 import { commit } from "../support/commit.ts";
@@ -258,6 +259,31 @@ test("an execution that began before an update ends on its release", async () =>
   await world.ended(id);
   expect(await world.log(id, "stdout")).toBe("1.0.0");
   expect(await says("slow")).toBe("2.0.0");
+});
+
+test("the files of a release are removed when it is not active, nothing runs it, and some time has passed", async () => {
+  const waiting = packFiles("left", "1.0.0", {
+    "actions/say.sh": `touch ${scratch}/left-began\nwhile [ ! -e ${scratch}/left-go ]; do sleep 0.05; done\n`,
+  });
+  await install(serve("left-1", waiting));
+  const id = await world.execute("left.say");
+  await until(() => existsSync(join(scratch, "left-began")), "the action to begin");
+  await install(serve("left-2", packFiles("left", "2.0.0")));
+  const releases = () => readdirSync(join(installDir, "left")).length;
+  expect(releases()).toBe(2);
+  await removeReleases(world.services, installDir, 0);
+  expect(releases(), "an execution runs the old one").toBe(2);
+  writeFileSync(join(scratch, "left-go"), "");
+  await world.ended(id);
+  await removeReleases(world.services, installDir, 3600_000);
+  expect(releases(), "it is too new").toBe(2);
+  await removeReleases(world.services, installDir, 0);
+  expect(releases()).toBe(1);
+  expect(await says("left")).toBe("2.0.0\n");
+  expect((await install(`${origin}/left-1.tar.gz`)).error).toBeNull();
+  await commit(world.services, deletePack, world.session, { ref: "left" });
+  await removeReleases(world.services, installDir, 0);
+  expect(releases()).toBe(0);
 });
 
 test("another checksum than the expected one, a missing file and a redirect to a host that is not allowed are refused", async () => {

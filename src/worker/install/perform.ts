@@ -1,5 +1,5 @@
 import { chmodSync, existsSync, mkdirSync } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
+import { mkdir, rename, rm, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { readFiles } from "../../catalog/files.ts";
 import type { PackOrigin } from "../../catalog/load.ts";
@@ -164,9 +164,13 @@ async function keepFiles({ path, digest, pack }: CheckedPack, directory: string)
   await mkdir(join(directory, pack.ref), { recursive: true, mode: 0o755 });
   if (existsSync(target)) {
     const kept = await readFiles(target, () => false);
-    if (kept.digest === digest) return target;
+    if (kept.digest === digest) {
+      await utimes(target, new Date(), new Date()); // it counts as new
+      return target;
+    }
     await rm(target, { recursive: true, force: true });
   }
   await rename(path, target);
+  await utimes(target, new Date(), new Date());
   return target;
 }

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { sql } from "drizzle-orm";
 import { loadPack, type PackOrigin } from "../../catalog/load.ts";
 import { preparePack } from "../../catalog/queues.ts";
@@ -13,6 +14,7 @@ import type { JsonObject } from "../../lib/json.ts";
 import type { RunResult } from "../../pack-test/result.ts";
 import type { Persist } from "../../process/persist.ts";
 import { packRules } from "../../rule/check.ts";
+import { lockReleases } from "./care.ts";
 import { saveArtifact } from "./fetch.ts";
 
 /** The pack as it is installed before. */
@@ -74,6 +76,9 @@ export function createInstallRows(services: Services, { id, attempt }: Claim, pe
               and ${statusIn(inProgress, "e.status")} for no key update of e`,
           );
           if (!held) throw new ConflictError("The installation was given to another worker, or cancelled.");
+          await lockReleases(tx);
+          if (!existsSync(source.path))
+            throw new ConflictError("The files were removed meanwhile: install the pack again.");
           await loadPack(tx, source, packRules, origin);
           faultPoint("install.before_commit");
           if (tests === null) return;
