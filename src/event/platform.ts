@@ -9,7 +9,7 @@ import { type EventTrigger, emitEvents } from "./record.ts";
 /** How many are taken in one transaction. */
 export const platformBatch = 100;
 
-interface Told {
+interface Pending {
   id: string;
   triggerRef: string;
   payload: JsonObject;
@@ -25,15 +25,15 @@ interface Told {
  * longer is an event of its trigger, because that was changed or disabled, is dropped.
  */
 export async function emitPlatformEvents(tx: Tx): Promise<number> {
-  const told = await rows<Told>(
+  const pending = await rows<Pending>(
     tx.db,
     sql`select p.id::text as "id", p.trigger_ref as "triggerRef", p.payload, p.cause_execution::text as "cause", p.generation, p.trace_tag as "traceTag",
         (select jsonb_build_object('id', t.id::text, 'ref', t.ref, 'enabled', t.enabled, 'outSchema', t.out_schema)
           from attune.trigger t where t.ref = p.trigger_ref) as "trigger"
       from attune.platform_event p order by p.id limit ${platformBatch}::int for update of p skip locked`,
   );
-  if (told.length === 0) return 0;
-  const events = told.flatMap(({ trigger, payload, cause, generation, traceTag, ...each }) => {
+  if (pending.length === 0) return 0;
+  const events = pending.flatMap(({ trigger, payload, cause, generation, traceTag, ...each }) => {
     const fault = faultOf(trigger, payload);
     if (trigger === null || fault !== null) {
       tx.log.warn({ trigger: each.triggerRef, fault }, "an event of the platform was dropped");
@@ -41,12 +41,12 @@ export async function emitPlatformEvents(tx: Tx): Promise<number> {
     }
     return [{ trigger, payload, cause, generation, traceTag, config: null, source: null, rule: null }];
   });
-  const ids = JSON.stringify(told.map(({ id }) => id));
+  const ids = JSON.stringify(pending.map(({ id }) => id));
   await tx.db.execute(
     sql`delete from attune.platform_event where id in (select value::bigint from jsonb_array_elements_text(${ids}::text::jsonb))`,
   );
   if (events.length > 0) await emitEvents(tx, events);
-  return told.length;
+  return pending.length;
 }
 
 function faultOf(trigger: EventTrigger | null, payload: JsonObject): string | null {
