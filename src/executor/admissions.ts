@@ -33,7 +33,8 @@ export async function admitDue(tx: Tx): Promise<number> {
   const limit = sql.raw(String(batch));
   const due = await rows<{ id: string }>(
     tx.db,
-    sql`select id::text from attune.execution where status = 'requested' and run_at <= clock_timestamp()
+    // By the transaction's time, which is stored as that of the admission: it is never before the requested time.
+    sql`select id::text from attune.execution where status = 'requested' and run_at <= now()
       order by run_at, id limit ${limit} for no key update skip locked`,
   );
   await admitStored(

@@ -7,6 +7,7 @@ import { claimExecutions } from "../../src/execution/claim.ts";
 import { type ExecuteActionInput, executeAction } from "../../src/execution/execute.ts";
 import { type ExecutionOutcome, finishExecutions } from "../../src/execution/finish.ts";
 import { loseExecutions } from "../../src/execution/lose.ts";
+import { admitDue } from "../../src/executor/admissions.ts";
 import { sweep } from "../../src/executor/sweep.ts";
 import { createPolicy } from "../../src/policy/policy.ts";
 import { commit } from "../support/commit.ts";
@@ -206,6 +207,18 @@ describe("an execution requested for a time", () => {
     const restarted = world.startExecutor();
     await until(async () => (await world.execution(missed)).status === "scheduled", "a time that passed meanwhile");
     await restarted.stop();
+  });
+
+  test("is not admitted by a transaction that began before its time", async () => {
+    const at = new Date(Date.now() + 200);
+    const id = await request({ runAt: at });
+    const early = await write(world.services, async (tx) => {
+      await tx.db.execute(sql`select 1`);
+      await until(() => Date.now() > at.getTime() + 20, "the time within the transaction");
+      return await admitDue(tx);
+    });
+    expect([early, (await world.execution(id)).status]).toEqual([0, "requested"]);
+    expect(await write(world.services, admitDue)).toBe(1);
   });
 
   test("can be cancelled while it waits", async () => {
