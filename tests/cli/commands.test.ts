@@ -184,7 +184,7 @@ describe("lists", () => {
     expect(none).toEqual({ code: 0, stdout: "", stderr: "There are no actions that match.\n" });
   });
 
-  test("fit the terminal, count wide characters, and let nobody steer it", async () => {
+  test("fit the terminal, count wide characters, and do not let output steer it", async () => {
     const label = `工作流程\u001b[2Jx${"y".repeat(80)}`;
     await mutate(server, "createTrigger", { ref: "default.wide", label }, "__typename");
     await mutate(server, "createTrigger", { ref: "default.wild", label: "plain" }, "__typename");

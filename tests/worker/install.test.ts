@@ -110,6 +110,11 @@ with open(path, "wb") as f: f.write(gzip.compress(info.tobuf()) + gzip.compress(
     program: `${inTar('add("a", content=os.urandom(100000))')}\nos.truncate(path, 50000)`,
     says: /cannot be read/,
   },
+  "corrupt.tar": {
+    program: `${inTar('add("a", content=os.urandom(300000)); add("b", content=os.urandom(300000))').replace("w:gz", "w")}
+with open(path, "r+b") as f: f.seek(512 + 300032); f.write(os.urandom(512))`,
+    says: /cannot be read/,
+  },
   "text.tar.gz": { program: 'open(path, "w").write("no archive at all\\n" * 100)', says: /cannot be read|no files/ },
   "empty.tar.gz": { program: 'open(path, "w")', says: /no files|cannot be read/ },
   "dots.zip": { program: inZip('z.writestr("../evil", "x")'), says: /cannot be read|has the path/ },

@@ -133,8 +133,10 @@ async function untar(
   let added: Promise<void> = Promise.resolve();
   let fault: unknown = null;
   let open: Readable | null = null;
+  const stopping = new AbortController();
   const failed = (error: unknown) => {
     fault ??= error;
+    stopping.abort(); // the parser may never want more
     open?.destroy(error instanceof Error ? error : new Error(String(error))); // an entry that is cut short has no end
   };
   parser.on("entry", (entry: ReadEntry) => {
@@ -174,9 +176,8 @@ async function untar(
     },
   });
   const source = createReadStream(file);
-  await (isGzip ? pipeline(source, createGunzip(), sink, { signal }) : pipeline(source, sink, { signal })).catch(
-    failed,
-  );
+  const stop = { signal: AbortSignal.any([signal, stopping.signal]) };
+  await (isGzip ? pipeline(source, createGunzip(), sink, stop) : pipeline(source, sink, stop)).catch(failed);
   await added;
   if (fault !== null) throw fault;
 }
