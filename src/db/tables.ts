@@ -16,7 +16,7 @@ import { identityRole, permissionAssignment, permissionSet, permissionSetRole } 
 import { platformAlert, platformEvent } from "./tables/platform.ts";
 import { policy, policyGroup, policySlot } from "./tables/policy.ts";
 import { presence } from "./tables/presence.ts";
-import { rule, ruleRevision, timer } from "./tables/rule.ts";
+import { rule, ruleChange, ruleRevision, timer } from "./tables/rule.ts";
 import { runtime } from "./tables/runtime.ts";
 import { sensor } from "./tables/sensor.ts";
 import { sensorEventKey, sensorLog, sensorProcess } from "./tables/sensor-process.ts";
@@ -49,6 +49,7 @@ export const tables = {
   webhookDeliveries: webhookDelivery,
   rules: rule,
   ruleRevisions: ruleRevision,
+  ruleChanges: ruleChange,
   timers: timer,
   events: event,
   ruleEvaluations: ruleEvaluation,

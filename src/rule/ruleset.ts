@@ -108,39 +108,90 @@ export async function compileDraft(
   return found ? compile({ ...found.rule, ...draft }) : null;
 }
 
-/** A cache of compiled enabled rules, by trigger and revision of its rules. */
+/** A cache of compiled enabled rules, by trigger. A change of a rule, or of what it is compiled from, compiles that rule anew. */
 export interface RuleSets {
-  /** Returns the rules of each trigger at the given revision, which the caller's snapshot showed. */
-  load(db: Db, triggers: ReadonlyMap<string, string>): Promise<Map<string, CompiledRule[]>>;
+  /** Returns the rules of each trigger, by ref, at the given revision, which the caller's snapshot showed, or at a later one. */
+  load(db: Db, triggers: ReadonlyMap<string, string>): Promise<Map<string, readonly CompiledRule[]>>;
   /** The grants of the rules' owners. */
   owners: Owners;
+}
+
+interface RuleSet {
+  /** The set contains every change up to this one, and perhaps later ones. */
+  revision: bigint;
+  rules: Map<string, CompiledRule>;
+  sorted: readonly CompiledRule[];
 }
 
 const maxKept = 2000;
 
 /** Creates an empty cache; the executor has one for each process. */
 export function createRuleSets(): RuleSets {
-  const kept = new Map<string, { revision: string; rules: CompiledRule[] }>();
-  async function read(db: Db, triggers: readonly string[]): Promise<Map<string, CompiledRule[]>> {
-    const sets = new Map(triggers.map((trigger) => [trigger, [] as CompiledRule[]]));
-    for (const { trigger, rule } of await readRules(db, sql`r.enabled and r.trigger = ${anyOf(triggers)}`)) {
-      sets.get(trigger ?? "")?.push(compile(rule));
-    }
-    return sets;
-  }
+  const kept = new Map<string, RuleSet>();
   return {
     owners: createOwners(),
     load: async (db, triggers) => {
-      const stale = [...triggers].filter(([trigger, revision]) => kept.get(trigger)?.revision !== revision);
-      if (stale.length > 0) {
-        if (kept.size > maxKept) kept.clear();
-        const sets = await read(
-          db,
-          stale.map(([trigger]) => trigger),
-        );
-        for (const [trigger, revision] of stale) kept.set(trigger, { revision, rules: sets.get(trigger) ?? [] });
-      }
-      return new Map([...triggers.keys()].map((trigger) => [trigger, kept.get(trigger)?.rules ?? []]));
+      if (kept.size > maxKept) kept.clear();
+      const stale = [...triggers].filter(([trigger, revision]) => !isCurrent(kept.get(trigger), revision));
+      const [known, unknown] = [stale.filter(([id]) => kept.has(id)), stale.filter(([id]) => !kept.has(id))];
+      for (const [trigger, rules] of await readSets(db, unknown)) kept.set(trigger, rules);
+      for (const [trigger, revision] of known) await refresh(db, trigger, BigInt(revision), kept);
+      return new Map([...triggers.keys()].map((trigger) => [trigger, kept.get(trigger)?.sorted ?? []]));
     },
   };
+}
+
+const isCurrent = (set: RuleSet | undefined, revision: string) => set !== undefined && set.revision >= BigInt(revision);
+
+function sort(rules: Iterable<CompiledRule>): CompiledRule[] {
+  return [...rules].sort((a, b) => (a.ref < b.ref ? -1 : 1));
+}
+
+/** Reads and compiles all rules of the triggers, given with their revisions. */
+async function readSets(db: Db, triggers: readonly [string, string][]): Promise<Map<string, RuleSet>> {
+  const rules = new Map(triggers.map(([trigger]) => [trigger, new Map<string, CompiledRule>()]));
+  const ids = triggers.map(([trigger]) => trigger);
+  const found = ids.length > 0 ? await readRules(db, sql`r.enabled and r.trigger = ${anyOf(ids)}`) : [];
+  for (const { trigger, rule } of found) rules.get(trigger ?? "")?.set(rule.id, compile(rule));
+  return new Map(
+    triggers.map(([trigger, revision]) => {
+      const own = rules.get(trigger) ?? new Map();
+      return [trigger, { revision: BigInt(revision), rules: own, sorted: sort(own.values()) }];
+    }),
+  );
+}
+
+/**
+ * Brings a set to a revision that the caller has seen. Statements see what was committed before each of them began, which may be more than that revision:
+ * the next refresh reads it again.
+ */
+async function refresh(db: Db, trigger: string, revision: bigint, kept: Map<string, RuleSet>): Promise<void> {
+  const set = kept.get(trigger);
+  if (set === undefined) return;
+  const [changed, [count]] = await Promise.all([
+    readRules(
+      db,
+      sql`r.enabled and r.trigger = ${trigger}::bigint and r.id = any (array(
+        select c.rule from attune.rule_change c where c.trigger = ${trigger}::bigint and c.revision > ${String(set.revision)}::bigint))`,
+    ),
+    rows<{ count: number }>(
+      db,
+      sql`select count(*)::int as count from attune.rule r where r.enabled and r.trigger = ${trigger}::bigint`,
+    ),
+  ]);
+  if (isCurrent(kept.get(trigger), String(revision))) return; // another load was faster
+  for (const { rule } of changed) set.rules.set(rule.id, compile(rule));
+  // All that exist are there; if there are more, some were deleted, disabled or moved.
+  if (set.rules.size !== count?.count) await forgetGone(db, trigger, set);
+  set.sorted = sort(set.rules.values());
+  set.revision = revision;
+}
+
+async function forgetGone(db: Db, trigger: string, { rules }: RuleSet): Promise<void> {
+  const found = await rows<{ id: string }>(
+    db,
+    sql`select r.id::text as id from attune.rule r where r.enabled and r.trigger = ${trigger}::bigint`,
+  );
+  const ids = new Set(found.map(({ id }) => id));
+  for (const id of rules.keys()) if (!ids.has(id)) rules.delete(id);
 }

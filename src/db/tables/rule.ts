@@ -77,6 +77,23 @@ export const ruleRevision = attune.table(
   ],
 );
 
+/**
+ * The `rules_revision` of its trigger at which a rule, or anything that it is compiled from, last changed. Database triggers write it under
+ * the lock of the trigger's row. A foreign key to the rule would lock in the other order.
+ */
+export const ruleChange = attune.table(
+  "rule_change",
+  {
+    ...base(),
+    ruleId: reference("rule").notNull().unique(),
+    triggerId: reference("trigger")
+      .notNull()
+      .references(() => trigger.id, { onDelete: "cascade" }),
+    revision: bigint({ mode: "bigint" }).notNull(),
+  },
+  (t) => [index("rule_change_trigger_idx").on(t.triggerId, t.revision)],
+);
+
 /** The next tick of a rule on a timer trigger. */
 export const timer = attune.table(
   "timer",

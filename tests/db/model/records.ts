@@ -138,6 +138,7 @@ export const records: Readonly<Record<string, Sample>> = {
   policy_group: pair({ key: "key{n}" }, { ...timestamped, active: 2, waiting: 1, next_at: at }),
   policy_slot: pair({ state: "waiting" }, { ...timestamped, state: "active", priority: 3, acquired_at: at }),
   presence: pair({ seen_until: "2026-12-31T00:00:00Z" }, timestamped),
+  rule_change: pair({ rule: "10{n}", revision: 1 }, timestamped),
   rule_revision: pair({ number: "10{n}", definition: object }, timestamped),
   rule_evaluation: pair({ rule_revision: 1, matched: true, detail: [] }, { ...timestamped, detail: [object] }),
   webhook_delivery: pair(
