@@ -64,11 +64,23 @@ export function normaliseConditions(conditions: unknown, path: string): JsonObje
  * never throws; an empty list matches every payload. Throws InvalidInputError like normaliseConditions.
  */
 export function compileCriteria(condition: "any" | "all", conditions: Json): (payload: Json) => CriteriaOutcome {
-  const parts = read(conditions, "conditions").map(({ evaluate }) => evaluate);
-  const evaluate = parts.length === 0 ? () => true : join(condition, parts);
-  return (payload) => {
-    const criteria: CriterionOutcome[] = [];
-    return { matched: evaluate(payload ?? {}, { criteria, meter: createMeter() }) === true, criteria };
+  return readCriteria(condition, conditions).evaluate;
+}
+
+/** The same, also with the conditions in canonical form. */
+export function readCriteria(
+  condition: "any" | "all",
+  conditions: Json,
+): { canonical: JsonObject[]; evaluate: (payload: Json) => CriteriaOutcome } {
+  const compiled = read(conditions, "conditions");
+  const parts = compiled.map((part) => part.evaluate);
+  const decide = parts.length === 0 ? () => true : join(condition, parts);
+  return {
+    canonical: compiled.map(({ canonical }) => canonical),
+    evaluate: (payload) => {
+      const criteria: CriterionOutcome[] = [];
+      return { matched: decide(payload ?? {}, { criteria, meter: createMeter() }) === true, criteria };
+    },
   };
 }
 

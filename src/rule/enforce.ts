@@ -7,7 +7,15 @@ import type { ExecutionRequest } from "../execution/insert.ts";
 import { cpuTime } from "../lang/meter.ts";
 import { formatTraceparent, newContext, parseTraceparent } from "../lib/trace.ts";
 import { loadAuthority } from "./authority.ts";
-import { type Evaluation, type Match, type MatchedRule, matchEvent, type PendingEvent, resolveMatch } from "./match.ts";
+import {
+  type Evaluation,
+  type Match,
+  type MatchedRule,
+  matchEvent,
+  type PendingEvent,
+  resolveMatch,
+  rulesFor,
+} from "./match.ts";
 import type { RuleSets } from "./ruleset.ts";
 import { inTurn } from "./turn.ts";
 
@@ -108,8 +116,7 @@ async function evaluate(tx: Tx, ruleSets: RuleSets, jobs: readonly Job[], part: 
   const matched: { event: PendingEvent; matches: MatchedRule[]; evaluations: Evaluation[] }[] = [];
   for (const event of locked) {
     if (isOver() || event.isBeyond) break;
-    const rules = sets.get(event.trigger ?? "") ?? [];
-    const found = await matchEvent(event, part === null ? rules : rules.filter(({ id }) => part.has(id)));
+    const found = await matchEvent(event, rulesFor(event, sets.get(event.trigger ?? ""), part));
     matched.push({ event, ...found });
   }
   const rules = new Set(matched.flatMap(({ matches }) => matches.map(({ rule }) => rule)));

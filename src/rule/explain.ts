@@ -24,7 +24,7 @@ export async function explainRule(
   rule: Explained,
   event: { triggerRef: string; payload: Json; ruleId: bigint | null },
 ): Promise<Explanation> {
-  const { matched, criteria } = await inTurn(() => compileConditions(rule)(event.payload));
+  const { matched, criteria } = await inTurn(() => compileConditions(rule).evaluate(event.payload));
   const reason = reasonOf(rule, event);
   return { matches: matched && reason === null, reason, criteria };
 }

@@ -13,6 +13,7 @@ import { createMask, minSecretLength } from "../secrecy/mask.ts";
 import { hideSecrets } from "../secrecy/settings.ts";
 import type { Authority } from "./authority.ts";
 import { fitParameters } from "./parameters.ts";
+import type { RuleIndex } from "./rule-index.ts";
 import type { CompiledRule } from "./ruleset.ts";
 import { inTurn } from "./turn.ts";
 
@@ -55,7 +56,21 @@ export interface Evaluation {
   detail: CriterionOutcome[];
 }
 
-/** Evaluates the event against every rule that applies to it; no rule affects another. Between rules other work gets its turn. */
+/** Returns the rules by which the event is evaluated: those that its payload may concern, or those of `part` whatever it contains. */
+export function rulesFor(
+  event: PendingEvent,
+  rules: RuleIndex<CompiledRule> | undefined,
+  part: ReadonlySet<string> | null,
+): CompiledRule[] {
+  if (rules === undefined) return [];
+  const named = part ?? (event.rule === null ? null : new Set([event.rule]));
+  return named === null ? rules.find(event.payload) : [...named].flatMap((id) => rules.get(id) ?? []);
+}
+
+/**
+ * Evaluates the event against those of the rules that apply to it; no rule affects another. Between rules other work gets its turn. The results
+ * are in the order of the rules' refs.
+ */
 export async function matchEvent(
   event: PendingEvent,
   rules: readonly CompiledRule[],
@@ -71,8 +86,10 @@ export async function matchEvent(
     if (isRecorded(rule, matched, criteria)) evaluations.push({ rule, event, matched, detail: criteria });
     if (matched) matches.push({ rule, event });
   }
-  return { matches, evaluations };
+  return { matches: matches.sort(byRef), evaluations: evaluations.sort(byRef) };
 }
+
+const byRef = (a: { rule: CompiledRule }, b: { rule: CompiledRule }) => (a.rule.ref < b.rule.ref ? -1 : 1);
 
 /** `near` records matches, misses with at least one criterion that held, and criteria that failed. */
 function isRecorded(rule: CompiledRule, matched: boolean, criteria: CriterionOutcome[]): boolean {

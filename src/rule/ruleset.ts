@@ -2,7 +2,7 @@ import { type SQL, sql } from "drizzle-orm";
 import { secretSchemasJson } from "../catalog/action.ts";
 import { anyOf, type Db, rows } from "../db/client.ts";
 import { type RunnableAction, runnableJson } from "../execution/action.ts";
-import { type CriteriaOutcome, compileCriteria } from "../lang/criteria.ts";
+import { type CriteriaOutcome, readCriteria } from "../lang/criteria.ts";
 import { requireSecretPlaces } from "../lang/secret-use.ts";
 import { compileTemplates, type Templates } from "../lang/template.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
@@ -10,15 +10,13 @@ import type { ParameterMap } from "../schema/schema.ts";
 import { hideSecrets, type SealedSettings } from "../secrecy/settings.ts";
 import { createOwners, type Owners } from "./authority.ts";
 import { readsEvents } from "./parameters.ts";
+import { createRuleIndex, type IndexedRule, type RuleIndex } from "./rule-index.ts";
 
 /** A rule that can evaluate events. */
-export interface CompiledRule {
-  id: string;
+export interface CompiledRule extends IndexedRule {
   ref: string;
   revision: number;
-  condition: "any" | "all";
   conditions: Json[];
-  recordEvaluations: "none" | "near" | "all";
   /** Its secret settings are hidden in `config`, and encrypted in `secrets`. */
   pack: { ref: string; config: JsonObject; secrets: SealedSettings };
   actionRef: string;
@@ -35,7 +33,7 @@ export interface CompiledRule {
   keys: readonly string[];
 }
 
-interface StoredRule extends Omit<CompiledRule, "evaluate" | "render" | "readsEvents" | "keys"> {
+interface StoredRule extends Omit<CompiledRule, "criteria" | "evaluate" | "render" | "readsEvents" | "keys"> {
   actionParams: JsonObject;
   confSchema: ParameterMap;
   /** The schemas that decide which parameters take secrets; null when the action has been deleted. */
@@ -46,13 +44,16 @@ interface StoredRule extends Omit<CompiledRule, "evaluate" | "render" | "readsEv
 function compile(rule: StoredRule): CompiledRule {
   // A version before this one may still write settings in clear.
   const pack = { ...rule.pack, config: hideSecrets(rule.confSchema, rule.pack.config) };
-  return { ...rule, pack, evaluate: compileConditions(rule), ...compileParams(rule) };
+  return { ...rule, pack, ...compileConditions(rule), ...compileParams(rule) };
 }
 
 /** Returns the function that evaluates a rule's conditions, by which the executor decides and an explanation is made. It never throws. */
-export function compileConditions(rule: Pick<CompiledRule, "condition" | "conditions">): CompiledRule["evaluate"] {
+export function compileConditions(
+  rule: Pick<CompiledRule, "condition" | "conditions">,
+): Pick<CompiledRule, "criteria" | "evaluate"> {
   try {
-    return compileCriteria(rule.condition, rule.conditions);
+    const { canonical, evaluate } = readCriteria(rule.condition, rule.conditions);
+    return { criteria: canonical, evaluate };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     const broken = {
@@ -62,7 +63,7 @@ export function compileConditions(rule: Pick<CompiledRule, "condition" | "condit
       result: false,
       error: `the rule does not compile: ${message}`,
     };
-    return () => ({ matched: false, criteria: [broken] });
+    return { criteria: null, evaluate: () => ({ matched: false, criteria: [broken] }) };
   }
 }
 
@@ -110,8 +111,8 @@ export async function compileDraft(
 
 /** A cache of compiled enabled rules, by trigger. A change of a rule, or of what it is compiled from, compiles that rule anew. */
 export interface RuleSets {
-  /** Returns the rules of each trigger, by ref, at the given revision, which the caller's snapshot showed, or at a later one. */
-  load(db: Db, triggers: ReadonlyMap<string, string>): Promise<Map<string, readonly CompiledRule[]>>;
+  /** Returns the rules of each trigger, at the given revision, which the caller's snapshot showed, or at a later one. */
+  load(db: Db, triggers: ReadonlyMap<string, string>): Promise<Map<string, RuleIndex<CompiledRule>>>;
   /** The grants of the rules' owners. */
   owners: Owners;
 }
@@ -119,8 +120,7 @@ export interface RuleSets {
 interface RuleSet {
   /** The set contains every change up to this one, and perhaps later ones. */
   revision: bigint;
-  rules: Map<string, CompiledRule>;
-  sorted: readonly CompiledRule[];
+  rules: RuleIndex<CompiledRule>;
 }
 
 const maxKept = 2000;
@@ -136,29 +136,25 @@ export function createRuleSets(): RuleSets {
       const [known, unknown] = [stale.filter(([id]) => kept.has(id)), stale.filter(([id]) => !kept.has(id))];
       for (const [trigger, rules] of await readSets(db, unknown)) kept.set(trigger, rules);
       for (const [trigger, revision] of known) await refresh(db, trigger, BigInt(revision), kept);
-      return new Map([...triggers.keys()].map((trigger) => [trigger, kept.get(trigger)?.sorted ?? []]));
+      return new Map([...triggers.keys()].map((trigger) => [trigger, kept.get(trigger)?.rules ?? createRuleIndex()]));
     },
   };
 }
 
 const isCurrent = (set: RuleSet | undefined, revision: string) => set !== undefined && set.revision >= BigInt(revision);
 
-function sort(rules: Iterable<CompiledRule>): CompiledRule[] {
-  return [...rules].sort((a, b) => (a.ref < b.ref ? -1 : 1));
-}
-
 /** Reads and compiles all rules of the triggers, given with their revisions. */
 async function readSets(db: Db, triggers: readonly [string, string][]): Promise<Map<string, RuleSet>> {
-  const rules = new Map(triggers.map(([trigger]) => [trigger, new Map<string, CompiledRule>()]));
+  const sets = new Map(
+    triggers.map(([trigger, revision]) => [
+      trigger,
+      { revision: BigInt(revision), rules: createRuleIndex<CompiledRule>() },
+    ]),
+  );
   const ids = triggers.map(([trigger]) => trigger);
   const found = ids.length > 0 ? await readRules(db, sql`r.enabled and r.trigger = ${anyOf(ids)}`) : [];
-  for (const { trigger, rule } of found) rules.get(trigger ?? "")?.set(rule.id, compile(rule));
-  return new Map(
-    triggers.map(([trigger, revision]) => {
-      const own = rules.get(trigger) ?? new Map();
-      return [trigger, { revision: BigInt(revision), rules: own, sorted: sort(own.values()) }];
-    }),
-  );
+  for (const { trigger, rule } of found) sets.get(trigger ?? "")?.rules.set(compile(rule));
+  return sets;
 }
 
 /**
@@ -180,10 +176,9 @@ async function refresh(db: Db, trigger: string, revision: bigint, kept: Map<stri
     ),
   ]);
   if (isCurrent(kept.get(trigger), String(revision))) return; // another load was faster
-  for (const { rule } of changed) set.rules.set(rule.id, compile(rule));
+  for (const { rule } of changed) set.rules.set(compile(rule));
   // All that exist are there; if there are more, some were deleted, disabled or moved.
   if (set.rules.size !== count?.count) await forgetGone(db, trigger, set);
-  set.sorted = sort(set.rules.values());
   set.revision = revision;
 }
 
@@ -193,5 +188,5 @@ async function forgetGone(db: Db, trigger: string, { rules }: RuleSet): Promise<
     sql`select r.id::text as id from attune.rule r where r.enabled and r.trigger = ${trigger}::bigint`,
   );
   const ids = new Set(found.map(({ id }) => id));
-  for (const id of rules.keys()) if (!ids.has(id)) rules.delete(id);
+  for (const id of [...rules.ids()]) if (!ids.has(id)) rules.delete(id);
 }
