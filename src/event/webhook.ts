@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { sql } from "drizzle-orm";
+import { formOf } from "../catalog/signature-form.ts";
 import type { WebhookConfig } from "../catalog/webhook.ts";
 import { type Db, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
@@ -22,6 +23,8 @@ export interface Delivery {
   query: JsonObject;
   /** Without its encoding: this is what senders sign. */
   body: Uint8Array;
+  /** The URL that the sender used; null where the server does not know it. */
+  url: string | null;
   sourceIp: string | null;
   startedAt: number;
 }
@@ -126,14 +129,13 @@ export function verifyDelivery(
   const { hmac, delivery_header: idHeader } = config;
   if (!hmac) return { signed: false, id: (idHeader && delivery.headers[idHeader]?.trim()) || null };
   if (secret === null) return { error: "the webhook has no secret to check the signature with: enable it again" };
-  const checked = checkSignature(delivery, { config: hmac, secret: keyring.open(secret), idHeader });
+  const checked = checkSignature(delivery, { config: hmac, secrets: [keyring.open(secret)], idHeader });
   return checked.error === undefined ? { signed: true, id: checked.id } : { error: checked.error };
 }
 
 function cleanHeaders({ config }: Webhook, { headers }: Delivery): JsonObject {
-  return Object.fromEntries(
-    Object.entries(headers).filter(([name]) => !credentials.has(name) && name !== config.hmac?.header),
-  );
+  const signature = config.hmac ? formOf(config.hmac).header : null;
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !credentials.has(name) && name !== signature));
 }
 
 /** The headers of a refused delivery, shortened; those of an accepted one are in its event. */

@@ -20,6 +20,8 @@ export interface HttpOptions {
   host: string;
   port: number;
   origins: Origins;
+  /** The origin that clients use; null, the default, where it is not configured. */
+  publicUrl?: string | null;
   /** Addresses and networks that may read the metrics without a token; none by default. */
   metricsAllow?: readonly string[];
   attempts: Attempts;
@@ -60,7 +62,12 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const silence = { headersTimeout: options.silenceMs ?? silenceMs, connectionsCheckingInterval: 1000 };
   const server = createServer(silence, (request, response) => {
     route(
-      { ...options, readiness, metrics, handled: { services, origins: options.origins, intake } },
+      {
+        ...options,
+        readiness,
+        metrics,
+        handled: { services, origins: options.origins, intake, publicUrl: options.publicUrl ?? null },
+      },
       request,
       response,
     ).catch((error: unknown) => {

@@ -23,11 +23,13 @@ export interface WebhookHandling {
   services: Services;
   origins: Origins;
   intake: Intake;
+  /** The origin that senders use; null where it is not configured. */
+  publicUrl: string | null;
 }
 
 /** Handles `POST /webhooks/<key>`. An unknown key and a disabled webhook get the same response; 202 and 200 are sent after the commit. */
 export async function handleWebhook(
-  { services, origins, intake }: WebhookHandling,
+  { services, origins, intake, publicUrl }: WebhookHandling,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -41,7 +43,7 @@ export async function handleWebhook(
   if (!webhook) return respond(response, 404, { error: "no such webhook" });
   const limit = webhook.config.max_bytes ?? 1024 * 1024;
   await intake.admit(request, response, limit, () =>
-    handleBody(services, webhook, { request, response, url, limit, sourceIp }),
+    handleBody(services, webhook, { request, response, url, publicUrl, limit, sourceIp }),
   );
 }
 
@@ -49,12 +51,13 @@ interface Exchange {
   request: IncomingMessage;
   response: ServerResponse;
   url: URL;
+  publicUrl: string | null;
   limit: number;
   sourceIp: string | null;
 }
 
 async function handleBody(services: Services, webhook: Webhook, exchange: Exchange): Promise<void> {
-  const { request, response, url, limit, sourceIp } = exchange;
+  const { request, response, url, publicUrl, limit, sourceIp } = exchange;
   const startedAt = performance.now();
   const sent = await readBody(request, limit);
   const headers = Object.fromEntries(
@@ -67,6 +70,7 @@ async function handleBody(services: Services, webhook: Webhook, exchange: Exchan
     headers,
     query: readPairs(url.searchParams),
     body: new Uint8Array(),
+    url: publicUrl === null ? null : `${publicUrl}${request.url}`,
     sourceIp,
     startedAt,
   };

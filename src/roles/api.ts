@@ -49,6 +49,7 @@ export async function startApi(
       host: config.host,
       port: config.port,
       origins,
+      publicUrl: config.publicUrl,
       attempts,
       isStarted,
       metricsAllow: config.metricsAllow,

@@ -123,8 +123,41 @@ test("a webhook's signature is configured by its sender's scheme", async () => {
   await expect(enable(fixed, "x-id")).rejects.toMatchObject({
     issues: ["hmac.algorithm", "hmac.header", "hmac.prefix", "deliveryHeader"].map((path) => ({
       path,
-      message: "is fixed by the scheme: leave it out",
+      message: "is fixed by the scheme STRIPE: leave it out",
     })),
+  });
+});
+
+test("a form that describes another sender's signature must sign what its check relies on", async () => {
+  const { services, session } = world;
+  await create("default.forms");
+  const enable = (hmac: object, deliveryHeader: string | null = null) =>
+    commit(services, enableWebhook, session, {
+      trigger: "default.forms",
+      hmac: { secret: "a secret", ...hmac },
+      deliveryHeader,
+    });
+  const refusals: [object, string | null, string, string][] = [
+    [{ signedText: "v0:{timestamp}" }, null, "signedText", "must contain {body}, which would not be signed otherwise"],
+    [{ signedText: "{timestamp}{body}" }, null, "signedText", "has {timestamp}: name its header in timestampHeader"],
+    [{ signedText: "{id}{body}" }, null, "signedText", "has {id}: name its header in deliveryHeader"],
+    [{ signedText: "{body}{form}" }, null, "signedText", "has the unknown {form}"],
+    [{ timestampHeader: "X-At" }, null, "signedText", "must contain {timestamp}, which would not be signed otherwise"],
+    [{ timestampHeader: "X-At", signedText: "{timestamp}.{body}" }, "X-Id", "signedText", "must contain {id}, which"],
+    [{ timestampHeader: "X At" }, null, "timestampHeader", "must be the name of an HTTP header"],
+    [{ toleranceSeconds: 0 }, null, "toleranceSeconds", ">=1"],
+    [{ scheme: "typeform", encoding: "hex" }, null, "encoding", "is fixed by the scheme TYPEFORM"],
+  ];
+  for (const [hmac, deliveryHeader, path, message] of refusals) {
+    await expect(enable(hmac, deliveryHeader), JSON.stringify(hmac)).rejects.toMatchObject({
+      issues: expect.arrayContaining([{ path: `hmac.${path}`, message: expect.stringContaining(message) }]),
+    });
+  }
+  await enable({ timestampHeader: "X-At", signedText: "{timestamp}.{id}.{body}", algorithm: "sha1" }, "X-Id");
+  const { webhook_config: config } = (await findRow("default.forms")).row as { webhook_config: JsonObject };
+  expect(config["hmac"]).toEqual({
+    ...{ scheme: "body", algorithm: "sha1", encoding: "hex", header: "x-hub-signature-256", prefix: "sha1=" },
+    ...{ timestamp_header: "x-at", signed_text: "{timestamp}.{id}.{body}", tolerance_seconds: 300 },
   });
 });
 

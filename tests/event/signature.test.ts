@@ -1,115 +1,160 @@
-import { createHmac } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import type { HmacConfig } from "../../src/catalog/webhook.ts";
-import { checkSignature } from "../../src/event/signature.ts";
+import { checkSignature, type SignatureCheck } from "../../src/event/signature.ts";
+import { type Example, senders } from "./senders.ts";
 
-const github: HmacConfig = {
-  scheme: "github",
-  algorithm: "sha256",
-  header: "x-hub-signature-256",
-  prefix: "sha256=",
-};
-
-interface Example {
-  secret: string;
-  body: string;
-  headers: Record<string, string>;
-  /** Seconds at which it was sent; null for a scheme without time. */
-  time: number | null;
-  /** The header with the id, which must be there; null for none. */
-  idHeader: string | null;
-  id: string;
-}
-
-const stripeTime = 1700000000;
-const stripeSignature = createHmac("sha256", "whsec_stripe").update(`${stripeTime}.{"id": "evt_1"}`).digest("hex");
-
-/** The senders' own published examples, except Stripe's, which publishes none. */
-const examples: Partial<Record<HmacConfig["scheme"], Example>> = {
-  github: {
-    secret: "It's a Secret to Everybody",
-    body: "Hello, World!",
-    headers: {
-      "x-hub-signature-256": "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17",
-      "x-github-delivery": "72d3162e",
-    },
-    time: null,
-    idHeader: "x-github-delivery",
-    id: "72d3162e",
-  },
-  standard_webhooks: {
-    secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-    body: '{"test": 2432232314}',
-    headers: {
-      "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
-      "webhook-timestamp": "1614265330",
-      "webhook-signature": "v1,bm90IHRoaXM= v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE= v2,x",
-    },
-    time: 1614265330,
-    idHeader: null,
-    id: "msg_p5jXN8AQM9LWM0D4loKWxJek",
-  },
-  slack: {
-    secret: "8f742231b10e8888abcd99yyyzzz85a5",
-    body: "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c",
-    headers: {
-      "x-slack-request-timestamp": "1531420618",
-      "x-slack-signature": "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
-    },
-    time: 1531420618,
-    idHeader: null,
-    id: "a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
-  },
-  stripe: {
-    secret: "whsec_stripe",
-    body: '{"id": "evt_1"}',
-    headers: { "stripe-signature": `t=${stripeTime},v1=${"0".repeat(64)},v1=${stripeSignature},v0=old` },
-    time: stripeTime,
-    idHeader: null,
-    id: stripeSignature,
-  },
-};
-
-const check = (scheme: HmacConfig["scheme"], given: Example, seconds = given.time ?? 0) =>
+const check = (given: Example, { seconds = given.time ?? 0, more = [] as string[] } = {}) =>
   checkSignature(
-    { headers: given.headers, body: Buffer.from(given.body) },
-    { config: { ...github, scheme }, secret: given.secret, idHeader: given.idHeader },
+    { headers: given.headers, body: Buffer.from(given.body), url: given.url ?? null },
+    { config: given.config, secrets: [...more, given.secret], idHeader: given.idHeader },
     seconds * 1000,
   );
-const wrong = { error: "the signature is missing or wrong" };
+const wrong: SignatureCheck = { error: "the signature is missing or wrong" };
+const withHeader = (example: Example, name: string, value: string): Example => ({
+  ...example,
+  headers: { ...example.headers, [name]: value },
+});
 
-describe.each(Object.entries(examples))("%s", (name, example) => {
-  const scheme = name as HmacConfig["scheme"];
-
-  test("accepts the sender's example, with its id", () => {
-    expect(check(scheme, example)).toEqual({ id: example.id });
+/** Every text that differs from this one in one character. */
+const changed = (text: string) =>
+  Array.from(text, (character, at) => {
+    // The case of a hexadecimal digit means nothing.
+    const other = character === "7" ? "8" : "7";
+    return text.slice(0, at) + other + text.slice(at + 1);
   });
 
-  test("refuses another body, secret, time or id, and a missing header", () => {
-    expect(check(scheme, { ...example, body: `${example.body} ` })).toEqual(wrong);
-    expect(check(scheme, { ...example, secret: `whsec_${"A".repeat(32)}` })).toEqual(wrong);
-    for (const header of Object.keys(example.headers)) {
-      const { [header]: value = "", ...others } = example.headers;
-      expect(check(scheme, { ...example, headers: others })).toEqual({ error: expect.any(String) });
-      if (header === "x-github-delivery") continue; // GitHub does not sign it
-      const changed = value.replace(/\d/, (digit) => String((Number(digit) + 1) % 10));
-      const fault = header === "webhook-signature" ? "v1,AAAA" : changed;
-      expect(check(scheme, { ...example, headers: { ...others, [header]: fault } })).toEqual(wrong);
+describe.each(Object.entries(senders))("%s", (_name, example) => {
+  const { headers, signature, time, idHeader, id } = example;
+
+  test("accepts the example, with its id, and by any of several secrets", () => {
+    expect(check(example)).toEqual({ id });
+    expect(check(example, { more: ["another secret", `whsec_${"A".repeat(32)}`] })).toEqual({ id });
+    expect(check({ ...example, secret: `whsec_${"A".repeat(32)}` })).toEqual(wrong);
+  });
+
+  test("refuses one character changed anywhere, added or left out", () => {
+    const texts = (text: string) => [
+      ...changed(text),
+      `${text} `,
+      `${text}7`,
+      ` ${text}`,
+      text.slice(1),
+      text.slice(0, -1),
+      "",
+    ];
+    for (const body of texts(example.body)) expect([body, check({ ...example, body })]).toEqual([body, wrong]);
+    for (const name of Object.keys(headers)) {
+      const isId = name === idHeader && !example.config.signed_text?.includes("{id}"); // not signed
+      if (isId || name === "content-type") continue;
+      for (const value of texts(headers[name] ?? "")) {
+        expect([name, value, check(withHeader(example, name, value))]).toEqual([name, value, wrong]);
+      }
+    }
+    const signed = example.url ?? "";
+    const isSigned = example.config.scheme === "twilio" || example.config.signed_text?.includes("{url}");
+    if (isSigned)
+      for (const url of changed(signed).slice(8)) expect([url, check({ ...example, url })]).toEqual([url, wrong]);
+  });
+
+  test("refuses a request without one of the headers", () => {
+    for (const name of Object.keys(headers).filter((each) => each !== "content-type")) {
+      const { [name]: _, ...others } = headers;
+      expect(check({ ...example, headers: others })).toEqual({ error: expect.any(String) });
+    }
+  });
+
+  test("accepts the signature in its exact encoding only", () => {
+    const value = headers[signature] ?? "";
+    const isHex = /[0-9a-f]{40}$/.test(value);
+    const garbage = isHex ? ["zz", "0", "00", "\n", " ", "\u0000"] : ["!", "=", "==", "AAAA", "\n", " ", "-"];
+    for (const end of garbage) expect([end, check(withHeader(example, signature, value + end))]).toEqual([end, wrong]);
+    const digits = /[0-9a-f]{40,}$/;
+    const upper = value.replace(digits, (found) => found.toUpperCase());
+    expect(check(withHeader(example, signature, upper))).toEqual({ id });
+    if (isHex) return;
+    const others = [
+      value.replace(/=+$/, ""),
+      value.replaceAll("+", "-").replaceAll("/", "_"),
+      value.replace(/.(?==+$)/, "B"),
+    ];
+    for (const other of others.filter((each) => each !== value)) {
+      expect([other, check(withHeader(example, signature, other))]).toEqual([other, wrong]);
+    }
+  });
+
+  test("refuses a time that is too far away", () => {
+    if (time === null) return expect(check(example, { seconds: 4e9 })).toEqual({ id });
+    const far = example.config.tolerance_seconds ?? 300;
+    for (const seconds of [time - far, time + far]) expect(check(example, { seconds })).toEqual({ id });
+    for (const seconds of [time - far - 1, time + far + 1]) {
+      expect(check(example, { seconds })).toEqual({ error: expect.stringContaining(`more than ${far} seconds`) });
     }
   });
 });
 
-const timed = Object.entries(examples).filter(([, { time }]) => time !== null);
-test.each(timed)("%s: a time more than five minutes away is refused", (name, example) => {
-  const scheme = name as HmacConfig["scheme"];
-  const sent = example.time ?? 0;
-  for (const seconds of [sent - 300, sent + 300]) expect(check(scheme, example, seconds)).toEqual({ id: example.id });
-  for (const seconds of [sent - 301, sent + 301]) {
-    expect(check(scheme, example, seconds)).toEqual({ error: expect.stringContaining("more than 300 seconds") });
+const { Stripe: stripe, "Standard Webhooks (published)": standard } = senders as Record<string, Example>;
+const [timestamp, v1] = stripe?.headers["stripe-signature"]?.split(",") ?? [];
+
+test.each([
+  ["", false],
+  ["t=", false],
+  ["t=1,v1=", false],
+  [`t=x,${v1}`, false],
+  [`${v1}`, false],
+  [`${timestamp}, ${v1}`, false],
+  [`${timestamp},${timestamp},${v1}`, false],
+  [`t=1,${timestamp},${v1}`, false],
+  [`t=-1700000000,${v1}`, false],
+  [`${timestamp},v1=${"0".repeat(64)},${v1},v0=old`, true],
+])("Stripe's header %j", (header, accepted) => {
+  const example = withHeader(stripe as Example, "stripe-signature", header);
+  expect(check(example)).toEqual(accepted ? { id: stripe?.id } : wrong);
+});
+
+test("one of several signatures of Standard Webhooks is enough", () => {
+  const published = standard?.headers["webhook-signature"];
+  const example = withHeader(standard as Example, "webhook-signature", `v1,bm90IHRoaXM= ${published} v2,x`);
+  expect(check(example)).toEqual({ id: standard?.id });
+});
+
+test("GitHub's request without its id is refused, and one of Twilio without the URL", () => {
+  const { "GitHub (published)": github, "Twilio (published)": twilio } = senders as Record<string, Example>;
+  const { "x-github-delivery": _, ...headers } = github?.headers ?? {};
+  expect(check({ ...(github as Example), headers })).toEqual({
+    error: "the header x-github-delivery is missing, by which a delivery that is sent again is known",
+  });
+  const { url: _url, ...elsewhere } = twilio as Example;
+  expect(check(elsewhere)).toEqual({ error: expect.stringContaining("set ATTUNE__SERVER__PUBLIC_URL") });
+});
+
+test("Twilio may sign the URL with or without a port", () => {
+  const twilio = senders["Twilio (published)"] as Example;
+  for (const host of ["mycompany.com:443", "mycompany.com:8443"]) {
+    expect(check({ ...twilio, url: twilio.url?.replace("mycompany.com", host) ?? "" })).toEqual({ id: twilio.id });
+  }
+  // Made with openssl for the URL with `:443`.
+  expect(check(withHeader(twilio, "x-twilio-signature", "kvajT1Ptam85bY51eRf/AJRuM3w="))).toMatchObject({
+    id: expect.stringMatching(/^[0-9a-f]{40}$/),
+  });
+});
+
+test.each([
+  ["gitlab", "x-gitlab-token", "", "idempotency-key"],
+  ["token", "authorization", "Bearer ", null],
+] as const)("%s: the secret itself", (scheme, header, prefix, idHeader) => {
+  const [secret, body] = ["a token of the hook", "{}"];
+  const headers = { [header]: prefix + secret, "idempotency-key": "1" };
+  const [signature, time, id] = [header, null, idHeader === null ? null : "1"];
+  const example: Example = { config: { scheme }, secret, body, headers, signature, time, idHeader, id };
+  expect(check(example)).toEqual({ id });
+  for (const value of [...changed(prefix + secret), `${prefix}${secret} `, `${prefix}${secret.slice(1)}`, prefix, ""]) {
+    expect([value, check(withHeader(example, header, value))]).toEqual([value, wrong]);
   }
 });
 
-test.each(["", "t=", "t=1,v1=", "t=x,v1=00", "v1=00", "t=1=2,,=,v1"])("Stripe's header %j is refused", (header) => {
-  const example = { ...(examples.stripe as Example), headers: { "stripe-signature": header } };
-  expect(check("stripe", example, 1)).toEqual(wrong);
+test("a configuration of an earlier version keeps its meaning", () => {
+  const stored = { algorithm: "sha256", header: "x-hub-signature-256", prefix: "sha256=" } as const;
+  expect(check({ ...(stripe as Example), config: { ...stored, scheme: "stripe" } })).toEqual({ id: stripe?.id });
+  const github = senders["GitHub (published)"] as Example;
+  expect(check({ ...github, config: { ...stored, scheme: "github" } })).toEqual({ id: github.id });
+  expect(check({ ...github, idHeader: null, config: { ...stored, scheme: "body" } })).toEqual({ id: null });
 });

@@ -6,12 +6,13 @@ import { type RunningServer, request, startInProcess } from "../support/server.t
 
 const secret = "a secret of the hook";
 const whsec = `whsec_${Buffer.from("a secret of the standard").toString("base64")}`;
+const publicUrl = "https://hooks.example.org";
 let server: RunningServer;
 /** Paths by the trigger's name. */
 const hooks: Record<string, string> = {};
 
 beforeAll(async () => {
-  server = await startInProcess();
+  server = await startInProcess(undefined, { ATTUNE__SERVER__PUBLIC_URL: publicUrl });
   for (const [name, enabled, hmac] of [
     ["open", true, null],
     ["read", true, null],
@@ -20,6 +21,9 @@ beforeAll(async () => {
     ["stripe", true, { secret, scheme: "STRIPE" }],
     ["flooded", true, { secret }],
     ["standard", true, { secret: whsec, scheme: "STANDARD_WEBHOOKS" }],
+    ...(["GITLAB", "SHOPIFY", "TWILIO", "TYPEFORM", "TOKEN"] as const).map(
+      (scheme) => [scheme.toLowerCase(), true, { secret, scheme }] as const,
+    ),
   ] as const) {
     const result = await request<{ enableWebhook: { path: string } }>(
       server,
@@ -312,6 +316,37 @@ describe("accepted requests", () => {
     });
   });
 
+  test("of each sender are one event however often they are sent, without the header that proves the sender", async () => {
+    const sign = (text: string, algorithm = "sha256") => createHmac(algorithm, secret).update(text).digest("base64");
+    const form = { "content-type": "application/x-www-form-urlencoded" };
+    const sent: [string, string, Record<string, string>, Record<string, string>][] = [
+      ["gitlab", "{}", { "x-gitlab-token": secret }, { "idempotency-key": "1" }],
+      ["shopify", "{}", { "x-shopify-hmac-sha256": sign("{}") }, { "x-shopify-webhook-id": "1" }],
+      ["typeform", "{}", { "typeform-signature": `sha256=${sign("{}")}` }, {}],
+      ["twilio", "b=+2&a=1", { "x-twilio-signature": sign(`${publicUrl}${hooks["twilio"]}?x=%20a1b 2`, "sha1") }, form],
+    ];
+    for (const [name, body, proof, others] of sent) {
+      const query = name === "twilio" ? "?x=%20" : "";
+      const first = await post(name, { body, headers: { ...proof, ...others } }, query);
+      expect([name, first]).toEqual([name, { status: 202, event: expect.any(String) }]);
+      const again = await post(name, { body, headers: { ...proof, ...others } }, query);
+      expect([name, again]).toEqual([name, { status: 200, event: first.event }]);
+      const headers = Object.fromEntries(Object.entries(proof).map(([header, value]) => [header, `${value}zz`]));
+      expect([name, (await post(name, { body, headers: { ...others, ...headers } }, query)).status]).toEqual([
+        name,
+        401,
+      ]);
+      const { node } = await request<{ node: { payload: Payload } }>(
+        server,
+        `query ($id: ID!) { node(id: $id) { ... on Event { payload } } }`,
+        { id: first.event },
+      );
+      expect(Object.keys(proof).filter((header) => header in node.payload.headers)).toEqual([]);
+    }
+    expect((await post("token", { body: "{}", headers: { authorization: `Bearer ${secret}` } })).status).toBe(202);
+    expect((await post("token", { body: "{}", headers: { authorization: `bearer ${secret}` } })).status).toBe(401);
+  });
+
   test("may have an id of any length", async () => {
     const headers = { "x-delivery": "d".repeat(8000) };
     const first = await post("open", { body: "{}", headers });
@@ -436,6 +471,9 @@ test("every refusal is stored with the reason and without the sender's credentia
     ["default.signed", 401, false, 2, expect.stringContaining("x-delivery is missing")],
     ...["stripe", "standard"].map((name) => [`default.${name}`, 401, false, 2, expect.stringContaining("signature")]),
     ["default.stripe", 401, false, 2, expect.stringContaining("300 seconds")],
+    ...["gitlab", "shopify", "typeform", "twilio", "token"].map((name) => [
+      ...[`default.${name}`, 401, false, name === "twilio" ? 8 : 2, expect.stringContaining("signature")],
+    ]),
     ["default.off", 409, null, 2, expect.stringContaining("disabled")],
     ["default.open", 413, null, 0, expect.stringContaining("longer than 1000 bytes")],
   ]);

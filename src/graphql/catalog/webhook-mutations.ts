@@ -1,6 +1,6 @@
 import { disableWebhook, enableWebhook, rotateWebhookKey } from "../../catalog/webhook.ts";
 import { builder } from "../kit/builder.ts";
-import { HmacAlgorithm, WebhookScheme } from "../kit/enums.ts";
+import { HmacAlgorithm, HmacEncoding, WebhookScheme } from "../kit/enums.ts";
 import { addMutation, addRowField, addRowMutation } from "../kit/mutation.ts";
 import { Trigger, webhookPath } from "./trigger.ts";
 
@@ -14,14 +14,32 @@ const WebhookHmacInput = builder.inputType("WebhookHmacInput", {
     }),
     scheme: t.field({
       type: WebhookScheme,
-      description: "The sender's scheme; GITHUB by default, BODY where another header is named.",
+      description: "The sender's scheme; GITHUB by default, BODY where something else than GitHub's form is described.",
     }),
-    algorithm: t.field({ type: HmacAlgorithm, description: "The hash algorithm; SHA256 by default." }),
+    algorithm: t.field({
+      type: HmacAlgorithm,
+      description: "The hash algorithm, for GITHUB, TWILIO and BODY; SHA256 by default, SHA1 for TWILIO.",
+    }),
+    encoding: t.field({ type: HmacEncoding, description: "How the signature is written, for BODY; HEX by default." }),
     header: t.string({
-      description: "The header with the signature, for GITHUB and BODY; `x-hub-signature-256` by default.",
+      description:
+        "The header with the signature, for GITHUB, TOKEN and BODY; `X-Hub-Signature-256` by default, `Authorization` for TOKEN.",
     }),
     prefix: t.string({
-      description: "The prefix of the signature, for GITHUB and BODY; `sha256=` or `sha512=` by default.",
+      description:
+        "The prefix of the signature, for GITHUB, TOKEN and BODY; `sha256=` by the algorithm's name by default, `Bearer ` for TOKEN.",
+    }),
+    timestampHeader: t.string({
+      description:
+        "The header with the signed time, in seconds or milliseconds since 1970, for BODY. Each signature is then accepted once.",
+    }),
+    signedText: t.string({
+      description:
+        "The text that is signed, for BODY; `{body}` by default. `{body}`, `{timestamp}`, `{id}` (the delivery's) and `{url}` are replaced: `v0:{timestamp}:{body}` is Slack's.",
+    }),
+    toleranceSeconds: t.int({
+      description:
+        "The farthest that the signed time may be from this server's, in seconds, for BODY; 300 by default, at most 86400.",
     }),
   }),
 });
@@ -37,7 +55,7 @@ const EnableWebhookInput = builder.inputType("EnableWebhookInput", {
     maxBytes: t.int({ description: "The largest body that is accepted, in bytes; 1 MiB by default, at most 25 MiB." }),
     deliveryHeader: t.string({
       description:
-        "The header with the delivery's id, by which repeated deliveries are ignored; `x-github-delivery` by default, none for the scheme BODY. A signed request without it is refused.",
+        "The header with the delivery's id, by which repeated deliveries are ignored. By default that of the scheme, `X-GitHub-Delivery` without signatures, none for BODY and TOKEN. A signed request without it is refused.",
     }),
   }),
 });
