@@ -55,6 +55,7 @@ export const settings = {
   ATTUNE__ARTIFACTS__DIR: z.string().min(1).optional(),
   ATTUNE__WORKER__ENVIRONMENTS_DIR: z.string().min(1).optional(),
   ATTUNE__EXECUTOR__SCHEDULE_TIMEOUT_SECONDS: whole(1, 2_592_000).default(300),
+  ATTUNE__EXECUTOR__MAX_GENERATION: whole(1, 10_000).default(32),
   ATTUNE__WORKER__SLOTS: whole(1, 1000).default(10),
   ATTUNE__WORKER__RUNTIME_SLOTS: runtimeSlots.optional(),
   ATTUNE__WORKER__LABELS: labels.optional(),
@@ -122,6 +123,8 @@ export interface Config {
   environmentsDir: string;
   /** After how many seconds an execution fails that no worker can take. */
   scheduleSeconds: number;
+  /** How many events may follow one from another before a loop is stopped. */
+  maxGeneration: number;
   workerSlots: number;
   /** How many actions of a runtime may run at once, by its ref, where that is fewer than the slots. */
   runtimeSlots: ReadonlyMap<string, number>;
@@ -190,8 +193,7 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
   for (const secret of secrets) delete env[secret];
   const url = values.ATTUNE__DATABASE__URL ?? DATABASE_URL ?? null;
   return {
-    host,
-    port: values.ATTUNE__SERVER__PORT,
+    ...{ host, port: values.ATTUNE__SERVER__PORT },
     hosts: values.ATTUNE__SERVER__HOSTS,
     corsOrigins: values.ATTUNE__SERVER__CORS_ORIGINS,
     trustedProxies: values.ATTUNE__SERVER__TRUSTED_PROXIES,
@@ -212,6 +214,7 @@ export function readConfig(env: NodeJS.ProcessEnv, terminal: boolean): Config {
     artifactsDir: values.ATTUNE__ARTIFACTS__DIR ?? (url === null ? join(values.ATTUNE__DATA_DIR, "artifacts") : null),
     environmentsDir: resolve(values.ATTUNE__WORKER__ENVIRONMENTS_DIR ?? join(values.ATTUNE__DATA_DIR, "environments")),
     scheduleSeconds: values.ATTUNE__EXECUTOR__SCHEDULE_TIMEOUT_SECONDS,
+    maxGeneration: values.ATTUNE__EXECUTOR__MAX_GENERATION,
     runtimeSlots: values.ATTUNE__WORKER__RUNTIME_SLOTS ?? new Map(),
     labels: values.ATTUNE__WORKER__LABELS ?? {},
     workerSlots: values.ATTUNE__WORKER__SLOTS,

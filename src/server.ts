@@ -59,6 +59,7 @@ export async function startServer(config: Config, log: Log, { ownsProcess = fals
       artifactsDir: config.artifactsDir,
       retention: config.retention,
       scheduleSeconds: config.scheduleSeconds,
+      maxGeneration: config.maxGeneration,
       tracing: config.traces && { ...config.traces, version: readVersion() },
     }),
   );

@@ -31,6 +31,7 @@ export interface ServicesOptions {
   /** By default the settings' defaults. */
   retention?: RetentionDays;
   scheduleSeconds?: number;
+  maxGeneration?: number;
   /** Where spans are exported to; by default nowhere. */
   tracing?: TracingOptions | null;
   /** Skips the migrations, for a copy of a migrated database. */
@@ -47,7 +48,8 @@ export interface OpenServices extends Services, AsyncDisposable {
  * then nothing is left open.
  */
 export async function openServices(options: ServicesOptions): Promise<OpenServices> {
-  const { log, artifactsDir, retention = retentionDefaults, scheduleSeconds = 300, isMigrated = false } = options;
+  const { log, artifactsDir, retention = retentionDefaults, isMigrated = false } = options;
+  const { scheduleSeconds = 300, maxGeneration = 32 } = options;
   await using opening = new AsyncDisposableStack();
   const { url, dataDir, reserve = usualReserve } = options;
   const room = opening.use(url === null ? await watchRoom(dataDir, reserve, log) : unlimitedRoom());
@@ -80,6 +82,7 @@ export async function openServices(options: ServicesOptions): Promise<OpenServic
       artifactsDir,
       retention,
       scheduleSeconds,
+      maxGeneration,
       tracing,
       metrics: createMetrics(),
     },

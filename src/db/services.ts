@@ -25,4 +25,6 @@ export interface Services {
   retention: RetentionDays;
   /** After how many seconds an execution fails that no worker can take. */
   scheduleSeconds: number;
+  /** Events of later generations are stored but not evaluated, to stop loops. */
+  maxGeneration: number;
 }

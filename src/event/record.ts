@@ -14,9 +14,6 @@ import { checkPayload } from "../schema/payload.ts";
 import type { ParameterMap } from "../schema/schema.ts";
 import { storableJson } from "../schema/storable.ts";
 
-/** Events of later generations are stored but not evaluated, to stop loops. */
-const maxGeneration = 32;
-
 /** The properties of a trigger that its events depend on. Ids are decimal text, as the database returns them. */
 export interface EventTrigger {
   id: string;
@@ -59,6 +56,7 @@ export async function findTrigger(db: Db, ref: string): Promise<EventTrigger | n
  */
 export async function emitEvents(tx: Tx, events: readonly NewEvent[]): Promise<string[]> {
   for (const { trigger, payload } of events) checkEvent(trigger, payload);
+  const { maxGeneration } = tx;
   const spans = beginSpans(tx, events);
   const input = events.map((event, ord) => ({
     ord,
@@ -133,19 +131,17 @@ function checkEvent(trigger: EventTrigger, payload: Json): void {
   checkPayload(trigger, payload);
 }
 
-/** Returns what an event inherits from the execution of the session; null for other sessions. */
-async function findCause(
-  db: Db,
-  { executionId }: Session,
-): Promise<Pick<NewEvent, "traceTag" | "cause" | "generation"> | null> {
-  if (executionId === null) return null;
+/** What an event inherits from the execution that caused it. */
+export type Origin = Pick<NewEvent, "traceTag" | "cause" | "generation">;
+
+/** Returns what an event inherits from that execution; null when it does not exist. */
+export async function originOf(db: Db, execution: string): Promise<Origin | null> {
   const [cause] = await rows<{ traceTag: string; generation: number }>(
     db,
     sql`select trace_tag as "traceTag", generation as "generation" from attune.execution
-      where id = ${String(executionId)}::bigint`,
+      where id = ${execution}::bigint`,
   );
-  if (!cause) throw new NotFoundError("execution", String(executionId));
-  return { traceTag: cause.traceTag, cause: String(executionId), generation: cause.generation + 1 };
+  return cause ? { traceTag: cause.traceTag, cause: execution, generation: cause.generation + 1 } : null;
 }
 
 /**
@@ -185,7 +181,9 @@ export async function createEvent(
     implicit: () => (may(session, "event", "create", target) ? "read" : null),
   });
   authorize(session, "event", "create", target);
-  const caused = await findCause(tx.db, session);
+  const execution = session.executionId === null ? null : String(session.executionId);
+  const caused = execution === null ? null : await originOf(tx.db, execution);
+  if (execution !== null && caused === null) throw new NotFoundError("execution", execution);
   const origin = caused ?? { traceTag: input.traceTag, cause: null, generation: 0 };
   const { payload, config = null } = input;
   const source = await findSource(tx, session, input.source ?? null);

@@ -4,9 +4,10 @@ import { formOf } from "../catalog/signature-form.ts";
 import type { WebhookConfig } from "../catalog/webhook.ts";
 import { type Db, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
+import { causeHeader, readCause } from "../execution/cause.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import type { Keyring } from "../secrecy/keyring.ts";
-import { type EventTrigger, emitEvents } from "./record.ts";
+import { type EventTrigger, emitEvents, originOf } from "./record.ts";
 import { checkSignature } from "./signature.ts";
 
 /** The webhook of a trigger. */
@@ -48,7 +49,14 @@ export async function findWebhook(db: Db, key: string): Promise<Webhook | null> 
 }
 
 /** Headers with the sender's credentials, which are never stored. */
-const credentials = new Set(["authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"]);
+const credentials = new Set([
+  "authorization",
+  "proxy-authorization",
+  "cookie",
+  "x-api-key",
+  "x-auth-token",
+  causeHeader,
+]);
 
 /** How many refused deliveries of a webhook are stored in an hour, because anyone who knows its path can send them. */
 const maxRefused = 100;
@@ -98,11 +106,13 @@ export async function acceptDelivery(
     );
     return { status: 200, event: first?.event ?? null, error: null };
   }
+  const cause = readCause(tx.keyring, delivery.headers[causeHeader]);
+  const origin = cause === null ? null : await originOf(tx.db, cause);
   const payload = { body: delivery.value, headers: cleanHeaders(webhook, delivery), query: delivery.query };
   const [event] = await emitEvents(tx, [
     {
       ...{ trigger: webhook.trigger, payload, config: { ...webhook.config } as JsonObject },
-      ...{ source: null, rule: null, traceTag: null, cause: null, generation: 0 },
+      ...{ source: null, rule: null, ...(origin ?? { traceTag: null, cause: null, generation: 0 }) },
     },
   ]);
   await tx.db.execute(

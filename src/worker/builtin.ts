@@ -17,6 +17,8 @@ export interface BuiltinContext {
   reach: Reach;
   /** For the secrets among the parameters; null when there are none. */
   mask: Mask | null;
+  /** What tells our own webhooks which execution sent a request. */
+  cause: string;
   /** Creates an inquiry and parks the execution. Returns false when it was cancelled. */
   ask: () => Promise<boolean>;
 }
@@ -28,7 +30,10 @@ async function noop(): Promise<BuiltinResult> {
   return { data: null };
 }
 
-async function httpRequest(parameters: JsonObject, { signal, reach, mask }: BuiltinContext): Promise<BuiltinResult> {
+async function httpRequest(
+  parameters: JsonObject,
+  { signal, reach, mask, cause }: BuiltinContext,
+): Promise<BuiltinResult> {
   const { method, url, headers, body, timeout, follow_redirects: follow, expect_status: expected } = parameters;
   const seconds = typeof timeout === "number" ? timeout : 30;
   const late = AbortSignal.timeout(seconds * 1000);
@@ -41,6 +46,7 @@ async function httpRequest(parameters: JsonObject, { signal, reach, mask }: Buil
         url: String(url),
         headers: { ...sent.headers, ...textual(headers) },
         body: sent.text,
+        cause,
         follow: follow !== false,
         holdsSecret: (text) => mask !== null && mask.text(text) !== text,
         signal: AbortSignal.any([signal, late]),

@@ -4,6 +4,7 @@ import { request as overHttps } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
 import type { Readable, Transform } from "node:stream";
 import { constants, createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
+import { causeHeader } from "../execution/cause.ts";
 import { readText } from "../lib/body.ts";
 import { createNetworks, isNetwork, isPublic } from "../lib/network.ts";
 
@@ -27,6 +28,8 @@ export interface HttpRequest {
   /** Names in lower case. */
   headers: Readonly<Record<string, string>>;
   body: string | null;
+  /** Tells our own webhooks which execution sends the request; no path but theirs gets it. */
+  cause: string;
   /** Whether redirects are followed. */
   follow: boolean;
   /** Whether the text contains a secret; then it is not sent on to another origin. */
@@ -78,11 +81,11 @@ const bare = (hostname: string) => hostname.toLowerCase().replace(/\.$/, "");
  * that look like credentials and whatever holds a secret are not sent on. Throws when the body is longer than 1 MiB.
  */
 export async function sendRequest(request: HttpRequest, reach: Reach): Promise<HttpResponse> {
-  const { method, headers, body, follow, holdsSecret, signal } = request;
+  const { method, headers, body, cause, follow, holdsSecret, signal } = request;
   if (!methods.has(method)) throw new Error(`the method must be one of ${[...methods].join(", ")}`);
   let hop: Hop = { url: parseUrl(request.url), method, headers, body };
   for (let count = 0; ; count += 1) {
-    const response = await exchange(hop, reach, signal);
+    const response = await exchange(withCause(hop, cause), reach, signal);
     const { location } = response.headers;
     const status = response.statusCode ?? 0;
     if (!follow || location === undefined || !redirects.has(status)) return await read(response, hop.method);
@@ -96,6 +99,15 @@ export async function sendRequest(request: HttpRequest, reach: Reach): Promise<H
 /** One request of those that redirects make. */
 interface Hop extends Pick<HttpRequest, "method" | "headers" | "body"> {
   url: URL;
+}
+
+/** This server has many names, so the path decides. What reaches another server says nothing but the execution's number. */
+function withCause(hop: Hop, cause: string): Hop {
+  const headers = without(hop.headers, (name) => name === causeHeader);
+  return {
+    ...hop,
+    headers: hop.url.pathname.startsWith("/webhooks/") ? { ...headers, [causeHeader]: cause } : headers,
+  };
 }
 
 function redirected(hop: Hop, status: number, location: string): Hop {

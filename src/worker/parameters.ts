@@ -57,6 +57,8 @@ interface ActionContext {
   /** Refs of the rule and trigger that caused the execution; null if none did. */
   rule: string | null;
   trigger: string | null;
+  /** What a request to a webhook of this server must have as the header `attune-cause`. */
+  cause: string;
   /** Its place in a distributed trace; null: it is in none. */
   traceparent: string | null;
 }
@@ -79,6 +81,7 @@ export function actionEnvironment(context: ActionContext): Record<string, string
     ATTUNE_ARTIFACTS_DIR: context.artifactsDir,
     ATTUNE_RULE: context.rule,
     ATTUNE_TRIGGER: context.trigger,
+    ATTUNE_CAUSE: context.cause,
     TRACEPARENT: context.traceparent,
     [workerVariable]: ownName(),
   };

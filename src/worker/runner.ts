@@ -3,6 +3,7 @@ import { rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import type { ExecutionLogEntry } from "../execution/append.ts";
+import { signCause } from "../execution/cause.ts";
 import { type Claim, moveDeadline } from "../execution/claim.ts";
 import type { ExecutionOutcome } from "../execution/finish.ts";
 import { openSecrets } from "../execution/secret.ts";
@@ -152,7 +153,8 @@ async function run(parts: Parts, claim: Claim, signal: AbortSignal): Promise<Exe
     const restartTime = (extraMs: number) => persist(() => write(services, (tx) => moveDeadline(tx, claim, extraMs)));
     const tests = createTestRows(services, claim, persist);
     const installs = createInstallRows(services, claim, persist);
-    const own = { claim: { ...claim, config }, signal, mask, onOutput };
+    const cause = signCause(services.keyring, claim.id);
+    const own = { claim: { ...claim, config }, cause, signal, mask, onOutput };
     const actionRun = { ...own, collectArtifacts, ask, restartTime, tests, installs };
     const issueToken = () => persist(() => host.issueToken(claim));
     const outcome = await performAction(actionRun, { ...host, issueToken });

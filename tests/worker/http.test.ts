@@ -200,7 +200,7 @@ describe("with allowed hosts and networks", () => {
     const redirected = (body: string) =>
       sendRequest(
         {
-          ...{ method: "POST", url: `http://127.0.0.1:${first.port}/`, body, follow: true },
+          ...{ method: "POST", url: `http://127.0.0.1:${first.port}/`, body, cause: "v1.1.x", follow: true },
           headers: { "x-given": "the s3cr3t", "x-trace": "1" },
           holdsSecret: (text) => text.includes("s3cr3t"),
           signal: AbortSignal.timeout(5000),

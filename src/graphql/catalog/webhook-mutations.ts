@@ -1,8 +1,8 @@
 import { disableWebhook, enableWebhook, rotateWebhookKey } from "../../catalog/webhook.ts";
 import { builder } from "../kit/builder.ts";
-import { HmacAlgorithm, HmacEncoding, WebhookScheme } from "../kit/enums.ts";
 import { addMutation, addRowField, addRowMutation } from "../kit/mutation.ts";
 import { Trigger, webhookPath } from "./trigger.ts";
+import { HmacAlgorithm, HmacEncoding, WebhookScheme } from "./webhook-enums.ts";
 
 const WebhookHmacInput = builder.inputType("WebhookHmacInput", {
   description: "How requests to a webhook are signed.",

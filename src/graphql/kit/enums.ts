@@ -29,7 +29,7 @@ import { builder } from "./builder.ts";
 type Described<Value extends string> = Readonly<Record<Value, string>>;
 
 /** Adds an enum whose values are the stored ones in upper case, so that SQL, TypeScript and the API cannot diverge. */
-function upperCased<const Value extends string>(name: string, description: string, values: Described<Value>) {
+export function upperCased<const Value extends string>(name: string, description: string, values: Described<Value>) {
   const entries = Object.entries<string>(values).map(
     ([value, meaning]) => [value.toUpperCase(), { value: value as Value, description: meaning }] as const, // a key of `values`
   );
@@ -243,33 +243,6 @@ export const OutputFormat = upperCased("OutputFormat", "How an action's standard
   json: "Parsed as JSON.",
   yaml: "Parsed as YAML.",
   jsonl: "Each line parsed as JSON.",
-});
-
-export const HmacAlgorithm = upperCased("HmacAlgorithm", "The hash algorithm of a webhook's signature.", {
-  sha1: "SHA-1: secure in a signature with a secret, and what older senders use.",
-  sha256: "SHA-256.",
-  sha512: "SHA-512.",
-});
-
-export const HmacEncoding = upperCased("HmacEncoding", "How a signature is written.", {
-  hex: "Hexadecimal digits, in either case.",
-  base64: "Base64 with its padding.",
-});
-
-export const WebhookScheme = upperCased("WebhookScheme", "How a sender signs its requests to a webhook.", {
-  github: "GitHub's: the body is signed in hex, and a header has the delivery's id, which is not signed.",
-  gitlab:
-    "GitLab's secret token, which the header `X-Gitlab-Token` contains. For a signing token use STANDARD_WEBHOOKS, as GitLab does.",
-  meta: "Meta's: the body is signed in hex, without an id. Each body is accepted once.",
-  shopify: "Shopify's: the body is signed in base64, and a header has the delivery's id, which is not signed.",
-  slack: "Slack's: time and body are signed.",
-  standard_webhooks: "Standard Webhooks: id, time and body are signed.",
-  stripe: "Stripe's: time and body are signed.",
-  twilio:
-    "Twilio's: the URL and the parameters are signed, without an id or a time. It needs `ATTUNE__SERVER__PUBLIC_URL`; each request is accepted once.",
-  typeform: "Typeform's: the body is signed in base64, without an id. Each body is accepted once.",
-  token: "A header contains the secret itself, by default as `Authorization: Bearer <secret>`.",
-  body: "Any other: by default the body is signed in hex. Without a time and a `deliveryHeader`, a request that is sent again is accepted again.",
 });
 
 const operatorMeanings: Readonly<Record<string, string>> = {

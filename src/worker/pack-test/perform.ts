@@ -133,6 +133,7 @@ function suiteHostOf(
       artifactsDir: null,
       rule: null,
       trigger: null,
+      cause: run.cause,
       traceparent: claim.traceContext,
     },
   });

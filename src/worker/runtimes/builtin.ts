@@ -5,7 +5,7 @@ import { actionError, outcome, type Runtime, stopped, timedOut } from "./runtime
 /** Runs built-in actions inside the worker. */
 export const builtinRuntime: Runtime = {
   slots: "shared",
-  perform: async ({ claim, signal, mask, ask }, entrypoint, { reach }) => {
+  perform: async ({ claim, cause, signal, mask, ask }, entrypoint, { reach }) => {
     const builtin = builtins[entrypoint];
     if (!builtin) {
       const message = `This worker has no built-in action "${entrypoint}".`;
@@ -15,7 +15,7 @@ export const builtinRuntime: Runtime = {
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(), Math.min(claim.timeoutMs, LONGEST_TIMER));
     try {
-      const context = { signal: AbortSignal.any([signal, deadline.signal]), reach, mask, ask };
+      const context = { signal: AbortSignal.any([signal, deadline.signal]), reach, mask, cause, ask };
       const result = await builtin(claim.config, context);
       const durationMs = Math.round(performance.now() - started);
       if (result === "parked") return null;

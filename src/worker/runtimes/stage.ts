@@ -54,7 +54,7 @@ export async function inStage(
 
 /** Returns the variables of an action that has its files at these paths. */
 export function variablesOf(
-  { claim }: Run,
+  { claim, cause }: Run,
   host: HostEnvironment,
   {
     base,
@@ -72,6 +72,7 @@ export function variablesOf(
     ...paths,
     rule: claim.ruleRef,
     trigger: claim.triggerRef,
+    cause,
     traceparent: claim.traceContext,
   });
 }
