@@ -9,6 +9,7 @@ export function createAuthor(env: NodeJS.ProcessEnv): Author {
     schema: async (kind) => (await import("./schema.ts")).schemaOf(kind),
     kinds: async () => (await import("./schema.ts")).schemaKinds,
     create: (...of) => reported(async () => (await import("./create.ts")).createPackFiles(...of)),
+    importSt2: (...of) => reported(async () => (await import("./st2/import.ts")).importPack(...of)),
     index: (...of) => reported(async () => (await import("./pack-index.ts")).indexOf(...of)),
     pack: (directory) => reported(async () => (await import("./archive.ts")).archiveOf(directory)),
     test: (directory, options) =>

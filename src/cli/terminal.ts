@@ -16,6 +16,17 @@ export interface Author {
   kinds(): Promise<readonly string[]>;
   /** Returns the paths of the files that it has written. */
   create(ref: string, directory: string): Promise<string[]>;
+  /** Imports a pack of StackStorm into a new directory. */
+  importSt2(
+    directory: string,
+    options: { into: string | null; force: boolean; others: readonly string[] },
+  ): Promise<{
+    ref: string;
+    version: string;
+    directory: string;
+    components: { kind: string; name: string; result: string; notes: string[] }[];
+    counts: Record<string, Record<string, number>>;
+  }>;
   /** Returns the files of a directory as a .tar.gz archive. */
   pack(directory: string): Promise<Buffer>;
   /** Returns an index of the archives in a directory, whose addresses begin with `base`. */

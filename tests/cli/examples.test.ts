@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -40,6 +40,8 @@ async function replaced(word: string, path: string): Promise<string> {
   if (word === "http://127.0.0.1:8080") return server.url;
   if (word === "./packs/greetings" && path === "pack create") return join(scratch, "greetings");
   if (word === "./packs/greetings") return await newPack();
+  if (word === "./stackstorm-greetings") return newStackStormPack();
+  if (word === "./packs/imported") return join(scratch, "imported");
   if (word === "./archives") return mkdtempSync(join(scratch, "archives-"));
   if (word === "unneeded") {
     await mutate(server, "createPack", { ref: word }, "__typename");
@@ -72,6 +74,15 @@ async function replaced(word: string, path: string): Promise<string> {
 async function newPack(): Promise<string> {
   const directory = join(scratch, "installed");
   if (!existsSync(directory)) await startCommand(["pack", "create", "greetings", directory]).ended;
+  return directory;
+}
+
+/** Returns the directory of a pack in StackStorm's layout. */
+function newStackStormPack(): string {
+  const directory = join(scratch, "stackstorm");
+  mkdirSync(join(directory, "actions"), { recursive: true });
+  writeFileSync(join(directory, "pack.yaml"), "ref: imported\nname: imported\nversion: 1.0.0\n");
+  writeFileSync(join(directory, "actions/nothing.yaml"), "name: nothing\nrunner_type: noop\n");
   return directory;
 }
 

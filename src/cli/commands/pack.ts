@@ -79,6 +79,50 @@ export function addPacks(above: Group): void {
       await context.write(files.map((file) => `${directory}/${file}\n`).join(""));
     },
   });
+  addImport(commands);
+}
+
+function addImport(commands: Group): void {
+  define<ImportOptions>(commands, {
+    name: "import-st2 <directory>",
+    description: "import the pack of StackStorm in a directory as a new pack, and say what became of each of its parts",
+    options: [
+      option("--into <directory>", "the directory of the new pack; by default its ref"),
+      option("--with <directories...>", "the packs whose actions and triggers its rules use"),
+      option("--force", "replace the directory of an earlier import"),
+    ],
+    examples: ["import-st2 ./stackstorm-greetings --into ./packs/imported"],
+    run: importSt2,
+  });
+}
+
+interface ImportOptions {
+  into?: string;
+  with?: string[];
+  force?: boolean;
+}
+
+const componentColumns = [
+  ["KIND", "kind"],
+  ["NAME", "name"],
+  ["RESULT", "result"],
+  ["NOTE", "note"],
+] as const;
+
+async function importSt2(context: Context, [directory = ""]: string[], options: ImportOptions): Promise<void> {
+  const { into = null, with: others = [], force = false } = options;
+  const report = await context.terminal.author.importSt2(directory, { into, force, others });
+  if (context.options.output !== "table") return await context.printValue(report);
+  const rows = report.components.map(({ notes, result, ...each }) => ({
+    ...each,
+    result: result.replace("_", " "),
+    note: notes.join("; "),
+  }));
+  await context.printRows(rows, componentColumns, "Nothing was imported.");
+  for (const [kind, { carried = 0, changed = 0, not_carried = 0 }] of Object.entries(report.counts)) {
+    context.note(`${kind}: ${carried} carried, ${changed} changed, ${not_carried} not carried.`);
+  }
+  context.note(`${report.ref} ${report.version} is in ${report.directory}.`);
 }
 
 const isPath = (text: string) => text === "." || text === ".." || text.includes("/");

@@ -1,0 +1,1 @@
+"""Runs actions and sensors that were written for StackStorm."""
