@@ -4,6 +4,7 @@ import { lockRow, updateRow } from "../access/rows.ts";
 import type { Session } from "../access/session.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
+import { isNetwork } from "../lib/network.ts";
 import { checkInput } from "../schema/input.ts";
 import { type HmacConfig, headerName, hmacInput, readHmac } from "./signature-form.ts";
 
@@ -14,7 +15,18 @@ export interface WebhookConfig {
   max_bytes: number;
   /** The header with the delivery's id; null for none. A signed request must have it, unless its scheme signs an id or a time. */
   delivery_header: string | null;
+  /** The most events within that many seconds. */
+  rate_limit?: { requests: number; seconds: number } | null;
+  /** The addresses and networks that requests may come from; null: any. */
+  allow?: string[] | null;
+  /** Whether requests are CloudEvents. */
+  cloud_events?: boolean;
 }
+
+const network = z
+  .string()
+  .refine(isNetwork, "must be an address such as 192.0.2.7, or a network such as 192.0.2.0/24 or 2001:db8::/32")
+  .refine((text) => !/^::ffff:/i.test(text), "must be in the notation of IPv4, such as 192.0.2.0/24");
 
 const webhookInput = z.object({
   hmac: hmacInput.nullish(),
@@ -24,6 +36,9 @@ const webhookInput = z.object({
     .max(25 * 1024 * 1024)
     .nullish(),
   deliveryHeader: headerName.nullish(),
+  rateLimit: z.object({ requests: z.int().min(1).max(1000), seconds: z.int().min(1).max(86_400) }).nullish(),
+  allow: z.array(network).min(1, "must name an address or a network, or be left out").max(100).nullish(),
+  cloudEvents: z.boolean().nullish(),
 });
 
 const githubDelivery = "x-github-delivery";
@@ -35,9 +50,13 @@ const githubDelivery = "x-github-delivery";
 export async function enableWebhook(
   tx: Tx,
   session: Session,
-  input: { trigger: string; hmac?: unknown; maxBytes?: number | null; deliveryHeader?: string | null },
+  input: { trigger: string; hmac?: unknown; maxBytes?: number | null; deliveryHeader?: string | null } & {
+    rateLimit?: unknown;
+    allow?: readonly string[] | null;
+    cloudEvents?: boolean | null;
+  },
 ): Promise<{ id: bigint; webhookKey: string }> {
-  const { hmac: given, maxBytes, deliveryHeader } = checkInput(webhookInput, input);
+  const { hmac: given, maxBytes, deliveryHeader, ...limits } = checkInput(webhookInput, input);
   const signing = given
     ? readHmac(given, deliveryHeader ?? null)
     : { hmac: null, deliveryHeader: deliveryHeader ?? githubDelivery };
@@ -46,6 +65,9 @@ export async function enableWebhook(
     hmac: signing.hmac,
     max_bytes: maxBytes ?? 1024 * 1024,
     delivery_header: signing.deliveryHeader,
+    rate_limit: limits.rateLimit ?? null,
+    allow: limits.allow ?? null,
+    cloud_events: limits.cloudEvents ?? false,
   } satisfies WebhookConfig;
   const webhookSecret = given ? tx.keyring.seal(given.secret) : null;
   const webhookKey = stored.webhookKey ?? newWebhookKey();

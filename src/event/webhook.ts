@@ -6,8 +6,9 @@ import { type Db, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { causeHeader, readCause } from "../execution/cause.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
+import { createNetworks } from "../lib/network.ts";
 import type { Keyring } from "../secrecy/keyring.ts";
-import { type EventTrigger, emitEvents, originOf } from "./record.ts";
+import { type EventTrigger, emitEvents, type NewEvent, originOf } from "./record.ts";
 import { checkSignature } from "./signature.ts";
 
 /** The webhook of a trigger. */
@@ -30,11 +31,19 @@ export interface Delivery {
   startedAt: number;
 }
 
-/** The response to a delivery: 202 with a new event, 200 with the first event of a repeated delivery, else a refusal, or 500 for a failure. */
+/**
+ * The response to a delivery: 202 with new events, 200 with the first events of a repeated delivery, or with a challenge of the sender, else a
+ * refusal, or 500 for a failure.
+ */
 export interface DeliveryResponse {
-  status: 200 | 202 | 400 | 401 | 409 | 413 | 500;
-  event: string | null;
+  status: 200 | 202 | 400 | 401 | 403 | 409 | 413 | 429 | 500;
+  /** Null for an event that has been deleted. */
+  events: (string | null)[];
   error: string | null;
+  /** Of 429: after how many seconds the next request is accepted. */
+  retryAfter?: number;
+  /** What the sender wants to read to know that this server has the secret. */
+  challenge?: string;
 }
 
 /** Returns the webhook with that key; null when it does not exist or is disabled. */
@@ -63,6 +72,11 @@ const maxRefused = 100;
 /** How many characters of a refused delivery's headers, of one of them, and of the reason are stored. */
 const longest = { headers: 2000, header: 200, reason: 500 };
 
+/** Returns whether the webhook accepts requests from the address. */
+export function acceptsAddress({ config }: Webhook, address: string | null): boolean {
+  return !config.allow || (address !== null && createNetworks(config.allow).has(address));
+}
+
 /** Stores a refused delivery, with the reason; beyond 100 in an hour for the webhook, nothing. */
 export async function recordRefusedDelivery(
   tx: Tx,
@@ -72,54 +86,117 @@ export async function recordRefusedDelivery(
 ): Promise<void> {
   const verified = status === 401 ? false : null;
   await tx.db.execute(
-    sql`insert into attune.webhook_delivery (trigger, source_ip, headers, status_code, error, duration_ms, size, hmac_verified)
+    sql`insert into attune.webhook_delivery (trigger, source_ip, headers, status_code, error, duration_ms, size, hmac_verified, rate_limited)
       select ${webhook.trigger.id}::bigint, ${delivery.sourceIp}::inet, ${refusedHeaders(webhook, delivery)}::text::jsonb,
-        ${status}::int, ${error?.slice(0, longest.reason) ?? null}, ${elapsed(delivery)}::int, ${delivery.body.length}::int, ${verified}::boolean
+        ${status}::int, ${error?.slice(0, longest.reason) ?? null}, ${elapsed(delivery)}::int, ${delivery.body.length}::int, ${verified}::boolean,
+        ${status === 429}::boolean
       where (select count(*) from (select from attune.webhook_delivery where trigger = ${webhook.trigger.id}::bigint
         and error is not null and created > now() - interval '1 hour' limit ${maxRefused}::int) recent) < ${maxRefused}::int`,
   );
 }
 
+/** One event of a delivery: the body of its payload, and the id by which a repetition is known. */
+export interface DeliveredEvent {
+  body: Json;
+  id: string | null;
+}
+
 /**
- * Stores a verified delivery, whose body has that value, and its event. A repeated delivery returns the first event. Throws ConflictError (the trigger is disabled), InvalidInputError (the payload violates its schema).
+ * Stores a verified delivery and its events, of which all but a single one have an id. Repeated events are their first ones. A delivery beyond
+ * the webhook's rate is refused. Throws ConflictError (the trigger is disabled), InvalidInputError (a payload violates its schema).
  */
 export async function acceptDelivery(
   tx: Tx,
   webhook: Webhook,
-  delivery: Delivery & { value: Json },
-  { signed, id }: Verified,
+  delivery: Delivery & { signed: boolean },
+  delivered: readonly DeliveredEvent[],
 ): Promise<DeliveryResponse> {
-  const verified = signed || null;
-  const deliveryId = id !== null && id.length > longestId ? createHash("sha256").update(id).digest("hex") : id;
-  const [stored] = await rows<{ id: string }>(
+  const retryAfter = await secondsToWait(tx, webhook);
+  if (retryAfter > 0) {
+    const { requests, seconds } = webhook.config.rate_limit ?? { requests: 0, seconds: 0 };
+    const error = `more than ${requests} events in ${seconds} seconds: try again in ${retryAfter} seconds`;
+    return { status: 429, events: [], error, retryAfter };
+  }
+  const ids = delivered.map(({ id }) => (id !== null && id.length > longestId ? digestOf(id) : id));
+  // In one order, so that two deliveries with the same ids do not wait for each other.
+  const stored = await rows<{ id: string; deliveryId: string | null }>(
     tx.db,
     sql`insert into attune.webhook_delivery (trigger, source_ip, status_code, duration_ms, size, hmac_verified, delivery_id)
-      values (${webhook.trigger.id}::bigint, ${delivery.sourceIp}::inet, 202,
-        ${elapsed(delivery)}::int, ${delivery.body.length}::int, ${verified}::boolean, ${deliveryId}::text)
-      on conflict (trigger, delivery_id) do nothing returning id::text`,
+      select ${webhook.trigger.id}::bigint, ${delivery.sourceIp}::inet, 202,
+        ${elapsed(delivery)}::int, ${delivery.body.length}::int, ${delivery.signed || null}::boolean, r.id
+      from jsonb_to_recordset(${JSON.stringify(ids.map((id) => ({ id })))}::text::jsonb) as r(id text) order by r.id
+      on conflict (trigger, delivery_id) do nothing returning id::text as "id", delivery_id as "deliveryId"`,
   );
-  if (!stored) {
-    const [first] = await rows<{ event: string | null }>(
-      tx.db,
-      sql`select event::text from attune.webhook_delivery
-        where trigger = ${webhook.trigger.id}::bigint and delivery_id = ${deliveryId}`,
-    );
-    return { status: 200, event: first?.event ?? null, error: null };
-  }
-  const cause = readCause(tx.keyring, delivery.headers[causeHeader]);
-  const origin = cause === null ? null : await originOf(tx.db, cause);
-  const payload = { body: delivery.value, headers: cleanHeaders(webhook, delivery), query: delivery.query };
-  const [event] = await emitEvents(tx, [
-    {
-      ...{ trigger: webhook.trigger, payload, config: { ...webhook.config } as JsonObject },
-      ...{ source: null, rule: null, ...(origin ?? { traceTag: null, cause: null, generation: 0 }) },
-    },
-  ]);
-  await tx.db.execute(
-    sql`update attune.webhook_delivery set event = ${event ?? null}::bigint where id = ${stored.id}::bigint`,
-  );
-  return { status: 202, event: event ?? null, error: null };
+  const rowOf = new Map(stored.map(({ id, deliveryId }) => [deliveryId, id]));
+  const fresh = [...rowOf].map(([deliveryId, row]) => ({ row, at: ids.indexOf(deliveryId) }));
+  const linked = fresh.length === 0 ? [] : await emitFresh(tx, webhook, delivery, { fresh, delivered });
+  const isRepeated = delivered.length > fresh.length;
+  const first = isRepeated ? await firstEvents(tx, webhook, ids) : new Map<string | null, string | null>();
+  const events = ids.map((id, at) => linked.find((each) => each.at === at)?.event ?? first.get(id) ?? null);
+  return { status: fresh.length > 0 ? 202 : 200, events, error: null };
 }
+
+/** Stores the events of the rows that are new, and returns them with their rows. */
+async function emitFresh(
+  tx: Tx,
+  webhook: Webhook,
+  delivery: Delivery,
+  { fresh, delivered }: { fresh: readonly { row: string; at: number }[]; delivered: readonly DeliveredEvent[] },
+): Promise<{ row: string; at: number; event: string | null }[]> {
+  const events = fresh.flatMap(({ at }) => delivered[at] ?? []);
+  const emitted = await emitEvents(tx, await eventsOf(tx, webhook, delivery, events));
+  const linked = fresh.map((each, index) => ({ ...each, event: emitted[index] ?? null }));
+  await tx.db.execute(
+    sql`update attune.webhook_delivery d set event = r.event
+      from jsonb_to_recordset(${JSON.stringify(linked)}::text::jsonb) as r("row" bigint, event bigint) where d.id = r."row"`,
+  );
+  return linked;
+}
+
+const digestOf = (id: string) => createHash("sha256").update(id).digest("hex");
+
+/**
+ * Returns after how many seconds the webhook's rate allows another delivery; 0: now. Deliveries of one webhook wait for each other, so that the rate
+ * holds however many processes accept them.
+ */
+async function secondsToWait(tx: Tx, { trigger, config }: Webhook): Promise<number> {
+  if (!config.rate_limit) return 0;
+  const { requests, seconds } = config.rate_limit;
+  await rows(tx.db, sql`select pg_advisory_xact_lock(hashtextextended('attune.webhook', ${trigger.id}::bigint))`);
+  const [oldest] = await rows<{ wait: number }>(
+    tx.db,
+    sql`select ceil(extract(epoch from created + make_interval(secs => ${seconds}::int) - clock_timestamp()))::int as wait
+      from attune.webhook_delivery where trigger = ${trigger.id}::bigint and error is null
+      order by created desc, id desc offset ${requests - 1}::int limit 1`,
+  );
+  return Math.max(0, oldest?.wait ?? 0);
+}
+
+async function firstEvents(tx: Tx, { trigger }: Webhook, ids: readonly (string | null)[]) {
+  const found = await rows<{ id: string; event: string | null }>(
+    tx.db,
+    sql`select delivery_id as "id", event::text as "event" from attune.webhook_delivery where trigger = ${trigger.id}::bigint
+      and delivery_id in (select jsonb_array_elements_text(${JSON.stringify(ids)}::text::jsonb))`,
+  );
+  return new Map<string | null, string | null>(found.map(({ id, event }) => [id, event]));
+}
+
+async function eventsOf(
+  tx: Tx,
+  webhook: Webhook,
+  delivery: Delivery,
+  delivered: readonly DeliveredEvent[],
+): Promise<NewEvent[]> {
+  const cause = readCause(tx.keyring, delivery.headers[causeHeader]);
+  const origin = (cause === null ? null : await originOf(tx.db, cause)) ?? noOrigin;
+  const rest = { headers: cleanHeaders(webhook, delivery), query: delivery.query };
+  const config = { ...webhook.config } as JsonObject;
+  return delivered.map(({ body }) => ({
+    ...{ trigger: webhook.trigger, payload: { body, ...rest }, config, source: null, rule: null, ...origin },
+  }));
+}
+
+const noOrigin = { traceTag: null, cause: null, generation: 0 };
 
 /** A delivery that may be accepted: whether it is signed, and the id by which a repetition is known. */
 export interface Verified {

@@ -1,11 +1,15 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Origins } from "../access/origin.ts";
+import { formOf } from "../catalog/signature-form.ts";
 import { isPassing } from "../db/passing.ts";
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
-import { Refusal } from "../errors.ts";
+import { invalid, Refusal } from "../errors.ts";
+import { readCloudEvents } from "../event/cloud-event.ts";
 import {
   acceptDelivery,
+  acceptsAddress,
+  type DeliveredEvent,
   type Delivery,
   type DeliveryResponse,
   findWebhook,
@@ -15,6 +19,7 @@ import {
 } from "../event/webhook.ts";
 import { decompress, readPairs, readValue, TooLongError } from "../lib/body.ts";
 import { globalId } from "../lib/global-id.ts";
+import type { Json } from "../lib/json.ts";
 import type { Intake } from "./intake.ts";
 import { readBody, respond } from "./respond.ts";
 
@@ -36,14 +41,41 @@ export async function handleWebhook(
   response.once("finish", () => services.metrics.webhooks.inc({ status: String(response.statusCode) }));
   const url = new URL(request.url ?? "/", "http://localhost");
   const key = url.pathname.slice("/webhooks/".length);
-  if (request.method !== "POST") return respond(response, 405, { error: "POST only" }, { allow: "POST" });
+  const isHandshake = request.method === "OPTIONS" && request.headers["webhook-request-origin"] !== undefined;
+  const notAllowed = () => respond(response, 405, { error: "POST only" }, { allow: "POST" });
+  if (request.method !== "POST" && !isHandshake) return notAllowed();
   const sourceIp = origins.addressOf(request);
   services.room.require();
   const webhook = await findWebhook(services.db, key);
   if (!webhook) return respond(response, 404, { error: "no such webhook" });
+  if (!acceptsAddress(webhook, sourceIp)) {
+    const error = `requests from ${sourceIp} are not accepted: the webhook's \`allow\` lists the addresses that are`;
+    const delivery = { headers: headersOf(request), query: {}, body: new Uint8Array(), url: null };
+    const refused = { ...delivery, sourceIp, startedAt: performance.now() };
+    await storeRefusal(services, webhook, refused, { status: 403, events: [], error });
+    return respond(response, 403, { error }, { connection: "close" });
+  }
+  if (isHandshake) return webhook.config.cloud_events ? allowSender(request, response, webhook) : notAllowed();
   const limit = webhook.config.max_bytes ?? 1024 * 1024;
   await intake.admit(request, response, limit, () =>
     handleBody(services, webhook, { request, response, url, publicUrl, limit, sourceIp }),
+  );
+}
+
+/** Allows the sender of CloudEvents to send, as the specification of their webhooks describes. */
+function allowSender(request: IncomingMessage, response: ServerResponse, { config }: Webhook): void {
+  const origin = String(request.headers["webhook-request-origin"]);
+  const { requests, seconds } = config.rate_limit ?? { requests: 0, seconds: 1 };
+  const rate = config.rate_limit ? String(Math.max(1, Math.floor((requests * 60) / seconds))) : "*";
+  response.writeHead(200, { allow: "POST", "webhook-allowed-origin": origin, "webhook-allowed-rate": rate }).end();
+}
+
+function headersOf(request: IncomingMessage): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(request.headers).map(([name, value]) => [
+      name,
+      Array.isArray(value) ? value.join(", ") : (value ?? ""),
+    ]),
   );
 }
 
@@ -60,25 +92,31 @@ async function handleBody(services: Services, webhook: Webhook, exchange: Exchan
   const { request, response, url, publicUrl, limit, sourceIp } = exchange;
   const startedAt = performance.now();
   const sent = await readBody(request, limit);
-  const headers = Object.fromEntries(
-    Object.entries(request.headers).map(([name, value]) => [
-      name,
-      Array.isArray(value) ? value.join(", ") : (value ?? ""),
-    ]),
-  );
   const delivery: Delivery = {
-    headers,
+    headers: headersOf(request),
     query: readPairs(url.searchParams),
     body: new Uint8Array(),
     url: publicUrl === null ? null : `${publicUrl}${request.url}`,
     sourceIp,
     startedAt,
   };
-  const { status, event, error } = await receive(services, webhook, { ...delivery, sent, limit });
+  const { status, events, error, retryAfter, challenge } = await receive(services, webhook, {
+    ...delivery,
+    sent,
+    limit,
+  });
   // The rest of a body that is too long is unread: the connection cannot be used again.
   if (sent === null) return respond(response, status, { error }, { connection: "close" });
-  respond(response, status, error === null ? { event: event && globalId("Event", event) } : { error });
+  if (error !== null) {
+    return respond(response, status, { error }, retryAfter === undefined ? {} : { "retry-after": String(retryAfter) });
+  }
+  if (challenge !== undefined) return respond(response, status, { challenge });
+  const ids = events.map((event) => event && globalId("Event", event));
+  respond(response, status, isBatch(delivery, webhook) ? { events: ids } : { event: ids[0] ?? null });
 }
+
+const isBatch = ({ headers }: Delivery, { config }: Webhook) =>
+  config.cloud_events === true && /^application\/cloudevents-batch\+json\b/i.test(headers["content-type"] ?? "");
 
 /** Stores the delivery with its event, or with the reason for refusing it, and returns the response. */
 async function receive(
@@ -87,7 +125,7 @@ async function receive(
   { sent, limit, ...received }: Delivery & { sent: Uint8Array | null; limit: number },
 ): Promise<DeliveryResponse> {
   const refuse = (status: DeliveryResponse["status"], error: string) =>
-    storeRefusal(services, webhook, { ...received, body: sent ?? received.body }, { status, event: null, error });
+    storeRefusal(services, webhook, { ...received, body: sent ?? received.body }, { status, events: [], error });
   const tooLong = () => refuse(413, `the body is longer than ${limit} bytes`);
   if (sent === null) return await tooLong();
   try {
@@ -110,10 +148,34 @@ async function receive(
 async function acceptVerified(services: Services, webhook: Webhook, delivery: Delivery): Promise<DeliveryResponse> {
   const verified = verifyDelivery(services.keyring, webhook, delivery);
   if ("error" in verified) {
-    return await storeRefusal(services, webhook, delivery, { status: 401, event: null, error: verified.error });
+    return await storeRefusal(services, webhook, delivery, { status: 401, events: [], error: verified.error });
   }
-  const value = await readValue(delivery.body, delivery.headers["content-type"], "payload.body");
-  return await write(services, (tx) => acceptDelivery(tx, webhook, { ...delivery, value }, verified));
+  const { signed, id } = verified;
+  const delivered = webhook.config.cloud_events
+    ? readSigned(webhook, delivery)
+    : [{ body: await readValue(delivery.body, delivery.headers["content-type"], "payload.body"), id }];
+  const challenge = webhook.config.hmac?.scheme === "slack" ? challengeOf(delivered[0]?.body ?? null) : null;
+  if (challenge !== null) return { status: 200, events: [], error: null, challenge };
+  const response = await write(services, (tx) => acceptDelivery(tx, webhook, { ...delivery, signed }, delivered));
+  return response.status === 429 ? await storeRefusal(services, webhook, delivery, response) : response;
+}
+
+function readSigned({ config }: Webhook, { headers, body }: Delivery): DeliveredEvent[] {
+  const { mode, events } = readCloudEvents(headers, body);
+  if (mode === "binary" && config.hmac && formOf(config.hmac).algorithm !== "token") {
+    throw invalid(
+      "payload.body",
+      "has its attributes in headers, which are not signed: send application/cloudevents+json",
+    );
+  }
+  return events;
+}
+
+/** Returns the challenge of Slack's request that asks whether this server has the secret; null for any other body. */
+function challengeOf(body: Json): string | null {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) return null;
+  const { type, challenge } = body;
+  return type === "url_verification" && typeof challenge === "string" ? challenge : null;
 }
 
 async function storeRefusal(

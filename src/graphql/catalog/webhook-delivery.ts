@@ -10,7 +10,7 @@ const WebhookDelivery = builder.drizzleObject("webhookDeliveries", {
     received: t.expose("created", { type: "DateTime", description: "When it was received." }),
     statusCode: t.exposeInt("statusCode", {
       description:
-        "The status of the response: 202 for a new event; of a refusal 400 (the body), 401 (the signature), 409 (the trigger is disabled), 413 (too long) or 500 (it failed).",
+        "The status of the response: 202 for a new event; of a refusal 400 (the body), 401 (the signature), 403 (the address), 409 (the trigger is disabled), 413 (too long), 429 (the rate) or 500 (it failed).",
     }),
     error: t.exposeString("error", { nullable: true, description: "Why it was refused or failed." }),
     sourceIp: t.exposeString("sourceIp", { nullable: true, description: "The sender's address." }),

@@ -44,6 +44,14 @@ const WebhookHmacInput = builder.inputType("WebhookHmacInput", {
   }),
 });
 
+const WebhookRateLimitInput = builder.inputType("WebhookRateLimitInput", {
+  description: "The most events of a webhook within any period of that length. Further requests are refused with 429.",
+  fields: (t) => ({
+    requests: t.int({ required: true, description: "How many events; at most 1000." }),
+    seconds: t.int({ required: true, description: "The length of the period, in seconds; at most 86400." }),
+  }),
+});
+
 const EnableWebhookInput = builder.inputType("EnableWebhookInput", {
   description: "The webhook of a trigger.",
   fields: (t) => ({
@@ -53,6 +61,18 @@ const EnableWebhookInput = builder.inputType("EnableWebhookInput", {
       description: "How requests are signed. By default signatures are not checked.",
     }),
     maxBytes: t.int({ description: "The largest body that is accepted, in bytes; 1 MiB by default, at most 25 MiB." }),
+    rateLimit: t.field({
+      type: WebhookRateLimitInput,
+      description: "How many events it accepts; by default any number.",
+    }),
+    allow: t.stringList({
+      description:
+        "The addresses and networks that requests may come from, such as `192.0.2.0/24`; at most 100, by default any. Others are refused with 403.",
+    }),
+    cloudEvents: t.boolean({
+      description:
+        "Whether requests are CloudEvents 1.0, structured, binary or in batches; others are refused. The body of the payload is the event in its JSON format.",
+    }),
     deliveryHeader: t.string({
       description:
         "The header with the delivery's id, by which repeated deliveries are ignored. By default that of the scheme, `X-GitHub-Delivery` without signatures, none for BODY and TOKEN. A signed request without it is refused.",
