@@ -1,4 +1,6 @@
+import { execFileSync } from "node:child_process";
 import { beforeAll, describe, expect, test } from "vitest";
+import { evaluated as shimNames } from "../../src/author/st2/evaluated.ts";
 import { Inexpressible, loadParser, type Part } from "../../src/author/st2/jinja.ts";
 import { scriptOf, shellTemplateOf } from "../../src/author/st2/shell.ts";
 import { templateOf } from "../../src/author/st2/template.ts";
@@ -113,6 +115,9 @@ const expressions: [string, Json][] = [
   ["{% if trigger.body.n > 3 %}big{% else %}small{% endif %}", "big"],
   ["{% if trigger.body.missing %}a{% elif trigger.body.list %}b{{ trigger.body.n }}{% endif %}", "b5"],
   ["{% raw %}{{ kept }}{% endraw %}", "{{ kept }}"],
+  ["{{ '{{ 1 + 1 }}' }}", "{{ 1 + 1 }}"],
+  ["{{ '{' }}{{ trigger.body.name }}", "{Bob"],
+  ["{% raw %}{{ {% endraw %}{{ trigger.body.name }}", "{{ Bob"],
   ["{{ st2kv.system.api_token }}", "<system.api_token>"],
   ["{{ st2kv.system.api_token | decrypt_kv }}", "<system.api_token>"],
   ["Bearer {{ system.api_token }}", "Bearer <system.api_token>"],
@@ -142,6 +147,9 @@ describe("what has no counterpart is refused with its reason", () => {
     ["{{ trigger.body.n % 2 }}", "Mod has no counterpart"],
     ["{{ trigger.body.n // 2 }}", "FloorDiv has no counterpart"],
     ["{{ trigger.body.n ** 2 }}", "Pow has no counterpart"],
+    ["{{ trigger.body.name | constructor }}", 'the filter "constructor"'],
+    ["{{ trigger.body.name.toString() }}", 'the method "toString"'],
+    ["{{ trigger.body.name is hasOwnProperty }}", 'the test "hasOwnProperty"'],
     ["{{ now() }}", "the function now() has no counterpart"],
     ["{{ ''.__class__.mro() }}", 'the method "mro"'],
     ["{{ rule.name }}", '"rule" has no counterpart'],
@@ -161,6 +169,13 @@ describe("what has no counterpart is refused with its reason", () => {
     expect(() => templateOf(parse(source))).toThrow(Inexpressible);
     expect(() => templateOf(parse(source))).toThrow(reason);
   });
+});
+
+test("the shim has what the import takes it to have", () => {
+  const script =
+    "import json; from attune_st2 import template as t; print(json.dumps([list(t.FILTERS), list(t.METHODS), list(t.TESTS)]))";
+  const output = execFileSync("python3", ["-B", "-c", script], { cwd: "src/author/st2/shim", encoding: "utf8" });
+  expect(JSON.parse(output)).toEqual([shimNames.filter, shimNames.method, shimNames.test].map((names) => [...names]));
 });
 
 describe("values in a command line become variables", () => {

@@ -99,6 +99,8 @@ parameters:
     "parameters:\n  id: {type: integer}\n  base: {type: string}\n  url: {type: string, immutable: true, default: '{{ base }}/things/{{ id }}'}\n",
   ),
   "actions/nothing.yaml": action("nothing", "noop"),
+  // Its files must not meet those of the wrappers.
+  "actions/pack.yaml": action("pack", "noop"),
   "actions/confirm.yaml": action(
     "confirm",
     "inquirer",
@@ -227,6 +229,7 @@ describe("a pack of StackStorm", () => {
       },
       ...{
         "action nothing": "carried",
+        "action pack": "carried",
         "action confirm": "carried",
         "action far": "not_carried",
         "action flow": "not_carried",
@@ -246,7 +249,7 @@ describe("a pack of StackStorm", () => {
       },
       ...{ "policy two": "not_carried", "tests tests/": "not_carried" },
     });
-    expect(report.counts["action"]).toEqual({ carried: 4, changed: 2, not_carried: 3 });
+    expect(report.counts["action"]).toEqual({ carried: 5, changed: 2, not_carried: 3 });
     const silent = report.components.filter(({ result, notes }) => (result === "carried") !== (notes.length === 0));
     expect(silent).toEqual([]);
     expect(readdirSync(into)).not.toContain("tests");
@@ -568,6 +571,16 @@ describe("hostile and broken packs", () => {
       "a missing entry point",
       { "actions/bad.yaml": action("bad", "python-script", "entry_point: no.py\n") },
       "there is no file actions/no.py",
+    ],
+    [
+      "an inherited name as a runner",
+      { "actions/bad.yaml": action("bad", "constructor") },
+      'the runner "constructor" is unknown',
+    ],
+    [
+      "a prototype",
+      { "actions/bad.yaml": action("bad", "noop", "parameters: {__proto__: {type: string}}\n") },
+      "__proto__",
     ],
     ["an unknown runner", { "actions/bad.yaml": action("bad", "magic") }, 'the runner "magic" is unknown'],
     ["the name of another", { "actions/two.yaml": action("Nothing", "noop") }, "which another action has"],

@@ -1,14 +1,15 @@
 import { posix } from "node:path";
 import type { Json, JsonObject } from "../../lib/json.ts";
 import type { ParameterMap } from "../../schema/parameter.ts";
+import { namesIn, requireEvaluated } from "./evaluated.ts";
 import type { Context, KnownAction } from "./import.ts";
 import { Inexpressible, isTemplate, type Part } from "./jinja.ts";
-import { namesIn, type Parts } from "./pack.ts";
+import type { Parts } from "./pack.ts";
 import { convertParameters } from "./parameters.ts";
 import { needsOf } from "./python.ts";
 import { type Runner, runnerAliases, runners } from "./runners.ts";
 import { shellTemplateOf } from "./shell.ts";
-import { booleanOf, listOf, nameOf, objectOf, type Source, textOf } from "./source.ts";
+import { booleanOf, entryOf, listOf, nameOf, objectOf, type Source, textOf } from "./source.ts";
 
 /** What the wrapper of an action reads. */
 interface Spec {
@@ -45,8 +46,8 @@ export function convertActions(context: Context): void {
 function convertAction(source: Source, name: string, context: Context): KnownAction | string {
   if (source.issues.length > 0) return source.issues.join("; ");
   const given = textOf(source.value["runner_type"]) ?? "";
-  const runnerName = runnerAliases[given] ?? given;
-  const runner = runners[runnerName];
+  const runnerName = entryOf(runnerAliases, given) ?? given;
+  const runner = entryOf(runners, runnerName);
   if (!runner) return `the runner "${runnerName}" is unknown`;
   if ("reason" in runner) return runner.reason;
   const ours = nameOf(name);
@@ -87,9 +88,9 @@ function write(source: Source, { name, ours, ref, runner, runnerName }: Names, c
   };
   const declared = objectOf(value["parameters"]);
   const { parameters, timeout } = split(declared, { spec, runner, notes, context });
-  let usesApi = settings.exist;
+  let usesApi = settings.exist && runnerName === "python-script";
   if (runner.entry) {
-    const found = entryOf(textOf(value["entry_point"]) ?? "", context);
+    const found = scriptPathOf(textOf(value["entry_point"]) ?? "", context);
     spec.entry = found;
     if (runnerName === "python-script") {
       const needs = needsOf(found, context.source.contents);
@@ -97,6 +98,7 @@ function write(source: Source, { name, ours, ref, runner, runnerName }: Names, c
         throw new Inexpressible(`it imports ${needs.missing.join(", ")} of StackStorm: write it for Attune's API`);
       for (const library of needs.libraries) context.libraries.add(library);
       usesApi ||= needs.usesDatastore;
+      if (needs.usesDatastore) context.usesKeys = true;
     }
   }
   if (runnerName === "local-shell-cmd") spec.command = commandOf(declared, { spec, parameters, notes, context });
@@ -123,7 +125,7 @@ const wrapper = "import attune_st2.run\n\nattune_st2.run.main(__file__)\n";
 /** StackStorm writes a tag as {name: value}. */
 const tagOf = (tag: Json): string[] =>
   typeof tag === "string"
-    ? [tag.slice(0, 200)]
+    ? [tag.slice(0, 200)].filter((text) => text !== "")
     : Object.entries(objectOf(tag)).map(([key, value]) => `${key}:${String(value)}`.slice(0, 200));
 
 /** Whether a default or a fixed value reads a key or a setting. */
@@ -142,7 +144,7 @@ function split(
   for (const [name, schema] of Object.entries(declared)) {
     const given = objectOf(schema);
     if (name === "timeout") continue;
-    if (name in runner.parameters) spec.ofRunner.push(name);
+    if (Object.hasOwn(runner.parameters, name)) spec.ofRunner.push(name);
     if (name === "cmd" && runner.command) continue;
     spec.names.push(name);
     spec.types[name] = String(given["type"] ?? "");
@@ -198,13 +200,13 @@ function computedOf(
 
 /** Requires that a template uses only parameters, keys and settings. */
 function requireNames(parts: readonly Part[], declared: JsonObject): void {
-  for (const used of namesIn(parts)) {
-    if (["st2kv", "system", "config_context"].includes(used) || Object.hasOwn(declared, used)) continue;
-    throw new Inexpressible(`"${used}" has no counterpart in an action`);
-  }
+  requireEvaluated(
+    parts,
+    (name) => ["st2kv", "system", "config_context"].includes(name) || Object.hasOwn(declared, name),
+  );
 }
 
-function entryOf(given: string, { source }: Context): string {
+function scriptPathOf(given: string, { source }: Context): string {
   const path = posix.normalize(posix.join("actions", given));
   if (given === "" || posix.isAbsolute(given) || path.startsWith("../") || path === "..")
     throw new Inexpressible(`the entry point ${JSON.stringify(given)} is no path below the pack's directory`);

@@ -2,6 +2,7 @@ import type { Json } from "../../lib/json.ts";
 import { compileRegex } from "../../lib/regex.ts";
 import { type Expr, Inexpressible, type Part } from "./jinja.ts";
 import { pathOf, quoted } from "./paths.ts";
+import { entryOf } from "./source.ts";
 
 /** Returns the CEL of an expression over the event. Throws Inexpressible. */
 export function celOf(expr: Expr): string {
@@ -24,11 +25,11 @@ export function celOf(expr: Expr): string {
     case "neg":
       return `-${celOf(expr.of)}`;
     case "filter":
-      return filters[expr.name]?.(expr) ?? unknown("filter", expr.name);
+      return entryOf(filters, expr.name)?.(expr) ?? unknown("filter", expr.name);
     case "method":
-      return methods[expr.name]?.(expr) ?? unknown("method", expr.name);
+      return entryOf(methods, expr.name)?.(expr) ?? unknown("method", expr.name);
     case "test":
-      return tests[expr.name]?.(expr) ?? unknown("test", expr.name);
+      return entryOf(tests, expr.name)?.(expr) ?? unknown("test", expr.name);
     default:
       return binaryOf(expr);
   }

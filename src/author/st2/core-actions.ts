@@ -1,6 +1,7 @@
 import type { JsonObject } from "../../lib/json.ts";
 import type { ParameterMap } from "../../schema/parameter.ts";
 import { Inexpressible } from "./jinja.ts";
+import { entryOf } from "./source.ts";
 
 /** An action of ours in place of one of StackStorm's core pack. */
 interface CoreAction {
@@ -17,7 +18,7 @@ const renaming =
   (parameters) =>
     Object.fromEntries(
       Object.entries(parameters).flatMap(([name, value]) => {
-        const other = names[name];
+        const other = entryOf(names, name);
         if (other === undefined) throw new Inexpressible(`the parameter ${name} has no counterpart`);
         return other === null ? [] : [[other, value]];
       }),

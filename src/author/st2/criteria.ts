@@ -1,6 +1,6 @@
 import type { Json, JsonObject } from "../../lib/json.ts";
 import { Inexpressible, isTemplate } from "./jinja.ts";
-import { listOf, objectOf, textOf } from "./source.ts";
+import { entryOf, listOf, objectOf, textOf } from "./source.ts";
 
 /** Operators whose criterion has the same meaning here; ours know StackStorm's other names. */
 const same = new Set(
@@ -123,7 +123,7 @@ function searchOf(field: string, criterion: JsonObject): string {
   const kinds: Readonly<Record<string, [string, string]>> = {
     ...{ any: ["exists", " && "], all: ["all", " && "], any2any: ["exists", " || "], all2any: ["all", " || "] },
   };
-  const [macro, joint] = kinds[condition] ?? [];
+  const [macro, joint] = entryOf(kinds, condition) ?? [];
   if (macro === undefined || joint === undefined)
     throw new Inexpressible(`the condition of search must be any, all, any2any or all2any`);
   const tests = Object.entries(objectOf(criterion["pattern"])).map(([key, value]) => itemTest(key, objectOf(value)));
@@ -150,7 +150,7 @@ function itemTest(key: string, criterion: JsonObject): string {
   const operator = (textOf(criterion["type"]) ?? "").toLowerCase();
   const pattern = criterion["pattern"] ?? null;
   if (typeof pattern === "string" && isTemplate(pattern)) throw new Inexpressible("a pattern of search is a template");
-  const test = itemOperators[operator];
+  const test = entryOf(itemOperators, operator);
   if (!test) throw new Inexpressible(`"${operator}" in search has no counterpart`);
   const cel = test(`dyn(${value})`, pattern);
   if (there === "") return `(${cel})`;

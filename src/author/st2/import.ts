@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, posix, resolve } from "node:path";
 import { stringify } from "yaml";
 import { readPack } from "../../catalog/read.ts";
@@ -41,7 +41,8 @@ export interface Context {
   dependencies: Set<string>;
   /** Libraries that StackStorm brings and the pack uses. */
   libraries: Set<string>;
-  /** Whether any action needs a token. */
+  /** Whether any action uses the datastore, and whether any needs a token. */
+  usesKeys: boolean;
   usesApi: boolean;
 }
 
@@ -79,7 +80,7 @@ export async function importPack(directory: string, { into, force, others }: Imp
     writeYaml: (file, value) => draft.write(file, stringify(value, { lineWidth: 120, aliasDuplicateObjects: false })),
     ...{ actions: new Map(), triggers: new Map(), takenRefs: new Set() },
     known: await knownOf(others),
-    ...{ dependencies: new Set(), libraries: new Set(), usesApi: false },
+    ...{ dependencies: new Set(), libraries: new Set(), usesKeys: false, usesApi: false },
   };
   convertTriggers(context);
   convertSensors(context);
@@ -108,9 +109,9 @@ async function requireFree(target: string, force: boolean): Promise<void> {
   );
   if (!isThere) return;
   if (!force) throw invalid("into", `"${target}" exists: name another directory by --into, or replace it by --force`);
-  const names = await readdir(target).catch(() => null);
-  if (names === null || (names.length > 0 && !names.includes("pack.yaml")))
-    throw invalid("into", `"${target}" is not the directory of a pack, and is not replaced`);
+  const manifest = await readFile(join(target, "pack.yaml"), "utf8").catch(() => "");
+  if (!/^ +stackstorm:/m.test(manifest))
+    throw invalid("into", `"${target}" is not the directory of an earlier import, and is not replaced`);
 }
 
 async function knownOf(others: readonly string[]): Promise<Context["known"]> {
@@ -141,6 +142,8 @@ function copyFiles({ source, draft, libraries }: Context): void {
   let tests = 0;
   for (const [path, content] of source.contents) {
     if (path.startsWith("tests/")) tests += 1;
+    if (path === "package.json")
+      draft.drop("file", path, "Attune would build an environment of Node.js from it, which no action uses");
     const isComponent = folders.has(posix.dirname(path)) && /\.ya?ml$/.test(path);
     if (
       isComponent ||

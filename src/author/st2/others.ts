@@ -3,7 +3,7 @@ import type { JsonObject } from "../../lib/json.ts";
 import type { Context } from "./import.ts";
 import { convertParameters } from "./parameters.ts";
 import { needsOf } from "./python.ts";
-import { booleanOf, listOf, nameOf, objectOf, type Source, textOf } from "./source.ts";
+import { booleanOf, entryOf, listOf, nameOf, objectOf, type Source, textOf } from "./source.ts";
 
 const nameIn = ({ file, value }: Source) => textOf(value["name"]) ?? posix.basename(file).replace(/\.ya?ml$/, "");
 
@@ -98,21 +98,20 @@ function convertSensor(
   const interval = Number(value["poll_interval"] ?? 20);
   const spec = {
     ...{ class_name: name, entry, poll_interval: interval > 0 ? interval : 20, triggers, pack: context.ref },
-    ...{ defaults: context.settings.defaults, keys: Object.keys(context.settings.keys) },
+    ...{ defaults: context.settings.defaults },
   };
   context.draft.write(`st2/${ours}.sensor.py`, "import attune_st2.sensor\n\nattune_st2.sensor.main(__file__)\n");
   context.draft.write(`st2/${ours}.sensor.json`, `${JSON.stringify(spec, null, 2)}\n`);
-  const secret = Object.keys(context.settings.keys).filter((path) => !path.includes("."));
-  const parameters = Object.fromEntries([
-    ...Object.entries(context.settings.schema).map(([key, { required: _, ...one }]) => [key, one]),
-    ...secret.map((key) => [key, { type: "string", secret: true }]),
-  ]) as JsonObject;
+  const parameters = Object.fromEntries(
+    Object.entries(context.settings.whole).map(([key, { required: _, ...one }]) => [key, one]),
+  ) as unknown as JsonObject; // it is JSON
   context.writeYaml(file, {
     ...{ ref, label: name.slice(0, 200), description: textOf(value["description"])?.slice(0, 10_000) ?? null },
     ...{ enabled: booleanOf(value["enabled"], true), runner_type: "python", entry_point: `st2/${ours}.sensor.py` },
     ...{ trigger_types: Object.values(triggers), parameters },
   });
-  const settings = Object.keys(parameters).length > 0 ? ["its settings are those in config of its file"] : [];
+  const settings =
+    Object.keys(parameters).length > 0 ? ["its settings are its own: config in its file, or updateSensor"] : [];
   context.draft.carry("sensor", name, file, [`its ref is ${ref}`, ...settings]);
   return null;
 }
@@ -148,7 +147,7 @@ function convertPolicy(name: string, value: JsonObject, context: Context): strin
   if (!booleanOf(value["enabled"], true)) return "it is disabled";
   if (type === "action.retry") {
     if (!isCarried) return `its action ${target} is not one of the carried ones: set retry where the action is`;
-    const on = { failure: "failed", timeout: "timeout" }[textOf(parameters["retry_on"]) ?? ""];
+    const on = entryOf({ failure: "failed", timeout: "timeout" }, textOf(parameters["retry_on"]) ?? "");
     const max = Number(parameters["max_retry_count"] ?? 2);
     if (on === undefined || !(max >= 1 && max <= 100))
       return "retry_on must be failure or timeout, and max_retry_count 1 to 100";

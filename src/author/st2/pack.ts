@@ -1,7 +1,8 @@
+import { valid } from "semver";
 import type { Json, JsonObject } from "../../lib/json.ts";
 import type { Parameter, ParameterMap } from "../../schema/parameter.ts";
-import type { Expr, Part } from "./jinja.ts";
-import { Inexpressible, isTemplate } from "./jinja.ts";
+import { requireEvaluated } from "./evaluated.ts";
+import { Inexpressible, isTemplate, type Part } from "./jinja.ts";
 import { convertParameters } from "./parameters.ts";
 import type { Draft } from "./report.ts";
 import { listOf, nameOf, objectOf, type Source, textOf } from "./source.ts";
@@ -11,6 +12,8 @@ export interface Settings {
   /** Whether the pack has any. */
   exist: boolean;
   schema: ParameterMap;
+  /** The same with the secret ones, which sensors have as settings of their own. */
+  whole: ParameterMap;
   defaults: Record<string, Parts>;
   /** The names of keys of the pack, by the paths of the secret settings between dots. */
   keys: Record<string, string>;
@@ -30,7 +33,8 @@ export function versionOf({ value }: Source): { version: string; note: string | 
   const given = textOf(value["version"]) ?? "";
   const [, major = "0", minor = "0", patch = "0", rest = ""] =
     /^v?(\d+)(?:\.(\d+))?(?:\.(\d+))?([-+][\w.+-]*)?$/.exec(given) ?? [];
-  const version = `${[major, minor, patch].map((number) => String(Number(number))).join(".")}${rest}`;
+  const numbers = [major, minor, patch].map((number) => String(Number(number))).join(".");
+  const version = valid(`${numbers}${rest}`) === null ? numbers : `${numbers}${rest}`;
   return { version, note: version === given ? null : `the version ${JSON.stringify(given)} is written as ${version}` };
 }
 
@@ -38,7 +42,7 @@ export function versionOf({ value }: Source): { version: string; note: string | 
 export function convertPack(source: Source, ref: string, settings: Settings, draft: Draft): JsonObject {
   const { value } = source;
   const { version, note } = versionOf(source);
-  const name = textOf(value["name"]) ?? ref;
+  const name = textOf(value["name"]) || ref;
   const python = listOf(value["python_versions"]).map(String);
   const notes = note === null ? [] : [note];
   if (python.length > 0 && !python.some((each) => each.startsWith("3")))
@@ -54,7 +58,7 @@ export function convertPack(source: Source, ref: string, settings: Settings, dra
     description: textOf(value["description"])?.slice(0, 10_000) ?? null,
     author: textOf(value["author"])?.slice(0, 200) ?? null,
     email: textOf(value["email"])?.slice(0, 200) ?? null,
-    tags: [...new Set(listOf(value["keywords"]).flatMap((each) => textOf(each)?.slice(0, 200) ?? []))].slice(0, 100),
+    tags: [...new Set(listOf(value["keywords"]).flatMap((each) => textOf(each)?.slice(0, 200) || []))].slice(0, 100),
     meta: {
       stackstorm: Object.fromEntries(kept.flatMap((key) => (value[key] === undefined ? [] : [[key, value[key]]]))),
     },
@@ -67,7 +71,7 @@ export function convertSettings(
   source: Source | null,
   { ref, parse, draft }: { ref: string; parse: (source: string) => Part[]; draft: Draft },
 ): Settings {
-  const settings: Settings = { exist: source !== null, schema: {}, defaults: {}, keys: {} };
+  const settings: Settings = { exist: source !== null, schema: {}, whole: {}, defaults: {}, keys: {} };
   if (!source) return settings;
   if (source.issues.length > 0) {
     draft.drop("setting", source.file, source.issues.join("; "));
@@ -82,6 +86,7 @@ export function convertSettings(
       draft.drop("setting", name, refused.get(name) ?? "it has no counterpart");
       continue;
     }
+    settings.whole[name] = parameter;
     const said = notes.map((each) => each.slice(name.length + 2));
     const plain = withoutSecrets(name, parameter, settings.keys);
     const keys = Object.entries(settings.keys).filter(([path]) => path === name || path.startsWith(`${name}.`));
@@ -110,7 +115,7 @@ function addDefaults(
       const computed =
         typeof value === "string" && isTemplate(value) ? { parts: checked(parse(value)) } : { json: value };
       // A key that is not set must not hide behind an empty text.
-      if (!(path in settings.keys && value === "")) settings.defaults[path] = computed;
+      if (!(Object.hasOwn(settings.keys, path) && value === "")) settings.defaults[path] = computed;
     } catch (error) {
       if (!(error instanceof Inexpressible)) throw error;
       notes.push(`the default of ${path} is left out: ${error.message}`);
@@ -123,22 +128,8 @@ function addDefaults(
 
 /** Requires that a default uses keys only. */
 function checked(parts: Part[]): Part[] {
-  for (const name of namesIn(parts))
-    if (!["st2kv", "system"].includes(name)) throw new Inexpressible(`"${name}" has no counterpart in settings`);
+  requireEvaluated(parts, (name) => name === "st2kv" || name === "system");
   return parts;
-}
-
-/** Returns the names that expressions use. */
-export function namesIn(parts: readonly object[]): Set<string> {
-  const names = new Set<string>();
-  const visit = (value: unknown) => {
-    if (typeof value !== "object" || value === null) return;
-    const node = value as Partial<Extract<Expr, { op: "name" }>>;
-    if (node.op === "name" && typeof node.name === "string") names.add(node.name);
-    for (const item of Object.values(value)) visit(item);
-  };
-  visit(parts);
-  return names;
 }
 
 /** Returns the parameter without its secrets, which become keys; null if nothing is left. */

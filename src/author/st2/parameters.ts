@@ -69,7 +69,7 @@ function convert(schema: JsonObject, context: Context): Parameter {
   const format = textOf(schema["format"]);
   if (format && formats.has(format)) parameter.format = format as NonNullable<Parameter["format"]>;
   const unknown = Object.keys(schema).filter(
-    (key) => !silent.has(key) && !(key in keywords) && key !== "additionalProperties",
+    (key) => !silent.has(key) && !Object.hasOwn(keywords, key) && key !== "additionalProperties",
   );
   if (unknown.length > 0) note(`${unknown.join(", ")} of its schema has no counterpart`);
   if (depth < 8) nest(parameter, schema, context);
@@ -138,7 +138,7 @@ function fitted(name: string, parameter: Parameter, note: Context["note"]): Para
     if (!error) return candidate;
     const [issue] = error.issues;
     const keyword = String(issue?.path[1] ?? "");
-    if (issue === undefined || keyword === "" || keyword === "type" || !(keyword in candidate)) break;
+    if (issue === undefined || keyword === "" || keyword === "type" || !Object.hasOwn(candidate, keyword)) break;
     note(`${keyword} is left out, because it ${issue.message}`);
     candidate = Object.fromEntries(
       Object.entries(candidate).filter(([key]) => key !== keyword),

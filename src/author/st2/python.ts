@@ -1,4 +1,5 @@
 import { posix } from "node:path";
+import { entryOf } from "./source.ts";
 
 /** Modules of StackStorm that the shim has. */
 const shimmed = new Set([
@@ -51,7 +52,7 @@ export function needsOf(path: string, contents: ReadonlyMap<string, Buffer>): Ne
 }
 
 function addModule(module: string, { missing, libraries }: { missing: Set<string>; libraries: Set<string> }): void {
-  const library = brought[module.split(".")[0] ?? ""];
+  const library = entryOf(brought, module.split(".")[0] ?? "");
   if (ofStackStorm.test(module) && !isShimmed(module)) missing.add(module);
   else if (library !== undefined) libraries.add(library);
 }

@@ -9,7 +9,7 @@ import type { Context } from "./import.ts";
 import { Inexpressible, isTemplate } from "./jinja.ts";
 import { keyOf, pathOf } from "./paths.ts";
 import { scriptOf, shellTemplateOf } from "./shell.ts";
-import { booleanOf, nameOf, objectOf, type Source, textOf } from "./source.ts";
+import { booleanOf, entryOf, nameOf, objectOf, type Source, textOf } from "./source.ts";
 import { templateOf } from "./template.ts";
 import { ofTimer, timerOf } from "./timers.ts";
 
@@ -91,7 +91,7 @@ function triggerOf(given: JsonObject, context: Context): Target {
   const timer = timerOf(type, parameters);
   if (timer) return { ...timer, notes: [], parse: (text) => ofTimer(context.parse(text)) };
   if (type === "core.st2.webhook") return webhookOf(parameters, context);
-  const other = others[type];
+  const other = entryOf(others, type);
   if (other !== undefined) throw new Inexpressible(`the trigger ${type}: ${other}`);
   const own = context.triggers.get(type);
   const ref = own ?? refOfOther(type);
@@ -128,7 +128,7 @@ function actionOf(given: JsonObject, context: Context): Target {
   const name = textOf(given["ref"]) ?? "";
   const parameters = objectOf(given["parameters"]);
   if (name === "core.local") return localCommand(parameters, context);
-  const core = coreActions[name];
+  const core = entryOf(coreActions, name);
   if (typeof core === "string") throw new Inexpressible(`its action ${name}: ${core}`);
   if (core)
     return {

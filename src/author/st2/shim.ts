@@ -7,7 +7,7 @@ const shim = new URL("./shim/", import.meta.url).pathname;
 
 /** Adds the modules that give StackStorm's Python files what they expect, and the permission set of the actions that use the API. */
 export async function addShim(context: Context): Promise<void> {
-  const { draft, ref, settings, usesApi } = context;
+  const { draft, ref, settings, usesKeys, usesApi } = context;
   if (![...draft.files.keys()].some((file) => file.startsWith("st2/"))) return;
   for (const entry of await readdir(shim, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile() || !entry.name.endsWith(".py")) continue;
@@ -15,16 +15,23 @@ export async function addShim(context: Context): Promise<void> {
     draft.write(posix.join("st2", path.slice(shim.length)), await readFile(path));
   }
   const { defaults, keys } = settings;
-  draft.write("st2/pack.json", `${JSON.stringify({ ref, settings: settings.exist, defaults, keys }, null, 2)}\n`);
+  draft.write(
+    "st2/attune_st2/pack.json",
+    `${JSON.stringify({ ref, settings: settings.exist, defaults, keys }, null, 2)}\n`,
+  );
   if (!usesApi) return;
   const system = systemKeys(draft);
+  const hasKeys = usesKeys || Object.keys(settings.keys).length > 0;
   context.writeYaml("permission_sets/st2.yaml", {
     ref: `${ref}.st2`,
     label: "Actions imported from StackStorm",
     description: "Lets the actions of the pack read its settings, and read and write its keys.",
     grants: [
-      { resource: "pack", actions: ["read"], constraints: { refs: [ref] } },
-      { resource: "key", actions: ["read", "reveal", "create", "update", "delete"], constraints: { pack_refs: [ref] } },
+      ...(settings.exist ? [{ resource: "pack", actions: ["read"], constraints: { refs: [ref] } }] : []),
+      ...(hasKeys ? [{ resource: "key", actions: ["read", "reveal"], constraints: { pack_refs: [ref] } }] : []),
+      ...(usesKeys
+        ? [{ resource: "key", actions: ["create", "update", "delete"], constraints: { pack_refs: [ref] } }]
+        : []),
       ...(system.length > 0 ? [{ resource: "key", actions: ["read", "reveal"], constraints: { refs: system } }] : []),
       ...(hasInquiries(draft) ? [{ resource: "inquiry", actions: ["read", "create"] }] : []),
     ],

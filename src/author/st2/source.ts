@@ -55,8 +55,14 @@ export async function readSource(directory: string): Promise<SourcePack> {
 
 function read(file: string, content: Buffer): Source {
   const { value, issues } = checkDocument(file, content, z.record(z.string(), z.json()));
+  if (content.includes("__proto__"))
+    return { file, value: {}, issues: [`${file}: the name __proto__ is not supported`] };
   return { file, value: value ?? {}, issues: issues.map(({ path, message }) => `${path}: ${message}`) };
 }
+
+/** Returns the entry of a table; undefined for a name that the table does not have itself, such as "constructor". */
+export const entryOf = <T>(table: Readonly<Record<string, T>>, name: string): T | undefined =>
+  Object.hasOwn(table, name) ? table[name] : undefined;
 
 /** The words that YAML 1.1, which StackStorm reads, has for booleans. */
 const words: Readonly<Record<string, boolean>> = {
@@ -71,7 +77,7 @@ const words: Readonly<Record<string, boolean>> = {
 /** Returns a boolean as StackStorm reads it, or the other value. */
 export function booleanOf(value: Json | undefined, other: boolean): boolean {
   if (typeof value === "boolean") return value;
-  return typeof value === "string" ? (words[value.toLowerCase()] ?? other) : other;
+  return typeof value === "string" ? (entryOf(words, value.toLowerCase()) ?? other) : other;
 }
 
 /** Returns a text; null for what is none. */

@@ -27,14 +27,14 @@ function joined(parts: readonly Part[]): Piece[] {
 function written(piece: Piece): string {
   if ("key" in piece) return `{{ key(${quoted(piece.key)}) }}`;
   if ("cel" in piece) return `{{ ${piece.cel} }}`;
-  // Braces that are text in Jinja would open a template.
-  return piece.text.replaceAll(/\{\{+/g, (braces) => `{{ ${quoted(braces)} }}`);
+  // Braces that are text in Jinja would open a template, also together with those of the next one.
+  return piece.text.replaceAll(/\{\{+|\{$/g, (braces) => `{{ ${quoted(braces)} }}`);
 }
 
 function wholeTemplate(expr: Expr): Json {
   const key = keyOf(expr);
   if (key !== null) return `{{ key(${quoted(key)}) }}`;
-  if (expr.op === "value") return expr.value;
+  if (expr.op === "value" && !String(expr.value).includes("{{")) return expr.value;
   return `{{ ${celOf(asValue(expr))} }}`;
 }
 

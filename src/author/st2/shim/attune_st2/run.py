@@ -16,7 +16,7 @@ PACK = os.path.dirname(HERE)
 def main(wrapper):
     with open(wrapper[: -len(".run.py")] + ".json") as file:
         spec = json.load(file)
-    with open(os.path.join(HERE, "pack.json")) as file:
+    with open(os.path.join(HERE, "attune_st2", "pack.json")) as file:
         pack = json.load(file)
     given = json.load(sys.stdin) or {}
     config = LazyConfig(pack)
