@@ -8,6 +8,8 @@ import type { Keyring } from "../secrecy/keyring.ts";
 import { authorize } from "./grants.ts";
 import type { Session } from "./session.ts";
 
+/** The columns of triggers with encrypted values. */
+const webhookSecrets = ["webhook_secret", "webhook_previous_secret", "webhook_verify_token"];
 const batchSize = 200;
 /** The most batches of one call, because a request must end; the next call continues. */
 const maxBatches = 100;
@@ -80,15 +82,17 @@ export async function rotateEncryptionKey(
       },
     );
   }
-  settings += await rewrite(
-    (after) =>
-      sql`select id::text, webhook_secret as value from attune.trigger
-        where id > ${after}::bigint and split_part(webhook_secret, ':', 2) <> ${keyring.id}
-        order by id limit ${batchSize}::int for update`,
-    (input) =>
-      sql`update attune.trigger t set webhook_secret = r.value
-        from jsonb_to_recordset(${input}::text::jsonb) as r(id bigint, value text) where t.id = r.id`,
-  );
+  for (const column of webhookSecrets.map((name) => sql.identifier(name))) {
+    settings += await rewrite(
+      (after) =>
+        sql`select id::text, ${column} as value from attune.trigger
+          where id > ${after}::bigint and split_part(${column}, ':', 2) <> ${keyring.id}
+          order by id limit ${batchSize}::int for update`,
+      (input) =>
+        sql`update attune.trigger t set ${column} = r.value
+          from jsonb_to_recordset(${input}::text::jsonb) as r(id bigint, value text) where t.id = r.id`,
+    );
+  }
   return { keys, secrets, settings, complete: batches < maxBatches };
 }
 
@@ -103,7 +107,8 @@ export async function requireKeyring(db: Db, { ids }: Keyring): Promise<void> {
         select encryption_key_hash as id from attune.key where encrypted
         union select split_part(s.value, ':', 2) from attune.pack, jsonb_each_text(secrets) s
         union select split_part(s.value, ':', 2) from attune.sensor, jsonb_each_text(secrets) s
-        union select split_part(webhook_secret, ':', 2) from attune.trigger where webhook_secret is not null
+        union select split_part(s.value, ':', 2) from attune.trigger t,
+          unnest(array[t.webhook_secret, t.webhook_previous_secret, t.webhook_verify_token]) s(value) where s.value is not null
         union select split_part(x.encrypted, ':', 2) from (
           (select encrypted from attune.execution_secret order by id limit 1)
           union all (select encrypted from attune.execution_secret order by id desc limit 1)

@@ -1,9 +1,11 @@
 import { randomBytes } from "node:crypto";
+import { sql } from "drizzle-orm";
 import { z } from "zod";
 import { lockRow, updateRow } from "../access/rows.ts";
 import type { Session } from "../access/session.ts";
+import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
-import { ConflictError } from "../errors.ts";
+import { ConflictError, invalid } from "../errors.ts";
 import { isNetwork } from "../lib/network.ts";
 import { checkInput } from "../schema/input.ts";
 import { type HmacConfig, headerName, hmacInput, readHmac } from "./signature-form.ts";
@@ -28,6 +30,12 @@ const network = z
   .refine(isNetwork, "must be an address such as 192.0.2.7, or a network such as 192.0.2.0/24 or 2001:db8::/32")
   .refine((text) => !/^::ffff:/i.test(text), "must be in the notation of IPv4, such as 192.0.2.0/24");
 
+const overlap = z
+  .int()
+  .min(0)
+  .max(30 * 86_400)
+  .nullish();
+
 const webhookInput = z.object({
   hmac: hmacInput.nullish(),
   maxBytes: z
@@ -39,7 +47,18 @@ const webhookInput = z.object({
   rateLimit: z.object({ requests: z.int().min(1).max(1000), seconds: z.int().min(1).max(86_400) }).nullish(),
   allow: z.array(network).min(1, "must name an address or a network, or be left out").max(100).nullish(),
   cloudEvents: z.boolean().nullish(),
+  verifyToken: z.string().min(6, "must have at least 6 characters").max(1000).nullish(),
+  secretOverlapSeconds: overlap,
 });
+
+const rotationInput = z.object({ trigger: z.string(), overlapSeconds: overlap });
+
+/** Returns the time at which an overlap ends, by the database's clock; null: nothing overlaps. */
+async function endOf(tx: Tx, seconds: number | null | undefined): Promise<Date | null> {
+  if (!seconds) return null;
+  const [now] = await rows<{ ms: number }>(tx.db, sql`select (extract(epoch from now()) * 1000)::float8 as ms`);
+  return new Date((now?.ms ?? 0) + seconds * 1000);
+}
 
 const githubDelivery = "x-github-delivery";
 
@@ -54,6 +73,8 @@ export async function enableWebhook(
     rateLimit?: unknown;
     allow?: readonly string[] | null;
     cloudEvents?: boolean | null;
+    verifyToken?: string | null;
+    secretOverlapSeconds?: number | null;
   },
 ): Promise<{ id: bigint; webhookKey: string }> {
   const { hmac: given, maxBytes, deliveryHeader, ...limits } = checkInput(webhookInput, input);
@@ -71,7 +92,17 @@ export async function enableWebhook(
   } satisfies WebhookConfig;
   const webhookSecret = given ? tx.keyring.seal(given.secret) : null;
   const webhookKey = stored.webhookKey ?? newWebhookKey();
-  const fields = { webhookEnabled: true, webhookConfig, webhookSecret, webhookKey };
+  const until = await endOf(tx, limits.secretOverlapSeconds);
+  const former = (stored.webhookConfig as Partial<WebhookConfig>).hmac?.scheme ?? null; // as it was stored here
+  if (until !== null && (stored.webhookSecret === null || former !== signing.hmac?.scheme)) {
+    throw invalid("secretOverlapSeconds", "needs a secret of the same scheme that is replaced: leave it out");
+  }
+  const secrets = {
+    webhookPreviousSecret: until === null ? null : stored.webhookSecret,
+    webhookPreviousSecretUntil: until,
+    webhookVerifyToken: limits.verifyToken ? tx.keyring.seal(limits.verifyToken) : null,
+  };
+  const fields = { ...secrets, webhookEnabled: true, webhookConfig, webhookSecret, webhookKey };
   await updateRow(tx, "trigger", { id: stored.id, fields });
   return { id: stored.id, webhookKey };
 }
@@ -87,18 +118,26 @@ export async function disableWebhook(tx: Tx, session: Session, input: { trigger:
   return { id };
 }
 
-/** Gives the webhook a new path instead of the old one. Throws NotFoundError, ForbiddenError, ConflictError (no webhook). */
+/** Gives the webhook a new path; the old one stays valid for the overlap, if there is any. Throws NotFoundError, ForbiddenError, ConflictError (no webhook). */
 export async function rotateWebhookKey(
   tx: Tx,
   session: Session,
-  input: { trigger: string },
+  input: { trigger: string; overlapSeconds?: number | null },
 ): Promise<{ id: bigint; webhookKey: string }> {
+  const until = await endOf(tx, checkInput(rotationInput, input).overlapSeconds);
   const stored = await lockRow(tx, session, { of: "trigger", doing: "update", which: { ref: input.trigger } });
   if (stored.webhookKey === null) {
     throw new ConflictError(`The trigger "${input.trigger}" has no webhook: enable it first.`);
   }
   const webhookKey = newWebhookKey();
-  await updateRow(tx, "trigger", { id: stored.id, fields: { webhookKey } });
+  await updateRow(tx, "trigger", {
+    id: stored.id,
+    fields: {
+      webhookKey,
+      webhookPreviousKey: until === null ? null : stored.webhookKey,
+      webhookPreviousKeyUntil: until,
+    },
+  });
   return { id: stored.id, webhookKey };
 }
 

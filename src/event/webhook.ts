@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, timingSafeEqual } from "node:crypto";
 import { sql } from "drizzle-orm";
 import { formOf } from "../catalog/signature-form.ts";
 import type { WebhookConfig } from "../catalog/webhook.ts";
@@ -15,8 +15,10 @@ import { checkSignature } from "./signature.ts";
 export interface Webhook {
   trigger: EventTrigger;
   config: WebhookConfig;
-  /** The encrypted secret of its signatures; null when it has none. */
-  secret: string | null;
+  /** The encrypted secrets of its signatures; two while the former one is still valid. */
+  secrets: string[];
+  /** What a sender must know to have its challenge returned, encrypted; null when it has none. */
+  verifyToken: string | null;
 }
 
 /** A request to a webhook; header names are in lower case. */
@@ -46,13 +48,15 @@ export interface DeliveryResponse {
   challenge?: string;
 }
 
-/** Returns the webhook with that key; null when it does not exist or is disabled. */
+/** Returns the webhook with that key, or with it before its last rotation; null when it does not exist or is disabled. */
 export async function findWebhook(db: Db, key: string): Promise<Webhook | null> {
   const [webhook] = await rows<Webhook>(
     db,
     sql`select jsonb_build_object('id', t.id::text, 'ref', t.ref, 'enabled', t.enabled, 'outSchema', t.out_schema) as trigger,
-        t.webhook_config as config, t.webhook_secret as secret
-      from attune.trigger t where t.webhook_key = ${key} and t.webhook_enabled`,
+        t.webhook_config as config, t.webhook_verify_token as "verifyToken",
+        array_remove(array[t.webhook_secret, case when t.webhook_previous_secret_until > now() then t.webhook_previous_secret end], null) as secrets
+      from attune.trigger t where t.webhook_enabled
+        and (t.webhook_key = ${key} or t.webhook_previous_key = ${key} and t.webhook_previous_key_until > now())`,
   );
   return webhook ?? null;
 }
@@ -210,13 +214,17 @@ const longestId = 200;
 /** Checks the delivery's signature, where the webhook needs one, and what its scheme has against repetition. Returns the refusal, if any. */
 export function verifyDelivery(
   keyring: Keyring,
-  { config, secret }: Webhook,
+  { config, secrets }: Webhook,
   delivery: Delivery,
 ): Verified | { error: string } {
   const { hmac, delivery_header: idHeader } = config;
   if (!hmac) return { signed: false, id: (idHeader && delivery.headers[idHeader]?.trim()) || null };
-  if (secret === null) return { error: "the webhook has no secret to check the signature with: enable it again" };
-  const checked = checkSignature(delivery, { config: hmac, secrets: [keyring.open(secret)], idHeader });
+  if (secrets.length === 0) return { error: "the webhook has no secret to check the signature with: enable it again" };
+  const checked = checkSignature(delivery, {
+    config: hmac,
+    secrets: secrets.map((each) => keyring.open(each)),
+    idHeader,
+  });
   return checked.error === undefined ? { signed: true, id: checked.id } : { error: checked.error };
 }
 
@@ -240,4 +248,10 @@ function refusedHeaders(webhook: Webhook, delivery: Delivery): string {
 
 function elapsed({ startedAt }: Delivery): number {
   return Math.round(performance.now() - startedAt);
+}
+
+/** Returns whether the text is the webhook's verify token, in constant time. */
+export function isVerifyToken(keyring: Keyring, { verifyToken }: Webhook, given: string): boolean {
+  if (verifyToken === null) return false;
+  return timingSafeEqual(Buffer.from(digestOf(given)), Buffer.from(digestOf(keyring.open(verifyToken))));
 }

@@ -13,6 +13,7 @@ import {
   type Delivery,
   type DeliveryResponse,
   findWebhook,
+  isVerifyToken,
   recordRefusedDelivery,
   verifyDelivery,
   type Webhook,
@@ -42,18 +43,33 @@ export async function handleWebhook(
   const url = new URL(request.url ?? "/", "http://localhost");
   const key = url.pathname.slice("/webhooks/".length);
   const isHandshake = request.method === "OPTIONS" && request.headers["webhook-request-origin"] !== undefined;
+  // Meta asks in this way whether the server knows the token.
+  const isSubscription = request.method === "GET" && url.searchParams.get("hub.mode") === "subscribe";
   const notAllowed = () => respond(response, 405, { error: "POST only" }, { allow: "POST" });
-  if (request.method !== "POST" && !isHandshake) return notAllowed();
+  if (request.method !== "POST" && !isHandshake && !isSubscription) return notAllowed();
   const sourceIp = origins.addressOf(request);
   services.room.require();
   const webhook = await findWebhook(services.db, key);
   if (!webhook) return respond(response, 404, { error: "no such webhook" });
-  if (!acceptsAddress(webhook, sourceIp)) {
-    const error = `requests from ${sourceIp} are not accepted: the webhook's \`allow\` lists the addresses that are`;
+  const refuse = async (error: string) => {
     const delivery = { headers: headersOf(request), query: {}, body: new Uint8Array(), url: null };
     const refused = { ...delivery, sourceIp, startedAt: performance.now() };
     await storeRefusal(services, webhook, refused, { status: 403, events: [], error });
-    return respond(response, 403, { error }, { connection: "close" });
+    respond(response, 403, { error }, { connection: "close" });
+  };
+  if (!acceptsAddress(webhook, sourceIp)) {
+    return await refuse(
+      `requests from ${sourceIp} are not accepted: the webhook's \`allow\` lists the addresses that are`,
+    );
+  }
+  if (isSubscription) {
+    if (webhook.verifyToken === null) return notAllowed();
+    if (!isVerifyToken(services.keyring, webhook, url.searchParams.get("hub.verify_token") ?? "")) {
+      return await refuse("hub.verify_token is not the verifyToken of the webhook");
+    }
+    const challenge = url.searchParams.get("hub.challenge") ?? "";
+    if (/^[\w.-]{1,200}$/.test(challenge)) return respond(response, 200, challenge);
+    return respond(response, 400, { error: "hub.challenge must be up to 200 letters, digits, dots and dashes" });
   }
   if (isHandshake) return webhook.config.cloud_events ? allowSender(request, response, webhook) : notAllowed();
   const limit = webhook.config.max_bytes ?? 1024 * 1024;

@@ -202,7 +202,11 @@ describe("the keyring", () => {
     const settings = { confSchema: { token: { type: "string", secret: true } }, config: { token: "the old setting" } };
     await commit(services, createPack, session, { ref: "rotated", ...settings });
     const hook = await world.trigger();
-    await commit(services, enableWebhook, session, { trigger: hook, hmac: { secret: "the old secret" } });
+    await commit(services, enableWebhook, session, {
+      trigger: hook,
+      hmac: { secret: "the old secret" },
+      verifyToken: "the old token",
+    });
     await expect(requireKeyring(services.db, createKeyring(b))).rejects.toThrow(
       /^Stored secrets were encrypted with the key [0-9a-f]{16}, which this process does not have: set ATTUNE__SECURITY__ENCRYPTION_KEY/,
     );
@@ -230,14 +234,15 @@ describe("the keyring", () => {
     expect(await reveal("system.rotated249", session, withKey(ring))).toBe("the value 249");
 
     const rotated = await rotateEncryptionKey(withKey(ring), session);
-    expect(rotated).toMatchObject({ keys: afterKill, settings: 2, complete: true });
+    expect(rotated).toMatchObject({ keys: afterKill, settings: 3, complete: true });
     const { token } = await world.one<{ token: string }>(
       sql`select secrets ->> '/token' as token from attune.pack where ref = 'rotated'`,
     );
     expect(createKeyring(b).open(token)).toBe("the old setting");
-    const { signed } = await world.one<{ signed: string }>(
-      sql`select webhook_secret as signed from attune.trigger where ref = ${hook}`,
+    const { signed, verified } = await world.one<{ signed: string; verified: string }>(
+      sql`select webhook_secret as signed, webhook_verify_token as verified from attune.trigger where ref = ${hook}`,
     );
+    expect(createKeyring(b).open(verified)).toBe("the old token");
     expect(createKeyring(b).open(signed)).toBe("the old secret");
     expect(rotated.secrets).toBeGreaterThan(0);
     expect(await left()).toEqual({ keys: 0 });

@@ -128,6 +128,47 @@ test("a webhook's signature is configured by its sender's scheme", async () => {
   });
 });
 
+test("the path and the secret before a rotation stay valid for the overlap, and no longer", async () => {
+  const { services, session } = world;
+  await create("default.overlap");
+  const trigger = "default.overlap";
+  const hmac = (secret: string) => ({ secret, scheme: "shopify" });
+  const enable = (secret: string, secretOverlapSeconds: number | null = null, scheme = "shopify") =>
+    commit(services, enableWebhook, session, { trigger, hmac: { ...hmac(secret), scheme }, secretOverlapSeconds });
+  const rotate = async (overlapSeconds: number | null) =>
+    (await commit(services, rotateWebhookKey, session, { trigger, overlapSeconds })).webhookKey;
+  await expect(enable("the first secret", 60)).rejects.toMatchObject({ issues: [{ path: "secretOverlapSeconds" }] });
+  const { webhookKey: first } = await enable("the first secret");
+  const second = await rotate(3600);
+  const found = async (key: string) => {
+    const webhook = await findWebhook(services.db, key);
+    return webhook?.secrets.map((each) => services.keyring.open(each)) ?? null;
+  };
+  expect([await found(first), await found(second)]).toEqual([["the first secret"], ["the first secret"]]);
+  const third = await rotate(3600);
+  expect([await found(first), (await found(second)) !== null, (await found(third)) !== null]).toEqual([
+    null,
+    true,
+    true,
+  ]);
+  await enable("the second secret", 3600);
+  expect(await found(second)).toEqual(["the second secret", "the first secret"]);
+  await expect(enable("the third secret", 60, "typeform")).rejects.toMatchObject({
+    issues: [{ path: "secretOverlapSeconds" }],
+  });
+  const over = (column: string) =>
+    world.all(
+      sql`update attune.trigger set ${sql.identifier(column)} = now() - interval '1 millisecond' where ref = ${trigger}`,
+    );
+  await over("webhook_previous_key_until");
+  await over("webhook_previous_secret_until");
+  expect([await found(second), await found(third)]).toEqual([null, ["the second secret"]]);
+  const fourth = await rotate(3600);
+  const fifth = await rotate(null);
+  expect([await found(third), await found(fourth), (await found(fifth)) !== null]).toEqual([null, null, true]);
+  await expect(rotate(31 * 86_400)).rejects.toMatchObject({ issues: [{ path: "overlapSeconds" }] });
+});
+
 test("a form that describes another sender's signature must sign what its check relies on", async () => {
   const { services, session } = world;
   await create("default.forms");

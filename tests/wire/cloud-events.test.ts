@@ -16,6 +16,7 @@ beforeAll(async () => {
     ["slow", { cloudEvents: true, rateLimit: { requests: 10, seconds: 60 } }],
     ["elsewhere", { allow: ["192.0.2.0/24", "2001:db8::/32"] }],
     ["here", { allow: ["10.0.0.0/8", "127.0.0.1", "::1"] }],
+    ["meta", { hmac: { secret, scheme: "META" }, verifyToken: "meta knows this" }],
     ["slack", { hmac: { secret, scheme: "SLACK" } }],
   ];
   for (const [name, input] of settings) {
@@ -243,6 +244,26 @@ test("a webhook refuses and records what comes from other addresses", async () =
     `{ triggerByRef(ref: "default.elsewhere") { webhookDeliveries(first: 1) { nodes { statusCode error sourceIp } } } }`,
   );
   expect(triggerByRef.webhookDeliveries.nodes).toEqual([{ statusCode: 403, error, sourceIp: "127.0.0.1" }]);
+});
+
+test("Meta's challenge is returned to who knows the token", async () => {
+  const ask = async (name: string, query: object) => {
+    const response = await fetch(`${server.url}${hooks[name]}?${new URLSearchParams({ ...query })}`);
+    return [response.status, response.headers.get("content-type")?.split(";")[0], await response.text()];
+  };
+  const right = { "hub.mode": "subscribe", "hub.verify_token": "meta knows this", "hub.challenge": "1158201444" };
+  expect(await ask("meta", right)).toEqual([200, "text/plain", "1158201444"]);
+  for (const token of ["", "meta knows thi", "meta knows this ", "Meta knows this"]) {
+    expect((await ask("meta", { ...right, "hub.verify_token": token }))[0]).toBe(403);
+  }
+  expect((await ask("meta", { ...right, "hub.challenge": "<b>" }))[0]).toBe(400);
+  expect((await ask("meta", { ...right, "hub.mode": "other" }))[0]).toBe(405);
+  expect((await ask("slack", right))[0]).toBe(405);
+  const { events } = await request<{ events: { nodes: object[] } }>(
+    server,
+    `{ events(first: 1, where: {trigger: {eq: "default.meta"}}) { nodes { id } } }`,
+  );
+  expect(events.nodes).toEqual([]);
 });
 
 test("Slack's challenge is returned only when it is signed, and is no event", async () => {

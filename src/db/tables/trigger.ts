@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { bigint, boolean, check, index, inet, integer, text, unique } from "drizzle-orm/pg-core";
-import { attune, base, dotted, jsonObjectColumn, reference, versioned } from "../schema.ts";
+import { attune, base, dotted, instant, jsonObjectColumn, reference, versioned } from "../schema.ts";
 import { pack } from "./pack.ts";
 import { sensor } from "./sensor.ts";
 
@@ -25,6 +25,13 @@ export const trigger = attune.table(
     webhookConfig: jsonObjectColumn().notNull().default({}),
     /** Encrypted. */
     webhookSecret: text(),
+    /** The path and the secret before the last rotation, which are valid until then. The secret is encrypted. */
+    webhookPreviousKey: text().unique(),
+    webhookPreviousKeyUntil: instant(),
+    webhookPreviousSecret: text(),
+    webhookPreviousSecretUntil: instant(),
+    /** Encrypted: what a sender must know to have its challenge returned. */
+    webhookVerifyToken: text(),
     rulesRevision: bigint({ mode: "bigint" }).notNull().default(sql`0`),
   },
   (t) => [

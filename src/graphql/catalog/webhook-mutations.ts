@@ -69,6 +69,14 @@ const EnableWebhookInput = builder.inputType("EnableWebhookInput", {
       description:
         "The addresses and networks that requests may come from, such as `192.0.2.0/24`; at most 100, by default any. Others are refused with 403.",
     }),
+    secretOverlapSeconds: t.int({
+      description:
+        "For how many seconds requests that are signed with the secret until now are accepted too, at most 30 days; by default not at all. The scheme must stay the same.",
+    }),
+    verifyToken: t.string({
+      description:
+        "The token that a request of Meta, `GET` with `hub.verify_token`, must have so that its `hub.challenge` is returned; stored encrypted, never shown.",
+    }),
     cloudEvents: t.boolean({
       description:
         "Whether requests are CloudEvents 1.0, structured, binary or in batches; others are refused. The body of the payload is the event in its JSON format.",
@@ -86,7 +94,16 @@ const triggerInput = (name: string, description: string) =>
     fields: (t) => ({ trigger: t.string({ required: true, description: "The trigger's ref." }) }),
   });
 const DisableWebhookInput = triggerInput("DisableWebhookInput", "The trigger whose webhook to disable.");
-const RotateWebhookKeyInput = triggerInput("RotateWebhookKeyInput", "The trigger whose webhook gets a new path.");
+const RotateWebhookKeyInput = builder.inputType("RotateWebhookKeyInput", {
+  description: "The trigger whose webhook gets a new path.",
+  fields: (t) => ({
+    trigger: t.string({ required: true, description: "The trigger's ref." }),
+    overlapSeconds: t.int({
+      description:
+        "For how many seconds the old path stays valid, at most 30 days; by default it is refused from now on.",
+    }),
+  }),
+});
 
 /** A payload with the webhook's path: callers who may update the trigger may see it. */
 function webhookPayload(name: string) {
@@ -109,7 +126,7 @@ addMutation({
   description: "Enables a trigger's webhook, or changes it. Its path stays the same.",
   input: EnableWebhookInput,
   inputDescription: "The webhook.",
-  secretFields: ["hmac"],
+  secretFields: ["hmac", "verifyToken"],
   type: webhookPayload("EnableWebhookPayload"),
   payload: null,
   run: enableWebhook,
@@ -118,7 +135,8 @@ addMutation({
 addMutation({
   name: "rotateWebhookKey",
   may: "trigger:update",
-  description: "Gives a trigger's webhook a new path. Requests to the old path are refused from now on.",
+  description:
+    "Gives a trigger's webhook a new path. Requests to the old path are refused from now on, or after an overlap.",
   input: RotateWebhookKeyInput,
   inputDescription: "The trigger.",
   type: webhookPayload("RotateWebhookKeyPayload"),
