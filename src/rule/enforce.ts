@@ -4,7 +4,6 @@ import { eventQueue, type Job } from "../db/jobs.ts";
 import { asRefusal, inSavepoint, type Tx } from "../db/tx.ts";
 import { requestExecutions } from "../execution/execute.ts";
 import type { ExecutionRequest } from "../execution/insert.ts";
-import { cpuTime } from "../lang/meter.ts";
 import { formatTraceparent, newContext, parseTraceparent } from "../lib/trace.ts";
 import { loadAuthority } from "./authority.ts";
 import {
@@ -17,7 +16,7 @@ import {
   rulesFor,
 } from "./match.ts";
 import type { RuleSets } from "./ruleset.ts";
-import { inTurn } from "./turn.ts";
+import { createLimit, inTurn } from "./turn.ts";
 
 /** After this many failed tries an event is skipped, and its row records the reason. */
 const maxTries = 5;
@@ -113,7 +112,7 @@ async function evaluate(tx: Tx, ruleSets: RuleSets, jobs: readonly Job[], part: 
   }
   const sets = await ruleSets.load(tx.db, revisions);
   const isOver = createLimit(batchCpuMs);
-  const matched: { event: PendingEvent; matches: MatchedRule[]; evaluations: Evaluation[] }[] = [];
+  const matched: { event: PendingEvent; matches: MatchedRule[]; evaluations: Evaluation[]; omitted: number }[] = [];
   for (const event of locked) {
     if (isOver() || event.isBeyond) break;
     const found = await matchEvent(event, rulesFor(event, sets.get(event.trigger ?? ""), part));
@@ -125,18 +124,20 @@ async function evaluate(tx: Tx, ruleSets: RuleSets, jobs: readonly Job[], part: 
   const events: PendingEvent[] = [];
   const matches: Match[] = [];
   const evaluations: Evaluation[] = [];
+  const omitted: Record<string, number> = {};
   for (const found of matched) {
     if (isOverToo()) break;
     events.push(found.event);
     for (const each of found.matches) matches.push(await inTurn(() => resolveMatch(each, authority, tx.keyring)));
     evaluations.push(...found.evaluations);
+    if (found.omitted > 0) omitted[found.event.id] = found.omitted;
   }
   const contexts = traceEvaluations(tx, { events, matches, from });
   // No statement depends on another: the connection pipelines them.
   await Promise.all([
     insertEnforcements(tx, matches, contexts),
     insertEvaluations(tx, evaluations),
-    ...(part === null ? [markEvaluated(tx, events), tx.jobs.done(tx.db, eventQueue, jobs)] : []),
+    ...(part === null ? [markEvaluated(tx, events, omitted), tx.jobs.done(tx.db, eventQueue, jobs)] : []),
   ]);
   const left = locked.slice(events.length).map(({ id }) => ({ id }));
   if (left.length > 0) await tx.jobs.add(tx.db, eventQueue, left);
@@ -177,22 +178,18 @@ function observeAges({ metrics }: Tx, events: readonly PendingEvent[], from: num
   }
 }
 
-/** Returns a function that tells whether the thread has used that much processor time since its first call, which returns false. */
-function createLimit(ms: number): () => boolean {
-  let from: number | null = null;
-  return () => {
-    if (from !== null) return cpuTime() - from > ms;
-    from = cpuTime();
-    return false;
-  };
-}
-
-async function markEvaluated(tx: Tx, events: readonly PendingEvent[]): Promise<void> {
+/** `omitted` has the numbers of evaluations that were not recorded, by event. */
+async function markEvaluated(
+  tx: Tx,
+  events: readonly PendingEvent[],
+  omitted: Readonly<Record<string, number>> = {},
+): Promise<void> {
   if (events.length === 0) return;
   await rows(
     tx.db,
     sql`update attune.event set evaluated_at = clock_timestamp(),
-        skipped = case when trigger is null then 'its trigger no longer exists' end
+        skipped = case when trigger is null then 'its trigger no longer exists' end,
+        evaluations_omitted = coalesce((${JSON.stringify(omitted)}::text::jsonb ->> id::text)::int, 0)
       where id = ${anyOf(events.map(({ id }) => id))}`,
   );
 }

@@ -67,26 +67,33 @@ export function rulesFor(
   return named === null ? rules.find(event.payload) : [...named].flatMap((id) => rules.get(id) ?? []);
 }
 
+/** So many evaluations without a match are recorded of an event; all matches are, as their rules want. */
+const maxMisses = 100;
+
 /**
  * Evaluates the event against those of the rules that apply to it; no rule affects another. Between rules other work gets its turn. The results
- * are in the order of the rules' refs.
+ * are in the order of the rules' refs; `omitted` counts the evaluations that are left out of them.
  */
 export async function matchEvent(
   event: PendingEvent,
   rules: readonly CompiledRule[],
-): Promise<{ matches: MatchedRule[]; evaluations: Evaluation[] }> {
+): Promise<{ matches: MatchedRule[]; evaluations: Evaluation[]; omitted: number }> {
   const matches: MatchedRule[] = [];
   const evaluations: Evaluation[] = [];
+  let misses = 0;
   for (const rule of rules) {
     if (event.rule !== null && event.rule !== rule.id) continue;
     const { matched, criteria } = await inTurn(() => {
       faultPoint("rule.evaluation", rule.ref);
       return rule.evaluate(event.payload);
     });
-    if (isRecorded(rule, matched, criteria)) evaluations.push({ rule, event, matched, detail: criteria });
     if (matched) matches.push({ rule, event });
+    if (!isRecorded(rule, matched, criteria)) continue;
+    if (!matched) misses += 1;
+    if (matched || misses <= maxMisses) evaluations.push({ rule, event, matched, detail: criteria });
   }
-  return { matches: matches.sort(byRef), evaluations: evaluations.sort(byRef) };
+  const omitted = Math.max(0, misses - maxMisses);
+  return { matches: matches.sort(byRef), evaluations: evaluations.sort(byRef), omitted };
 }
 
 const byRef = (a: { rule: CompiledRule }, b: { rule: CompiledRule }) => (a.rule.ref < b.rule.ref ? -1 : 1);

@@ -11,3 +11,13 @@ export async function inTurn<T>(work: () => T): Promise<T> {
   if (cpuTime() - from > longMs) await nextTurn();
   return result;
 }
+
+/** Returns a function that tells whether the thread has used that much processor time since its first call, which returns false. */
+export function createLimit(ms: number): () => boolean {
+  let from: number | null = null;
+  return () => {
+    if (from !== null) return cpuTime() - from > ms;
+    from = cpuTime();
+    return false;
+  };
+}

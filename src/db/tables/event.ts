@@ -37,6 +37,8 @@ export const event = attune.table(
     evaluatedAt: instant(),
     tries: integer().notNull().default(0),
     skipped: text(),
+    /** How many evaluations without a match were not recorded, because as many as an event may have were. */
+    evaluationsOmitted: integer().notNull().default(0),
   },
   (t) => [
     index("event_created_idx").on(t.created, t.id),

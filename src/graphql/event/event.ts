@@ -69,6 +69,9 @@ export const Event = builder.drizzleNode("events", {
       description: "When the rules had evaluated it; null while it waits.",
     }),
     skipped: t.exposeString("skipped", { nullable: true, description: "Why the rules did not evaluate it." }),
+    evaluationsOmitted: t.exposeInt("evaluationsOmitted", {
+      description: "How many evaluations without a match were not recorded: an event has at most 100 of them.",
+    }),
     trigger: t.relation("trigger", { nullable: true, description: "The trigger; null if it was deleted." }),
     source: t.relation("source", {
       nullable: true,

@@ -63,6 +63,7 @@ export const records: Readonly<Record<string, Sample>> = {
       evaluated_at: at,
       tries: 3,
       skipped: "because",
+      evaluations_omitted: 3,
     },
   ),
   execution: pair(

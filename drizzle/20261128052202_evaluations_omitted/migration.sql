@@ -1,0 +1,1 @@
+ALTER TABLE "attune"."event" ADD COLUMN "evaluations_omitted" integer DEFAULT 0 NOT NULL;

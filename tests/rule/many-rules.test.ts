@@ -1,0 +1,113 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { globalId } from "../../src/lib/global-id.ts";
+import type { Json, JsonObject } from "../../src/lib/json.ts";
+import { type Api, createApi } from "../support/api.ts";
+import { createEvaluator, type Evaluator, is } from "../support/evaluator.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+let world: World;
+let api: Api;
+let evaluator: Evaluator;
+beforeAll(async () => {
+  world = await createWorld();
+  api = await createApi(world.services);
+  evaluator = createEvaluator(world);
+});
+afterAll(async () => {
+  await api[Symbol.asyncDispose]();
+  await world[Symbol.asyncDispose]();
+});
+
+let added = 0;
+
+/** Adds rules like this one, with conditions that contain the number of the rule as `$n`; what does not compile is stored all the same. */
+async function addRules(like: string, count: number, conditions: Json): Promise<void> {
+  added += 1;
+  for (let from = 1; from <= count; from += 250) {
+    await world.all(
+      sql`insert into attune.rule (ref, pack, pack_ref, label, action, action_ref, trigger, trigger_ref, conditions, owner)
+        select ref || '_' || n || '_' || ${added}::int, pack, pack_ref, label, action, action_ref, trigger, trigger_ref,
+          replace(${JSON.stringify(conditions)}::text, '"$n"', n::text)::jsonb, owner
+        from attune.rule, generate_series(${from}::int, ${Math.min(count, from + 249)}::int) n where ref = ${like}`,
+    );
+  }
+}
+
+/** Evaluates one event; returns what it left, its statements, and the processor time of its evaluation. */
+async function evaluate(trigger: string, payload: JsonObject) {
+  const event = await world.event(trigger, payload);
+  const [before, cpu] = [world.services.statements.length, process.cpuUsage()];
+  await evaluator.evaluate();
+  const used = process.cpuUsage(cpu);
+  const statements = world.services.statements.length - before;
+  const [left] = await world.all<{ matches: number; misses: number; omitted: number }>(
+    sql`select (select count(*)::int from attune.rule_evaluation where event = e.id and matched) as matches,
+        (select count(*)::int from attune.rule_evaluation where event = e.id and not matched) as misses, evaluations_omitted as omitted
+      from attune.event e where id = ${event}::bigint`,
+  );
+  return { event, left, statements, ms: (used.user + used.system) / 1000 };
+}
+
+test("of an event all matches are recorded, and a hundred misses: it says how many are left out", async () => {
+  const trigger = await world.trigger();
+  const rule = await world.rule(trigger, { conditions: [] });
+  await addRules(rule, 250, [
+    { field: "a", operator: "exists" },
+    { field: "b", operator: "gte", value: "$n" },
+  ]);
+  expect((await evaluate(trigger, {})).left).toEqual({ matches: 0, misses: 0, omitted: 0 });
+  expect((await evaluate(trigger, { a: 1, b: 150 })).left).toEqual({ matches: 150, misses: 100, omitted: 0 });
+  const { event, left } = await evaluate(trigger, { a: 1, b: 120 });
+  expect(left).toEqual({ matches: 120, misses: 100, omitted: 30 });
+  const { data, errors } = await api.ask(
+    world.session,
+    "query ($event: ID!) { event(id: $event) { evaluationsOmitted evaluations(first: 1) { totalCount { count } } } }",
+    { event: globalId("Event", event) },
+  );
+  expect(errors).toBeUndefined();
+  expect(data.event).toEqual({ evaluationsOmitted: 30, evaluations: { totalCount: { count: 220 } } });
+});
+
+test("an event of a trigger with a thousand rules that do not concern it runs the same statements, and leaves the same", async () => {
+  const [few, many] = [await world.trigger(), await world.trigger()];
+  const kind = { field: "kind", operator: "equals", value: "push" };
+  for (const [trigger, count] of [
+    [few, 10],
+    [many, 1000],
+  ] as const) {
+    const rule = await world.rule(trigger, { conditions: is("n", 0) });
+    await addRules(rule, count, [kind, { field: "n", operator: "equals", value: "$n" }]);
+    await evaluate(trigger, {}); // reads the rules
+  }
+  const [ofFew, ofMany] = [await evaluate(few, { kind: "push", n: 7 }), await evaluate(many, { kind: "push", n: 7 })];
+  // Once a second a statement more reads the grants of the rules' owners.
+  expect(Math.abs(ofMany.statements - ofFew.statements)).toBeLessThanOrEqual(1);
+  expect(ofFew.left).toEqual({ matches: 1, misses: 9, omitted: 0 }); // near misses of the few
+  expect(ofMany.left).toMatchObject({ matches: 1, omitted: 0 });
+  expect(ofMany.left?.misses).toBeLessThan(5);
+});
+
+const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+
+test("a thousand broken rules do not delay a good one", async () => {
+  const [alone, among] = [await world.trigger(), await world.trigger()];
+  const rules = [];
+  for (const trigger of [alone, among]) rules.push(await world.rule(trigger, { conditions: is("good", true) }));
+  const like = rules[1] ?? "";
+  await addRules(like, 400, [{ field: "a", operator: "nosuch", value: "$n" }]);
+  await addRules(like, 300, [{ expression: "event.payload.missing > 1" }]);
+  await addRules(like, 300, [{ field: "good", operator: "gte", value: "$n" }]);
+  const times = { alone: [] as number[], among: [] as number[] };
+  for (let round = -3; round < 15; round += 1) {
+    const [ofAlone, ofAmong] = [await evaluate(alone, { good: true }), await evaluate(among, { good: true })];
+    expect(ofAlone.left).toEqual({ matches: 1, misses: 0, omitted: 0 });
+    expect(ofAmong.left).toEqual({ matches: 1, misses: 100, omitted: 900 });
+    if (round < 0) continue;
+    times.alone.push(ofAlone.ms);
+    times.among.push(ofAmong.ms);
+  }
+  const ratio = median(times.among) / median(times.alone);
+  expect(ratio).toBeLessThan(20); // it is about 3
+  expect(await world.all(sql`select from attune.enforcement where rule_ref like ${`${like}\\_%`}`)).toEqual([]);
+});
