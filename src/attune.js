@@ -3,7 +3,7 @@
 const major = Number(process.versions.node.split(".")[0]);
 if (major < 24) {
   process.stderr.write(
-    `attune needs Node.js 24 or newer, this is ${process.versions.node}: start it with "npm start", which brings its own.\n`,
+    `attune needs Node.js 24 or newer, this is ${process.versions.node}: in a checkout, "npm start" brings its own.\n`,
   );
   process.exit(1);
 }

@@ -1,5 +1,3 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { writeCredentialFile } from "./access/credential-file.ts";
 import { readKeyFile } from "./access/key-file.ts";
 import { createOrigins } from "./access/origin.ts";
@@ -11,6 +9,7 @@ import { write } from "./db/tx.ts";
 import { StartError } from "./errors.ts";
 import { startMonitor } from "./http/monitor.ts";
 import { armFault } from "./lib/fault.ts";
+import { linkCommand, readOwnVersion } from "./lib/program.ts";
 import { startWatchdog } from "./lib/watchdog.ts";
 import { linkText } from "./link.ts";
 import type { Log } from "./log.ts";
@@ -60,7 +59,7 @@ export async function startServer(config: Config, log: Log, { ownsProcess = fals
       retention: config.retention,
       scheduleSeconds: config.scheduleSeconds,
       maxGeneration: config.maxGeneration,
-      tracing: config.traces && { ...config.traces, version: readVersion() },
+      tracing: config.traces && { ...config.traces, version: readOwnVersion() },
     }),
   );
   describeBuild(services);
@@ -96,12 +95,8 @@ function openKeyring({ encryptionKey, previousKeys, databaseUrl, dataDir }: Conf
   return createKeyring(readKeyFile(dataDir), previousKeys);
 }
 
-function readVersion(): string {
-  return JSON.parse(readFileSync(join(import.meta.dirname, "..", "package.json"), "utf8")).version;
-}
-
 function describeBuild({ metrics, kind }: Services): void {
-  metrics.build.set({ version: readVersion(), node_version: process.versions.node, database: kind }, 1);
+  metrics.build.set({ version: readOwnVersion(), node_version: process.versions.node, database: kind }, 1);
 }
 
 /** Starts the server of a process without the API for its metrics and health, if it has a port. */
@@ -125,7 +120,7 @@ async function greet(
   if (!enableAuth) {
     return `attune listens on ${url}\nAuthentication is off: everyone who reaches this address can do everything.\n`;
   }
-  if (!isTerminal) return `attune listens on ${url}\n"npm run link" prints a sign-in link.\n`;
+  if (!isTerminal) return `attune listens on ${url}\n"${linkCommand}" prints a sign-in link.\n`;
   const token = await write(services, (tx) => createSignInToken(tx, admin));
   return `attune listens on ${url}\n${linkText(`${url}/sign-in#${token}`)}`;
 }

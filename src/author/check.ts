@@ -1,6 +1,7 @@
 import { checkRules, type Known } from "../catalog/pack-rules.ts";
 import { type CheckedPack, readPack } from "../catalog/read.ts";
 import { InvalidInputError, type Issue } from "../errors.ts";
+import { ownPath } from "../lib/program.ts";
 import { packRules } from "../rule/check.ts";
 
 /** What a check of a pack's files found. */
@@ -12,7 +13,7 @@ export interface PackCheck {
 }
 
 /** The directory of the pack that every installation has. */
-export const corePack = new URL("../../packs/core", import.meta.url).pathname;
+export const corePack = ownPath("packs/core");
 
 /**
  * Checks the files of a pack as a server does that loads them, without one. Rules are checked against the pack's own actions and triggers and

@@ -1,14 +1,14 @@
-import { fileURLToPath } from "node:url";
 import { ensureAdmin } from "../access/token.ts";
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import { InvalidInputError, StartError } from "../errors.ts";
+import { ownPath } from "../lib/program.ts";
 import { ensureDefaultPack, loadPack } from "./load.ts";
 import type { PackRules } from "./pack-rules.ts";
 import { openQueues, preparePack } from "./queues.ts";
 import { type CheckedPack, readPack } from "./read.ts";
 
-const corePack = fileURLToPath(new URL("../../packs/core", import.meta.url));
+const corePack = ownPath("packs/core");
 
 /** Reads the core pack and the packs in the directories. Throws StartError with every fault and its position. */
 export async function readPacks(directories: readonly string[]): Promise<CheckedPack[]> {

@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { StartError } from "../errors.ts";
+import { readOwnVersion } from "../lib/program.ts";
 import { addArtifacts } from "./commands/artifact.ts";
 import { addAuth } from "./commands/auth.ts";
 import { addCompletion } from "./commands/completion.ts";
@@ -24,14 +24,11 @@ const failed = 1;
 const misused = 2;
 const interrupted = 130;
 
-const version = () =>
-  JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")).version as string;
-
 /** Returns the whole command line; `finish` hears of the exit code of the command that ran. */
 export function createProgram(terminal: Terminal, finish: Finish): Command {
   const program = new Command("attune")
     .description("Event-driven automation. All commands but serve, link and db use the API of a server.")
-    .version(version(), "--version", "print the version")
+    .version(readOwnVersion(), "--version", "print the version")
     .helpOption("--help", "print the help of a command")
     .helpCommand(false)
     .exitOverride()

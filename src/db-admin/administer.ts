@@ -1,5 +1,4 @@
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { parseEnv } from "node:util";
 import type { Administer, Administration } from "../cli/administration.ts";
 import { readConfig } from "../config.ts";
@@ -8,6 +7,7 @@ import { startJobs } from "../db/jobs.ts";
 import { migrate, readMigrations } from "../db/migrate.ts";
 import { isPassing } from "../db/passing.ts";
 import { StartError } from "../errors.ts";
+import { readOwnVersion } from "../lib/program.ts";
 import { createLog } from "../log.ts";
 import { clean } from "./clean.ts";
 import { createEmbedded, dropEmbedded } from "./embedded.ts";
@@ -39,7 +39,7 @@ export const administer: Administer = async (env, settingsFile) => {
         await readMigrations(db); // which refuses a newer database
         return await verify(db);
       }),
-    status: () => using((database) => readStatus(database, place, readVersion())),
+    status: () => using((database) => readStatus(database, place, readOwnVersion())),
   };
   return administration;
 };
@@ -52,9 +52,6 @@ function targetOf(env: Readonly<Record<string, string | undefined>>, file: strin
   const log = createLog({ level: "error", format: "json" }, process.stderr);
   return { url, dataDir, fsync, reserve, log, place: url === null ? dataDir : withoutPassword(url) };
 }
-
-const readVersion = (): string =>
-  JSON.parse(readFileSync(join(import.meta.dirname, "../../package.json"), "utf8")).version;
 
 /** Migrates as the start of a server does, the tables of the job queue included. */
 async function bringUp(database: Database, { log }: Target) {

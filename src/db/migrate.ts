@@ -1,14 +1,14 @@
-import { fileURLToPath } from "node:url";
 import { sql } from "drizzle-orm";
 import { readMigrationFiles } from "drizzle-orm/migrator";
 import { migrate as migratePglite } from "drizzle-orm/pglite/migrator";
 import { drizzle } from "drizzle-orm/postgres-js";
 import { migrate as migratePostgres } from "drizzle-orm/postgres-js/migrator";
 import { StartError } from "../errors.ts";
+import { ownPath } from "../lib/program.ts";
 import { connect, type Database, type Db, rows, usualLimits } from "./client.ts";
 import { relations } from "./relations.ts";
 
-const migrationsFolder = fileURLToPath(new URL("../../drizzle", import.meta.url));
+const migrationsFolder = ownPath("drizzle");
 const settings = { migrationsFolder, migrationsSchema: "attune_migrations", migrationsTable: "migration" };
 /** The advisory lock that each process holds while it migrates. */
 export const migrationLock = 4_127_001;

@@ -1,3 +1,5 @@
+import { linkCommand } from "../lib/program.ts";
+
 // The token of a link is in the fragment, which no log, Referer or link preview contains. The page reads and posts it.
 const script = `
 const part = (id) => document.getElementById(id);
@@ -71,7 +73,7 @@ small{display:block;margin-top:2rem}
 <label for="login">Login</label><input id="login" name="login" autocomplete="username" required>
 <label for="password">Password</label><input id="password" name="password" type="password" autocomplete="current-password" required>
 <button>Sign in</button>
-<small>Without a password use a sign-in link: <code>npm run link</code> prints one where the server runs.</small>
+<small>Without a password use a sign-in link: <code>${linkCommand}</code> prints one where the server runs.</small>
 </form>
 <div id="signed-in" hidden><p><a href="/graphql">Go to GraphiQL</a></p><button id="sign-out">Sign out</button></div>
 <script>${script}</script></body></html>

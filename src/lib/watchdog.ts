@@ -1,5 +1,6 @@
 import { url as debuggerUrl } from "node:inspector";
 import { Worker } from "node:worker_threads";
+import { moduleEnding } from "./program.ts";
 
 /** What the watching thread gets. */
 export interface WatchdogData {
@@ -24,7 +25,10 @@ export function startWatchdog({ limitSeconds, message }: Omit<WatchdogData, "bea
     if (debuggerUrl() === undefined) Atomics.add(beats, 0, 1);
     else Atomics.store(beats, 0, -1);
   }, beatMs).unref();
-  const watching = new Worker(new URL("./watchdog-thread.ts", import.meta.url), { workerData: data, execArgv: [] });
+  const watching = new Worker(new URL(`./watchdog-thread${moduleEnding}`, import.meta.url), {
+    workerData: data,
+    execArgv: [],
+  });
   watching.unref();
   return {
     [Symbol.dispose]: () => {

@@ -1,8 +1,7 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { sql } from "drizzle-orm";
 import { rows } from "../../db/client.ts";
 import type { Services } from "../../db/services.ts";
+import { readOwnVersion } from "../../lib/program.ts";
 import { builder } from "../kit/builder.ts";
 import type { Context } from "../kit/context.ts";
 
@@ -40,7 +39,7 @@ const SystemInfoType = builder.objectRef<SystemInfo>("SystemInfo").implement({
 });
 
 async function describeSystem({ services, db, feed }: Context): Promise<SystemInfo> {
-  const { version } = JSON.parse(readFileSync(join(import.meta.dirname, "../../../package.json"), "utf8"));
+  const version = readOwnVersion();
   const [found] = await rows<{ version: string; bytes: string; migrations: number; workers: number }>(
     db,
     sql`select current_setting('server_version') as version, pg_database_size(current_database())::text as bytes,
