@@ -1,5 +1,5 @@
 import type { Connection } from "./connection.ts";
-import { Failure } from "./failure.ts";
+import { Failure, UsageFailure } from "./failure.ts";
 
 /** Sends one operation and returns its data. Throws Failure with a sentence for people. */
 export type Ask = <T>(document: string, variables?: Record<string, unknown>) => Promise<T>;
@@ -41,7 +41,7 @@ export function createAsk(
   signal: AbortSignal,
   onDone: (name: string, ms: number, status: number) => void,
 ): Ask {
-  return async <T>(document: string, variables: Record<string, unknown> = {}) => {
+  const ask = async <T>(document: string, variables: Record<string, unknown> = {}): Promise<T> => {
     const started = performance.now();
     const response = await send(connection, "/graphql", {
       method: "POST",
@@ -55,8 +55,27 @@ export function createAsk(
     });
     const text = await response.text();
     onDone(/\{\s*(?:\w+: )?(\w+)/.exec(document)?.[1] ?? "", performance.now() - started, response.status);
-    return dataOf<T>(connection, response, text);
+    try {
+      return dataOf<T>(connection, response, text);
+    } catch (error) {
+      const [, type] = error instanceof Failure ? (unknownConstant.exec(error.message) ?? []) : [];
+      if (type === undefined) throw error;
+      throw await refuseConstant(String((error as Failure).message), type, ask);
+    }
   };
+  return ask;
+}
+
+/** What the API says of a value that is none of an enum's. */
+const unknownConstant = /Value "[^"]*" does not exist in "(\w+)" enum/;
+
+/** Returns the failure for a value that an enum does not have, with those that it has as they are written on the command line. */
+async function refuseConstant(message: string, type: string, ask: Ask): Promise<Failure> {
+  const document = "query($type: String!) { __type(name: $type) { enumValues { name } } }";
+  const found = await ask<{ __type: { enumValues: { name: string }[] } | null }>(document, { type });
+  const values = found.__type?.enumValues.map(({ name }) => name.toLowerCase()) ?? [];
+  const [, value = ""] = /Value "([^"]*)"/.exec(message) ?? [];
+  return new UsageFailure(`"${value.toLowerCase()}" is not one of ${values.join(", ")}.`);
 }
 
 function dataOf<T>(connection: Connection, response: Response, text: string): T {
