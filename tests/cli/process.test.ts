@@ -1,6 +1,6 @@
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { text } from "node:stream/consumers";
@@ -47,7 +47,7 @@ describe("attune as a process", () => {
     const command = await loaded("pack", "list", "--url", "http://127.0.0.1:9");
     expect(command.code).toBe(1);
     const own =
-      /^(src\/(attune|imports)\.js|src\/(main|errors)\.ts|src\/author\/author\.ts|src\/cli\/.*|node_modules\/(commander|string-width|strip-ansi|ansi-regex|get-east-asian-width|graphql-ws)\/.*)$/;
+      /^(src\/(attune|imports)\.js|src\/lib\/program\.ts|src\/(main|errors)\.ts|src\/author\/author\.ts|src\/cli\/.*|node_modules\/(commander|string-width|strip-ansi|ansi-regex|get-east-asian-width|graphql-ws)\/.*)$/;
     expect(command.modules.filter((name) => !own.test(name))).toEqual([]);
     const link = await loaded("link");
     expect(link.code).toBe(1);
@@ -146,13 +146,30 @@ describe("on a terminal of the width 0", () => {
   });
 });
 
+/** Returns what a shell prints that finds `attune` on its path, and the server's address in its environment. */
+async function completeIn(shell: string, args: string[]): Promise<string> {
+  const bin = mkdtempSync(join(scratch, "bin-"));
+  const program = join(bin, "attune");
+  writeFileSync(program, `#!/bin/sh\nexec ${process.execPath} ${resolve("src/attune.js")} "$@"\n`);
+  chmodSync(program, 0o755);
+  const env = {
+    PATH: `${bin}:${process.env["PATH"]}`,
+    HOME: scratch,
+    XDG_CONFIG_HOME: scratch,
+    ATTUNE_URL: server.url,
+    ATTUNE_TOKEN: server.token,
+  };
+  const cwd = mkdtempSync(join(scratch, "empty-"));
+  const child = spawn(shell, args, { cwd, env, timeout: 25_000 });
+  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  expect(stderr).toBe("");
+  expect(readdirSync(cwd)).toEqual([]); // nothing that was typed has run
+  return stdout;
+}
+
 describe("completion in bash", () => {
   /** Returns what Tab offers at the end of each line. */
   async function offered(...lines: string[]): Promise<string[][]> {
-    const bin = mkdtempSync(join(scratch, "bin-"));
-    const program = join(bin, "attune");
-    writeFileSync(program, `#!/bin/sh\nexec ${process.execPath} ${resolve("src/attune.js")} "$@"\n`);
-    chmodSync(program, 0o755);
     const script = `
       eval "$(attune completion bash)"
       eval "$(attune completion bash)" # a shell may read its settings twice
@@ -161,17 +178,7 @@ describe("completion in bash", () => {
         _attune
         echo "\${COMPREPLY[@]}"
       done`;
-    const child = spawn("bash", ["--norc", "-c", script, "bash", ...lines], {
-      cwd: scratch,
-      env: {
-        PATH: `${bin}:${process.env["PATH"]}`,
-        XDG_CONFIG_HOME: scratch,
-        ATTUNE_URL: server.url,
-        ATTUNE_TOKEN: server.token,
-      },
-    });
-    const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
-    expect(stderr).toBe("");
+    const stdout = await completeIn("bash", ["--norc", "-c", script, "bash", ...lines]);
     return stdout
       .split("\n")
       .slice(0, -1)
@@ -198,6 +205,54 @@ describe("completion in bash", () => {
     expect(ofOption).toEqual(["core.sleep"]);
     expect(afterOptions).toEqual(["show"]);
     expect([hostile, nowhere]).toEqual([[], []]);
-    expect(existsSync(join(scratch, "x"))).toBe(false);
   });
+});
+
+/** Whether the shell is on the path. */
+const hasShell = (name: string) => spawnSync(name, ["-c", "exit 0"]).status === 0;
+
+const typed = [
+  "attune exec",
+  "attune execution list --st",
+  "attune action list --output=j",
+  "attune run core.e",
+  "attune run $(touch x) ; touch x",
+];
+
+// Needs zsh, with its module for pseudo-terminals.
+test.skipIf(!hasShell("zsh"))("completion in zsh", async () => {
+  // An interactive zsh gets each line with a Tab, and then a key that prints the line as it has become.
+  const script = `
+    zmodload zsh/zpty
+    zpty -b shell zsh -f -i
+    zpty -w shell 'show() print -r -- "<$BUFFER>"; zle -N show; bindkey "^X" show; bindkey "^U" kill-whole-line
+      autoload -Uz compinit; compinit -u -D; eval "$(attune completion zsh)"; print is-$((1 + 1))-ready'
+    zpty -r shell out '*is-2-ready*'
+    for line; do
+      zpty -n -w shell "$line"$'\\t\\x18'
+      zpty -r shell out '*<*>*'
+      print -r -- "\${\${out##*<}%%>*}"
+      zpty -n -w shell $'\\x15'
+    done`;
+  expect((await completeIn("zsh", ["-f", "-c", script, "zsh", ...typed])).split("\n")).toEqual([
+    "attune execution ",
+    "attune execution list --status ",
+    "attune action list --output=json ",
+    "attune run core.echo ",
+    "attune run $(touch x) ; touch x",
+    "",
+  ]);
+});
+
+// Needs fish.
+test.skipIf(!hasShell("fish"))("completion in fish", async () => {
+  const script = "attune completion fish | source; for line in $argv; complete -C $line; echo; end";
+  const offers = (await completeIn("fish", ["--no-config", "-c", script, ...typed])).split("\n\n");
+  expect(offers.map((each) => each.trim().split("\t")[0])).toEqual([
+    "execution",
+    "--status",
+    "--output=json",
+    "core.echo",
+    "",
+  ]);
 });
