@@ -151,6 +151,7 @@ const parents: Readonly<Record<string, { resource: Resource; of: PgTable; key: s
  */
 export function readableRows(session: Session, table: string): Expression | null {
   if (table === "ruleEvaluations") return readableEvaluations(session);
+  if (table === "ruleWindows") return readableWindows(session);
   if (table === "tokens") return readableTokens(session);
   const through = parents[table];
   if (through) return readableThrough(session, through);
@@ -176,6 +177,17 @@ function readableEvaluations(session: Session): Expression | null {
         return sql`exists (select from attune.${sql.raw(name)} "of_evaluation" where ${columns["id"]} = ${table[key]} and ${filter(columns)})`;
       }),
     ) ?? sql`true`;
+}
+
+/** The keys of windows are made of events: they are readable with the rule and the events of its trigger. */
+function readableWindows(session: Session): Expression | null {
+  const [rules, events] = [readable(session, "rule"), readable(session, "event")];
+  if (rules === null && events === null) return null;
+  const parent: Columns = getColumns(alias(rule, "of_window"));
+  const asEvent: Columns = parent["triggerRef"] ? { triggerRef: parent["triggerRef"] } : {};
+  const conditions = and(rules?.(parent), events?.(asEvent));
+  return (table) =>
+    sql`exists (select from ${rule} "of_window" where ${parent["id"]} = ${table["ruleId"]} and ${conditions})`;
 }
 
 /** Returns the rows that are readable with their parent: the row of `of` whose id is in the column `key`. */

@@ -6,6 +6,7 @@ import { parameterMap } from "../schema/schema.ts";
 import { containerManifest } from "./container.ts";
 import { LONGEST_TIMEOUT, retryPolicy } from "./retry.ts";
 import { testing } from "./testing.ts";
+import { maxStarts, windowDefinition } from "./window.ts";
 
 const REF = {
   pack: /^[a-z][a-z0-9_-]+$/,
@@ -161,6 +162,8 @@ export const ruleManifest = z.strictObject({
   conditions: z.array(jsonObject).max(100).default([]),
   action_params: jsonObject.default({}),
   trigger_params: jsonObject.default({}),
+  window: windowDefinition.nullable().default(null),
+  max_starts: maxStarts.nullable().default(null),
 });
 
 export type PackManifest = z.output<typeof packManifest>;

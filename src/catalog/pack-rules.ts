@@ -7,6 +7,7 @@ import { didYouMean } from "../lib/nearest.ts";
 import type { ParameterMap } from "../schema/schema.ts";
 import { secretSchemasJson } from "./action.ts";
 import type { CheckedPack } from "./read.ts";
+import type { MaxStarts, WindowDefinition } from "./window.ts";
 
 /** What a rule consists of, besides its names. */
 export interface RuleContents {
@@ -15,6 +16,16 @@ export interface RuleContents {
   conditions: unknown;
   actionParams: JsonObject;
   triggerParams: JsonObject;
+  window: unknown;
+  maxStarts: unknown;
+}
+
+/** The canonical form of what a rule consists of. */
+export interface CheckedContents {
+  conditions: JsonObject[];
+  triggerParams: JsonObject;
+  window: WindowDefinition | null;
+  maxStarts: MaxStarts | null;
 }
 
 /** What a rule is checked against. */
@@ -28,7 +39,7 @@ export interface RuleTargets {
 
 /** How the rules of packs are checked, as those that users create are, and what follows when one is loaded. */
 export interface PackRules {
-  check(rule: RuleContents, targets: RuleTargets): { conditions: JsonObject[]; triggerParams: JsonObject };
+  check(rule: RuleContents, targets: RuleTargets): CheckedContents;
   loaded(tx: Tx, rule: { id: string }): Promise<void>;
 }
 
@@ -66,18 +77,19 @@ export function checkRules<Id>(
       issues.push(issueAt(ref, [field], `there is no ${noun} "${name}"${didYouMean(name, [...known])}`));
     if (!action) absent("action_ref", "action", actionRef, actions.keys());
     if (!trigger) absent("trigger_ref", "trigger", triggerRef, triggers.keys());
+    const answer = manifest.window?.absence?.of.trigger;
+    if (answer !== undefined && !triggers.has(answer)) absent("window", "trigger", answer, triggers.keys());
     if (!action || !trigger) return [];
     const { conditions, action_params: actionParams, trigger_params: triggerParams } = manifest;
     try {
+      const { window, max_starts: maxStarts } = manifest;
       const checked = check(
-        { actionRef, triggerRef, conditions, actionParams, triggerParams },
+        { actionRef, triggerRef, conditions, actionParams, triggerParams, window, maxStarts },
         { action, trigger, settings },
       );
       return [
         {
-          ...{ ref, actionRef, triggerRef, actionParams },
-          conditions: checked.conditions,
-          triggerParams: checked.triggerParams,
+          ...{ ref, actionRef, triggerRef, actionParams, ...checked },
           label: manifest.label,
           description: manifest.description,
           enabled: manifest.enabled,

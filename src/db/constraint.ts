@@ -83,7 +83,11 @@ const checks: Readonly<Record<string, { path?: string; message: string }>> = {
   policy_slot_acquired_at_check: { message: "must be null exactly while the state is waiting" },
   policy_threshold_check: { message: positive },
   presence_seen_until_check: { message: "must not be earlier than created" },
+  rule_budget_starts_check: { message: "must not be negative" },
+  rule_budget_tripped_at_check: { message: "must come with resetsAt, and only with it" },
+  rule_evaluation_pending_check: { message: "must not be true without a key and what holds the match back" },
   rule_ref_check: { message: componentRef },
+  rule_window_count_check: { message: "must not be negative" },
   runtime_runtime_type_check: { message: "must be the second part of the ref: action or sensor" },
   runtime_ref_check: {
     message: "must be a ref such as my_pack.action.my_name or my_pack.sensor.my_name, in lower case",

@@ -134,7 +134,14 @@ export const relations = defineRelations(tables, (r) => ({
     timer: r.one.timers({ from: r.rules.id, to: r.timers.ruleId }),
     enforcements: r.many.enforcements(),
     evaluations: r.many.ruleEvaluations(),
+    windows: r.many.ruleWindows(),
+    budget: r.one.ruleBudgets({ from: r.rules.id, to: r.ruleBudgets.ruleId }),
   },
+  ruleWindows: {
+    rule: r.one.rules({ from: r.ruleWindows.ruleId, to: r.rules.id }),
+    event: r.one.events({ from: r.ruleWindows.eventId, to: r.events.id }),
+  },
+  ruleBudgets: { rule: r.one.rules({ from: r.ruleBudgets.ruleId, to: r.rules.id }) },
   ruleRevisions: {
     rule: r.one.rules({ from: r.ruleRevisions.ruleId, to: r.rules.id }),
     owner: r.one.identities({ from: r.ruleRevisions.ownerId, to: r.identities.id }),

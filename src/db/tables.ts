@@ -17,6 +17,7 @@ import { platformAlert, platformEvent } from "./tables/platform.ts";
 import { policy, policyGroup, policySlot } from "./tables/policy.ts";
 import { presence } from "./tables/presence.ts";
 import { rule, ruleChange, ruleRevision, timer } from "./tables/rule.ts";
+import { ruleBudget, ruleWindow } from "./tables/rule-window.ts";
 import { runtime } from "./tables/runtime.ts";
 import { sensor } from "./tables/sensor.ts";
 import { sensorEventKey, sensorLog, sensorProcess } from "./tables/sensor-process.ts";
@@ -50,6 +51,8 @@ export const tables = {
   rules: rule,
   ruleRevisions: ruleRevision,
   ruleChanges: ruleChange,
+  ruleWindows: ruleWindow,
+  ruleBudgets: ruleBudget,
   timers: timer,
   events: event,
   ruleEvaluations: ruleEvaluation,

@@ -11,6 +11,8 @@ export type Topic =
   | "feed"
   /** There are new event jobs. */
   | "event"
+  /** Matches of rules wait for the decision of a window. */
+  | "window"
   /** Executions are scheduled in that queue. */
   | Queue
   /** An action has a queue that it may not have had. */

@@ -4,7 +4,7 @@ import { write } from "../db/tx.ts";
 import { startWokenLoop } from "../db/wake.ts";
 import { faultPoint } from "../lib/fault.ts";
 import { enforceBatch, enforceEach } from "../rule/enforce.ts";
-import { createRuleSets, type RuleSets } from "../rule/ruleset.ts";
+import type { RuleSets } from "../rule/ruleset.ts";
 import { enforceSuspects } from "./suspects.ts";
 
 const batchSize = 100;
@@ -12,8 +12,7 @@ const batchSize = 100;
 const pollMs = 2000;
 
 /** Starts evaluating events as they arrive. */
-export function startEvents(services: Services): AsyncDisposable {
-  const ruleSets = createRuleSets();
+export function startEvents(services: Services, ruleSets: RuleSets): AsyncDisposable {
   let isFirst = true;
   return startWokenLoop(services.wake, "event", {
     pass: async () => {

@@ -4,6 +4,7 @@ import { eventQueue, type Job } from "../db/jobs.ts";
 import type { Services } from "../db/services.ts";
 import { type Tx, write } from "../db/tx.ts";
 import type { CriterionOutcome } from "../lang/criteria.ts";
+import { isAnsweredBy } from "../rule/answers.ts";
 import { concludeEvent, enforceOne, enforceRule } from "../rule/enforce.ts";
 import type { RuleSets } from "../rule/ruleset.ts";
 
@@ -62,7 +63,7 @@ async function enforceApart(services: Services, ruleSets: RuleSets, { job, tries
     services.db,
     sql`select r.id::text as id, r.ref, exists (select from attune.rule_evaluation v
           where v.event = e.id and v.rule = r.id and v.detail = ${JSON.stringify([begun])}::text::jsonb) as "isStopped"
-      from attune.event e join attune.rule r on r.trigger = e.trigger and r.enabled
+      from attune.event e join attune.trigger t on t.id = e.trigger join attune.rule r on r.enabled and (r.trigger = t.id or ${isAnsweredBy})
       where e.id = ${job.entity}::bigint and e.evaluated_at is null order by r.ref`,
   );
   for (const { id, ref, isStopped } of rules) {

@@ -16,6 +16,7 @@ import { startLoop } from "../lib/loop.ts";
 import { type ProcessIdentity, thisHost } from "../lib/process-identity.ts";
 import { removeLeftScratch } from "../lib/scratch.ts";
 import { pruneGroups, repairGroups } from "../policy/repair.ts";
+import { dropExpired } from "../rule/windows.ts";
 import { createArtifactKeeper, createVacuum } from "./retention.ts";
 import { type DeadWorker, findDeadWorkers } from "./workers.ts";
 
@@ -44,6 +45,7 @@ export function startSweep(services: Services, everyMs: number): AsyncDisposable
       const report = await sweep(services);
       if (Object.values(report).some((count) => count > 0)) services.log.info(report, "sweep");
       await write(services, pruneGroups);
+      await write(services, dropExpired);
       await keepArtifacts();
       await removeLeftScratch();
       await vacuum();

@@ -63,6 +63,7 @@ import "./rule/next-ticks.ts";
 import "./rule/rule.ts";
 import "./rule/rule-mutations.ts";
 import "./rule/revision.ts";
+import "./rule/window.ts";
 import "./rule/test-rule.ts";
 import "./catalog/runtime.ts";
 import "./access/sign-in.ts";

@@ -33,8 +33,9 @@ export const rules: Readonly<Record<RetentionName, Rule>> = {
   },
   evaluations: {
     table: "rule_evaluation",
-    // Until its event is evaluated, it marks a try that may have ended the process.
-    isDone: () => sql`exists (select from attune.event e where e.id = t.event and e.evaluated_at is not null)`,
+    // Until its event is evaluated, it marks a try that may have ended the process; later its window may have to decide about it.
+    isDone: () =>
+      sql`not t.pending and exists (select from attune.event e where e.id = t.event and e.evaluated_at is not null)`,
     batch: 2000,
     description: "Rules' evaluations of events.",
   },
@@ -74,6 +75,7 @@ export const rules: Readonly<Record<RetentionName, Rule>> = {
     table: "event",
     isDone: (cutoffs) => sql`t.evaluated_at is not null
       and not exists (select from attune.enforcement f where f.event = t.id and f.status = 'created')
+      and not exists (select from attune.rule_window w where w.event = t.id and w.due_at is not null)
       and not exists (select from attune.enforcement f join attune.execution x on x.enforcement = f.id
         where f.event = t.id and ${keeps("x", cutoffs)})`,
     batch: 500,

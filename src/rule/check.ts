@@ -1,4 +1,4 @@
-import type { PackRules, RuleContents, RuleTargets } from "../catalog/pack-rules.ts";
+import type { CheckedContents, PackRules, RuleContents, RuleTargets } from "../catalog/pack-rules.ts";
 import { InvalidInputError, type Issue } from "../errors.ts";
 import { normaliseConditions } from "../lang/criteria.ts";
 import { requireSecretPlaces } from "../lang/secret-use.ts";
@@ -10,16 +10,17 @@ import { findSecrets } from "../secrecy/find.ts";
 import { checkActionParams } from "./parameters.ts";
 import { scheduleOf } from "./schedule.ts";
 import { syncTimer } from "./timer.ts";
+import { checkMaxStarts, checkWindow } from "./window.ts";
 
 /**
- * Checks what a rule consists of, for rules of users and of packs alike. Returns its canonical conditions, its trigger's parameters with their defaults, and
- * the names of the keys in its templates. Throws InvalidInputError with every fault, at `conditions`, `actionParams` and `triggerParams`.
+ * Checks what a rule consists of, for rules of users and of packs alike. Returns its canonical conditions and window, its trigger's parameters with their
+ * defaults, and the names of the keys in its templates. Throws InvalidInputError with every fault, at the names of the fields.
  */
 export function checkContents(
   rule: RuleContents,
   { action, trigger, settings }: RuleTargets,
-): { conditions: JsonObject[]; keys: string[]; triggerParams: JsonObject } {
-  const [conditions, keys, triggerParams] = runChecks(
+): CheckedContents & { keys: string[] } {
+  const [conditions, keys, triggerParams, window, maxStarts] = runChecks(
     () => {
       const canonical = normaliseConditions(rule.conditions, "conditions");
       storableJson(canonical, "conditions");
@@ -39,8 +40,10 @@ export function checkContents(
       storableJson(params, "triggerParams");
       return params;
     },
+    () => checkWindow(rule.window, "window"),
+    () => checkMaxStarts(rule.maxStarts, "maxStarts"),
   );
-  return { conditions, keys, triggerParams };
+  return { conditions, keys, triggerParams, window, maxStarts };
 }
 
 /** The rules of packs. */

@@ -2,9 +2,8 @@ import { DrizzleQueryError, sql } from "drizzle-orm";
 import { anyOf, rows } from "../db/client.ts";
 import { eventQueue, type Job } from "../db/jobs.ts";
 import { asRefusal, inSavepoint, type Tx } from "../db/tx.ts";
-import { requestExecutions } from "../execution/execute.ts";
-import type { ExecutionRequest } from "../execution/insert.ts";
 import { formatTraceparent, newContext, parseTraceparent } from "../lib/trace.ts";
+import { findAnswers } from "./answers.ts";
 import { loadAuthority } from "./authority.ts";
 import {
   type Evaluation,
@@ -16,6 +15,7 @@ import {
   rulesFor,
 } from "./match.ts";
 import type { RuleSets } from "./ruleset.ts";
+import { insertEnforcements } from "./start.ts";
 import { createLimit, inTurn } from "./turn.ts";
 
 /** After this many failed tries an event is skipped, and its row records the reason. */
@@ -110,12 +110,14 @@ async function evaluate(tx: Tx, ruleSets: RuleSets, jobs: readonly Job[], part: 
   for (const { trigger, rulesRevision } of locked) {
     if (trigger !== null && rulesRevision !== null) revisions.set(trigger, rulesRevision);
   }
-  const sets = await ruleSets.load(tx.db, revisions);
+  const [sets, answers] = await Promise.all([ruleSets.load(tx.db, revisions), ruleSets.answers.load(tx.db, revisions)]);
   const isOver = createLimit(batchCpuMs);
   const matched: { event: PendingEvent; matches: MatchedRule[]; evaluations: Evaluation[]; omitted: number }[] = [];
   for (const event of locked) {
     if (isOver() || event.isBeyond) break;
     const found = await matchEvent(event, rulesFor(event, sets.get(event.trigger ?? ""), part));
+    const answered = await findAnswers(event, answers.get(event.trigger ?? ""), part);
+    found.evaluations.push(...answered.map((answer) => ({ ...answer, matched: false })));
     matched.push({ event, ...found });
   }
   const rules = new Set(matched.flatMap(({ matches }) => matches.map(({ rule }) => rule)));
@@ -220,76 +222,26 @@ async function lockEvents(tx: Tx, jobs: readonly Job[]): Promise<LockedEvent[]> 
   );
 }
 
-/** Inserts at most one enforcement for each (rule, event), and requests one execution for each new enforcement. */
-async function insertEnforcements(
-  tx: Tx,
-  matches: readonly Match[],
-  contexts: ReadonlyMap<string, string>,
-): Promise<void> {
-  if (matches.length === 0) return;
-  const input = matches.map(({ rule, event, status, config, error }, ord) => ({
-    ord,
-    rule: rule.id,
-    rule_ref: rule.ref,
-    rule_revision: rule.revision,
-    trigger_ref: event.triggerRef,
-    event: event.id,
-    status,
-    config,
-    payload: event.payload ?? {},
-    condition: rule.condition,
-    conditions: rule.conditions,
-    error,
-  }));
-  const inserted = await rows<{ id: string; rule: string; event: string }>(
-    tx.db,
-    sql`insert into attune.enforcement (rule, rule_ref, rule_revision, trigger_ref, event, status, config, payload, condition, conditions, error, resolved_at)
-      select rule, rule_ref, rule_revision, trigger_ref, event, status::attune.enforcement_status, config, payload,
-        condition::attune.enforcement_condition, conditions, error, now()
-      from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb) as r(ord int, rule bigint, rule_ref text, rule_revision int, trigger_ref text,
-        event bigint, status text, config jsonb, payload jsonb, condition text, conditions jsonb, error jsonb)
-      order by ord
-      on conflict (rule, event) where rule is not null do nothing
-      returning id::text, rule::text, event::text`,
-  );
-  tx.observe(() => tx.metrics.enforcements.inc(inserted.length));
-  const ids = new Map(inserted.map(({ id, rule, event }) => [`${rule}/${event}`, id]));
-  const requests: ExecutionRequest[] = [];
-  for (const { rule, event, config, secrets } of matches) {
-    const enforcement = ids.get(`${rule.id}/${event.id}`);
-    if (enforcement === undefined || config === null || rule.action === null) continue;
-    requests.push({
-      action: rule.action,
-      config,
-      secrets,
-      enforcement,
-      executor: null,
-      ruleRef: rule.ref,
-      triggerRef: event.triggerRef,
-      traceTag: event.traceTag,
-      traceContext: contexts.get(event.id) ?? event.traceContext,
-      generation: event.generation,
-      timeoutSeconds: null,
-      priority: 0,
-    });
-  }
-  await requestExecutions(tx, requests);
-}
-
 async function insertEvaluations(tx: Tx, evaluations: readonly Evaluation[]): Promise<void> {
   if (evaluations.length === 0) return;
-  const input = evaluations.map(({ rule, event, matched, detail }) => ({
+  const input = evaluations.map(({ rule, event, matched, detail, hold }) => ({
     event: event.id,
     rule: rule.id,
     rule_revision: rule.revision,
     matched,
     detail,
+    held: hold?.held ?? null,
+    key: hold?.key.text ?? null,
+    key_hash: hold?.key.hash ?? null,
   }));
+  if (evaluations.some(({ hold }) => hold !== null)) tx.announce("window");
   await rows(
     tx.db,
-    sql`insert into attune.rule_evaluation (event, rule, rule_revision, matched, detail)
-      select event, rule, rule_revision, matched, detail
+    // What a window decides about is one of each kind for (rule, event), also when an event is evaluated again rule by rule.
+    sql`insert into attune.rule_evaluation (event, rule, rule_revision, matched, detail, held, pending, key, key_hash)
+      select event, rule, rule_revision, matched, detail, held, held is not null, key, key_hash
       from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb) as r(event bigint, rule bigint, rule_revision int,
-        matched boolean, detail jsonb)`,
+        matched boolean, detail jsonb, held text, key text, key_hash text)
+      on conflict (rule, event, matched) where key_hash is not null do nothing`,
   );
 }

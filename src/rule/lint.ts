@@ -1,3 +1,4 @@
+import type { WindowDefinition } from "../catalog/window.ts";
 import { InvalidInputError } from "../errors.ts";
 import { celMembers } from "../lang/cel.ts";
 import { normaliseConditions } from "../lang/criteria.ts";
@@ -9,6 +10,7 @@ import { runChecks } from "./check.ts";
 import { checkActionParams } from "./parameters.ts";
 import { contradictionsIn } from "./satisfiable.ts";
 import { findMismatch, findUnknown } from "./types.ts";
+import { checkWindow } from "./window.ts";
 
 /** The kinds of findings. An `invalid` rule cannot be saved; every other finding is a warning. */
 export const findingKinds = [
@@ -34,6 +36,8 @@ export interface LintedRule {
   conditions: readonly Json[];
   actionRef: string;
   actionParams: JsonObject;
+  /** Its window; none by default. */
+  window?: unknown;
 }
 
 /** The schemas to compare a rule with; null: unknown, or one that declares nothing. */
@@ -48,8 +52,9 @@ const maxFindings = 100;
 export function lintRule(rule: LintedRule, schemas: LintSchemas): Finding[] {
   const ignored = findIgnored(rule.conditions, "conditions");
   try {
-    const [conditions] = runChecks(
+    const [conditions, window] = runChecks(
       () => normaliseConditions(rule.conditions, "conditions"),
+      () => checkWindow(rule.window, "window"),
       () => templateMembers(rule.actionParams, "actionParams"),
       () => checkActionParams(rule, schemas.parameters),
     );
@@ -57,6 +62,7 @@ export function lintRule(rule: LintedRule, schemas: LintSchemas): Finding[] {
       ...ignored,
       ...lintList({ list: conditions, path: "conditions", kind: rule.condition }, schemas.payload),
       ...lintTemplates(rule.actionParams, schemas.payload),
+      ...lintWindow(window, schemas.payload),
     ].slice(0, maxFindings);
   } catch (error) {
     if (!(error instanceof InvalidInputError)) throw error;
@@ -118,6 +124,24 @@ function lintOne(item: JsonObject, path: string, payload: ParameterMap | null): 
 
 function lintTemplates(actionParams: JsonObject, payload: ParameterMap | null): Finding[] {
   return payload === null ? [] : lintChains(templateMembers(actionParams, "actionParams"), payload);
+}
+
+/** The answers of another trigger are not compared with its schema. */
+function lintWindow(window: WindowDefinition | null, payload: ParameterMap | null): Finding[] {
+  if (window === null || payload === null) return [];
+  const keys = (key: string | undefined, path: string) =>
+    key === undefined
+      ? []
+      : lintChains(
+          celMembers(key, path).map((chain) => ({ path, chain })),
+          payload,
+        );
+  const { of } = window.absence ?? {};
+  if (!of || of.trigger !== undefined) return keys(window.key, "window.key");
+  const path = "window.absence.of";
+  const list = of.conditions as JsonObject[]; // canonical, as checkWindow returns them
+  const answers = lintList({ list, path: `${path}.conditions`, kind: of.condition }, payload);
+  return [...keys(window.key, "window.key"), ...answers, ...keys(of.key, `${path}.key`)];
 }
 
 /** Every member of a longer chain is a chain too, so that a path is found more than once. */

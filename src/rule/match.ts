@@ -1,10 +1,10 @@
+import type { Hold } from "../db/tables/event.ts";
 import { checkParameters, unrunnable } from "../execution/action.ts";
 import type { ExecutionError } from "../execution/finish.ts";
 import { concealSecrets, type StoredSecret } from "../execution/secret.ts";
 import type { CriterionOutcome } from "../lang/criteria.ts";
 import { type SecretValue, settingPointer } from "../lang/template.ts";
 import { faultPoint } from "../lib/fault.ts";
-import { globalId } from "../lib/global-id.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { storableJson } from "../schema/storable.ts";
 import { replaceAt } from "../secrecy/find.ts";
@@ -16,6 +16,7 @@ import { fitParameters } from "./parameters.ts";
 import type { RuleIndex } from "./rule-index.ts";
 import type { CompiledRule } from "./ruleset.ts";
 import { inTurn } from "./turn.ts";
+import { eventVariable, type WindowKey } from "./window.ts";
 
 /** An event to be evaluated. */
 export interface PendingEvent {
@@ -50,10 +51,12 @@ export interface Match extends MatchedRule {
 
 /** The recorded evaluation of an event by a rule. */
 export interface Evaluation {
-  rule: CompiledRule;
-  event: PendingEvent;
+  rule: Pick<CompiledRule, "id" | "ref" | "revision">;
+  event: Pick<PendingEvent, "id">;
   matched: boolean;
   detail: CriterionOutcome[];
+  /** What the window or the limit of the rule has still to decide; null: nothing. */
+  hold: { held: Hold; key: WindowKey } | null;
 }
 
 /** Returns the rules by which the event is evaluated: those that its payload may concern, or those of `part` whatever it contains. */
@@ -72,7 +75,8 @@ const maxMisses = 100;
 
 /**
  * Evaluates the event against those of the rules that apply to it; no rule affects another. Between rules other work gets its turn. The results
- * are in the order of the rules' refs; `omitted` counts the evaluations that are left out of them.
+ * are in the order of the rules' refs; `omitted` counts the evaluations that are left out of them. A match that a window or a limit has to decide about
+ * is an evaluation, and no match yet.
  */
 export async function matchEvent(
   event: PendingEvent,
@@ -83,20 +87,23 @@ export async function matchEvent(
   let misses = 0;
   for (const rule of rules) {
     if (event.rule !== null && event.rule !== rule.id) continue;
-    const { matched, criteria } = await inTurn(() => {
+    const { matched, criteria, key } = await inTurn(() => {
       faultPoint("rule.evaluation", rule.ref);
-      return rule.evaluate(event.payload);
+      return rule.judge(event);
     });
-    if (matched) matches.push({ rule, event });
-    if (!isRecorded(rule, matched, criteria)) continue;
+    const hold = key === null ? null : { held: "undecided" as const, key };
+    if (matched && hold === null) matches.push({ rule, event });
+    const recorded = isRecorded(rule, matched, criteria);
+    if (!recorded && hold === null) continue;
     if (!matched) misses += 1;
-    if (matched || misses <= maxMisses) evaluations.push({ rule, event, matched, detail: criteria });
+    const detail = recorded ? criteria : [];
+    if (matched || misses <= maxMisses) evaluations.push({ rule, event, matched, detail, hold });
   }
   const omitted = Math.max(0, misses - maxMisses);
   return { matches: matches.sort(byRef), evaluations: evaluations.sort(byRef), omitted };
 }
 
-const byRef = (a: { rule: CompiledRule }, b: { rule: CompiledRule }) => (a.rule.ref < b.rule.ref ? -1 : 1);
+const byRef = (a: { rule: { ref: string } }, b: { rule: { ref: string } }) => (a.rule.ref < b.rule.ref ? -1 : 1);
 
 /** `near` records matches, misses with at least one criterion that held, and criteria that failed. */
 function isRecorded(rule: CompiledRule, matched: boolean, criteria: CriterionOutcome[]): boolean {
@@ -119,6 +126,7 @@ export function resolveMatch({ rule, event }: MatchedRule, authority: Authority,
   const forbidden =
     authority.refuseAction(rule, action.ref) ??
     (rule.readsEvents ? authority.refuseEvents(rule, event.triggerRef) : null) ??
+    (rule.answerTrigger === null ? null : authority.refuseEvents(rule, rule.answerTrigger)) ??
     rule.keys.map((key) => authority.refuseKey(rule, key)).find((reason) => reason !== null);
   if (forbidden) return refused("FORBIDDEN", forbidden);
   const keys = new Map<string, string>();
@@ -187,13 +195,7 @@ function withoutKeys(config: JsonObject, secrets: readonly SecretValue[]): JsonO
 /** Returns the variables of a rule's templates. */
 function contextOf(rule: CompiledRule, event: PendingEvent): Record<string, unknown> {
   return {
-    event: {
-      id: globalId("Event", event.id),
-      payload: event.payload,
-      trigger: event.triggerRef,
-      trace_tag: event.traceTag,
-      created: event.created,
-    },
+    event: eventVariable(event),
     rule: { ref: rule.ref, revision: rule.revision },
     trigger: { ref: event.triggerRef },
     pack: { ref: rule.pack.ref, config: rule.pack.config },

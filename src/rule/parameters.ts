@@ -60,15 +60,17 @@ function fitValue({ type, items, properties }: Parameter, value: Json): Json {
   return properties && typeof value === "object" && value !== null ? fitParameters(properties, value) : value;
 }
 
-/** Returns whether a rule tells anything of what its events contain: whether they meet its conditions, or values in its templates. */
+/** Returns whether a rule tells anything of what its events contain: whether they meet its conditions, what its window groups them by, or values in its templates. */
 export function readsEvents({
   conditions,
   actionParams,
+  window,
 }: {
   conditions: readonly Json[];
   actionParams: JsonObject;
+  window: { key?: string | undefined } | null;
 }): boolean {
-  return conditions.length > 0 || usesVariable(actionParams, "event");
+  return conditions.length > 0 || window?.key !== undefined || usesVariable(actionParams, "event");
 }
 
 /** Rules are readable without access to keys, so they must not contain secrets. */

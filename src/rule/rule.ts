@@ -25,6 +25,7 @@ import { requireEvents, requireKeys } from "./authority.ts";
 import { checkContents, runChecks } from "./check.ts";
 import { readsEvents } from "./parameters.ts";
 import { syncTimer } from "./timer.ts";
+import { answerTrigger, asColumn } from "./window.ts";
 
 /** The fields of a rule that users set. A missing field has its default or, in an update, is unchanged. */
 export interface RuleFields {
@@ -38,6 +39,8 @@ export interface RuleFields {
   triggerParams?: JsonObject | null;
   enabled?: boolean | null;
   recordEvaluations?: "none" | "near" | "all" | null;
+  window?: unknown;
+  maxStarts?: unknown;
 }
 
 /** All fields of a rule. */
@@ -53,6 +56,8 @@ interface RuleDefinition {
   triggerParams: JsonObject;
   enabled: boolean;
   recordEvaluations: "none" | "near" | "all";
+  window: unknown;
+  maxStarts: unknown;
 }
 
 const texts = z.object({ label, description: description.nullable() });
@@ -70,6 +75,8 @@ const ruleFields = z
     triggerParams: checkedLater<JsonObject>(),
     enabled: z.boolean(),
     recordEvaluations: z.enum(["none", "near", "all"]),
+    window: z.unknown(),
+    maxStarts: z.unknown(),
   })
   .partial();
 const newRule = ruleFields.extend({
@@ -101,6 +108,8 @@ export async function createRule(
     triggerParams: {},
     enabled: true,
     recordEvaluations: "near",
+    window: null,
+    maxStarts: null,
     ...fields,
   });
   const ownership = { ref, packId: pack.id, packRef: pack.ref, isAdhoc: true, ownerId: session.identityId };
@@ -152,6 +161,21 @@ export async function setRuleEnabled(
   return { id };
 }
 
+/**
+ * Lets a rule that has tripped start its action again at once; with `windows`, its windows also forget what they know. Throws NotFoundError,
+ * ForbiddenError.
+ */
+export async function resetRule(
+  tx: Tx,
+  session: Session,
+  { ref, windows }: { ref: string; windows: boolean },
+): Promise<{ id: bigint }> {
+  const { id } = await lockRow(tx, session, { of: "rule", doing: "update", which: { ref } });
+  await tx.db.execute(sql`delete from attune.rule_budget where rule = ${String(id)}::bigint`);
+  if (windows) await tx.db.execute(sql`delete from attune.rule_window where rule = ${String(id)}::bigint`);
+  return { id };
+}
+
 /** Deletes a rule; its enforcements and executions keep its ref. Throws NotFoundError, ForbiddenError, ConflictError (a pack's file). */
 export async function deleteRule(
   tx: Tx,
@@ -173,11 +197,15 @@ function requireReach<A, T>(
   { actionRef, triggerRef }: { actionRef: string; triggerRef: string },
   { action, trigger }: { action: A | null; trigger: T | null },
 ): { action: A; trigger: T } {
-  const named = (resource: "action" | "trigger", name: string) => ({ resource, name, target: () => targetOf(name) });
+  const target = () => targetOf(actionRef);
   return {
-    action: authorizeFound(session, "execute", action, named("action", actionRef)),
-    trigger: authorizeFound(session, "read", trigger, named("trigger", triggerRef)),
+    action: authorizeFound(session, "execute", action, { resource: "action", name: actionRef, target }),
+    trigger: requireReadable(session, triggerRef, trigger),
   };
+}
+
+function requireReadable<T>(session: Session, name: string, trigger: T | null): T {
+  return authorizeFound(session, "read", trigger, { resource: "trigger", name, target: () => targetOf(name) });
 }
 
 /** A rule keeps the refs of what was deleted, and is bound again when that comes back. */
@@ -197,24 +225,32 @@ function requireAdhoc({ ref, isAdhoc }: Row<"rule">, instead: string): void {
   if (!isAdhoc) throw new ConflictError(`The rule "${ref}" comes from its pack's files: ${instead}.`);
 }
 
-/** Checks all fields of a rule and returns its columns. Throws NotFoundError, ForbiddenError, and InvalidInputError with every issue. */
 /** Returns the columns of a rule, whose parts the session may all use. Throws InvalidInputError, NotFoundError, ForbiddenError. */
 export async function checkRule(db: Db, session: Session, rule: RuleDefinition) {
-  const [found] = await rows<{ action: ActionRow | null; settings: ParameterMap | null; trigger: TriggerRow | null }>(
+  const answers = answerTrigger(rule);
+  const [found] = await rows<{
+    action: ActionRow | null;
+    settings: ParameterMap | null;
+    trigger: TriggerRow | null;
+    answer: TriggerRow | null;
+  }>(
     db,
     sql`select (select jsonb_build_object('id', a.id::text, 'paramSchema', a.param_schema, 'permissionSetRefs', a.permission_set_refs,
           'secretSchemas', ${secretSchemasJson})
         from attune.action a left join attune.runtime rt on rt.id = a.runtime where a.ref = ${rule.actionRef}) as action,
       (select conf_schema from attune.pack where ref = ${rule.packRef}) as settings,
-      (select jsonb_build_object('id', id::text, 'paramSchema', param_schema) from attune.trigger where ref = ${rule.triggerRef}) as trigger`,
+      (select jsonb_build_object('id', id::text, 'paramSchema', param_schema) from attune.trigger where ref = ${rule.triggerRef}) as trigger,
+      (select jsonb_build_object('id', id::text, 'paramSchema', null) from attune.trigger where ref = ${answers}) as answer`,
   );
   const { action, trigger } = requireReach(session, rule, found ?? { action: null, trigger: null });
+  if (answers !== null) requireReadable(session, answers, found?.answer ?? null);
   await requireHeldSets(db, session, action.permissionSetRefs);
-  const [, { conditions, keys, triggerParams }] = runChecks(
+  const [, { conditions, keys, triggerParams, window, maxStarts }] = runChecks(
     () => checkInput(texts, { label: rule.label, description: rule.description }),
     () => checkContents(rule, { action, trigger, settings: found?.settings ?? {} }),
   );
-  if (readsEvents({ conditions, actionParams: rule.actionParams })) requireEvents(session, rule.triggerRef);
+  if (readsEvents({ conditions, actionParams: rule.actionParams, window })) requireEvents(session, rule.triggerRef);
+  if (answers !== null) requireEvents(session, answers);
   await requireKeys(db, session, { packRef: rule.packRef, names: keys });
   return {
     label: rule.label,
@@ -229,6 +265,8 @@ export async function checkRule(db: Db, session: Session, rule: RuleDefinition) 
     triggerParams,
     enabled: rule.enabled,
     recordEvaluations: rule.recordEvaluations,
+    window: asColumn(window),
+    maxStarts: asColumn(maxStarts),
   };
 }
 

@@ -1,14 +1,16 @@
 import { type SQL, sql } from "drizzle-orm";
 import { secretSchemasJson } from "../catalog/action.ts";
+import type { MaxStarts, WindowDefinition } from "../catalog/window.ts";
 import { anyOf, type Db, rows } from "../db/client.ts";
 import { type RunnableAction, runnableJson } from "../execution/action.ts";
-import { type CriteriaOutcome, readCriteria } from "../lang/criteria.ts";
 import { requireSecretPlaces } from "../lang/secret-use.ts";
 import { compileTemplates, type Templates } from "../lang/template.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import type { ParameterMap } from "../schema/schema.ts";
 import { hideSecrets, type SealedSettings } from "../secrecy/settings.ts";
+import { type AnswerSets, createAnswerSets } from "./answers.ts";
 import { createOwners, type Owners } from "./authority.ts";
+import { compileJudge, type Judge } from "./judge.ts";
 import { readsEvents } from "./parameters.ts";
 import { createRuleIndex, type IndexedRule, type RuleIndex } from "./rule-index.ts";
 
@@ -19,13 +21,18 @@ export interface CompiledRule extends IndexedRule {
   conditions: Json[];
   /** Its secret settings are hidden in `config`, and encrypted in `secrets`. */
   pack: { ref: string; config: JsonObject; secrets: SealedSettings };
+  /** Which of its matches start its action; null: each. */
+  window: WindowDefinition | null;
+  maxStarts: MaxStarts | null;
+  /** The trigger whose events answer its own; null: its window waits for none. */
+  answerTrigger: string | null;
   actionRef: string;
   /** Null when the action has been deleted. */
   action: RunnableAction | null;
   /** The identity whose grants it runs with; null for a pack's rule, and for an ad-hoc rule whose owner was deleted. */
   owner: string | null;
   isAdhoc: boolean;
-  evaluate: (payload: Json) => CriteriaOutcome;
+  judge: Judge;
   render: Templates["render"];
   /** Whether it tells anything of what its events contain. */
   readsEvents: boolean;
@@ -33,7 +40,7 @@ export interface CompiledRule extends IndexedRule {
   keys: readonly string[];
 }
 
-interface StoredRule extends Omit<CompiledRule, "criteria" | "evaluate" | "render" | "readsEvents" | "keys"> {
+interface StoredRule extends Omit<CompiledRule, "criteria" | "judge" | "render" | "readsEvents" | "keys"> {
   actionParams: JsonObject;
   confSchema: ParameterMap;
   /** The schemas that decide which parameters take secrets; null when the action has been deleted. */
@@ -44,27 +51,12 @@ interface StoredRule extends Omit<CompiledRule, "criteria" | "evaluate" | "rende
 function compile(rule: StoredRule): CompiledRule {
   // A version before this one may still write settings in clear.
   const pack = { ...rule.pack, config: hideSecrets(rule.confSchema, rule.pack.config) };
-  return { ...rule, pack, ...compileConditions(rule), ...compileParams(rule) };
-}
-
-/** Returns the function that evaluates a rule's conditions, by which the executor decides and an explanation is made. It never throws. */
-export function compileConditions(
-  rule: Pick<CompiledRule, "condition" | "conditions">,
-): Pick<CompiledRule, "criteria" | "evaluate"> {
-  try {
-    const { canonical, evaluate } = readCriteria(rule.condition, rule.conditions);
-    return { criteria: canonical, evaluate };
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    const broken = {
-      path: "",
-      operator: "",
-      expected: null,
-      result: false,
-      error: `the rule does not compile: ${message}`,
-    };
-    return { criteria: null, evaluate: () => ({ matched: false, criteria: [broken] }) };
-  }
+  const judged = compileJudge({
+    ...rule,
+    key: rule.window?.key,
+    isHeld: rule.window !== null || rule.maxStarts !== null,
+  });
+  return { ...rule, pack, ...judged, ...compileParams(rule) };
 }
 
 /** Rendering invalid templates throws why they are invalid. */
@@ -87,6 +79,7 @@ async function readRules(db: Db, which: SQL): Promise<{ trigger: string | null; 
     db,
     sql`select r.trigger::text as trigger, jsonb_build_object('id', r.id::text, 'ref', r.ref, 'revision', r.revision,
         'condition', r.condition, 'conditions', r.conditions, 'recordEvaluations', r.record_evaluations,
+        'window', r."window", 'maxStarts', r.max_starts, 'answerTrigger', attune.answer_trigger(r),
         'actionParams', r.action_params, 'actionRef', r.action_ref,
         'owner', r.owner::text, 'isAdhoc', r.is_adhoc, 'pack', jsonb_build_object('ref', rp.ref, 'config', rp.config, 'secrets', rp.secrets),
         'confSchema', rp.conf_schema,
@@ -115,6 +108,8 @@ export interface RuleSets {
   load(db: Db, triggers: ReadonlyMap<string, string>): Promise<Map<string, RuleIndex<CompiledRule>>>;
   /** The grants of the rules' owners. */
   owners: Owners;
+  /** The rules whose windows wait for events of triggers. */
+  answers: AnswerSets;
 }
 
 interface RuleSet {
@@ -130,6 +125,7 @@ export function createRuleSets(): RuleSets {
   const kept = new Map<string, RuleSet>();
   return {
     owners: createOwners(),
+    answers: createAnswerSets(),
     load: async (db, triggers) => {
       if (kept.size > maxKept) kept.clear();
       const stale = [...triggers].filter(([trigger, revision]) => !isCurrent(kept.get(trigger), revision));

@@ -43,9 +43,10 @@ export async function testRule(db: Db, session: Session, input: RuleTest): Promi
   const event = await findSubject(db, session, input, stored.triggerRef);
   const rule = await compileDraft(db, stored.id, draft);
   if (rule === null) throw new ConflictError(`The rule "${input.rule}" was deleted meanwhile.`);
-  const of = { id: stored.id, triggerRef: stored.triggerRef, condition: rule.condition, conditions: rule.conditions };
+  const { condition, conditions, window } = rule;
+  const of = { id: stored.id, triggerRef: stored.triggerRef, condition, conditions, window };
   const ruleId = event.rule === null ? null : BigInt(event.rule);
-  const explanation = await explainRule(of, { triggerRef: event.triggerRef, payload: event.payload, ruleId });
+  const explanation = await explainRule(of, { ...event, ruleId });
   if (!explanation.matches) return { ...explanation, parameters: null, parametersError: null };
   const { parameters, error } = previewParameters({ rule, event });
   return { ...explanation, parameters, parametersError: error };

@@ -43,6 +43,7 @@ const changes: Readonly<Record<string, string>> = {
   inquiry: "status = 'cancelled', responded_at = null",
   pack_environment: "install_log = 'more'",
   permission_set: "ref = 'sample.renamed'",
+  rule_budget: "tripped_at = now(), resets_at = now()",
   sensor_process: "pid = 1",
   token: "expires_at = now() + interval '1 hour'",
   worker: "cordoned = not cordoned, drains_at = null",
@@ -55,6 +56,7 @@ const membersOf: Readonly<Record<string, string>> = {
   pack_test_execution: "pack",
   permission_assignment: "identity",
   permission_set_role: "permission_set",
+  rule_budget: "rule",
   sensor_process: "sensor",
 };
 

@@ -20,6 +20,7 @@ const faultPoints = [
   "event.before_commit",
   "enforcement.before_commit",
   "enforcement.after_commit",
+  "window.before_commit",
   "claim.after_commit",
   "finish.before",
   "finish.after_commit",
@@ -88,6 +89,7 @@ beforeAll(async () => {
     ref: "default.kill_noop",
     trigger: "default.kill",
     action: "core.noop",
+    maxStarts: { count: 1_000_000, per: 1 },
   });
   await commit(services, createRule, session, {
     ref: "default.kill_echo",

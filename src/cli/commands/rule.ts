@@ -31,6 +31,14 @@ interface Revision {
   changes: { field: string }[] | null;
 }
 
+const windowColumns = [
+  ["KEY", "key"],
+  ["KIND", "kind"],
+  ["COUNT", "count"],
+  ["DUE", "dueAt"],
+  ["EXPIRES", "expiresAt"],
+] as const;
+
 interface RuleTest {
   matches: boolean;
   reason: string | null;
@@ -39,7 +47,7 @@ interface RuleTest {
   criteria: object[];
 }
 
-/** Adds `rule test`, `lint`, `revisions` and `restore`. */
+/** Adds `rule test`, `lint`, `revisions`, `restore`, `windows` and `reset`. */
 export function addRules(above: Group): void {
   const commands = groupOf(above, "rule");
   define<{ event?: string; payload?: string }>(commands, {
@@ -89,6 +97,7 @@ export function addRules(above: Group): void {
     },
   });
   addRevisions(commands);
+  addWindows(commands);
 }
 
 function addRevisions(commands: Group): void {
@@ -127,6 +136,42 @@ function addRevisions(commands: Group): void {
         "restoreRule",
         { ref, revision: Number(number) },
         `rule { ${fields} revision }`,
+      );
+      await context.printOne(rule, columns);
+    },
+  });
+}
+
+function addWindows(commands: Group): void {
+  const { fields, columns } = resourceOf("rule");
+  define<{ limit?: number }>(commands, {
+    name: "windows <ref>",
+    description: "show what the window of a rule knows, by key, the last changed first",
+    options: [countOption("--limit <count>", "at most so many, up to 100; 20 by default")],
+    examples: ["windows default.greet", "windows default.greet --limit 5 --output json"],
+    names: "rule",
+    run: async (context, [ref = ""], { limit = 20 }) => {
+      const { ruleByRef } = await context.ask<{ ruleByRef: { windows: { nodes: object[] } } | null }>(
+        `query($ref: String!, $limit: Int!) { ruleByRef(ref: $ref) { windows(first: $limit) { nodes {
+          key kind count dueAt expiresAt updated event { id } } } } }`,
+        { ref, limit },
+      );
+      if (!ruleByRef) throw new Failure(`There is no rule "${ref}", or you may not read it.`);
+      await context.printRows(ruleByRef.windows.nodes, windowColumns, `${ref}: no window knows anything.`);
+    },
+  });
+  define<{ windows?: boolean }>(commands, {
+    name: "reset <ref>",
+    description: "let a rule that has tripped start its action again at once",
+    options: [option("--windows", "its windows forget what they know too: what they wait for does not start")],
+    examples: ["reset default.greet", "reset default.greet --windows"],
+    names: "rule",
+    run: async (context, [ref = ""], { windows = false }) => {
+      const { rule } = await mutate<{ rule: object }>(
+        context.ask,
+        "resetRule",
+        { ref, windows },
+        `rule { ${fields} trippedAt }`,
       );
       await context.printOne(rule, columns);
     },

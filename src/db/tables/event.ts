@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { boolean, check, index, integer, jsonb, text } from "drizzle-orm/pg-core";
+import { boolean, check, index, integer, jsonb, text, uniqueIndex } from "drizzle-orm/pg-core";
 import type { Json } from "../../lib/json.ts";
 import {
   attune,
@@ -58,6 +58,21 @@ export const event = attune.table(
   ],
 );
 
+/** What may keep a match from starting its rule's action: its window, and what else `docs/windows.md` lists. */
+export const holds = [
+  "undecided",
+  "throttle",
+  "debounce",
+  "count",
+  "absence",
+  "once",
+  "max_starts",
+  "keys",
+  "disabled",
+  "answer",
+] as const;
+export type Hold = (typeof holds)[number];
+
 /** How one rule judged one event, criterion by criterion. */
 export const ruleEvaluation = attune.table(
   "rule_evaluation",
@@ -72,8 +87,22 @@ export const ruleEvaluation = attune.table(
     ruleRevision: integer().notNull(),
     matched: boolean().notNull(),
     detail: jsonb().$type<Json[]>().notNull(),
+    /** What kept a match from starting the rule's action, or `answer`; null: nothing. */
+    held: text({ enum: holds }),
+    /** Whether the rule's window has still to decide about it. */
+    pending: boolean().notNull().default(false),
+    /** The key of the window as it is shown, and its hash; null: the match needed no decision, or the window has no key. */
+    key: text(),
+    keyHash: text(),
   },
   (t) => [
+    check("rule_evaluation_held_check", sql`${t.held} in (${sql.raw(holds.map((hold) => `'${hold}'`).join(", "))})`),
+    check(
+      "rule_evaluation_pending_check",
+      sql`not ${t.pending} or (${t.keyHash} is not null and ${t.held} is not null)`,
+    ),
+    uniqueIndex("rule_evaluation_decided_key").on(t.ruleId, t.eventId, t.matched).where(sql`${t.keyHash} is not null`),
+    index("rule_evaluation_pending_idx").on(t.ruleId, t.eventId).where(sql`${t.pending}`),
     index("rule_evaluation_event_idx").on(t.eventId),
     index("rule_evaluation_rule_idx").on(t.ruleId, t.created, t.id),
   ],

@@ -42,6 +42,10 @@ export const rule = attune.table(
     recordEvaluations: text({ enum: ["none", "near", "all"] })
       .notNull()
       .default("near"),
+    /** Which of its matches start its action; null: each. */
+    window: jsonObjectColumn(),
+    /** How many starts within which time trip it; null: any number is right. */
+    maxStarts: jsonObjectColumn(),
     ownerId: reference("owner").references(() => identity.id, { onDelete: "set null" }),
   },
   (t) => [
@@ -53,6 +57,10 @@ export const rule = attune.table(
     index("rule_updated_idx").on(t.updated, t.id),
     index("rule_action_idx").on(t.actionId),
     index("rule_trigger_idx").on(t.triggerId),
+    // The events that answer those of a rule, by their trigger.
+    index("rule_answer_idx")
+      .on(sql`coalesce(${t.window} #>> '{absence,of,trigger}', ${t.triggerRef})`)
+      .where(sql`${t.window} ? 'absence'`),
     index("rule_owner_idx").on(t.ownerId).where(sql`${t.ownerId} is not null`),
   ],
 );

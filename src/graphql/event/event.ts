@@ -6,6 +6,7 @@ import { byFlag, byId, byInt, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addRowMutation, idempotencyKeyField } from "../kit/mutation.ts";
 import { addRootFields } from "../kit/root.ts";
+import { RuleHold } from "../kit/window-enums.ts";
 import { enforcements } from "../rule/enforcement.ts";
 
 const RuleEvaluation = builder.drizzleObject("ruleEvaluations", {
@@ -20,6 +21,15 @@ const RuleEvaluation = builder.drizzleObject("ruleEvaluations", {
       type: ["JSON"],
       description:
         "Each criterion: path, operator, expected, actual, result and error. Of large values only the beginning or the size is kept.",
+    }),
+    held: t.expose("held", {
+      type: RuleHold,
+      nullable: true,
+      description: "What kept the match from starting the rule's action; null: nothing.",
+    }),
+    windowKey: t.exposeString("key", {
+      nullable: true,
+      description: "The key by which the rule's window grouped the event; null without one.",
     }),
     rule: t.relation("rule", { nullable: true, description: "The rule." }),
     event: t.relation("event", { nullable: true, description: "The event." }),

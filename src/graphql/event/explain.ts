@@ -1,7 +1,10 @@
 import { findRow } from "../../access/rows.ts";
+import type { Hold } from "../../db/tables/event.ts";
 import type { CriterionOutcome } from "../../lang/criteria.ts";
 import { type Explanation, explainRule } from "../../rule/explain.ts";
+import { findHold } from "../../rule/windows.ts";
 import { builder } from "../kit/builder.ts";
+import { RuleHold } from "../kit/window-enums.ts";
 import { Event } from "./event.ts";
 
 /** What a criterion found. */
@@ -25,21 +28,33 @@ export const CriterionExplanation = builder.objectRef<CriterionOutcome>("Criteri
   }),
 });
 
-const RuleExplanation = builder.objectRef<Explanation & { revision: number }>("RuleExplanation").implement({
-  description: "Why a rule, as it is now, matches an event or does not.",
-  fields: (t) => ({
-    matches: t.exposeBoolean("matches", { description: "Whether it matches the event, if it is enabled." }),
-    reason: t.exposeString("reason", {
-      nullable: true,
-      description: "Why the event does not concern the rule, whatever its conditions find; null when it does.",
+const RuleExplanation = builder
+  .objectRef<Explanation & { revision: number; held: Hold | null }>("RuleExplanation")
+  .implement({
+    description: "Why a rule, as it is now, matches an event or does not.",
+    fields: (t) => ({
+      matches: t.exposeBoolean("matches", { description: "Whether it matches the event, if it is enabled." }),
+      reason: t.exposeString("reason", {
+        nullable: true,
+        description: "Why the event does not concern the rule, whatever its conditions find; null when it does.",
+      }),
+      ruleRevision: t.exposeInt("revision", { description: "The rule's revision." }),
+      criteria: t.expose("criteria", {
+        type: [CriterionExplanation],
+        description: "What each criterion found, in the written order; none for a rule without conditions.",
+      }),
+      windowKey: t.exposeString("windowKey", {
+        nullable: true,
+        description: "The key by which the rule's window groups the event; null when it has none or does not match.",
+      }),
+      held: t.expose("held", {
+        type: RuleHold,
+        nullable: true,
+        description:
+          "What kept the rule from starting its action when it evaluated the event; null: nothing, or it is not recorded.",
+      }),
     }),
-    ruleRevision: t.exposeInt("revision", { description: "The rule's revision." }),
-    criteria: t.expose("criteria", {
-      type: [CriterionExplanation],
-      description: "What each criterion found, in the written order; none for a rule without conditions.",
-    }),
-  }),
-});
+  });
 
 builder.drizzleObjectFields(Event, (t) => ({
   explain: t.field({
@@ -49,11 +64,13 @@ builder.drizzleObjectFields(Event, (t) => ({
     description:
       "Why a rule matches the event or does not. It is computed from the event for any rule that you may read, enabled or not, and whatever was recorded.",
     args: { rule: t.arg.string({ required: true, description: "The rule's ref." }) },
-    select: { columns: { triggerRef: true, payload: true, ruleId: true } },
-    resolve: async ({ triggerRef, payload, ruleId }, { rule: ref }, { services, session }) => {
+    select: { columns: { id: true, created: true, traceTag: true, triggerRef: true, payload: true, ruleId: true } },
+    resolve: async ({ id, created, ...event }, { rule: ref }, { services: { db }, session }) => {
       if (session === null) return null;
-      const rule = await findRow(services.db, session, { of: "rule", doing: "read", which: { ref } });
-      return { ...(await explainRule(rule, { triggerRef, payload, ruleId })), revision: rule.revision };
+      const rule = await findRow(db, session, { of: "rule", doing: "read", which: { ref } });
+      const subject = { ...event, id: String(id), created: created.toISOString() };
+      const held = await findHold(db, { rule: rule.id, event: id });
+      return { ...(await explainRule(rule, subject)), revision: rule.revision, held };
     },
   }),
 }));

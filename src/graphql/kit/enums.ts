@@ -26,7 +26,7 @@ import type { TestStatus as TestOutcome } from "../../pack-test/report.ts";
 import type { findingKinds } from "../../rule/lint.ts";
 import { builder } from "./builder.ts";
 
-type Described<Value extends string> = Readonly<Record<Value, string>>;
+export type Described<Value extends string> = Readonly<Record<Value, string>>;
 
 /** Adds an enum whose values are the stored ones in upper case, so that SQL, TypeScript and the API cannot diverge. */
 export function upperCased<const Value extends string>(name: string, description: string, values: Described<Value>) {

@@ -21,7 +21,7 @@ const RuleFinding = builder.objectRef<Finding>("RuleFinding").implement({
 
 /** What the linter needs of a rule, its trigger and its action; null for what does not exist or may not be read. */
 const linted = {
-  columns: { condition: true, conditions: true, actionRef: true, actionParams: true },
+  columns: { condition: true, conditions: true, actionRef: true, actionParams: true, window: true },
   with: { trigger: { columns: { outSchema: true } }, action: { columns: { paramSchema: true } } },
 } as const;
 

@@ -4,6 +4,7 @@ import { RecordEvaluations, RuleCondition } from "../kit/enums.ts";
 import { bounded } from "../kit/filter.ts";
 import { RuleConditionInput, toCondition } from "./conditions.ts";
 import { Rule } from "./rule.ts";
+import { MaxStartsInput, toWindow, WindowInput } from "./window-input.ts";
 
 addEntityMutations({
   kind: "Rule",
@@ -31,9 +32,17 @@ addEntityMutations({
       type: RecordEvaluations,
       description: "Which of its evaluations are stored; NEAR by default.",
     }),
+    window: t.field({ type: WindowInput, description: "Which of its matches start its action; each by default." }),
+    maxStarts: t.field({
+      type: MaxStartsInput,
+      description: "How often it may start its action; without a limit by default.",
+    }),
   }),
-  read: ({ conditions, ...fields }) =>
-    conditions === undefined ? fields : { ...fields, conditions: readConditions(conditions) },
+  read: ({ conditions, window, ...fields }) => ({
+    ...fields,
+    ...(conditions === undefined ? {} : { conditions: readConditions(conditions) }),
+    ...(window === undefined ? {} : { window: window && toWindow(window as typeof WindowInput.$inferInput) }), // by the input's type
+  }),
   create: {
     description: "Creates a rule. It evaluates every event that is stored from now on.",
     verb: createRule,

@@ -118,7 +118,8 @@ function edgesOf(type: GraphQLObjectType, depth: number): (Omit<Edge, "from" | "
     if (isNode(item)) return [wrap(`totalCount { count } nodes { ${found(item)} }`)];
     if (!isObjectType(item)) return [];
     // Of a group, a slot is readable with its execution; an execution's own slot is readable with it in any case.
-    const whole = item.name === "RuleEvaluation" || (item.name === "PolicySlot" && nodes !== undefined);
+    const whole =
+      ["RuleEvaluation", "RuleWindow"].includes(item.name) || (item.name === "PolicySlot" && nodes !== undefined);
     if (whole) return [{ path: field.name, selection: `${field.name} { nodes { ${all(item)} } }`, whole }];
     return edgesOf(item, depth - 1).map((edge) => ({
       ...edge,

@@ -100,6 +100,7 @@ const others: ReadonlySet<string> = new Set([
     "purge",
     "rebuildEnvironment",
     "rerunExecution",
+    "resetRule",
     "restoreRule",
     "retryExecutions",
     "rotateEncryptionKey",

@@ -116,6 +116,8 @@ export const entities: Readonly<Record<string, Sample>> = {
       is_adhoc: true,
       revision: 2,
       record_evaluations: "all",
+      window: { throttle: { per: 60 } },
+      max_starts: { count: 10, per: 60, pause: 300 },
     },
   ),
   runtime: pair(

@@ -141,7 +141,15 @@ export const records: Readonly<Record<string, Sample>> = {
   presence: pair({ seen_until: "2026-12-31T00:00:00Z" }, timestamped),
   rule_change: pair({ rule: "10{n}", revision: 1 }, timestamped),
   rule_revision: pair({ number: "10{n}", definition: object }, timestamped),
-  rule_evaluation: pair({ rule_revision: 1, matched: true, detail: [] }, { ...timestamped, detail: [object] }),
+  rule_evaluation: pair(
+    { rule_revision: 1, matched: true, detail: [] },
+    { ...timestamped, detail: [object], held: "undecided", pending: true, key: "key", key_hash: "hash{n}" },
+  ),
+  rule_window: pair(
+    { key_hash: "hash{n}", kind: "throttle", count: 0, state: object },
+    { ...versioned, key: "key", count: 2, due_at: at, expires_at: at },
+  ),
+  rule_budget: pair({ period_from: at, starts: 0 }, { ...versioned, starts: 2, tripped_at: at, resets_at: at }),
   webhook_delivery: pair(
     { status_code: 200, duration_ms: 1, size: 2 },
     {

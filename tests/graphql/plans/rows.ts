@@ -12,6 +12,7 @@ const sizes: Readonly<Record<string, number>> = {
   execution_log: 20_000,
   rule_evaluation: 20_000,
   rule_revision: 20_000,
+  rule_window: 20_000,
   notification: 20_000,
   audit_event: 20_000,
   inquiry: 20_000,
@@ -67,6 +68,9 @@ const special: Readonly<Record<string, string>> = {
   "enforcement.event": "n",
   "execution_transition.execution": "1 + n / 5", // at most five for each of five attempts
   "rule_revision.number": "n",
+  "rule_window.key_hash": "n::text",
+  "rule_window.kind": "'once'",
+  "rule_window.count": "0",
   "rule_evaluation.event": "1 + n / 5", // at most one of each rule
   "execution_log.seq": "n",
   "artifact_version.version": "n",

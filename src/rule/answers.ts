@@ -1,0 +1,95 @@
+import { sql } from "drizzle-orm";
+import type { WindowDefinition } from "../catalog/window.ts";
+import { anyOf, type Db, rows } from "../db/client.ts";
+import type { Hold } from "../db/tables/event.ts";
+import type { CriterionOutcome } from "../lang/criteria.ts";
+import { compileJudge, type Judge } from "./judge.ts";
+import { inTurn } from "./turn.ts";
+import type { EventSubject, WindowKey } from "./window.ts";
+
+/** A rule whose window waits for events of a trigger. */
+export interface AnsweredRule {
+  id: string;
+  ref: string;
+  revision: number;
+  judge: Judge;
+}
+
+/** How an event answers a rule, or why that could not be evaluated. */
+export interface Answer {
+  rule: AnsweredRule;
+  event: EventSubject;
+  detail: CriterionOutcome[];
+  hold: { held: Hold; key: WindowKey } | null;
+}
+
+/** A cache of enabled rules that wait for events of triggers, by trigger and revision of its rules. */
+export interface AnswerSets {
+  load(db: Db, triggers: ReadonlyMap<string, string>): Promise<ReadonlyMap<string, readonly AnsweredRule[]>>;
+}
+
+interface Found {
+  trigger: string;
+  id: string;
+  ref: string;
+  revision: number;
+  window: WindowDefinition;
+}
+
+const maxKept = 2000;
+
+/** Creates an empty cache; the executor has one for each process. */
+export function createAnswerSets(): AnswerSets {
+  const kept = new Map<string, { revision: string; rules: AnsweredRule[] }>();
+  return {
+    load: async (db, triggers) => {
+      const stale = [...triggers].filter(([trigger, revision]) => kept.get(trigger)?.revision !== revision);
+      if (kept.size > maxKept) kept.clear();
+      const found =
+        stale.length === 0
+          ? []
+          : await readAnswered(
+              db,
+              stale.map(([trigger]) => trigger),
+            );
+      for (const [trigger, revision] of stale) {
+        const rules = found.filter((each) => each.trigger === trigger).map(compile);
+        kept.set(trigger, { revision, rules });
+      }
+      return new Map([...triggers.keys()].map((trigger) => [trigger, kept.get(trigger)?.rules ?? []]));
+    },
+  };
+}
+
+/** SQL: whether events of the trigger `t` answer those of the rule `r`. */
+export const isAnsweredBy = sql`r."window" ? 'absence' and coalesce(r."window" #>> '{absence,of,trigger}', r.trigger_ref) = t.ref`;
+
+async function readAnswered(db: Db, triggers: readonly string[]): Promise<Found[]> {
+  return await rows(
+    db,
+    sql`select t.id::text as trigger, r.id::text, r.ref, r.revision, r."window"
+      from attune.trigger t join attune.rule r on ${isAnsweredBy}
+      where t.id = ${anyOf(triggers)} and r.enabled order by r.ref`,
+  );
+}
+
+function compile({ id, ref, revision, window }: Found): AnsweredRule {
+  const of = window.absence?.of ?? { condition: "all", conditions: [] };
+  return { id, ref, revision, judge: compileJudge({ ...of, key: of.key ?? window.key, isHeld: true }).judge };
+}
+
+/** Evaluates which rules, of `part` if it is given, the event answers. */
+export async function findAnswers(
+  event: EventSubject & { rule: string | null },
+  rules: readonly AnsweredRule[] = [],
+  part: ReadonlySet<string> | null,
+): Promise<Answer[]> {
+  const answers: Answer[] = [];
+  for (const rule of rules) {
+    if ((event.rule !== null && event.rule !== rule.id) || part?.has(rule.id) === false) continue;
+    const { key, criteria } = await inTurn(() => rule.judge(event));
+    if (key !== null) answers.push({ rule, event, detail: criteria, hold: { held: "answer", key } });
+    else if (criteria.some(({ error }) => error !== null)) answers.push({ rule, event, detail: criteria, hold: null });
+  }
+  return answers;
+}
