@@ -51,7 +51,7 @@ const otherValues: Readonly<Record<string, string>> = {
 /** SQL for the values that a column of that row is given in turn, beginning with its own. */
 async function worldsOf(table: string, id: string, { name, type, foreign }: Column): Promise<string[]> {
   const [row] = await matrix.world.all<{ value: string | null }>(
-    sql.raw(`select ${name}::text as value from attune.${table} where id = ${id}`),
+    sql.raw(`select "${name}"::text as value from attune.${table} where id = ${id}`),
   );
   const quoted = (value: string | null | undefined) =>
     typeof value === "string" ? `'${value.replaceAll("'", "''")}'::${type}` : "null";
@@ -73,7 +73,7 @@ async function put(table: string, { id, column, value }: { id: string; column: s
   try {
     return await write(matrix.world.services, async (tx) => {
       await tx.db.execute(sql`set local session_replication_role = replica`);
-      await tx.db.execute(sql.raw(`update attune.${table} set ${column} = ${value} where id = ${id}`));
+      await tx.db.execute(sql.raw(`update attune.${table} set "${column}" = ${value} where id = ${id}`));
       return { value };
     });
   } catch {

@@ -51,7 +51,10 @@ const entities: Readonly<Record<string, { needs: Row; filled: Row; instead?: Rea
     needs: { definition: { tasks: [{ name: "one", action: "core.noop" }] } },
     filled: { description: "d", paramSchema: parameters, outSchema: parameters },
   },
-  Rule: { needs: { action: "core.noop", trigger: "default.seen" }, filled: { description: "d" } },
+  Rule: {
+    needs: { action: "core.noop", trigger: "default.seen" },
+    filled: { description: "d", window: { once: {} }, maxStarts: { count: 1, per: 1 } },
+  },
   PermissionSet: { needs: {}, filled: { label: "l", description: "d" } },
   Identity: { needs: {}, filled: { displayName: "d" } },
   Artifact: { needs: { type: "URL", url: "https://example.org" }, filled: { name: "n", description: "d" } },
