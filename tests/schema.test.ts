@@ -108,6 +108,7 @@ describe("the schema", () => {
       "Query.retention",
       "RetryExecutionsPayload.refused",
       "Rule.warnings",
+      "RuleBacktestMessage.differences",
       "RuleExplanation.criteria",
       "RuleRevision.changes",
       "RuleTest.criteria",
@@ -154,6 +155,7 @@ describe("the schema", () => {
       "executionLog",
       "executionStatus",
       "packTestProgress",
+      "ruleBacktest",
       "sensorLog",
     ]);
     for (const name of happened) {

@@ -3,6 +3,7 @@ import { StartError } from "../errors.ts";
 import { readOwnVersion } from "../lib/program.ts";
 import { addArtifacts } from "./commands/artifact.ts";
 import { addAuth } from "./commands/auth.ts";
+import { addBacktest } from "./commands/backtest.ts";
 import { addCompletion } from "./commands/completion.ts";
 import { addDatabase } from "./commands/db.ts";
 import { addEvents } from "./commands/event.ts";
@@ -61,6 +62,7 @@ export function createProgram(terminal: Terminal, finish: Finish): Command {
     addExecutions,
     addEvents,
     addRules,
+    addBacktest,
     addSensors,
     addInquiries,
     addKeys,

@@ -63,7 +63,10 @@ import "./rule/next-ticks.ts";
 import "./rule/rule.ts";
 import "./rule/rule-mutations.ts";
 import "./rule/revision.ts";
+
+import "./rule/backtest.ts";
 import "./rule/window.ts";
+
 import "./rule/test-rule.ts";
 import "./catalog/runtime.ts";
 import "./access/sign-in.ts";

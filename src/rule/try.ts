@@ -55,11 +55,11 @@ export async function testRule(db: Db, session: Session, input: RuleTest): Promi
 type StoredRule = Awaited<ReturnType<typeof findRow<"rule">>>;
 
 /** Returns the contents to test with. Others than the stored ones are checked as if they were saved. */
-async function checkDraft(
+export async function checkDraft(
   db: Db,
   session: Session,
   stored: StoredRule,
-  { condition, conditions, actionParams }: RuleTest,
+  { condition, conditions, actionParams }: Pick<RuleTest, "condition" | "conditions" | "actionParams">,
 ) {
   const given = { condition: condition ?? null, conditions: conditions ?? null, actionParams: actionParams ?? null };
   const changes = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null));

@@ -258,7 +258,7 @@ describe("a key is not read by an identity that may not use it", () => {
     // The runs of packs' tests have nothing to do with rules.
     expect(found.sort()).toEqual([
       ...["deletePackTestRuns", "lintRule", "packTestExecution", "packTestExecutions", "packTestProgressMessages"],
-      ...["testPack", "testRule"],
+      ...["ruleBacktestMessages", "testPack", "testRule"],
     ]);
   });
 });

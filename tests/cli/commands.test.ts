@@ -515,6 +515,36 @@ describe("rules and inquiries", () => {
     expect((await attune("rule", "revisions", "default.none")).code).toBe(1);
   });
 
+  test("a rule is back-tested as it is and with the contents of a file, and prints what would differ", async () => {
+    await mutate(server, "createTrigger", { ref: "default.past" }, "__typename");
+    const rule = { ref: "default.backtested", trigger: "default.past", action: "core.echo" };
+    const conditions = [{ field: "size", operator: "GT", value: 3 }];
+    await mutate(server, "createRule", { ...rule, actionParams: { message: "x" }, conditions }, "__typename");
+    for (const size of [2, 4, 6])
+      await mutate(server, "createEvent", { trigger: "default.past", payload: { size } }, "__typename");
+    const now = await attune("rule", "backtest", "default.backtested");
+    expect(now.stdout).toMatch(/^events: +3$/m);
+    expect(now.stdout).toMatch(/^matches: +2$/m);
+    expect(now.stdout).not.toContain("GAINED");
+    const file =
+      "condition: any\nconditions: [{any: [{field: size, operator: lt, value: 5}]}]\naction_params: {message: 'size {{ event.payload.size }}'}\n";
+    const draft = ["rule", "backtest", "default.backtested", "--draft", "-"];
+    const { stdout } = await runCommand(draft, { server, stdin: file });
+    expect(stdout).toMatch(/GAINED .*size 2/);
+    expect(stdout).toMatch(/LOST/);
+    const json = await runCommand([...draft, "--output", "json"], { server, stdin: file });
+    expect(JSON.parse(json.stdout)).toMatchObject({ events: 3, matches: 2, gained: 1, lost: 1, differences: [{}, {}] });
+    for (const [args, reason] of [
+      [["--sample", "2"], /--sample "2" must be a number above 0/],
+      [["--from", "yesterday"], /--from "yesterday" is no time/],
+    ] as const) {
+      expect(await attune("rule", "backtest", "default.backtested", ...args)).toMatchObject({
+        code: 2,
+        stderr: expect.stringMatching(reason),
+      });
+    }
+  });
+
   test("an inquiry is responded to, as its schema says", async () => {
     const execution = await execute(server, "core.inquire", {
       prompt: "Deploy?",

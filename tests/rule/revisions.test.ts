@@ -80,6 +80,7 @@ test("each change is kept, newest first, with what differs from the one before o
   expect(newest?.definition).toEqual({
     ...{ label: "Loud", description: null, actionRef: "core.echo", condition: "any", conditions: high },
     ...{ actionParams: { message: "two" }, triggerParams: {}, enabled: false, recordEvaluations: "near" },
+    ...{ window: null, maxStarts: null },
     triggerRef: expect.stringMatching(/^default\./),
   });
   const page = await api.ask(

@@ -1,9 +1,10 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join, posix } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { Context } from "./import.ts";
 import type { Draft } from "./report.ts";
 
-const shim = new URL("./shim/", import.meta.url).pathname;
+const shim = fileURLToPath(new URL("./shim/", import.meta.url));
 
 /** Adds the modules that give StackStorm's Python files what they expect, and the permission set of the actions that use the API. */
 export async function addShim(context: Context): Promise<void> {
