@@ -93,7 +93,7 @@ const special: Readonly<Record<string, string>> = {
 /** Columns that no list is filtered by are omitted, to save time. */
 const unread: ReadonlySet<string> = new Set([
   ...["reason", "workerName", "skipped", "storageKey"],
-  ...["cancelRequestedById", "packReleaseId", "event.ruleId"],
+  ...["cancelRequestedById", "packReleaseId", "event.ruleId", "rule_evaluation.keyHash"],
 ]);
 /** Columns that one row in ten has. */
 const rare: ReadonlySet<string> = new Set([
