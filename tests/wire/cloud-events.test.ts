@@ -193,7 +193,7 @@ describe("CloudEvents", () => {
     });
   });
 
-  test("may be sent by whoever asks first; nothing else responds to other methods", async () => {
+  test("may be sent by any client that asks first; nothing else responds to other methods", async () => {
     const origin = { "webhook-request-origin": "eventemitter.example.com" };
     const ask = async (name: string, method: string, headers: Record<string, string> = {}) => {
       const response = await fetch(`${server.url}${hooks[name]}`, { method, headers });
