@@ -43,8 +43,8 @@ export function createAnswerSets(): AnswerSets {
   const kept = new Map<string, { revision: string; rules: AnsweredRule[] }>();
   return {
     load: async (db, triggers) => {
-      const stale = [...triggers].filter(([trigger, revision]) => kept.get(trigger)?.revision !== revision);
       if (kept.size > maxKept) kept.clear();
+      const stale = [...triggers].filter(([trigger, revision]) => kept.get(trigger)?.revision !== revision);
       const found =
         stale.length === 0
           ? []

@@ -9,6 +9,7 @@ import { enforceEvents } from "../../../src/executor/events.ts";
 import { decideWindows } from "../../../src/executor/windows.ts";
 import { globalId } from "../../../src/lib/global-id.ts";
 import type { JsonObject } from "../../../src/lib/json.ts";
+import { createAnswerSets } from "../../../src/rule/answers.ts";
 import { enforceBatch } from "../../../src/rule/enforce.ts";
 import { lintRule } from "../../../src/rule/lint.ts";
 import { createRule, setRuleEnabled, updateRule } from "../../../src/rule/rule.ts";
@@ -453,4 +454,19 @@ test("a rule that starts more often than its limit trips, says so, and starts ag
   await settle();
   expect((await startsOf(rule)).at(-1)).toBe(events.at(-1));
   await commit(world.services, setRuleEnabled, world.session, { ref: alerts, enabled: false });
+});
+
+test("an event finds the rules that it answers also when the cache has been full of other triggers", async () => {
+  const ref = await world.trigger();
+  const rule = await world.rule(ref, { window: { absence: { of: { conditions: [] }, within: 60 } } });
+  const { id, revision } = await world.one<{ id: string; revision: string }>(
+    sql`select id::text, rules_revision::text as revision from attune.trigger where ref = ${ref}`,
+  );
+  const own = new Map([[id, revision]]);
+  const sets = createAnswerSets();
+  const answered = async () => (await sets.load(world.services.db, own)).get(id)?.map((each) => each.ref);
+  expect(await answered()).toEqual([rule]);
+  const others = Array.from({ length: 2001 }, (_, index) => [String(10_000_000 + index), "0"] as const);
+  await sets.load(world.services.db, new Map(others));
+  expect(await answered()).toEqual([rule]);
 });

@@ -9,6 +9,10 @@ class ApiError(Exception):
     """The API refused a request; the message says why."""
 
 
+class UnsupportedError(Exception):
+    """An action or a sensor uses what Attune has no counterpart of; the message says what to do instead."""
+
+
 def ask(document, variables=None):
     """Returns the data of an operation. Raises ApiError."""
     path = os.environ.get("ATTUNE_TOKEN_FILE")

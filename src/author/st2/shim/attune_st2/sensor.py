@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from attune_st2 import run, settings
+from attune_st2 import api, run, settings
 
 NO_KEYS = "A sensor has no datastore: its token may only emit events."
 
@@ -35,7 +35,7 @@ class SensorService:
         return logging.getLogger("sensor." + name)
 
     def get_value(self, *_, **__):
-        raise NotImplementedError(NO_KEYS)
+        raise api.UnsupportedError(NO_KEYS)
 
     set_value = delete_value = list_values = get_user_info = get_value
 

@@ -112,7 +112,7 @@ class ActionService:
 
     def set_value(self, name, value, ttl=None, local=True, scope="system", encrypt=False):
         if ttl is not None:
-            raise NotImplementedError("Keys of Attune do not expire: call set_value without ttl, and store the time with the value.")
+            raise api.UnsupportedError("Keys of Attune do not expire: call set_value without ttl, and store the time with the value.")
         _, own, owner = self._place(name, local, scope)
         given = {"name": own, "value": str(value), "owner": owner, "encrypted": bool(encrypt)}
         api.mutate("setKey", "SetKeyInput", given, "key { ref }")
@@ -128,10 +128,10 @@ class ActionService:
         return True
 
     def list_values(self, local=True, prefix=None, limit=None, offset=0):
-        raise NotImplementedError("list_values has no counterpart: read the keys by their names.")
+        raise api.UnsupportedError("list_values has no counterpart: read the keys by their names.")
 
     def get_user_info(self):
-        raise NotImplementedError("get_user_info has no counterpart: an execution has the grants of its permission sets.")
+        raise api.UnsupportedError("get_user_info has no counterpart: an execution has the grants of its permission sets.")
 
     @property
     def datastore_service(self):
