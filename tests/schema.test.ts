@@ -80,6 +80,7 @@ describe("the schema", () => {
       "Mutation.rotateWebhookKey",
       "Mutation.setPassword",
       "RevealedKey.value",
+      "Webhook.previousSecretUntil",
     ]);
   });
 

@@ -158,12 +158,8 @@ export function readHmac(
   };
   const set = settable.filter((name) => given[name] !== null && given[name] !== undefined);
   const fixed = set.filter((name) => !open.includes(name)).map((name) => `hmac.${inputNames[name] ?? name}`);
-  const knowsRepetitions = form.known_by_signature || form.timestamp_header !== null || form.timestamp_prefix !== null;
-  if (deliveryHeader !== null && knowsRepetitions) fixed.push("deliveryHeader");
-  if (fixed.length > 0) {
-    const message = `is fixed by the scheme ${scheme.toUpperCase()}: leave it out`;
-    throw new InvalidInputError(fixed.map((path) => ({ path, message })));
-  }
+  if (deliveryHeader !== null && knowsRepetitions(form)) fixed.push("deliveryHeader");
+  refuseFixed(scheme, fixed);
   if (form.secret_is_encoded && !/^whsec_[A-Za-z0-9+/]{16,}=*$/.test(secret)) {
     throw invalid("hmac.secret", "must be whsec_ and the secret's bytes in base64");
   }
@@ -172,6 +168,23 @@ export function readHmac(
   const hmac = { scheme, ...pick(form, open), ...named, ...kept } as HmacConfig; // each checked by hmacInput
   if (scheme === "body") checkText(hmac, deliveryHeader);
   return { hmac, deliveryHeader: deliveryHeader ?? form.delivery_header };
+}
+
+/** Whether requests show by what is signed that they were sent before, so that no header says it. */
+const knowsRepetitions = (form: SignatureForm) =>
+  form.known_by_signature || form.timestamp_header !== null || form.timestamp_prefix !== null;
+
+function refuseFixed(scheme: SchemeName, paths: readonly string[]): void {
+  const message = `is fixed by the scheme ${scheme.toUpperCase()}: leave it out`;
+  if (paths.length > 0) throw new InvalidInputError(paths.map((path) => ({ path, message })));
+}
+
+/** Returns the header with the delivery's id for a webhook whose scheme stays. Throws InvalidInputError where the scheme fixes it. */
+export function checkDeliveryHeader(hmac: HmacConfig, deliveryHeader: string | null): string | null {
+  const { form } = schemes[hmac.scheme];
+  if (deliveryHeader !== null && knowsRepetitions(form)) refuseFixed(hmac.scheme, ["deliveryHeader"]);
+  if (hmac.scheme === "body") checkText(hmac, deliveryHeader);
+  return deliveryHeader ?? form.delivery_header;
 }
 
 const inputNames: Partial<Record<Settable, string>> = {

@@ -8,9 +8,9 @@ import type { Tx } from "../db/tx.ts";
 import { ConflictError, invalid } from "../errors.ts";
 import { isNetwork } from "../lib/network.ts";
 import { checkInput } from "../schema/input.ts";
-import { type HmacConfig, headerName, hmacInput, readHmac } from "./signature-form.ts";
+import { checkDeliveryHeader, type HmacConfig, headerName, hmacInput, readHmac } from "./signature-form.ts";
 
-/** How a webhook verifies its requests. The secret is stored separately, encrypted. */
+/** How a webhook verifies its requests. The secret is stored separately, encrypted. Earlier versions stored fewer fields: `configOf` adds them. */
 export interface WebhookConfig {
   /** How requests are signed; null: they are not. */
   hmac: HmacConfig | null;
@@ -62,9 +62,40 @@ async function endOf(tx: Tx, seconds: number | null | undefined): Promise<Date |
 
 const githubDelivery = "x-github-delivery";
 
+/** The configuration of a webhook that has none yet. */
+const initial = {
+  hmac: null,
+  max_bytes: 1024 * 1024,
+  delivery_header: githubDelivery,
+  rate_limit: null,
+  allow: null,
+  cloud_events: false,
+} satisfies WebhookConfig;
+
+/** Returns how the row's webhook is configured; null if it was never enabled. What earlier versions did not store has its default. */
+export function configOf(row: { webhookKey: string | null; webhookConfig: unknown }): Required<WebhookConfig> | null {
+  return row.webhookKey === null ? null : { ...initial, ...(row.webhookConfig as Partial<WebhookConfig>) }; // as it was stored here
+}
+
+/** Returns what is given, `kept` if nothing is, and `cleared` for null. */
+const given = <T>(value: T | null | undefined, kept: T, cleared: T): T =>
+  value === undefined ? kept : (value ?? cleared);
+
+type Given = z.infer<typeof webhookInput>;
+
+/** Returns how requests are signed from now on, and the header with the delivery's id, which belongs to the scheme. */
+function signingOf({ hmac, deliveryHeader }: Given, former: WebhookConfig) {
+  if (hmac) return readHmac(hmac, deliveryHeader ?? null);
+  if (hmac === null) return { hmac, deliveryHeader: deliveryHeader ?? githubDelivery };
+  const kept = { hmac: former.hmac, deliveryHeader: former.delivery_header };
+  if (deliveryHeader === undefined) return kept;
+  if (kept.hmac === null) return { ...kept, deliveryHeader: deliveryHeader ?? githubDelivery };
+  return { ...kept, deliveryHeader: checkDeliveryHeader(kept.hmac, deliveryHeader) };
+}
+
 /**
- * Enables or changes the trigger's webhook and keeps its path. The secret belongs to the trigger and is stored encrypted in its row. Throws
- * NotFoundError, InvalidInputError, ForbiddenError.
+ * Enables or changes the trigger's webhook and keeps its path. What the input leaves out stays as it is, and null makes it the default. The secret
+ * belongs to the trigger and is stored encrypted in its row. Throws NotFoundError, InvalidInputError, ForbiddenError.
  */
 export async function enableWebhook(
   tx: Tx,
@@ -77,34 +108,48 @@ export async function enableWebhook(
     secretOverlapSeconds?: number | null;
   },
 ): Promise<{ id: bigint; webhookKey: string }> {
-  const { hmac: given, maxBytes, deliveryHeader, ...limits } = checkInput(webhookInput, input);
-  const signing = given
-    ? readHmac(given, deliveryHeader ?? null)
-    : { hmac: null, deliveryHeader: deliveryHeader ?? githubDelivery };
+  const checked = checkInput(webhookInput, input);
   const stored = await lockRow(tx, session, { of: "trigger", doing: "update", which: { ref: input.trigger } });
+  const former = configOf(stored) ?? initial;
+  const signing = signingOf(checked, former);
   const webhookConfig = {
     hmac: signing.hmac,
-    max_bytes: maxBytes ?? 1024 * 1024,
+    max_bytes: given(checked.maxBytes, former.max_bytes, initial.max_bytes),
     delivery_header: signing.deliveryHeader,
-    rate_limit: limits.rateLimit ?? null,
-    allow: limits.allow ?? null,
-    cloud_events: limits.cloudEvents ?? false,
+    rate_limit: given(checked.rateLimit, former.rate_limit, null),
+    allow: given(checked.allow, former.allow, null),
+    cloud_events: given(checked.cloudEvents, former.cloud_events, false),
   } satisfies WebhookConfig;
-  const webhookSecret = given ? tx.keyring.seal(given.secret) : null;
   const webhookKey = stored.webhookKey ?? newWebhookKey();
-  const until = await endOf(tx, limits.secretOverlapSeconds);
-  const former = (stored.webhookConfig as Partial<WebhookConfig>).hmac?.scheme ?? null; // as it was stored here
-  if (until !== null && (stored.webhookSecret === null || former !== signing.hmac?.scheme)) {
+  const secrets = await secretsOf(tx, checked, { stored, isSameScheme: former.hmac?.scheme === signing.hmac?.scheme });
+  await updateRow(tx, "trigger", {
+    id: stored.id,
+    fields: { ...secrets, webhookEnabled: true, webhookConfig, webhookKey },
+  });
+  return { id: stored.id, webhookKey };
+}
+
+/** Returns the columns of the secrets that change. */
+async function secretsOf(
+  tx: Tx,
+  { hmac, verifyToken, secretOverlapSeconds }: Given,
+  { stored, isSameScheme }: { stored: { webhookSecret: string | null }; isSameScheme: boolean },
+) {
+  const until = await endOf(tx, secretOverlapSeconds);
+  if (until !== null && (stored.webhookSecret === null || !hmac || !isSameScheme)) {
     throw invalid("secretOverlapSeconds", "needs a secret of the same scheme that is replaced: leave it out");
   }
-  const secrets = {
-    webhookPreviousSecret: until === null ? null : stored.webhookSecret,
-    webhookPreviousSecretUntil: until,
-    webhookVerifyToken: limits.verifyToken ? tx.keyring.seal(limits.verifyToken) : null,
+  const sealed = (secret: string | null | undefined) => (secret ? tx.keyring.seal(secret) : null);
+  return {
+    ...(hmac === undefined
+      ? {}
+      : {
+          webhookSecret: sealed(hmac?.secret),
+          webhookPreviousSecret: until === null ? null : stored.webhookSecret,
+          webhookPreviousSecretUntil: until,
+        }),
+    ...(verifyToken === undefined ? {} : { webhookVerifyToken: sealed(verifyToken) }),
   };
-  const fields = { ...secrets, webhookEnabled: true, webhookConfig, webhookSecret, webhookKey };
-  await updateRow(tx, "trigger", { id: stored.id, fields });
-  return { id: stored.id, webhookKey };
 }
 
 /** Disables the trigger's webhook, which keeps its path. Throws NotFoundError, ForbiddenError. */
@@ -143,12 +188,7 @@ export async function rotateWebhookKey(
 
 /** Returns the columns of a webhook whose senders do not sign, with a new path. */
 export function unsignedWebhook() {
-  const webhookConfig = {
-    hmac: null,
-    max_bytes: 1024 * 1024,
-    delivery_header: githubDelivery,
-  } satisfies WebhookConfig;
-  return { webhookKey: newWebhookKey(), webhookConfig };
+  return { webhookKey: newWebhookKey(), webhookConfig: initial };
 }
 
 const newWebhookKey = () => randomBytes(32).toString("base64url");

@@ -29,7 +29,7 @@ function readText(file: string): string {
 }
 
 /** Reads an object from a file. */
-async function readObject(context: Context, file: string): Promise<Record<string, unknown>> {
+export async function readObject(context: Context, file: string): Promise<Record<string, unknown>> {
   const value = await readDocument(context, file);
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   throw new UsageFailure(`${file === "-" ? "Standard input" : file} must contain an object: a value for each name.`);

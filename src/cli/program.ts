@@ -15,6 +15,7 @@ import { addPacks } from "./commands/pack.ts";
 import { addResource, addSwitches } from "./commands/resource.ts";
 import { addRules } from "./commands/rule.ts";
 import { addSensors } from "./commands/sensor.ts";
+import { addWebhooks } from "./commands/webhook.ts";
 import { addExamples, type Finish } from "./define.ts";
 import { Failure, UsageFailure } from "./failure.ts";
 import { resources } from "./resources.ts";
@@ -64,6 +65,7 @@ export function createProgram(terminal: Terminal, finish: Finish): Command {
     addRules,
     addBacktest,
     addSensors,
+    addWebhooks,
     addInquiries,
     addKeys,
     addArtifacts,

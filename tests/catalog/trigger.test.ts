@@ -101,6 +101,51 @@ test("a webhook is switched off and on at the same path, until its key is rotate
   expect(await findWebhook(services.db, await key())).not.toBeNull();
 });
 
+test("what a change of a webhook leaves out stays as it is, also while it is disabled; null makes it the default", async () => {
+  const { services, session } = world;
+  await create("default.kept");
+  const trigger = "default.kept";
+  const enable = (input: object) => commit(services, enableWebhook, session, { trigger, ...input });
+  const configured = async () => {
+    const { row } = await findRow(trigger);
+    const open = (name: string) => row[name] && services.keyring.open(String(row[name]));
+    return [
+      row["webhook_config"],
+      open("webhook_secret"),
+      open("webhook_previous_secret"),
+      open("webhook_verify_token"),
+    ];
+  };
+  const github = { scheme: "github", algorithm: "sha256", header: "x-hub-signature-256", prefix: "sha256=" };
+  const set = { max_bytes: 5000, rate_limit: { requests: 2, seconds: 9 }, allow: ["192.0.2.7"], cloud_events: true };
+  await enable({ hmac: { secret: "the first" }, maxBytes: 5000, rateLimit: set.rate_limit, deliveryHeader: "X-Id" });
+  await enable({ allow: set.allow, cloudEvents: true, verifyToken: "a token" });
+  await enable({ hmac: { secret: "the second" }, secretOverlapSeconds: 60, deliveryHeader: "X-Id" });
+  const all = [{ ...set, hmac: github, delivery_header: "x-id" }, "the second", "the first", "a token"];
+  await enable({});
+  expect(await configured()).toEqual(all);
+  await commit(services, disableWebhook, session, { trigger });
+  await enable({ deliveryHeader: "X-Other" });
+  expect(await configured()).toEqual([{ ...set, hmac: github, delivery_header: "x-other" }, ...all.slice(1)]);
+  await enable({ deliveryHeader: null });
+  expect((await configured())[0]).toMatchObject({ delivery_header: "x-github-delivery" });
+  await expect(enable({ secretOverlapSeconds: 60 })).rejects.toMatchObject({
+    issues: [{ path: "secretOverlapSeconds" }],
+  });
+  await enable({ hmac: { secret: "the third", scheme: "slack" } });
+  await expect(enable({ deliveryHeader: "X-Id" })).rejects.toMatchObject({
+    issues: [{ path: "deliveryHeader", message: "is fixed by the scheme SLACK: leave it out" }],
+  });
+  await enable({ hmac: null, maxBytes: null, rateLimit: null, allow: null, cloudEvents: null, verifyToken: null });
+  const initial = { max_bytes: 1024 * 1024, rate_limit: null, allow: null, cloud_events: false };
+  expect(await configured()).toEqual([
+    { ...initial, hmac: null, delivery_header: "x-github-delivery" },
+    null,
+    null,
+    null,
+  ]);
+});
+
 test("a webhook's signature is configured by its sender's scheme", async () => {
   const { services, session } = world;
   await create("default.schemes");

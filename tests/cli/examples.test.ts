@@ -15,6 +15,8 @@ const files: Record<string, string> = {
   "password.txt": `${password}\n`,
   "params.yaml": "message: from a file\n",
   "payload.json": '{"name": "world"}',
+  "secret.txt": "the secret of a webhook\n",
+  "webhook.yaml": "hmac: {scheme: META, secret: the app secret}\nverifyToken: what Meta knows\n",
   "response.json": '{"approved": false}',
 };
 

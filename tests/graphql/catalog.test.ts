@@ -184,6 +184,54 @@ test("a webhook's path is shown only to sessions that may update its trigger", a
   expect(off.trigger).toEqual({ webhookEnabled: false, webhookPath: null });
 });
 
+test("how a webhook is configured can be read without its secrets, by whoever may read its trigger", async () => {
+  await mutate("createTrigger", { ref: "default.shown" }, "trigger { ref }");
+  const hmac = "hmac { scheme algorithm encoding header prefix timestampHeader signedText toleranceSeconds }";
+  const fields = `webhook { ${hmac} deliveryHeader maxBytes rateLimit { requests seconds } allow cloudEvents hasVerifyToken previousPathUntil previousSecretUntil }`;
+  const reader = { ...world.session, grants: [{ resource: "trigger", actions: ["read"] }] };
+  const read = async () =>
+    (await ask(`{ triggerByRef(ref: "default.shown") { ${fields} } }`, reader)).triggerByRef.webhook;
+  expect(await read()).toBeNull();
+  const secret = `whsec_${Buffer.from("what nothing shows").toString("base64")}`;
+  const input = {
+    trigger: "default.shown",
+    hmac: { secret, scheme: "STANDARD_WEBHOOKS" },
+    verifyToken: "what nothing shows",
+  };
+  await mutate("enableWebhook", input, `trigger { ${fields} }`);
+  const standard = {
+    ...{ hmac: { scheme: "STANDARD_WEBHOOKS", algorithm: "SHA256", encoding: "BASE64", header: "webhook-signature" } },
+    ...{ deliveryHeader: "webhook-id", maxBytes: 1048576, rateLimit: null, allow: null, cloudEvents: false },
+    ...{ hasVerifyToken: true, previousPathUntil: null, previousSecretUntil: null },
+  };
+  const signed = {
+    prefix: "v1,",
+    timestampHeader: "webhook-timestamp",
+    signedText: "{id}.{timestamp}.{body}",
+    toleranceSeconds: 300,
+  };
+  expect(await read()).toEqual({ ...standard, hmac: { ...standard.hmac, ...signed } });
+  const limits = { allow: ["192.0.2.0/24"], rateLimit: { requests: 5, seconds: 60 }, maxBytes: 99, cloudEvents: true };
+  await mutate("enableWebhook", { ...input, ...limits, verifyToken: null, secretOverlapSeconds: 60 }, "__typename");
+  await mutate("rotateWebhookKey", { trigger: "default.shown", overlapSeconds: 60 }, "__typename");
+  await mutate("disableWebhook", { trigger: "default.shown" }, "__typename");
+  const until = expect.stringMatching(/^\d{4}-/);
+  expect(await read()).toMatchObject({
+    ...limits,
+    hasVerifyToken: false,
+    previousPathUntil: until,
+    previousSecretUntil: until,
+  });
+  await mutate(
+    "enableWebhook",
+    { trigger: "default.shown", hmac: { secret: "a token", scheme: "TOKEN" } },
+    "__typename",
+  );
+  const token = { scheme: "TOKEN", header: "authorization", prefix: "Bearer ", algorithm: null, encoding: null };
+  const unsigned = { timestampHeader: null, signedText: null, toleranceSeconds: null };
+  expect(await read()).toMatchObject({ ...limits, hmac: { ...token, ...unsigned }, deliveryHeader: null });
+});
+
 test("secret settings are never shown", async () => {
   const confSchema = { token: { type: "string", secret: true }, region: { type: "string" } };
   const config = { token: "hunter22", region: "eu" };

@@ -6,6 +6,7 @@ import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
 import { byWords } from "../kit/text-filter.ts";
 import { rules } from "../rule/rule.ts";
+import { Webhook, webhookColumns, webhookOf } from "./webhook.ts";
 import { deliveries } from "./webhook-delivery.ts";
 
 /** Returns the path on this server that accepts requests to a webhook. */
@@ -52,6 +53,13 @@ export const Trigger = builder.drizzleNode("triggers", {
         webhookEnabled && webhookKey && session && may(session, "trigger", "update", targetOf(ref))
           ? webhookPath(webhookKey)
           : null,
+    }),
+    webhook: t.field({
+      type: Webhook,
+      nullable: true,
+      description: "How its webhook is configured, enabled or not; null if it was never enabled.",
+      select: { columns: webhookColumns },
+      resolve: webhookOf,
     }),
     created: t.expose("created", { type: "DateTime", description: "When it was created." }),
     updated: t.expose("updated", {

@@ -53,12 +53,13 @@ const WebhookRateLimitInput = builder.inputType("WebhookRateLimitInput", {
 });
 
 const EnableWebhookInput = builder.inputType("EnableWebhookInput", {
-  description: "The webhook of a trigger.",
+  description:
+    "The webhook of a trigger. What is left out stays as it is, or is the default if the webhook was never enabled; null makes it the default.",
   fields: (t) => ({
     trigger: t.string({ required: true, description: "The trigger's ref." }),
     hmac: t.field({
       type: WebhookHmacInput,
-      description: "How requests are signed. By default signatures are not checked.",
+      description: "How requests are signed, and the secret. By default signatures are not checked.",
     }),
     maxBytes: t.int({ description: "The largest body that is accepted, in bytes; 1 MiB by default, at most 25 MiB." }),
     rateLimit: t.field({
@@ -71,7 +72,7 @@ const EnableWebhookInput = builder.inputType("EnableWebhookInput", {
     }),
     secretOverlapSeconds: t.int({
       description:
-        "For how many seconds requests that are signed with the secret until now are accepted too, at most 30 days; by default not at all. The scheme must stay the same.",
+        "With `hmac`: for how many seconds requests that are signed with the secret until now are accepted too, at most 30 days; by default not at all. The scheme must stay the same.",
     }),
     verifyToken: t.string({
       description:
@@ -123,7 +124,8 @@ function webhookPayload(name: string) {
 addMutation({
   name: "enableWebhook",
   may: "trigger:update",
-  description: "Enables a trigger's webhook, or changes it. Its path stays the same.",
+  description:
+    "Enables a trigger's webhook, or changes it. Its path stays the same, and so does what the input leaves out.",
   input: EnableWebhookInput,
   inputDescription: "The webhook.",
   secretFields: ["hmac", "verifyToken"],
@@ -149,7 +151,8 @@ addRowMutation({
   ref: Trigger,
   name: "disableWebhook",
   may: "trigger:update",
-  description: "Disables a trigger's webhook: requests to it are refused. If enabled again, it keeps its path.",
+  description:
+    "Disables a trigger's webhook: requests to it are refused. If enabled again, it keeps its path and its configuration.",
   input: DisableWebhookInput,
   inputDescription: "The trigger.",
   payload: ["trigger", "The trigger as it is now."],
