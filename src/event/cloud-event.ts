@@ -11,7 +11,8 @@ export interface ReceivedEvent {
 }
 
 const path = "payload.body";
-const mostInBatch = 1000;
+/** The most CloudEvents of one request. */
+export const mostInBatch = 1000;
 
 const text = z.string().min(1, "must not be empty");
 const mediaType = /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+\s*(;.*)?$/;
@@ -80,21 +81,25 @@ const parsed = (body: Uint8Array, type: string | undefined): Json => {
   }
 };
 
+/** Returns the CloudEvent in its JSON format without the attributes that are null, which are unset. Throws InvalidInputError for what is none. */
+export function checkCloudEvent(event: JsonObject, at: string): JsonObject {
+  const present = Object.fromEntries(Object.entries(event).filter(([name, each]) => each !== null || name === "data"));
+  const result = envelope.safeParse(present);
+  if (result.success) return present;
+  throw new InvalidInputError(
+    result.error.issues.map(({ path: inside, message }) => ({
+      path: [at, ...inside.map(String)].filter(Boolean).join("."),
+      message,
+    })),
+  );
+}
+
 function checked(value: Json, at: string): ReceivedEvent {
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid(at, "must be a CloudEvent");
-  // An attribute that is null is unset.
-  const present = Object.fromEntries(Object.entries(value).filter(([name, each]) => each !== null || name === "data"));
-  const result = envelope.safeParse(present);
-  if (!result.success) {
-    throw new InvalidInputError(
-      result.error.issues.map(({ path: inside, message }) => ({
-        path: [at, ...inside.map(String)].join("."),
-        message,
-      })),
-    );
-  }
-  const { data_base64: encoded, datacontenttype, id, source } = result.data;
-  if (encoded === undefined || datacontenttype === undefined) return { body: present, id: `${source} ${id}` };
+  const present = checkCloudEvent(value, at);
+  const { data_base64: encoded, datacontenttype, id, source } = present;
+  if (typeof encoded !== "string" || typeof datacontenttype !== "string")
+    return { body: present, id: `${source} ${id}` };
   const { data_base64: _, ...attributes } = present;
   return {
     body: { ...attributes, ...dataOf(Buffer.from(encoded, "base64"), datacontenttype, at) },
@@ -125,9 +130,14 @@ function decoded(name: string, value: string): string {
   throw invalid(path, `has the header ${name}, which is not percent-encoded UTF-8`);
 }
 
+const mediaOf = (type: string) => type.toLowerCase().split(";", 1)[0]?.trim() ?? "";
+
+/** Whether data of the media type is JSON. */
+export const isJsonType = (type: string): boolean => /[/+]json$/.test(mediaOf(type));
+
 function dataOf(bytes: Uint8Array, type: string, at: string): { data: Json } | { data_base64: string } {
-  const media = type.toLowerCase().split(";", 1)[0]?.trim() ?? "";
-  const isJson = media.endsWith("/json") || media.endsWith("+json");
+  const media = mediaOf(type);
+  const isJson = isJsonType(type);
   if (!isJson && !media.startsWith("text/")) return { data_base64: Buffer.from(bytes).toString("base64") };
   const read = readText(bytes, type, `${at}.data`);
   if (!isJson) return { data: read };

@@ -16,6 +16,8 @@ export interface Claim {
   actionRef: string;
   ruleRef: string | null;
   triggerRef: string | null;
+  /** What requested it, and its retries; null: no rule did. */
+  enforcement: string | null;
   runtimeRef: string;
   /** The parameters, with `[secret:<name>]` in place of each of its secrets. */
   config: JsonObject;
@@ -73,7 +75,7 @@ export async function claimExecutions(
       where e.id = s.id
       returning e.id::text as "id", e.attempt as "attempt",
         extract(epoch from now() - e.scheduled_at)::float8 as "queuedSeconds", e.action_ref as "actionRef", e.rule_ref as "ruleRef",
-        e.trigger_ref as "triggerRef", ${from.runtimeRef}::text as "runtimeRef", coalesce(e.config, '{}') as "config",
+        e.trigger_ref as "triggerRef", e.enforcement::text as "enforcement", ${from.runtimeRef}::text as "runtimeRef", coalesce(e.config, '{}') as "config",
         coalesce(e.timeout_seconds, ${defaultTimeoutSeconds}::int)::float8 * 1000 as "timeoutMs",
         case when e.attempt > 1 then coalesce((select max(l.seq) from attune.execution_log l where l.execution = e.id), 0)
           else 0 end::text as "logSeq",

@@ -1,8 +1,10 @@
-import { Refusal } from "../errors.ts";
+import { InvalidInputError, Refusal } from "../errors.ts";
+import { type CloudEventMode, writeCloudEvents } from "../event/cloud-event-message.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { parseJson } from "../lib/json-text.ts";
 import type { Mask } from "../secrecy/mask.ts";
-import { type HttpResponse, type Reach, sendRequest, UnreachableError } from "./http.ts";
+import { cloudEventsOf, type EventOrigin, modeOf } from "./cloud-event.ts";
+import { type HttpRequest, type HttpResponse, type Reach, sendRequest, UnreachableError } from "./http.ts";
 
 /** The result of a built-in action. A parked execution is ended by what it waits for. */
 export type BuiltinResult =
@@ -19,6 +21,8 @@ export interface BuiltinContext {
   mask: Mask | null;
   /** What tells our own webhooks which execution sent a request. */
   cause: string;
+  /** What the execution says of an event that it sends. */
+  origin: EventOrigin;
   /** Creates an inquiry and parks the execution. Returns false when it was cancelled. */
   ask: () => Promise<boolean>;
 }
@@ -30,24 +34,49 @@ async function noop(): Promise<BuiltinResult> {
   return { data: null };
 }
 
-async function httpRequest(
-  parameters: JsonObject,
+async function httpRequest(parameters: JsonObject, context: BuiltinContext): Promise<BuiltinResult> {
+  const { method, headers, body, follow_redirects: follow } = parameters;
+  const sent = requestBody(body);
+  return await exchange(parameters, context, {
+    ...{ method: String(method), body: sent.text, follow: follow !== false },
+    headers: { ...sent.headers, ...textual(headers) },
+  });
+}
+
+async function sendCloudEvent(parameters: JsonObject, context: BuiltinContext): Promise<BuiltinResult> {
+  let events: JsonObject[];
+  let mode: CloudEventMode;
+  try {
+    mode = modeOf(parameters);
+    events = cloudEventsOf(parameters, mode, context.origin);
+  } catch (error) {
+    if (!(error instanceof InvalidInputError)) throw error;
+    return { error: { code: "INVALID_EVENT", message: error.message } };
+  }
+  const message = writeCloudEvents(mode, events);
+  const sent = await exchange(parameters, context, {
+    ...{ method: "POST", body: message.body, follow: false },
+    headers: { ...textual(parameters["headers"]), ...message.headers },
+  });
+  const ids = events.map(({ id }) => id ?? null);
+  return typeof sent === "object" && "data" in sent ? { data: { ...(sent.data as JsonObject), ids } } : sent;
+}
+
+/** Sends a request to the URL of the parameters, which also say how long it may take and which statuses count as success. */
+async function exchange(
+  { url, timeout, expect_status: expected }: JsonObject,
   { signal, reach, mask, cause }: BuiltinContext,
+  request: Pick<HttpRequest, "method" | "headers" | "body" | "follow">,
 ): Promise<BuiltinResult> {
-  const { method, url, headers, body, timeout, follow_redirects: follow, expect_status: expected } = parameters;
   const seconds = typeof timeout === "number" ? timeout : 30;
   const late = AbortSignal.timeout(seconds * 1000);
-  const sent = requestBody(body);
   const shown = withoutCredentials(String(url));
   try {
     const response = await sendRequest(
       {
-        method: String(method),
+        ...request,
         url: String(url),
-        headers: { ...sent.headers, ...textual(headers) },
-        body: sent.text,
         cause,
-        follow: follow !== false,
         holdsSecret: (text) => mask !== null && mask.text(text) !== text,
         signal: AbortSignal.any([signal, late]),
       },
@@ -118,5 +147,6 @@ function reasonOf(error: unknown): string {
 export const builtins: Readonly<Record<string, Builtin>> = {
   "core.noop": noop,
   "core.http_request": httpRequest,
+  "core.send_cloud_event": sendCloudEvent,
   "core.inquire": inquire,
 };

@@ -27,7 +27,7 @@ export interface HttpRequest {
   url: string;
   /** Names in lower case. */
   headers: Readonly<Record<string, string>>;
-  body: string | null;
+  body: string | Uint8Array | null;
   /** Tells our own webhooks which execution sends the request; no path but theirs gets it. */
   cause: string;
   /** Whether redirects are followed. */
@@ -144,7 +144,7 @@ export async function fetchContent(
 
 /** Returns the request without what another origin must not get. */
 function forOthers(hop: Hop, holdsSecret: (text: string) => boolean): Hop {
-  if (hop.body !== null && holdsSecret(hop.body)) {
+  if (hop.body !== null && holdsSecret(Buffer.from(hop.body).toString())) {
     throw new Error(`the response redirects a body with a secret to another origin, ${hop.url.origin}`);
   }
   const secret = (name: string, value: string) => name === "host" || credentials.test(name) || holdsSecret(value);

@@ -52,6 +52,7 @@ describe("a valid pack", () => {
       ["core.inquire", "core.action.builtin", "requeue"],
       ["core.install_pack", "core.action.pack", "requeue"],
       ["core.noop", "core.action.builtin", "requeue"],
+      ["core.send_cloud_event", "core.action.builtin", "requeue"],
       ["core.shell", "core.action.shell", "abandon"],
       ["core.sleep", "core.action.shell", "requeue"],
       ["core.test_pack", "core.action.pack", "requeue"],

@@ -1,5 +1,6 @@
 import { LONGEST_TIMER } from "../../lib/timer.ts";
 import { builtins } from "../builtin.ts";
+import { originOf } from "../cloud-event.ts";
 import { actionError, outcome, type Runtime, stopped, timedOut } from "./runtime.ts";
 
 /** Runs built-in actions inside the worker. */
@@ -15,7 +16,8 @@ export const builtinRuntime: Runtime = {
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(), Math.min(claim.timeoutMs, LONGEST_TIMER));
     try {
-      const context = { signal: AbortSignal.any([signal, deadline.signal]), reach, mask, cause, ask };
+      const stopping = AbortSignal.any([signal, deadline.signal]);
+      const context = { signal: stopping, reach, mask, cause, origin: originOf(claim), ask };
       const result = await builtin(claim.config, context);
       const durationMs = Math.round(performance.now() - started);
       if (result === "parked") return null;
