@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { settings } from "../src/config.ts";
 import { firstStatuses, isTerminal, moves } from "../src/execution/states.ts";
 import { examples } from "../src/graphql/transport/graphiql-examples.ts";
+import { listed } from "../vitest.config.ts";
 import { overEvents } from "./support/client.ts";
 import { onPostgres } from "./support/database.ts";
 import { request, type ServerProcess, startInProcess, startProcess } from "./support/server.ts";
@@ -111,7 +112,7 @@ describe("the README's tour", () => {
   let server: ServerProcess;
   const terminals: Terminal[] = [];
   beforeAll(async () => {
-    server = await startProcess();
+    server = await startProcess(undefined, {}, "src/attune.js"); // as in a checkout
     if (!onPostgres()) return;
     // Only the embedded server writes its credentials for its neighbours; the tour is the same.
     mkdirSync(server.location.dataDir, { recursive: true });
@@ -228,6 +229,16 @@ describe("the README", () => {
     const used = [...readme.matchAll(/action: "(core\.\w+)"/g)].map(([, name = ""]) => name);
     expect(used.length).toBeGreaterThan(1);
     expect(used.filter((name) => !names.includes(name))).toEqual([]);
+  });
+});
+
+describe("the suites", () => {
+  test("have only files that exist", () => {
+    for (const pattern of Object.values(listed).flat()) expect(globSync(pattern), pattern).not.toEqual([]);
+  });
+
+  test("run every test: none of `long`, which .ci/run runs on PostgreSQL, needs the embedded database", () => {
+    for (const file of globSync(listed.long)) expect(read(file), file).not.toMatch(/skipIf\(onPostgres\(\)\)/);
   });
 });
 

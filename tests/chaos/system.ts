@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import postgres from "postgres";
 import { createServers, type PostgresServer } from "../support/cluster.ts";
+import { buildProgram } from "../support/program.ts";
 import { createProxy, type NetworkProxy } from "../support/proxy.ts";
 import { adminToken, serverEnvironment, spawnServer } from "../support/server.ts";
 import { until } from "../support/until.ts";
@@ -56,6 +57,7 @@ export async function startSystem(): Promise<System> {
   const proxies = {} as Record<Role, NetworkProxy>;
   for (const role of roles) proxies[role] = resources.use(await createProxy(at("attune")));
   const port = await freePort();
+  const program = await buildProgram();
   const running = new Map<Role, { child: ChildProcess; isReady: () => boolean }>();
   const outputs = new Map<Role, string[]>();
   const ended = new WeakSet<ChildProcess>();
@@ -73,6 +75,7 @@ export async function startSystem(): Promise<System> {
         HOME: directory,
         TMPDIR: join(directory, "tmp"),
       }),
+      program,
     );
     const isReady = () => /listens on \S+\n|runs as .*\n/.test(output());
     running.set(role, { child, isReady });

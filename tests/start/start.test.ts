@@ -32,20 +32,22 @@ import {
 } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
+/** The program of a checkout, which `npm start` and `npm run link` run. */
+const sources = "src/attune.js";
 const scratch = mkdtempSync(join(tmpdir(), "attune-start-"));
 const viewer = "{ viewer { identity { login } } }";
 const nowhere: Location = { url: null, dataDir: join(scratch, "never-made") };
 
 /** The result of a start that must fail: its exit code, its output, whether any process of its group is alive. */
 async function failedStart(env: Record<string, string>, program = process.execPath) {
-  const child = spawn(program, serve, { env, stdio: ["ignore", "pipe", "pipe"], detached: true });
+  const child = spawn(program, serve(), { env, stdio: ["ignore", "pipe", "pipe"], detached: true });
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
   return { code: child.exitCode, stdout, stderr, alive: isAlive(child) };
 }
 
 /** Runs `attune link` to its end. */
 async function printLink(env: Record<string, string>) {
-  const child = spawn(process.execPath, ["--liftoff-only", "src/attune.js", "link"], {
+  const child = spawn(process.execPath, ["--liftoff-only", sources, "link"], {
     env,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -162,7 +164,7 @@ describe("a start that its user can fix explains how", () => {
   test("a wrong setting in the file that --settings names, which need not exist", async () => {
     const file = join(scratch, "settings.env");
     const start = async () => {
-      const child = spawn(process.execPath, [...serve, "--settings", file], {
+      const child = spawn(process.execPath, [...serve(), "--settings", file], {
         env: serverEnvironment(nowhere, { ATTUNE__LOG__LEVEL: "loud" }),
         stdio: ["ignore", "pipe", "pipe"],
       });
@@ -215,7 +217,8 @@ describe("a running server", () => {
 
   beforeAll(async () => {
     // Embedded, the server creates a key.
-    server = await startProcess(await cloneDatabase(), onPostgres() ? {} : { ATTUNE__SECURITY__ENCRYPTION_KEY: "" });
+    const extra: Record<string, string> = onPostgres() ? {} : { ATTUNE__SECURITY__ENCRYPTION_KEY: "" };
+    server = await startProcess(await cloneDatabase(), extra, sources);
   });
   afterAll(async () => {
     await server[Symbol.asyncDispose]();

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import type { Command } from "commander";
+import { inject } from "vitest";
 import { createAuthor } from "../../src/author/author.ts";
 import { createProgram, run } from "../../src/cli/program.ts";
 import { administer } from "../../src/db-admin/administer.ts";
@@ -79,7 +80,7 @@ export const runCommand = (args: readonly string[], surroundings: Surroundings =
 
 /** Starts a command line as a process, with pipes. */
 export function spawnCommand(args: readonly string[], surroundings: Surroundings = {}) {
-  const child = spawn(process.execPath, ["--liftoff-only", "src/attune.js", ...args], {
+  const child = spawn(process.execPath, ["--liftoff-only", inject("program"), ...args], {
     env: { PATH: process.env["PATH"] ?? "", ...environment(surroundings) },
     stdio: ["pipe", "pipe", "pipe"],
   });

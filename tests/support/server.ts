@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import postgres from "postgres";
+import { inject } from "vitest";
 import { readConfig } from "../../src/config.ts";
 import { createLog } from "../../src/log.ts";
 import { startServer } from "../../src/server.ts";
@@ -20,7 +21,7 @@ export interface RunningServer extends AsyncDisposable {
   output(): string;
 }
 
-/** A server in its own process, as its user starts it. */
+/** A server in its own process: the built program, as its user starts it. */
 export interface ServerProcess extends RunningServer {
   child: ChildProcess;
   /** Kills the process with SIGKILL and waits for its exit. */
@@ -53,11 +54,14 @@ export function serverEnvironment(location: Location, extra: Record<string, stri
  * Node's arguments for `attune serve`. Test servers are too short-lived for the optimising compiler: compiling the embedded
  * database costs more than it saves.
  */
-export const serve = ["--liftoff-only", "src/attune.js", "serve"];
+export const serve = (program = inject("program")) => ["--liftoff-only", program, "serve"];
 
 /** Starts `attune serve` and collects its output; does not wait. */
-export function spawnServer(env: Record<string, string>): { child: ChildProcess; output: () => string } {
-  const child = spawn(process.execPath, serve, {
+export function spawnServer(
+  env: Record<string, string>,
+  program?: string,
+): { child: ChildProcess; output: () => string } {
+  const child = spawn(process.execPath, serve(program), {
     env,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -72,9 +76,13 @@ export function spawnServer(env: Record<string, string>): { child: ChildProcess;
 }
 
 /** Starts a server on a new clone (or on `at`); resolves when it has printed its address, or without the role `api` its roles. */
-export async function startProcess(at?: Location, extra: Record<string, string> = {}): Promise<ServerProcess> {
+export async function startProcess(
+  at?: Location,
+  extra: Record<string, string> = {},
+  program?: string,
+): Promise<ServerProcess> {
   const location = at ?? (await cloneDatabase("core"));
-  const { child, output } = spawnServer(serverEnvironment(location, extra));
+  const { child, output } = spawnServer(serverEnvironment(location, extra), program);
   const exited = once(child, "exit").then(([code]) => code as number | null);
   const [, url = ""] = await until(
     () => {

@@ -9,6 +9,7 @@ import { createLog } from "../../src/log.ts";
 import { packRules } from "../../src/rule/check.ts";
 import { createKeyring } from "../../src/secrecy/keyring.ts";
 import { type OpenServices, openServices } from "../../src/services.ts";
+import { buildProgram } from "./program.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {
@@ -17,6 +18,8 @@ declare module "vitest" {
     /** Embedded: directories of databases. PostgreSQL: names of template databases. */
     templates: Record<Holding, string>;
     scratch: string;
+    /** The built program's `attune.js`. */
+    program: string;
   }
 }
 
@@ -26,6 +29,7 @@ export type Holding = "nothing" | "core";
 /** Creates the databases that the tests clone: one that is only migrated, and one after a server's first start. */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   setFlagsFromString("--liftoff-only"); // as in the tests' processes: see vitest.config.ts
+  const building = buildProgram(); // by threads of its own
   const serverUrl = process.env["ATTUNE_TEST_DATABASE_URL"] ?? null;
   const scratch = mkdtempSync(join(scratchRoot(), "attune-test-"));
   const name = `attune_test_${process.pid}`;
@@ -46,6 +50,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   if (admin) await admin`create database ${admin(nameOf("core"))} template ${admin(nameOf("nothing"))}`;
   else copyDirectory(nameOf("nothing"), nameOf("core"));
   await loadCore(await open("core"));
+  project.provide("program", await building);
   project.provide("serverUrl", serverUrl);
   project.provide("templates", { nothing: nameOf("nothing"), core: nameOf("core") });
   project.provide("scratch", scratch);

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
+import { inject } from "vitest";
 
 /** Runs a command on a terminal that has the width 0, as a new one has; types the text once `prompt` is there. Returns what the terminal shows. */
 export async function onTerminal(
@@ -28,7 +29,7 @@ while True:
         typed = True
         os.write(fd, sys.argv[3].encode())
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`;
-  const command = [process.execPath, "--liftoff-only", "src/attune.js", ...args];
+  const command = [process.execPath, "--liftoff-only", inject("program"), ...args];
   const child = spawn("python3", ["-c", script, "-", prompt, typed, ...command], {
     env: { PATH: process.env["PATH"] ?? "", TERM: "xterm", ...env },
     stdio: ["ignore", "pipe", "inherit"],
