@@ -45,11 +45,28 @@ const licenses: Plugin = {
   },
 };
 
+/** Leaves out the source map of GraphiQL, whose module holds it as a text: the map is as large, and says nothing. */
+const maps: Plugin = {
+  name: "maps",
+  generateBundle(_, bundle) {
+    for (const [name, each] of Object.entries(bundle)) {
+      if (
+        each.type === "chunk" &&
+        each.moduleIds.some((module) => module.includes("/@graphql-yoga/render-graphiql/"))
+      ) {
+        if (each.moduleIds.some((module) => packageOf(module) === null))
+          this.error(`${name} has modules besides GraphiQL.`);
+        delete bundle[`${name}.map`];
+      }
+    }
+  },
+};
+
 export default defineConfig({
   input: { attune: "src/attune.js", "watchdog-thread": "src/lib/watchdog-thread.ts" },
   platform: "node",
   external: (id) => id.startsWith("node:") || external.some((name) => id === name || id.startsWith(`${name}/`)),
-  plugins: [files, licenses],
+  plugins: [files, licenses, maps],
   output: {
     dir: "dist",
     cleanDir: true,

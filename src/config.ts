@@ -16,6 +16,7 @@ import {
   packSources,
   reachable,
   runtimeSlots,
+  userNumbers,
   variableNames,
   whole,
 } from "./lib/setting.ts";
@@ -52,6 +53,7 @@ export const settings = {
   ATTUNE__PACKS__INSTALL_DIR: z.string().min(1).optional(),
   ATTUNE__PACKS__SOURCES: packSources.default([]),
   ATTUNE__PACKS__INDEXES: list.pipe(z.array(z.url())).default([]),
+  ATTUNE__PACKS__INDEX_SECONDS: whole(0, 604_800).default(300),
   ATTUNE__ARTIFACTS__DIR: z.string().min(1).optional(),
   ATTUNE__WORKER__ENVIRONMENTS_DIR: z.string().min(1).optional(),
   ATTUNE__EXECUTOR__SCHEDULE_TIMEOUT_SECONDS: whole(1, 2_592_000).default(300),
@@ -63,11 +65,7 @@ export const settings = {
   ATTUNE__WORKER__WARM: flag.default(false),
   ATTUNE__WORKER__HTTP_ALLOW: reachable.default([]),
   ATTUNE__WORKER__PASS_ENV: variableNames.default([]),
-  ATTUNE__WORKER__RUN_AS: z
-    .string()
-    .regex(/^\d{1,9}:\d{1,9}$/, "must be the numbers of a user and a group such as 65534:65534")
-    .transform((text) => text.split(":").map(Number))
-    .optional(),
+  ATTUNE__WORKER__RUN_AS: userNumbers.optional(),
   ATTUNE__SENSOR__LEASE_SECONDS: whole(2, 300).default(20),
   ATTUNE__SECURITY__ENABLE_AUTH: flag.default(true),
   ATTUNE__SECURITY__ENCRYPTION_KEY: z
@@ -117,6 +115,8 @@ export interface Config {
   packSources: string[];
   /** The addresses of indexes of packs, in their order. */
   packIndexes: string[];
+  /** For how long an index is searched without asking whether it has changed. */
+  indexAgeMs: number;
   /** Null on PostgreSQL, unless a directory that all processes share is configured. */
   artifactsDir: string | null;
   /** The directory of the environments that this host builds for packs. */
@@ -244,6 +244,7 @@ const packSettings = (values: Values) => ({
   installDir: resolve(values.ATTUNE__PACKS__INSTALL_DIR ?? join(values.ATTUNE__DATA_DIR, "packs")),
   packSources: values.ATTUNE__PACKS__SOURCES,
   packIndexes: values.ATTUNE__PACKS__INDEXES,
+  indexAgeMs: values.ATTUNE__PACKS__INDEX_SECONDS * 1000,
 });
 
 /** The variables are those of the OpenTelemetry specification: a base, to which the path of traces is added, or their own address. */

@@ -2,7 +2,7 @@ import { writeCredentialFile } from "./access/credential-file.ts";
 import { readKeyFile } from "./access/key-file.ts";
 import { createOrigins } from "./access/origin.ts";
 import { createSignInToken } from "./access/token.ts";
-import { loadPacks, readPacks } from "./catalog/packs.ts";
+import { findCore, keepPacks, loadPacks, readLocalPacks } from "./catalog/packs.ts";
 import type { Config } from "./config.ts";
 import type { Services } from "./db/services.ts";
 import { write } from "./db/tx.ts";
@@ -44,7 +44,7 @@ export async function startServer(config: Config, log: Log, { ownsProcess = fals
   armFault(config.testFault);
   await using starting = new AsyncDisposableStack();
   if (config.databaseUrl === null) starting.use(startWatchdog(stuck));
-  const packs = await readPacks(config.packDirs);
+  const read = await readLocalPacks(config.packDirs);
   const services = starting.use(
     await openServices({
       url: config.databaseUrl,
@@ -64,15 +64,23 @@ export async function startServer(config: Config, log: Log, { ownsProcess = fals
   );
   describeBuild(services);
   if (ownsProcess) collectProcess(services.metrics);
-  const admin = await loadPacks(services, packs, packRules);
+  const store = { directory: config.installDir, runAs: config.runAs, log };
+  const packs = await keepPacks(read, store);
+  const core = await findCore(services);
+  const admin = await loadPacks(services, core.changed ? [core.changed, ...packs] : packs, packRules);
   const { roles } = config;
   let isStarted = false;
   const api = roles.has("api")
-    ? starting.use(await startApi(services, config, { admin, isStarted: () => isStarted }))
+    ? starting.use(
+        await startApi(services, config, {
+          ...{ admin, isStarted: () => isStarted },
+          local: { store, directories: new Map(packs.map(({ pack, directory }) => [pack.ref, directory])) },
+        }),
+      )
     : null;
   const url = api?.url ?? null;
   if (roles.has("executor")) starting.use(startExecutor(services));
-  const releases = new Map(packs.map(({ digest, path }) => [digest, path]));
+  const releases = new Map([core, ...packs].map(({ digest, path }) => [digest, path]));
   const host = { apiUrl: config.publicUrl ?? url ?? "", releases };
   if (roles.has("worker")) starting.use(await startWorker(services, config, host));
   if (roles.has("sensor")) starting.use(startSensor(services, config, host));

@@ -12,6 +12,13 @@ export function createAuthor(env: NodeJS.ProcessEnv): Author {
     importSt2: (...of) => reported(async () => (await import("./st2/import.ts")).importPack(...of)),
     index: (...of) => reported(async () => (await import("./pack-index.ts")).indexOf(...of)),
     pack: (directory) => reported(async () => (await import("./archive.ts")).archiveOf(directory)),
+    changes: async function* (...of) {
+      try {
+        yield* (await import("./changes.ts")).changesIn(...of);
+      } catch (error) {
+        throw asFailure(error);
+      }
+    },
     test: (directory, options) =>
       reported(async () => (await import("./test.ts")).testDirectory(directory, { ...options, env })),
   };
@@ -22,7 +29,11 @@ async function reported<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof InvalidInputError)) throw error;
-    throw new Failure(error.issues.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join("\n"));
+    throw asFailure(error);
   }
+}
+
+function asFailure(error: unknown): unknown {
+  if (!(error instanceof InvalidInputError)) return error;
+  return new Failure(error.issues.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join("\n"));
 }

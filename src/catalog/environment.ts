@@ -67,16 +67,16 @@ function hasPackages(content: Buffer | undefined, issues: Issue[]): boolean {
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** Stores the environments that a release needs: one that an earlier version loaded names none. */
-export async function nameEnvironments(
+/** Stores the environments that a loaded release needs, as one that an earlier version loaded names none, and where its files are now. */
+export async function refreshRelease(
   tx: Tx,
   pack: string,
-  { digest, environments }: { digest: string; environments: Environments },
+  { digest, environments, path }: { digest: string; environments: Environments; path: string },
 ): Promise<void> {
   const named = JSON.stringify(environments);
   await tx.db.execute(
-    sql`update attune.pack_release set environments = ${named}::text::jsonb
-      where pack = ${pack}::bigint and digest = ${digest} and environments <> ${named}::text::jsonb`,
+    sql`update attune.pack_release set environments = ${named}::text::jsonb, path = ${path}
+      where pack = ${pack}::bigint and digest = ${digest} and (environments <> ${named}::text::jsonb or path <> ${path})`,
   );
 }
 

@@ -44,7 +44,8 @@ export async function readFiles(directory: string, wanted: (path: string) => boo
   return { paths: new Set(paths), contents, digest: hash.digest("hex"), size, issues };
 }
 
-async function listFiles(directory: string) {
+/** Returns the sorted paths of the files that belong to a pack, and the faults of the others. */
+export async function listFiles(directory: string): Promise<{ paths: string[]; issues: Issue[] }> {
   const paths: string[] = [];
   const issues: Issue[] = [];
   const pending = [""];

@@ -15,35 +15,30 @@ import { didYouMean } from "../lib/nearest.ts";
 import { hideSecrets, sealSecrets } from "../secrecy/settings.ts";
 import { actionRows, idsByRef, sensorRows } from "./component-rows.ts";
 import { findCycle } from "./dependencies.ts";
-import { markEnvironments, nameEnvironments } from "./environment.ts";
+import { markEnvironments, refreshRelease } from "./environment.ts";
 import { runnerTypes } from "./manifest.ts";
 import { type PackRules, ruleRows } from "./pack-rules.ts";
 import type { CheckedPack } from "./read.ts";
 import { sealStoredSettings } from "./settings.ts";
 import { unsignedWebhook } from "./webhook.ts";
 
-/** Creates the pack `default`, for entities created by hand, if it is missing. */
-export async function ensureDefaultPack(tx: Tx): Promise<void> {
-  await tx.db
-    .insert(pack)
-    .values({ ref: "default", label: "Default", version: "1.0.0", description: "Entities created by hand." })
-    .onConflictDoNothing();
-}
-
 /**
  * Loads a pack's files into the database: upserts components by ref (ids survive), removes those that the files no longer have, and
  * keeps components created by hand and `enabled` flags; all components of a pack that its file disables are disabled. Does nothing if
- * the active release has the same contents. Throws InvalidInputError with each fault at its position in the files, or ConflictError, and
- * then the caller's transaction must not commit.
+ * the active release has the same contents. Returns the pack's id, and whether anything has changed. Throws InvalidInputError with each fault at
+ * its position in the files, or ConflictError, and then the caller's transaction must not commit.
  */
 export async function loadPack(
   tx: Tx,
   source: CheckedPack,
   packRules: PackRules,
-  origin: PackOrigin = fromDirectory,
-): Promise<void> {
+  origin: PackOrigin = fromDirectory(),
+): Promise<{ id: bigint; changed: boolean }> {
   const stored = await upsertPack(tx, source, origin);
-  if (stored.digest === source.digest) return await nameEnvironments(tx, String(stored.id), source);
+  if (stored.digest === source.digest) {
+    await refreshRelease(tx, String(stored.id), source);
+    return { id: stored.id, changed: false };
+  }
   await requireNeeded(tx.db, source);
   const [release] = await tx.db
     .insert(packRelease)
@@ -84,6 +79,7 @@ export async function loadPack(
     sql`select id::text from attune.rule where pack = ${String(stored.id)}::bigint and not is_adhoc`,
   );
   for (const each of rules) await packRules.loaded(tx, each);
+  return { id: stored.id, changed: true };
 }
 
 /** Where a pack comes from. */
@@ -96,9 +92,15 @@ export interface PackOrigin {
   checksum: string | null;
   /** The id of the identity that installed it. */
   installedBy: string | null;
+  /** The directory of the setting, where its files are used in another one. */
+  directory?: string;
 }
 
-const fromDirectory: PackOrigin = { type: "directory", url: null, ref: null, checksum: null, installedBy: null };
+/** Returns the origin of a pack that a setting names. */
+export const fromDirectory = (directory?: string): PackOrigin => ({
+  ...{ type: "directory", url: null, ref: null, checksum: null, installedBy: null },
+  ...(directory === undefined ? {} : { directory }),
+});
 
 /** Returns what a pack's row takes from its files. */
 function columnsOf({ pack: manifest, path }: CheckedPack, origin: PackOrigin) {
@@ -117,7 +119,7 @@ function columnsOf({ pack: manifest, path }: CheckedPack, origin: PackOrigin) {
     sourceRef: origin.ref,
     checksum: origin.checksum,
     installedById: origin.installedBy === null ? null : BigInt(origin.installedBy),
-    storagePath: path,
+    storagePath: origin.directory ?? path,
   };
 }
 

@@ -1,9 +1,15 @@
+import { realpath } from "node:fs/promises";
+import { sql } from "drizzle-orm";
 import { ensureAdmin } from "../access/token.ts";
+import { rows } from "../db/client.ts";
 import type { Services } from "../db/services.ts";
-import { write } from "../db/tx.ts";
-import { InvalidInputError, StartError } from "../errors.ts";
+import { pack as packTable } from "../db/tables/pack.ts";
+import { type Tx, write } from "../db/tx.ts";
+import { ConflictError, InvalidInputError, StartError } from "../errors.ts";
 import { ownPath } from "../lib/program.ts";
-import { ensureDefaultPack, loadPack } from "./load.ts";
+import { readFiles } from "./files.ts";
+import { type KeptPack, keepRelease, type ReleaseStore } from "./keep.ts";
+import { fromDirectory, loadPack } from "./load.ts";
 import type { PackRules } from "./pack-rules.ts";
 import { openQueues, preparePack } from "./queues.ts";
 import { type CheckedPack, readPack } from "./read.ts";
@@ -12,8 +18,13 @@ const corePack = ownPath("packs/core");
 
 /** Reads the core pack and the packs in the directories. Throws StartError with every fault and its position. */
 export async function readPacks(directories: readonly string[]): Promise<CheckedPack[]> {
+  return [await readPack(corePack), ...(await readLocalPacks(directories))];
+}
+
+/** Reads the packs in the directories. Throws StartError with every fault and its position. */
+export async function readLocalPacks(directories: readonly string[]): Promise<CheckedPack[]> {
   const packs: CheckedPack[] = [];
-  for (const directory of [corePack, ...directories]) {
+  for (const directory of directories) {
     try {
       packs.push(await readPack(directory));
     } catch (cause) {
@@ -21,6 +32,26 @@ export async function readPacks(directories: readonly string[]): Promise<Checked
     }
   }
   return inOrder(packs);
+}
+
+/** The files of the core pack. */
+export interface Core {
+  digest: string;
+  path: string;
+  /** Null: they are those of the active release, and were loaded from there. Reading them would be a seventh of the processor time of a start. */
+  changed: CheckedPack | null;
+}
+
+/** Returns the core pack, and reads it where it differs from what is loaded. */
+export async function findCore({ db }: Services): Promise<Core> {
+  const [active] = await rows<{ digest: string; path: string }>(
+    db,
+    sql`select r.digest, r.path from attune.pack p join attune.pack_release r on r.id = p.active_release where p.ref = 'core'`,
+  );
+  const path = await realpath(corePack);
+  const { digest } = await readFiles(path, () => false);
+  const isSame = active?.path === path && active.digest === digest;
+  return { digest, path, changed: isSame ? null : await readPack(path) };
 }
 
 function unloadable(directory: string, cause: unknown): unknown {
@@ -36,8 +67,8 @@ function inOrder(packs: readonly CheckedPack[]): CheckedPack[] {
   const byRef = new Map<string, CheckedPack>();
   for (const source of packs) {
     const { ref } = source.pack;
-    const other = byRef.get(ref);
-    if (other) throw new StartError(`Two directories have the pack ${ref}: ${other.path} and ${source.path}.`);
+    const other = ref === "core" ? corePack : byRef.get(ref)?.path;
+    if (other) throw new StartError(`Two directories have the pack ${ref}: ${other} and ${source.path}.`);
     byRef.set(ref, source);
   }
   const ordered = new Set<CheckedPack>();
@@ -58,22 +89,35 @@ function inOrder(packs: readonly CheckedPack[]): CheckedPack[] {
   return [...ordered];
 }
 
+/** Copies the files of local packs to where releases stay. Throws StartError for one whose files change meanwhile. */
+export async function keepPacks(packs: readonly CheckedPack[], store: ReleaseStore): Promise<KeptPack[]> {
+  const kept: KeptPack[] = [];
+  for (const pack of packs) {
+    try {
+      kept.push(await keepRelease(pack, store));
+    } catch (cause) {
+      throw cause instanceof ConflictError ? new StartError(cause.message, { cause }) : cause;
+    }
+  }
+  return kept;
+}
+
 /**
  * Loads the packs, one transaction each, and creates the pack `default`, the identity `admin` and the queues of all runtimes if they are
  * missing. Returns the id of `admin`. Throws StartError for a pack that cannot be loaded.
  */
 export async function loadPacks(
   services: Services,
-  packs: readonly CheckedPack[],
+  packs: readonly (CheckedPack & Partial<KeptPack>)[],
   packRules: PackRules,
 ): Promise<string> {
   for (const pack of packs) {
     try {
       await preparePack(services, pack);
       // A transaction of its own: each pack is loaded by itself.
-      await write(services, (tx) => loadPack(tx, pack, packRules));
+      await write(services, (tx) => loadPack(tx, pack, packRules, fromDirectory(pack.directory)));
     } catch (cause) {
-      throw unloadable(pack.path, cause);
+      throw unloadable(pack.directory ?? pack.path, cause);
     }
   }
   // A transaction of its own: it follows the packs, whose permission sets it assigns.
@@ -83,4 +127,12 @@ export async function loadPacks(
   });
   await openQueues(services);
   return admin;
+}
+
+/** Creates the pack `default`, for entities created by hand, if it is missing. */
+async function ensureDefaultPack(tx: Tx): Promise<void> {
+  await tx.db
+    .insert(packTable)
+    .values({ ref: "default", label: "Default", version: "1.0.0", description: "Entities created by hand." })
+    .onConflictDoNothing();
 }

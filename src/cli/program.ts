@@ -12,8 +12,10 @@ import { addInquiries } from "./commands/inquiry.ts";
 import { addIndex, addInstall } from "./commands/install.ts";
 import { addKeys } from "./commands/key.ts";
 import { addPacks } from "./commands/pack.ts";
+import { addReload } from "./commands/reload.ts";
 import { addResource, addSwitches } from "./commands/resource.ts";
 import { addRules } from "./commands/rule.ts";
+import { addSearch } from "./commands/search.ts";
 import { addSensors } from "./commands/sensor.ts";
 import { addWebhooks } from "./commands/webhook.ts";
 import { addExamples, type Finish } from "./define.ts";
@@ -70,6 +72,8 @@ export function createProgram(terminal: Terminal, finish: Finish): Command {
     addKeys,
     addArtifacts,
     addPacks,
+    addReload,
+    addSearch,
     addInstall,
     addIndex,
     addCompletion,

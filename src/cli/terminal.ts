@@ -31,6 +31,8 @@ export interface Author {
   pack(directory: string): Promise<Buffer>;
   /** Returns an index of the archives in a directory, whose addresses begin with `base`. */
   index(directory: string, base: string, signal: AbortSignal): Promise<object>;
+  /** Yields once at the beginning, and after each change of the files in a directory, until the signal aborts, which throws its reason. */
+  changes(directory: string, signal: AbortSignal): AsyncIterable<void>;
   /** Returns the result of the tests. */
   test(
     directory: string,

@@ -9,6 +9,7 @@ import postgres from "postgres";
 import { StartError } from "../errors.ts";
 import { lockDirectory } from "../lib/lock.ts";
 import { startLoop } from "../lib/loop.ts";
+import { repair } from "../lib/program.ts";
 import { preparedClient } from "./prepared.ts";
 import { relations } from "./relations.ts";
 
@@ -125,7 +126,7 @@ export function connect(url: string, limits: ConnectionLimits, options: ClientOp
     },
   });
   if ("response_timeout" in client.options) return client;
-  throw new StartError("The PostgreSQL driver lacks its patch: run `npm ci` without --ignore-scripts.");
+  throw new StartError(`The PostgreSQL driver lacks its patch: ${repair}.`);
 }
 
 async function openPostgres(options: DatabaseOptions, url: string): Promise<Database> {

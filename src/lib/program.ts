@@ -15,3 +15,7 @@ export const moduleEnding: string = /\.\w+$/.exec(import.meta.url)?.[0] ?? "";
 
 /** The command that prints a sign-in link. In a checkout it reads `.env` as `npm start` does. */
 export const linkCommand: string = moduleEnding === ".ts" ? "npm run link" : "attune link";
+
+/** What helps when a package of the program is not as it must be. */
+export const repair: string =
+  moduleEnding === ".ts" ? "run `npm ci` without --ignore-scripts" : "install another build of the program";

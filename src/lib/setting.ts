@@ -58,6 +58,11 @@ export const packSources = list.pipe(
       }),
   ),
 );
+/** The numbers of a user and its group. */
+export const userNumbers = z
+  .string()
+  .regex(/^\d{1,9}:\d{1,9}$/, "must be the numbers of a user and a group such as 65534:65534")
+  .transform((text) => text.split(":").map(Number));
 /** Addresses and networks. */
 export const networks = list.pipe(
   z.array(

@@ -3,6 +3,7 @@ import { credentialOf } from "../access/cookie.ts";
 import { createOrigins } from "../access/origin.ts";
 import { openSession } from "../access/session.ts";
 import { createSessions, type Sessions } from "../access/sessions.ts";
+import type { LocalPacks } from "../catalog/reload.ts";
 import type { Config } from "../config.ts";
 import type { Services } from "../db/services.ts";
 import { createGraphQL, type GraphQLOptions } from "../graphql/transport/server.ts";
@@ -11,6 +12,7 @@ import { startHttp } from "../http/server.ts";
 import type { Log } from "../log.ts";
 import { createFeed, type Feed } from "../notifier/feed.ts";
 import type { ChangeFilter } from "../notifier/page.ts";
+import { createIndexCache } from "../worker/install/index-cache.ts";
 
 /** The running role `api`. */
 export interface Api extends AsyncDisposable {
@@ -19,12 +21,13 @@ export interface Api extends AsyncDisposable {
 
 /**
  * Starts the role `api`: GraphQL over HTTP, sockets and event streams, webhooks, artifacts and sign-in. `admin` is the identity
- * whose grants every caller has when authentication is off; `/readyz` refuses until `isStarted` returns true. Throws StartError when the server cannot listen on the address.
+ * whose grants every caller has when authentication is off; `/readyz` refuses until `isStarted` returns true; `local` are the packs that
+ * this process loads from directories. Throws StartError when the server cannot listen on the address.
  */
 export async function startApi(
   services: Services,
   config: Config,
-  { admin, isStarted }: { admin: string; isStarted: () => boolean },
+  { admin, isStarted, local }: { admin: string; isStarted: () => boolean; local: LocalPacks },
 ): Promise<Api> {
   const { log } = services;
   await using starting = new AsyncDisposableStack();
@@ -42,6 +45,11 @@ export async function startApi(
     attempts,
     origins,
     introspection: config.introspection,
+    local,
+    indexes: createIndexCache({
+      ...{ addresses: config.packIndexes, allowed: config.packSources, directory: config.installDir },
+      ...{ ageMs: config.indexAgeMs, log },
+    }),
   });
   const { url } = starting.use(
     await startHttp({

@@ -1,5 +1,5 @@
 import { lookup } from "node:dns/promises";
-import { type IncomingMessage, request as overHttp } from "node:http";
+import { type IncomingHttpHeaders, type IncomingMessage, request as overHttp } from "node:http";
 import { request as overHttps } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
 import type { Readable, Transform } from "node:stream";
@@ -121,21 +121,30 @@ function redirected(hop: Hop, status: number, location: string): Hop {
 const asItIs = { "accept-encoding": "identity" };
 
 /**
- * Requests a content of any length, follows up to 20 redirects, and returns the last response's status and body as it is. `check` throws for an
+ * Requests a content of any length, follows up to 20 redirects, and returns the last response's status, headers and body as it is. `check` throws for an
  * address that the request may not go to; each goes only to what `reach` allows.
  */
 export async function fetchContent(
   address: string,
   reach: Reach,
-  { check, signal }: { check(url: URL): void; signal: AbortSignal },
-): Promise<{ status: number; content: Readable }> {
+  {
+    check,
+    signal,
+    headers = {},
+  }: { check(url: URL): void; signal: AbortSignal; headers?: Readonly<Record<string, string>> },
+): Promise<{ status: number; headers: IncomingHttpHeaders; content: Readable }> {
   let url = parseUrl(address);
   for (let count = 0; ; count += 1) {
     check(url);
-    const response = await exchange({ url, method: "GET", headers: asItIs, body: null }, reach, signal);
+    const response = await exchange(
+      { url, method: "GET", headers: { ...headers, ...asItIs }, body: null },
+      reach,
+      signal,
+    );
     const { location } = response.headers;
     const status = response.statusCode ?? 0;
-    if (location === undefined || !redirects.has(status)) return { status, content: response };
+    if (location === undefined || !redirects.has(status))
+      return { status, headers: response.headers, content: response };
     response.destroy();
     if (count === mostRedirects) throw new Error(`there were more than ${mostRedirects} redirects`);
     url = parseUrl(location, url);

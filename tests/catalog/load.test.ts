@@ -1,10 +1,14 @@
-import { rmSync } from "node:fs";
+import { chmodSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Session } from "../../src/access/session.ts";
 import { createAction, deleteAction } from "../../src/catalog/action.ts";
+import { keepRelease, type ReleaseStore } from "../../src/catalog/keep.ts";
 import { createPack } from "../../src/catalog/pack.ts";
-import { loadPacks, readPacks } from "../../src/catalog/packs.ts";
+import { findCore, loadPacks, readPacks } from "../../src/catalog/packs.ts";
+import { readPack } from "../../src/catalog/read.ts";
+import { readChanged } from "../../src/catalog/reload.ts";
 import { InvalidInputError, type Issue } from "../../src/errors.ts";
 import { findWebhook } from "../../src/event/webhook.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
@@ -325,4 +329,86 @@ test("webhook: true gives a path that works, once", async () => {
   rmSync(join(directory, "triggers/t.yaml"));
   await load(directory);
   expect(await findWebhook(world.services.db, first)).toBeNull();
+});
+
+test("the core pack is read again only when its files, or their place, are not those of the active release", async () => {
+  const core = await findCore(world.services);
+  expect(core).toMatchObject({ path: realpathSync("packs/core"), changed: null });
+  const change = (column: string, value: string) =>
+    world.services.db.execute(
+      sql`update attune.pack_release r set ${sql.raw(column)} = ${value} from attune.pack p where p.active_release = r.id and p.ref = 'core'`,
+    );
+  for (const [column, value] of Object.entries({ path: "/elsewhere", digest: "0".repeat(64) })) {
+    await change(column, value);
+    const { changed, digest, path } = await findCore(world.services);
+    expect(changed).toMatchObject({ digest, path, pack: { ref: "core" } });
+    await change(column, column === "path" ? core.path : core.digest);
+    expect(await findCore(world.services)).toEqual(core);
+  }
+});
+
+describe("the files of a local pack", () => {
+  const store = (directory: string, more: Partial<ReleaseStore> = {}): ReleaseStore => ({
+    ...{ directory, runAs: null, log: world.services.log },
+    ...more,
+  });
+  const files = (action: string) => ({
+    "pack.yaml": manifest("kept"),
+    "actions/a.sh": action,
+    ".git/config": "x",
+    "node_modules/left/index.js": "x",
+  });
+
+  test("are copied under their digest without what tools leave, once, and again when the copy was changed", async () => {
+    const directory = write(files("echo 1\n"));
+    const target = join(write({}), "deep", "packs");
+    const source = await readPack(directory);
+    const kept = await keepRelease(source, store(target));
+    expect(kept).toMatchObject({ directory, path: join(target, "kept", source.digest), digest: source.digest });
+    expect(readdirSync(kept.path).sort()).toEqual(["actions", "pack.yaml"]);
+    const { ino } = statSync(kept.path);
+    expect((await keepRelease(source, store(target))).path).toBe(kept.path);
+    expect(statSync(kept.path).ino).toBe(ino);
+    writeFileSync(join(kept.path, "actions/a.sh"), "rm -rf\n");
+    await keepRelease(source, store(target));
+    expect(readFileSync(join(kept.path, "actions/a.sh"), "utf8")).toBe("echo 1\n");
+    expect(readdirSync(target)).toEqual(["kept"]);
+    writeFileSync(join(directory, "actions/a.sh"), "echo 2\n");
+    await expect(keepRelease({ ...source, digest: "0".repeat(64) }, store(target))).rejects.toThrow(
+      /changed while they were read: try again/,
+    );
+    expect(readdirSync(target)).toEqual(["kept"]);
+  });
+
+  test("are used where they are when nothing can be copied, or actions could not read it", async () => {
+    const source = await readPack(write(files("echo 1\n")));
+    const place = write({ file: "", "closed/open/x": "" });
+    expect(await keepRelease(source, store(join(place, "file")))).toMatchObject({ path: source.path });
+    chmodSync(place, 0o755);
+    chmodSync(join(place, "closed"), 0o700);
+    const runAs = { uid: 65_534, gid: 65_534 };
+    expect(await keepRelease(source, store(join(place, "closed/open"), { runAs }))).toMatchObject({
+      path: source.path,
+    });
+    chmodSync(join(place, "closed"), 0o711);
+    chmodSync(join(place, "closed/open"), 0o755);
+    const kept = await keepRelease(source, store(join(place, "closed/open"), { runAs }));
+    expect(kept.path).toBe(join(place, "closed/open/kept", source.digest));
+  });
+
+  test("are loaded again only for those who may install any pack", async () => {
+    const directory = write({ "pack.yaml": manifest("again") });
+    const local = { directories: new Map([["again", directory]]), store: store(write({})) };
+    const some: Session = {
+      ...world.session,
+      grants: [{ resource: "pack", actions: ["install"], constraints: { pack_refs: ["again"] } }],
+    };
+    const of = { ref: "again", local };
+    await expect(readChanged(world.services, some, of)).rejects.toThrow(/without constraints/);
+    const any: Session = { ...world.session, grants: [{ resource: "pack", actions: ["install"] }] };
+    expect(await readChanged(world.services, any, of)).toMatchObject({ directory });
+    await expect(readChanged(world.services, any, { ...of, local: null })).rejects.toThrow(
+      /ATTUNE__PACKS__DIRS, but none/,
+    );
+  });
 });

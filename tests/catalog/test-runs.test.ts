@@ -64,6 +64,32 @@ test("a pack shows its runs, the newest first, filtered by reason and outcome, w
   });
 });
 
+test("a run is found by its id, and runs of all packs by their reason and their pack; a missing one is null", async () => {
+  await commit(world.services, createPack, world.session, { ref: `${ref}_other` });
+  await insertRun(0, 2, "validation");
+  await insertRun(1, 0, "validation", `${ref}_other`);
+  const list = `packTestExecutions(where: { triggerReason: { eq: VALIDATION } }, first: 5)`;
+  const { data } = await api.ask(world.session, `{ ${list} { nodes { id failed pack { id ref } } } }`);
+  expect(
+    data.packTestExecutions.nodes.map((run: { failed: number; pack: { ref: string } }) => [run.pack.ref, run.failed]),
+  ).toEqual([
+    [ref, 2],
+    [`${ref}_other`, 0],
+  ]);
+  const [{ id, pack }] = data.packTestExecutions.nodes;
+  const one = await api.ask(
+    world.session,
+    `query ($id: ID!, $missing: ID!, $pack: ID!) { run: packTestExecution(id: $id) { id triggerReason totalTests suites { name } }
+      missing: packTestExecution(id: $missing) { id } ofPack: packTestExecutions(where: { pack: { eq: $pack } }) { totalCount { count } } }`,
+    { id, pack: pack.id, missing: Buffer.from("PackTestExecution:999999999").toString("base64") },
+  );
+  expect(one.data).toEqual({
+    run: { id, triggerReason: "VALIDATION", totalTests: 4, suites: [] },
+    missing: null,
+    ofPack: { totalCount: { count: 1 } },
+  });
+});
+
 test("old runs are deleted by age, except the newest of each pack", async () => {
   await insertRun(200, 0);
   await insertRun(100, 1);

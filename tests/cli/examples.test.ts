@@ -1,4 +1,6 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -10,6 +12,7 @@ import { execute, mutate, password, seed, typeOf } from "./seed.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "attune-cli-"));
 let server: RunningServer;
+let index: Server;
 let ids: Record<string, string>;
 const files: Record<string, string> = {
   "password.txt": `${password}\n`,
@@ -21,12 +24,25 @@ const files: Record<string, string> = {
 };
 
 beforeAll(async () => {
-  server = await startInProcess();
+  await startCommand(["pack", "create", "visits", join(scratch, "visits")]).ended;
+  const entry = { ref: "greetings", label: "Greetings", version: "1.0.0", description: "An HTTP client." };
+  const git = { type: "git", url: "https://example.org/greetings.git", ref: "v1" };
+  index = createServer((_request, response) =>
+    response.end(JSON.stringify({ packs: [{ ...entry, install_sources: [git] }] })),
+  );
+  await new Promise<void>((resolve) => index.listen(0, "127.0.0.1", resolve));
+  const origin = `http://127.0.0.1:${(index.address() as AddressInfo).port}`;
+  server = await startInProcess(undefined, {
+    ATTUNE__PACKS__DIRS: join(scratch, "visits"),
+    ATTUNE__PACKS__SOURCES: origin,
+    ATTUNE__PACKS__INDEXES: `${origin}/index.json`,
+  });
   ids = await seed(server);
   files["token.txt"] = `${server.token}\n`;
   for (const [name, content] of Object.entries(files)) writeFileSync(join(scratch, name), content);
 });
 afterAll(async () => {
+  index.close();
   await server[Symbol.asyncDispose]();
   rmSync(scratch, { recursive: true });
 });
@@ -42,6 +58,7 @@ async function replaced(word: string, path: string): Promise<string> {
   if (word === "http://127.0.0.1:8080") return server.url;
   if (word === "./packs/greetings" && path === "pack create") return join(scratch, "greetings");
   if (word === "./packs/greetings") return await newPack();
+  if (word === "./packs/visits") return join(scratch, "visits");
   if (word === "./stackstorm-greetings") return newStackStormPack();
   if (word === "./packs/imported") return join(scratch, "imported");
   if (word === "./archives") return mkdtempSync(join(scratch, "archives-"));

@@ -1,14 +1,14 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import { runCommand, startCommand } from "../support/cli.ts";
+import { runCommand, spawnCommand, startCommand } from "../support/cli.ts";
 import { writeWheel } from "../support/library.ts";
 import { packDirectories } from "../support/pack.ts";
-import { type RunningServer, startInProcess } from "../support/server.ts";
+import { type RunningServer, request, startInProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
 const directories = packDirectories();
@@ -187,16 +187,82 @@ describe("the tests of a directory", () => {
     writeWheel(join(directory, "wheels"), "1.0", "wheel");
     expect(await run("test", directory, "--runner", "python")).toMatchObject({ code: 0 });
     const slow = startCommand(["pack", "test", directory, "--runner", "slow", "--follow"]);
-    await until(() => slow.stderr().includes("slow | waiting"), "the runner");
+    await until(() => slow.stderr().includes("slow | waiting"), "the runner", 60_000);
     slow.interrupt();
     expect((await slow.ended).code).toBe(130);
+  }, 90_000);
+});
+
+describe("a watch of a directory", () => {
+  /** Replaces a file as editors do that write a new one and rename it. */
+  const replace = (path: string, text: string) => {
+    writeFileSync(`${path}.new`, text);
+    renameSync(`${path}.new`, path);
+  };
+
+  test("checks after each change, also of files that are replaced or moved away for a while, until Ctrl-C", async () => {
+    const directory = join(scratch, "watched");
+    await run("create", "watched", directory);
+    const file = join(directory, "actions/greet.yaml");
+    const right = readFileSync(file, "utf8");
+    const watch = startCommand(["pack", "check", directory, "--watch", "--output", "json"]);
+    const rounds = () =>
+      watch
+        .stdout()
+        .trim()
+        .split("\n")
+        .filter(Boolean)
+        .map((line) => JSON.parse(line));
+    const round = (count: number, what: string) => until(() => rounds().length === count && rounds()[count - 1], what);
+    expect(await round(1, "the first check")).toMatchObject({ ref: "watched", valid: true, issues: [] });
+    replace(file, right.replace("runner_type: shell", "runner_type: shel"));
+    expect(await round(2, "the check of the fault")).toMatchObject({
+      valid: false,
+      issues: [{ path: expect.stringMatching(/^actions\/greet\.yaml:\d+:\d+ runner_type$/) }],
+    });
+    for (const part of ["fail", "ing", "\n"]) writeFileSync(file, part, { flag: "a" }); // a burst is one change
+    expect(await round(3, "the check of the burst")).toMatchObject({ valid: false });
+    renameSync(directory, `${directory}-away`);
+    mkdirSync(join(directory, "actions"), { recursive: true });
+    rmSync(directory, { recursive: true });
+    renameSync(`${directory}-away`, directory);
+    replace(file, right);
+    expect(await round(4, "the check of what is right again")).toMatchObject({ valid: true });
+    mkdirSync(join(directory, "triggers"), { recursive: true });
+    writeFileSync(join(directory, "triggers/new.yaml"), "ref: watched.new\nlabell: New\n");
+    expect(await round(5, "the check of a new file")).toMatchObject({
+      issues: [{ path: "triggers/new.yaml:1:1 label" }, { path: "triggers/new.yaml:2:1 labell" }],
+    });
+    watch.interrupt();
+    expect(await watch.ended).toMatchObject({ code: 130 });
   });
+
+  test("runs the tests after each change, and says what is not right meanwhile", async () => {
+    const directory = join(scratch, "tested");
+    await run("create", "tested", directory);
+    const watch = startCommand(["pack", "test", directory, "--watch"]);
+    await until(() => watch.stderr().includes("1 passed, 0 failed"), "the first run", 30_000);
+    replace(join(directory, "tests/run.sh"), "echo 1..1; echo 'not ok 1 - broken'; exit 1\n");
+    await until(() => watch.stdout().includes("shell: broken"), "the run of the broken test", 30_000);
+    const manifest = join(directory, "pack.yaml");
+    replace(manifest, readFileSync(manifest, "utf8").replace("version: ", "version: one."));
+    await until(() => /error: pack\.yaml:\d+:\d+ version: /.test(watch.stderr()), "the fault", 30_000);
+    watch.interrupt();
+    expect((await watch.ended).code).toBe(130);
+    expect(await run("test", "tested", "--watch")).toMatchObject({ code: 2 });
+    expect(await run("check", join(scratch, "missing"), "--watch")).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("there is no directory"),
+    });
+  }, 90_000);
 });
 
 describe("the tests of a pack of a server", () => {
+  const local = join(scratch, "local");
   let server: RunningServer;
   beforeAll(async () => {
-    server = await startInProcess();
+    await run("create", "local", local);
+    server = await startInProcess(undefined, { ATTUNE__PACKS__DIRS: local });
   });
   afterAll(async () => {
     await server[Symbol.asyncDispose]();
@@ -216,7 +282,7 @@ describe("the tests of a pack of a server", () => {
       code: 0,
       stdout: expect.stringContaining("actions | ok 1 - core.echo prints its message\n"),
     });
-    const part = await onServer("core", "--runner", "actions", "--output", "json");
+    const part = await onServer("core", "--runtime", "actions", "--output", "json");
     expect(JSON.parse(part.stdout)).toMatchObject({ succeeded: true, passed: 7, message: null });
     expect(await onServer("default")).toMatchObject({
       code: 1,
@@ -258,5 +324,82 @@ describe("the tests of a pack of a server", () => {
     });
     expect(await pack("uninstall", "visitors", "--yes")).toMatchObject({ code: 0, stdout: "visitors is deleted.\n" });
     expect(await pack("show", "visitors")).toMatchObject({ code: 1 });
+  });
+
+  describe("that the server loads from a directory", () => {
+    const pack = (...args: string[]) => runCommand(["pack", ...args], { server });
+    const write = (path: string, text: string) => writeFileSync(join(local, path), text);
+    const say = (text: string) =>
+      `touch ${scratch}/began\nwhile [ ! -e ${scratch}/go ]; do sleep 0.05; done\necho ${text}\n`;
+    const greet = (...more: string[]) => runCommand(["run", "local.greet", "name=x", ...more], { server });
+
+    test("is loaded again after a change; what runs keeps its release, and faults change nothing", async () => {
+      expect(await pack("reload", "local")).toMatchObject({
+        ...{ code: 0, stdout: `local 0.1.0 in ${local} has not changed.\n`, stderr: "" },
+      });
+      // A change of the directory alone changes nothing that runs.
+      write("actions/greet.sh", say("first"));
+      expect((await greet("--follow")).stdout).toBe("Hello, x.\n");
+      expect(JSON.parse((await pack("reload", local, "--output", "json")).stdout)).toEqual({
+        ...{ ref: "local", version: "0.1.0", changed: true, directory: local },
+      });
+      const first = greet("--follow");
+      await until(() => existsSync(join(scratch, "began")), "the action");
+      write("actions/greet.sh", say("second"));
+      write("actions/other.sh", "true\n");
+      write("actions/other.yaml", "ref: local.other\nlabel: O\nrunner_type: shel\nentry_point: actions/other.sh\n");
+      const broken = await pack("reload", "local");
+      expect(broken).toMatchObject({ code: 1, stdout: "" });
+      expect(broken.stderr).toMatch(/actions\/other\.yaml:3:14 runner_type: .*did you mean "shell"/);
+      write("actions/other.yaml", "ref: local.other\nlabel: O\nrunner_type: shell\nentry_point: actions/other.sh\n");
+      write("rules/greet_visitors.yaml", "ref: local.r\nlabel: R\ntrigger_ref: local.visit\naction_ref: local.gret\n");
+      expect((await pack("reload", "local")).stderr).toMatch(
+        /rules\/greet_visitors\.yaml:4:13 action_ref: .*local\.greet/,
+      );
+      expect((await runCommand(["action", "show", "local.other"], { server })).code).toBe(1);
+      rmSync(join(local, "rules/greet_visitors.yaml"));
+      write("pack.yaml", readFileSync(join(local, "pack.yaml"), "utf8").replace("version: 0.1.0", "version: 0.2.0"));
+      expect(await pack("reload", "local")).toMatchObject({ stdout: `local 0.2.0 is loaded from ${local}.\n` });
+      expect((await runCommand(["action", "show", "local.other"], { server })).code).toBe(0);
+      writeFileSync(join(scratch, "go"), "");
+      expect((await first).stdout).toBe("first\n");
+      expect((await greet("--follow")).stdout).toBe("second\n");
+    });
+
+    test("is checked, loaded and tested after each change by one process, which Ctrl-C ends", async () => {
+      write("tests/run.sh", "echo 1..1; echo 'ok 1 - good'\n");
+      const watch = spawnCommand(["pack", "reload", local, "--watch", "--test"], { server });
+      watch.end();
+      const printed = { stdout: "", stderr: "" };
+      for (const name of ["stdout", "stderr"] as const) {
+        watch.child[name].on("data", (chunk: Buffer) => {
+          printed[name] += chunk.toString();
+        });
+      }
+      await until(() => printed.stderr.includes("1 passed, 0 failed"), "the first tests", 30_000);
+      write("tests/run.sh.new", "echo 1..1; echo 'not ok 1 - bad'\n");
+      renameSync(join(local, "tests/run.sh.new"), join(local, "tests/run.sh"));
+      await until(() => printed.stdout.includes("shell: bad"), "the tests that fail", 30_000);
+      write("actions/other.yaml", "ref: local.other\nlabel: O\nrunner: shell\n");
+      await until(() => printed.stderr.includes("actions/other.yaml:3:1 runner: "), "the fault", 30_000);
+      const { packByRef: loaded } = await request<{ packByRef: { actions: { nodes: { ref: string }[] } } }>(
+        server,
+        `{ packByRef(ref: "local") { actions(first: 9) { nodes { ref } } } }`,
+      );
+      expect(loaded.actions.nodes.map(({ ref }) => ref).sort()).toEqual(["local.greet", "local.other"]);
+      watch.child.kill("SIGINT");
+      expect(await watch.ended).toMatchObject({ code: 130 });
+    }, 90_000);
+
+    test("is only loaded under its ref, and where a setting names it", async () => {
+      expect((await pack("reload", "core")).stderr).toContain(
+        'this server loads no pack "core" from ATTUNE__PACKS__DIRS',
+      );
+      expect((await pack("reload", "locl")).stderr).toContain('did you mean "local"?');
+      expect(await pack("reload", "local", "--watch")).toMatchObject({ code: 2 });
+      for (const folder of ["actions", "triggers"]) rmSync(join(local, folder), { recursive: true });
+      write("pack.yaml", "ref: renamed\nlabel: Renamed\nversion: 1.0.0\n");
+      expect((await pack("reload", "local")).stderr).toMatch(/pack\.yaml:1:6 ref: .* was loaded as "local"/);
+    });
   });
 });

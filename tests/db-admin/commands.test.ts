@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { sql } from "drizzle-orm";
 import postgres from "postgres";
@@ -114,6 +114,25 @@ describe("a database from its creation to its end, by processes", () => {
       ],
     });
     expect(stderr).toBe(`5 of ${objects.length} are missing: ${missing.join(", ")}.\n`);
+  });
+
+  test("has a status: its version, the migrations, and the rows of each table", async () => {
+    const { code, stdout } = await db(location, "status", "--output", "json");
+    const status = JSON.parse(stdout);
+    expect({ code, status }).toMatchObject({
+      code: 0,
+      status: {
+        database: {
+          kind: location.url === null ? "embedded" : "postgres",
+          version: expect.stringMatching(/PostgreSQL \d+/),
+        },
+        migrations: { applied: expect.any(Number), pending: [], latest: expect.stringMatching(/^\d{14}_/) },
+      },
+    });
+    expect(status.migrations.applied).toBe(readdirSync("drizzle").filter((name) => /^\d{14}_/.test(name)).length);
+    const rows = new Map(status.tables.map((table: { name: string; rows: number }) => [table.name, table.rows]));
+    expect([rows.get("pack_test_execution"), rows.get("execution")]).toEqual([0, 0]);
+    expect(rows.get("execution_move")).toBeGreaterThan(10);
   });
 
   test("is not touched without a terminal and without --yes", async () => {

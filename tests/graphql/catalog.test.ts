@@ -288,3 +288,62 @@ test("events, enforcements and executions are updated and deleted by id", async 
   const gone = await mutate("deleteEnforcement", { id: btoa("Enforcement:1") }, "enforcement { id }");
   expect(gone).toMatchObject({ __typename: "NotFoundError", kind: "enforcement" });
 });
+
+describe("the catalog is searched:", () => {
+  beforeAll(async () => {
+    const { build } = world;
+    for (const [ref, label, tags, version] of [
+      ["search_mail", "Electronic Mail", ["SMTP", "letters"], "1.0.0"],
+      ["search_chat", "Chat", ["messages"], "2.0.0"],
+    ] as const) {
+      const pack = await build("pack", { ref, label, tags: [...tags], version });
+      for (const [name, runtime, enabled] of [
+        ["send", "shell", true],
+        ["read", "python", false],
+      ] as const) {
+        await build(
+          "action",
+          { ref: `${ref}.${name}`, pack: pack.id, pack_ref: ref, label: `${name} it`, enabled, is_adhoc: true },
+          { runtime: `(select id from attune.runtime where ref = 'core.action.${runtime}')` },
+        );
+      }
+    }
+  });
+  const found = (fields: string) => `found: ${fields} { totalCount { count } nodes { ref } }`;
+  const all = ["search_chat.read", "search_chat.send", "search_mail.read", "search_mail.send"];
+
+  test.each<[string, string, string[]]>([
+    [
+      "packs by a word of the label, in whatever case",
+      'packs(where: {text: {contains: "ELECTRONIC"}})',
+      ["search_mail"],
+    ],
+    ["packs by a keyword", 'packs(where: {text: {contains: "smtp"}})', ["search_mail"]],
+    ["packs by a tag", 'packs(where: {tags: {eq: "messages"}})', ["search_chat"]],
+    ["packs by a part of the ref", 'packs(where: {text: {contains: "SEARCH_"}})', ["search_chat", "search_mail"]],
+    ["actions of packs, of the same name in both", 'actions(where: {ref: {startsWith: "search_"}})', all],
+    [
+      "enabled actions",
+      'actions(where: {ref: {startsWith: "search_"}, enabled: {eq: true}})',
+      [all[1] ?? "", all[3] ?? ""],
+    ],
+    [
+      "actions by a word",
+      'actions(where: {ref: {startsWith: "search_"}, text: {contains: "READ IT"}})',
+      [all[0] ?? "", all[2] ?? ""],
+    ],
+  ])("%s", async (_what, fields, refs) => {
+    const { found: result } = await ask(`{ ${found(fields)} }`);
+    expect(result.nodes.map(({ ref }: { ref: string }) => ref).sort()).toEqual(refs);
+    expect(result.totalCount.count).toBe(refs.length);
+  });
+
+  test("actions by their pack, and by their runtime", async () => {
+    const { pack, runtime } = await ask(
+      `{ pack: packByRef(ref: "search_mail") { ${found("actions")} }
+        runtime: runtimeByRef(ref: "core.action.python") { ${found('actions(where: {ref: {startsWith: "search_"}})')} } }`,
+    );
+    expect(pack.found.nodes.map(({ ref }: { ref: string }) => ref).sort()).toEqual([all[2], all[3]]);
+    expect(runtime.found.nodes.map(({ ref }: { ref: string }) => ref).sort()).toEqual([all[0], all[2]]);
+  });
+});

@@ -1,7 +1,7 @@
 // Packs the program, installs it into an empty directory, and runs it there: npm run package
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -17,6 +17,17 @@ const attune = (args: string[]) =>
 function requireEqual(found: unknown, expected: unknown, what: string): void {
   if (found !== expected)
     throw new Error(`${what}: expected ${JSON.stringify(expected)}, found ${JSON.stringify(found)}`);
+}
+
+/** Every file that the README and the help refer to is there, but for what is about the tests. */
+function requireLinked(root: string): void {
+  const readme = readFileSync(join(root, "README.md"), "utf8");
+  const links = [...readme.matchAll(/\]\(([^):#]+)[^):]*\)/g)].map(([, path = ""]) => path);
+  const missing = links.filter((path) => !path.startsWith("tests/") && !existsSync(join(root, path)));
+  requireEqual(missing.join(", "), "", "what the README refers to and the package lacks");
+  const maps = readdirSync(join(root, "dist/module")).filter((name) => name.endsWith(".map"));
+  const largest = Math.max(...maps.map((name) => statSync(join(root, "dist/module", name)).size));
+  if (!(largest < 8_000_000)) throw new Error(`a source map has ${largest} bytes`);
 }
 
 /** Starts the installed server, asks it, runs an action in it, and stops it. */
@@ -63,6 +74,7 @@ try {
   npm(["pack", "--pack-destination", directory], ".");
   writeFileSync(join(directory, "package.json"), "{}");
   npm(["install", "--no-audit", "--no-fund", `./attune-${version}.tgz`], directory);
+  requireLinked(join(directory, "node_modules/attune"));
   requireEqual(attune(["--version"]), `${version}\n`, "attune --version");
   await tryServer(version);
   process.stdout.write("the package was installed, and its server started, ran an action and stopped\n");

@@ -223,6 +223,7 @@ const processesIn = (directory: string) =>
 
 test("kill -9 of the server leaves neither its interpreters nor their actions, which are lost like any others", async () => {
   const directory = directoryOf(files);
+  let release = ""; // the copy of the files that the actions run from
   const location = await (async () => {
     await using server = await startProcess(undefined, {
       ATTUNE__PACKS__DIRS: directory,
@@ -237,6 +238,8 @@ test("kill -9 of the server leaves neither its interpreters nor their actions, w
         )
       ).executeAction.execution.id;
     const metrics = async () => await (await fetch(`${server.url}/metrics`)).text();
+    const [digest = ""] = readdirSync(join(server.location.dataDir, "packs", "both"));
+    release = join(server.location.dataDir, "packs", "both", digest);
     for (const [language, runtime] of Object.entries(runtimes)) {
       const isWarm = new RegExp(`starts_total{runtime="${runtime}",start="warm"} [1-9]`);
       await until(
@@ -248,16 +251,13 @@ test("kill -9 of the server leaves neither its interpreters nor their actions, w
         60_000,
       );
       const id = await execute(`both.${language}_waiting`);
-      await until(
-        () => processesWith(join(directory, `actions/${language}_waiting`)).length > 0,
-        `the process of ${id}`,
-      );
+      await until(() => processesWith(join(release, `actions/${language}_waiting`)).length > 0, `the process of ${id}`);
     }
     await server.kill();
     return server.location;
   })();
-  const forking = () => processesIn(directory).filter((pid) => !processesWith("node").includes(pid));
+  const forking = () => processesIn(release).filter((pid) => !processesWith("node").includes(pid));
   await until(() => forking().length === 0, "the end of the interpreter that forks and of its action");
   await using _next = await startProcess(location, { ATTUNE__PACKS__DIRS: directory, ATTUNE__WORKER__WARM: "true" });
-  await until(() => processesIn(directory).length === 0, "the end of what the server left", 60_000);
+  await until(() => processesIn(release).length === 0, "the end of what the server left", 60_000);
 }, 120_000); // it takes ten seconds alone

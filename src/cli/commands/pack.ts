@@ -1,3 +1,4 @@
+import { atEachChange } from "../changes.ts";
 import { mutate } from "../client.ts";
 import type { Context } from "../context.ts";
 import { define, type Group, groupOf, option } from "../define.ts";
@@ -12,9 +13,15 @@ const issueColumns = [
 
 interface TestOptions {
   runner?: string[];
+  /** Another name of the option. */
+  runtime?: string[];
   cache: boolean;
   follow?: boolean;
+  watch?: boolean;
 }
+
+/** Prints a value for programs. */
+type Print = (value: unknown) => Promise<void>;
 
 /** Adds `pack test`, `pack check`, `pack schema` and `pack create`. All but the test of a ref work without a server. */
 export function addPacks(above: Group): void {
@@ -24,8 +31,10 @@ export function addPacks(above: Group): void {
     description: "run the tests of a pack of the server, by its ref, or of one in a directory, by a path with a slash",
     options: [
       option("--runner <names...>", "only these of its runners"),
+      option("--runtime <names...>", "the same").conflicts("runner"),
       option("--no-cache", "also when the release has passed them before"),
       option("--follow", "print what the runners write"),
+      option("--watch", "run them again after each change in the directory, until Ctrl-C"),
     ],
     examples: [
       "test core",
@@ -34,27 +43,22 @@ export function addPacks(above: Group): void {
       "test core --output json",
     ],
     names: "pack",
-    run: async (context, [pack = ""], options) => {
-      const runners = options.runner ?? null;
-      const result = isPath(pack)
-        ? ((await context.terminal.author.test(pack, {
-            runners,
-            signal: context.terminal.signal,
-            onOutput: (stream, text) => {
-              if (options.follow || stream === "system") context.terminal.stderr.write(withoutControls(text));
-            },
-          })) as PackTestResult)
-        : await testOnServer(context, pack, { ...options, runners });
-      await printResult(context, result);
-      return result.succeeded ? 0 : 1;
-    },
+    run: test,
   });
-  define<{ with?: string[] }>(commands, {
+  define<CheckOptions>(commands, {
     name: "check <directory>",
     description: "find every fault in the files of a pack, each with its file, line and column; fails if there are any",
-    options: [option("--with <directories...>", "the packs whose actions and triggers its rules use")],
+    options: [
+      option("--with <directories...>", "the packs whose actions and triggers its rules use"),
+      option("--watch", "check again after each change of the files, until Ctrl-C"),
+    ],
     examples: ["check ./packs/core", "check ./packs/core --output json"],
-    run: check,
+    run: async (context, [directory = ""], options) => {
+      if (!options.watch) return await check(context, directory, options, (value) => context.printValue(value));
+      return await atEachChange(context, directory, () =>
+        check(context, directory, options, (value) => context.printNext(value, [])),
+      );
+    },
   });
   define(commands, {
     name: "schema <kind>",
@@ -125,23 +129,62 @@ async function importSt2(context: Context, [directory = ""]: string[], options: 
   context.note(`${report.ref} ${report.version} is in ${report.directory}.`);
 }
 
-const isPath = (text: string) => text === "." || text === ".." || text.includes("/");
+/** Whether a pack is named by the path of its directory, and not by its ref. */
+export const isPath = (text: string): boolean => text === "." || text === ".." || text.includes("/");
 
-async function check(context: Context, [directory = ""]: string[], options: { with?: string[] }): Promise<number> {
+interface CheckOptions {
+  with?: string[];
+  watch?: boolean;
+}
+
+async function check(
+  context: Context,
+  directory: string,
+  options: Pick<CheckOptions, "with">,
+  print: Print,
+): Promise<number> {
   const { ref, version, issues } = await context.terminal.author.check(directory, options.with ?? []);
-  if (context.options.output !== "table")
-    await context.printValue({ ref, version, valid: issues.length === 0, issues });
+  if (context.options.output !== "table") await print({ ref, version, valid: issues.length === 0, issues });
   else await context.printRows(issues, issueColumns, `${ref} ${version}: no faults were found.`);
   return issues.length === 0 ? 0 : 1;
 }
 
+async function test(context: Context, [pack = ""]: string[], given: TestOptions): Promise<number> {
+  const runner = given.runner ?? given.runtime;
+  const options = { ...given, ...(runner === undefined ? {} : { runner }) };
+  if (!isPath(pack)) {
+    if (options.watch) throw new UsageFailure("--watch is for a pack in a directory: name it by a path with a slash.");
+    return await printResult(context, await testOnServer(context, pack, options), (value) => context.printValue(value));
+  }
+  if (!options.watch) return await testDirectory(context, pack, options, (value) => context.printValue(value));
+  return await atEachChange(context, pack, () =>
+    testDirectory(context, pack, options, (value) => context.printNext(value, [])),
+  );
+}
+
+async function testDirectory(
+  context: Context,
+  directory: string,
+  { runner: runners, follow }: TestOptions,
+  print: Print,
+): Promise<number> {
+  const result = (await context.terminal.author.test(directory, {
+    runners: runners ?? null,
+    signal: context.terminal.signal,
+    onOutput: (stream, text) => {
+      if (follow || stream === "system") context.terminal.stderr.write(withoutControls(text));
+    },
+  })) as PackTestResult;
+  return await printResult(context, result, print);
+}
+
 /** Runs the tests on a worker of the server, and returns their result when they have ended. */
-async function testOnServer(
+export async function testOnServer(
   context: Context,
   pack: string,
-  { runners, cache, follow }: TestOptions & { runners: readonly string[] | null },
+  { runner: runners, cache, follow }: Omit<TestOptions, "watch">,
 ): Promise<PackTestResult> {
-  const input = { pack, noCache: !cache, ...(runners === null ? {} : { runners }) };
+  const input = { pack, noCache: !cache, ...(runners === undefined ? {} : { runners }) };
   const selection = "execution { id } run { id result }";
   const started = await mutate<{ execution: { id: string } | null; run: { result: PackTestResult } | null }>(
     context.ask,
@@ -158,8 +201,14 @@ async function testOnServer(
   return await readEnded(context, started.execution.id);
 }
 
-async function printResult(context: Context, result: PackTestResult): Promise<void> {
-  if (context.options.output !== "table") return await context.printValue(result);
+/** Prints the result of tests. Returns the exit code. */
+export async function printResult(context: Context, result: PackTestResult, print: Print): Promise<number> {
+  if (context.options.output === "table") await printSuites(context, result);
+  else await print(result);
+  return result.succeeded ? 0 : 1;
+}
+
+async function printSuites(context: Context, result: PackTestResult): Promise<void> {
   const { suites, broken } = suitesOf(result);
   await context.printRows(suites, suiteColumns, "No runner was run.");
   for (const { suite, name, text } of broken) {

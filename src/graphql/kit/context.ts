@@ -1,9 +1,11 @@
 import type { Attempts } from "../../access/attempts.ts";
 import type { Session } from "../../access/session.ts";
 import type { Sessions } from "../../access/sessions.ts";
+import type { LocalPacks } from "../../catalog/reload.ts";
 import type { Db } from "../../db/client.ts";
 import type { Services } from "../../db/services.ts";
 import type { Feed } from "../../notifier/feed.ts";
+import type { IndexCache } from "../../worker/install/index-cache.ts";
 import type { Burst } from "./burst.ts";
 
 /** Sets the session cookie on the response. */
@@ -27,6 +29,10 @@ export interface Context {
   session: Session | null;
   /** Failed attempts at passwords and sign-in links, in this process. */
   attempts: Attempts;
+  /** The packs that this process loads from directories; null: it loads none. */
+  local: LocalPacks | null;
+  /** The indexes of packs; null: there are none. */
+  indexes: IndexCache | null;
   /** Null on sockets and for requests that may not set cookies. */
   cookies: Cookies | null;
   requestId: string;

@@ -6,8 +6,10 @@ import { cookieCredential } from "../../access/cookie.ts";
 import { createOrigins, type Origins } from "../../access/origin.ts";
 import type { Session } from "../../access/session.ts";
 import type { Sessions } from "../../access/sessions.ts";
+import type { LocalPacks } from "../../catalog/reload.ts";
 import type { Services } from "../../db/services.ts";
 import type { Feed } from "../../notifier/feed.ts";
+import type { IndexCache } from "../../worker/install/index-cache.ts";
 import { useDenials } from "../guards/denials.ts";
 import { useLimits } from "../guards/limits.ts";
 import { type LoadLimits, loadLimits, useLoadLimits } from "../guards/load.ts";
@@ -35,6 +37,10 @@ export interface GraphQLOptions {
   introspection?: boolean;
   /** By default 30 s and 1000 subscriptions. */
   load?: LoadLimits;
+  /** The packs that this process loads from directories; by default none. */
+  local?: LocalPacks;
+  /** The indexes of packs; by default none. */
+  indexes?: IndexCache;
 }
 
 /** The context of a socket's operation, which has no request; over HTTP only `requestId` may be set. */
@@ -53,7 +59,13 @@ const maxBodyBytes = 2 * 1024 * 1024;
 
 /** The API over HTTP: queries and mutations, subscriptions as event streams, and GraphiQL for browsers, all at `/graphql`. */
 export function createGraphQL({ services, feed, sessions, authenticate, ...options }: GraphQLOptions) {
-  const { introspection = true, load = loadLimits, attempts = createAttempts() } = options;
+  const {
+    introspection = true,
+    load = loadLimits,
+    attempts = createAttempts(),
+    local = null,
+    indexes = null,
+  } = options;
   const origins =
     options.origins ?? createOrigins({ host: "127.0.0.1", hosts: [], corsOrigins: [], trustedProxies: [] });
   return createYoga<Partial<SocketContext>, Context>({
@@ -81,6 +93,8 @@ export function createGraphQL({ services, feed, sessions, authenticate, ...optio
         session,
         sessions,
         attempts,
+        local,
+        indexes,
         cookies,
         requestId: requestId ?? randomUUID(),
         ip: ip ?? (req ? origins.addressOf(req) : null),

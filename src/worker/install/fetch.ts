@@ -82,7 +82,8 @@ export async function open(
   return content.pipe(counted);
 }
 
-const reachOf = (allowed: Allowed) =>
+/** Returns what packs may be fetched from: public addresses, and the hosts that are listed. */
+export const reachOf = (allowed: Allowed) =>
   createReach(
     allowed.map((each) => (each.includes("://") ? new URL(each).hostname : each)).filter((each) => each !== ""),
   );

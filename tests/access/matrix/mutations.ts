@@ -99,6 +99,7 @@ const others: ReadonlySet<string> = new Set([
     "installPack",
     "purge",
     "rebuildEnvironment",
+    "reloadPack",
     "rerunExecution",
     "resetRule",
     "restoreRule",
