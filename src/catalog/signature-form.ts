@@ -122,6 +122,15 @@ export function formOf(config: HmacConfig): SignatureForm {
   return { ...form, ...Object.fromEntries(open.flatMap((name) => (name in config ? [[name, config[name]]] : []))) };
 }
 
+/** The farthest that a webhook may let a signed time be from this server's, in seconds. */
+export const longestTolerance = 86_400;
+
+/** The schemes that sign a time, whatever a webhook sets; one of the scheme `body` does with a `timestamp_header`. */
+export const timedSchemes: readonly SchemeName[] = webhookSchemes.filter((name) => {
+  const { timestamp_header: header, timestamp_prefix: prefix } = schemes[name].form;
+  return header !== null || prefix !== null;
+});
+
 /** The name of a header in lower case. */
 export const headerName = z
   .string()
@@ -138,7 +147,7 @@ export const hmacInput = z.object({
   prefix: z.string().max(100).nullish(),
   timestampHeader: headerName.nullish(),
   signedText: z.string().max(200).nullish(),
-  toleranceSeconds: z.int().min(1).max(86_400).nullish(),
+  toleranceSeconds: z.int().min(1).max(longestTolerance).nullish(),
 });
 
 /**

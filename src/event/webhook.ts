@@ -115,18 +115,19 @@ export async function acceptDelivery(
   delivery: Delivery & { signed: boolean },
   delivered: readonly DeliveredEvent[],
 ): Promise<DeliveryResponse> {
-  const retryAfter = await secondsToWait(tx, webhook);
+  const retryAfter = await secondsToWait(tx, webhook, delivered.length);
   if (retryAfter > 0) {
     const { requests, seconds } = webhook.config.rate_limit ?? { requests: 0, seconds: 0 };
     const error = `more than ${requests} events in ${seconds} seconds: try again in ${retryAfter} seconds`;
     return { status: 429, events: [], error, retryAfter };
   }
   const ids = delivered.map(({ id }) => (id !== null && id.length > longestId ? digestOf(id) : id));
-  // In one order, so that two deliveries with the same ids do not wait for each other.
+  // In one order, so that two deliveries with the same ids do not wait for each other. They count for the rate from now on, not from the beginning of
+  // the transaction, which may have waited.
   const stored = await rows<{ id: string; deliveryId: string | null }>(
     tx.db,
-    sql`insert into attune.webhook_delivery (trigger, source_ip, status_code, duration_ms, size, hmac_verified, delivery_id)
-      select ${webhook.trigger.id}::bigint, ${delivery.sourceIp}::inet, 202,
+    sql`insert into attune.webhook_delivery (created, trigger, source_ip, status_code, duration_ms, size, hmac_verified, delivery_id)
+      select clock_timestamp(), ${webhook.trigger.id}::bigint, ${delivery.sourceIp}::inet, 202,
         ${elapsed(delivery)}::int, ${delivery.body.length}::int, ${delivery.signed || null}::boolean, r.id
       from jsonb_to_recordset(${JSON.stringify(ids.map((id) => ({ id })))}::text::jsonb) as r(id text) order by r.id
       on conflict (trigger, delivery_id) do nothing returning id::text as "id", delivery_id as "deliveryId"`,
@@ -160,20 +161,21 @@ async function emitFresh(
 const digestOf = (id: string) => createHash("sha256").update(id).digest("hex");
 
 /**
- * Returns after how many seconds the webhook's rate allows another delivery; 0: now. Deliveries of one webhook wait for each other, so that the rate
- * holds however many processes accept them.
+ * Returns after how many seconds the webhook's rate has room for so many events; 0: now. More events than the rate ever allows need it whole.
+ * Deliveries of one webhook wait for each other, so that the rate holds however many processes accept them.
  */
-async function secondsToWait(tx: Tx, { trigger, config }: Webhook): Promise<number> {
+async function secondsToWait(tx: Tx, { trigger, config }: Webhook, events: number): Promise<number> {
   if (!config.rate_limit) return 0;
   const { requests, seconds } = config.rate_limit;
+  const room = Math.min(Math.max(events, 1), requests);
   await rows(tx.db, sql`select pg_advisory_xact_lock(hashtextextended('attune.webhook', ${trigger.id}::bigint))`);
-  const [oldest] = await rows<{ wait: number }>(
+  const [last] = await rows<{ wait: number }>(
     tx.db,
     sql`select ceil(extract(epoch from created + make_interval(secs => ${seconds}::int) - clock_timestamp()))::int as wait
       from attune.webhook_delivery where trigger = ${trigger.id}::bigint and error is null
-      order by created desc, id desc offset ${requests - 1}::int limit 1`,
+      order by created desc, id desc offset ${requests - room}::int limit 1`,
   );
-  return Math.max(0, oldest?.wait ?? 0);
+  return Math.max(0, last?.wait ?? 0);
 }
 
 async function firstEvents(tx: Tx, { trigger }: Webhook, ids: readonly (string | null)[]) {

@@ -12,7 +12,7 @@ const alertMs = 5000;
 const longestLagSeconds = 60;
 
 /** Starts making events of the platform's own life, and reports a disk that runs full and events that wait too long. */
-export function startPlatformEvents(services: Services): AsyncDisposable {
+export function startPlatformEvents(services: Services, { everyMs = alertMs } = {}): AsyncDisposable {
   const parts = new AsyncDisposableStack();
   const failed = (error: unknown) => services.log.error({ err: error }, "events of the platform");
   const open = new Set<Alert["name"]>(["disk", "lag"]); // what a former process reported may be over
@@ -30,7 +30,7 @@ export function startPlatformEvents(services: Services): AsyncDisposable {
     startLoop({
       pass: async () => {
         await check(services, open);
-        return alertMs;
+        return everyMs;
       },
       failed,
     }),

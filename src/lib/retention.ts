@@ -12,6 +12,7 @@ export const retentionDefaults = {
   events: 30,
   inquiries: 30,
   deliveries: 7,
+  delivery_ids: 365,
   pack_tests: 90,
   audit: 365,
   idempotency_keys: 1,

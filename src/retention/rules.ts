@@ -1,4 +1,5 @@
 import { type SQL, sql } from "drizzle-orm";
+import { longestTolerance, timedSchemes } from "../catalog/signature-form.ts";
 import type { RetentionName } from "../lib/retention.ts";
 
 /** The times before which rows count as old, as SQL, by their rules. */
@@ -22,6 +23,14 @@ const always = () => sql`true`;
 /** SQL: whether the execution is kept: it has not ended before the cutoff. */
 const keeps = (alias: string, { executions }: Cutoffs) =>
   sql`(${sql.raw(`${alias}.finished_at is null or ${alias}.finished_at`)} >= ${executions})`;
+
+/** SQL: whether the delivery was signed and has the id by which it is known when it is sent again. */
+const isIdNeeded = sql`(t.hmac_verified and t.delivery_id is not null)`;
+/** SQL: whether its webhook refuses a request whose signed time is far away. */
+const hasSignedTime = sql`exists (select from attune.trigger g where g.id = t.trigger
+  and (g.webhook_config #>> '{hmac,scheme}' = any (${`{${timedSchemes.join(",")}}`}::text[]) or g.webhook_config #>> '{hmac,timestamp_header}' is not null))`;
+/** SQL: how long a signed time can be accepted: it may be ahead of this server's, and then behind. */
+const longestReplay = sql`make_interval(secs => ${2 * longestTolerance}::int)`;
 
 /** The rules in their order: rows that refer to others come before them. */
 export const rules: Readonly<Record<RetentionName, Rule>> = {
@@ -89,10 +98,18 @@ export const rules: Readonly<Record<RetentionName, Rule>> = {
   },
   deliveries: {
     table: "webhook_delivery",
-    // A signed delivery's id stays: without it, a captured request could be sent again.
-    isDone: () => sql`(t.hmac_verified is not true or t.delivery_id is null)`,
+    // A captured request is refused by its time only when that is far enough away, however far the webhook will let it be then.
+    isDone: () => sql`(${isIdNeeded} is not true or ${hasSignedTime} and t.created < now() - ${longestReplay})`,
     batch: 5000,
-    description: "Requests to webhooks, except signed ones with an id, which tell a repetition.",
+    description: "Requests to webhooks, except signed ones that only their id shows to be repeated.",
+  },
+  delivery_ids: {
+    table: "webhook_delivery",
+    isDone: () => sql`(${isIdNeeded} and not ${hasSignedTime})`,
+    isFixed: true,
+    batch: 5000,
+    description:
+      "Signed requests to webhooks without a signed time, which only their id shows to be repeated. `purge` removes none that the setting keeps.",
   },
   pack_tests: {
     table: "pack_test_execution",

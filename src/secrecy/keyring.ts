@@ -11,6 +11,8 @@ export interface Keyring {
   open(envelope: string): string;
   /** Derives a key of 32 bytes for one purpose: the same in every process with this key. */
   derive(purpose: string): Uint8Array;
+  /** Derives a key for the purpose from each of the keys, the current one first. */
+  deriveAll(purpose: string): readonly Uint8Array[];
 }
 
 /**
@@ -42,8 +44,10 @@ export function createKeyring(key: Uint8Array, older: readonly Uint8Array[] = []
       decipher.setAuthTag(Buffer.from(tag, "base64"));
       return Buffer.concat([decipher.update(Buffer.from(ciphertext, "base64")), decipher.final()]).toString("utf8");
     },
-    derive: (purpose) => new Uint8Array(hkdfSync("sha256", key, "", purpose, 32)), // RFC 5869
+    derive: (purpose) => derived(key, purpose),
+    deriveAll: (purpose) => [...keys.values()].map((each) => derived(each, purpose)),
   };
 }
 
+const derived = (key: Uint8Array, purpose: string) => new Uint8Array(hkdfSync("sha256", key, "", purpose, 32)); // RFC 5869
 const idOf = (key: Uint8Array) => createHash("sha256").update(key).digest("hex").slice(0, 16);

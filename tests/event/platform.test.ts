@@ -175,3 +175,32 @@ test("a disk that runs full and events that wait are reported", async () => {
     },
   ]);
 });
+
+test("an alert is over by itself when its condition is, and is reported again when that comes back", async () => {
+  await using other = await createWorld();
+  await other.rule("core.alert");
+  let isLow = true;
+  const room = { ...other.services.room, isLow: () => isLow, free: () => 300 * 1024 ** 2 };
+  const open = () => other.all<{ name: string }>(sql`select name from attune.platform_alert order by name`);
+  const titles = async () =>
+    (
+      await other.all<{ title: string }>(
+        sql`select payload ->> 'title' as title from attune.event where trigger_ref = 'core.alert' order by id`,
+      )
+    ).map(({ title }) => title);
+  const wait = async (names: string[], what: string) =>
+    await until(async () => JSON.stringify((await open()).map(({ name }) => name)) === JSON.stringify(names), what);
+  const late = sql`insert into attune.event (trigger_ref, created) values ('default.slow', now() - interval '2 minutes')`;
+  await other.all(late);
+  await using _events = startPlatformEvents({ ...other.services, room }, { everyMs: 20 });
+  await wait(["disk", "lag"], "both alerts");
+  isLow = false;
+  await wait(["lag"], "the end of the one of the disk");
+  await other.all(sql`update attune.event set evaluated_at = now() where trigger_ref = 'default.slow'`);
+  await wait([], "the end of the other one");
+  isLow = true;
+  await other.all(late);
+  await wait(["disk", "lag"], "both again");
+  await until(async () => (await titles()).length === 4, "four events");
+  expect((await titles()).map((title) => title.slice(0, 6)).sort()).toEqual(["Events", "Events", "The di", "The di"]);
+});

@@ -23,7 +23,10 @@ const call =
 const twilio = { secret: "12345", url: twilioUrl, signature: "x-twilio-signature", time: null, idHeader: null };
 const hexOf = (base64: string) => Buffer.from(base64, "base64").toString("hex");
 
-/** Where a sender publishes an example this is it. The others publish none: theirs were made with `openssl dgst -hmac`. */
+/**
+ * Where a sender publishes an example this is it. The others publish none: theirs were made with `openssl dgst -hmac`. GitLab signs nothing, and sends
+ * its secret itself.
+ */
 export const senders: Readonly<Record<string, Example>> = {
   "GitHub (published)": {
     config: { scheme: "github" },
@@ -103,6 +106,16 @@ export const senders: Readonly<Record<string, Example>> = {
     time: 1700000000,
     idHeader: null,
     id: "e55fcc6205a77053da05b443e6a55a942fba2d56c74962c107169bbd78e30b0e",
+  },
+  GitLab: {
+    config: { scheme: "gitlab" },
+    secret: "a token of the hook",
+    body: '{"object_kind": "push"}',
+    headers: { "x-gitlab-token": "a token of the hook", "idempotency-key": "f5e5f430-f57b-4e6e-9fac-d9128cd7232f" },
+    signature: "x-gitlab-token",
+    time: null,
+    idHeader: "idempotency-key",
+    id: "f5e5f430-f57b-4e6e-9fac-d9128cd7232f",
   },
   Shopify: {
     config: { scheme: "shopify" },

@@ -41,7 +41,9 @@ describe.each(Object.entries(senders))("%s", (_name, example) => {
       text.slice(0, -1),
       "",
     ];
-    for (const body of texts(example.body)) expect([body, check({ ...example, body })]).toEqual([body, wrong]);
+    const isBodySigned = example.config.scheme !== "gitlab";
+    for (const body of isBodySigned ? texts(example.body) : [])
+      expect([body, check({ ...example, body })]).toEqual([body, wrong]);
     for (const name of Object.keys(headers)) {
       const isId = name === idHeader && !example.config.signed_text?.includes("{id}"); // not signed
       if (isId || name === "content-type") continue;
@@ -137,15 +139,17 @@ test("Twilio may sign the URL with or without a port", () => {
   });
 });
 
-test.each([
-  ["gitlab", "x-gitlab-token", "", "idempotency-key"],
-  ["token", "authorization", "Bearer ", null],
-] as const)("%s: the secret itself", (scheme, header, prefix, idHeader) => {
-  const [secret, body] = ["a token of the hook", "{}"];
-  const headers = { [header]: prefix + secret, "idempotency-key": "1" };
-  const [signature, time, id] = [header, null, idHeader === null ? null : "1"];
-  const example: Example = { config: { scheme }, secret, body, headers, signature, time, idHeader, id };
-  expect(check(example)).toEqual({ id });
+test("a token is the secret itself", () => {
+  const [secret, body, header, prefix] = ["a token of the hook", "{}", "authorization", "Bearer "];
+  const rest = { signature: header, time: null, idHeader: null, id: null };
+  const example: Example = {
+    config: { scheme: "token" },
+    secret,
+    body,
+    headers: { [header]: prefix + secret },
+    ...rest,
+  };
+  expect(check(example)).toEqual({ id: null });
   for (const value of [...changed(prefix + secret), `${prefix}${secret} `, `${prefix}${secret.slice(1)}`, prefix, ""]) {
     expect([value, check(withHeader(example, header, value))]).toEqual([value, wrong]);
   }

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { signCause } from "../../src/execution/cause.ts";
+import { readCause, signCause } from "../../src/execution/cause.ts";
 import { createKeyring } from "../../src/secrecy/keyring.ts";
 import { type RunningServer, request, startInProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
@@ -107,4 +107,14 @@ test("only the header that an execution of this installation got counts, and it 
   expect(events.at(-1)?.generation).toBe(caused?.generation);
   expect(JSON.stringify(events.map(({ payload }) => payload))).not.toContain("attune-cause");
   expect(readFileSync("docs/webhooks.md", "utf8")).toContain('-H "attune-cause: $ATTUNE_CAUSE"');
+});
+
+test("while the encryption key is rotated, what either key has signed counts", () => {
+  const [former, current] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+  const both = createKeyring(current, [former]);
+  expect(readCause(both, signCause(createKeyring(former), "7"))).toBe("7");
+  expect(readCause(both, signCause(createKeyring(current), "8"))).toBe("8");
+  expect(signCause(both, "8")).toBe(signCause(createKeyring(current), "8"));
+  expect(readCause(both, signCause(createKeyring(Buffer.alloc(32, 3)), "7"))).toBeNull();
+  expect(readCause(createKeyring(current), signCause(createKeyring(former), "7"))).toBeNull();
 });

@@ -1,10 +1,14 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { longestTolerance } from "../../src/catalog/signature-form.ts";
+import { createTrigger } from "../../src/catalog/trigger.ts";
+import { enableWebhook } from "../../src/catalog/webhook.ts";
 import { type Db, rows } from "../../src/db/client.ts";
 import { createPass, removeAll } from "../../src/retention/pass.ts";
 import { cutoffsOf, removeBatch } from "../../src/retention/remove.ts";
 import { ruleNames, rules } from "../../src/retention/rules.ts";
 import { type Api, createApi, createPerson } from "../support/api.ts";
+import { commit } from "../support/commit.ts";
 import { onPostgres } from "../support/database.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -129,6 +133,48 @@ test("many rows take several calls and batches, and the audit trail is kept what
   expect(await purgeAll({ name: "AUDIT", olderThan: now })).toEqual({ AUDIT: 0 });
   const person = await createPerson(world.services, "reader", { grants: [{ resource: "event", actions: ["*"] }] });
   expect(await purge({ dryRun: true }, person)).toMatchObject({ __typename: "ForbiddenError" });
+});
+
+test("the ids of signed deliveries go when an old request is refused otherwise, or after their own period", async () => {
+  for (const scheme of ["slack", "github", "body"]) {
+    const trigger = `default.${scheme}`;
+    await commit(world.services, createTrigger, world.session, { ref: trigger });
+    const timed =
+      scheme === "body"
+        ? { timestampHeader: "x-at", signedText: "{timestamp}{body}", toleranceSeconds: longestTolerance }
+        : {};
+    await commit(world.services, enableWebhook, world.session, {
+      trigger,
+      hmac: { secret: "a secret", scheme, ...timed },
+    });
+  }
+  const deliver = (trigger: string, isSigned: boolean, hours: number) =>
+    seed(`insert into attune.webhook_delivery (trigger, status_code, duration_ms, size, hmac_verified, delivery_id, created)
+      select id, 202, 1, 1, ${isSigned ? "true" : "null"}, '${trigger} ${isSigned} ${hours}', now() - interval '${hours} hours'
+      from attune.trigger where ref = 'default.${trigger}'`);
+  const left = async () =>
+    (await world.all<{ id: string }>(sql`select delivery_id as id from attune.webhook_delivery order by id`)).map(
+      ({ id }) => id,
+    );
+  const days = { ...world.services.retention, deliveries: 1 };
+  const services = { ...world.services, retention: days };
+  const kept = ["slack true 47", "body true 47", "github true 8759"];
+  const all: [string, boolean, number][] = [
+    ...(["slack", "body"] as const).flatMap((name) =>
+      [47, 49, 8761].map((hours): [string, boolean, number] => [name, true, hours]),
+    ),
+    ...[8759, 8761].map((hours): [string, boolean, number] => ["github", true, hours]),
+    ["github", false, 49],
+  ];
+  for (const each of all) await deliver(...each);
+  await removeAll(services, "deliveries");
+  expect(await left()).toEqual(["slack true 47", "body true 47", "github true 8759", "github true 8761"]);
+  await removeAll(services, "delivery_ids");
+  expect(await left()).toEqual(kept);
+  const olderThan = new Date(Date.now() - 1000).toISOString();
+  await purgeAll({ name: "DELIVERIES", olderThan });
+  await purgeAll({ name: "DELIVERY_IDS", olderThan });
+  expect(await left()).toEqual(kept);
 });
 
 test("a rule of 0 days keeps its rows", async () => {

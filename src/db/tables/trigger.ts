@@ -66,7 +66,7 @@ export const webhookDelivery = attune.table(
   (t) => [
     unique("webhook_delivery_trigger_delivery_id_key").on(t.triggerId, t.deliveryId),
     index("webhook_delivery_event_idx").on(t.eventId).where(sql`${t.eventId} is not null`),
-    // What retention removes: a signed delivery's id stays, because it is what tells a repetition.
+    // What retention removes first: a signed delivery's id stays for longer, because it is what shows a repetition.
     index("webhook_delivery_created_idx")
       .on(t.created)
       .where(sql`${t.hmacVerified} is not true or ${t.deliveryId} is null`),

@@ -73,7 +73,7 @@ export const Trigger = builder.drizzleNode("triggers", {
     webhookDeliveries: t.relatedConnection(
       "deliveries",
       deliveries.related(
-        "The requests to its webhook: those of seven days, of refused ones 100 in an hour; signed ones with an id are kept.",
+        "The requests to its webhook: those of seven days, of refused ones 100 in an hour; signed ones that only their id shows to be repeated are kept for longer.",
       ),
       deliveries.connection,
     ),
