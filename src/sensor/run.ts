@@ -9,7 +9,7 @@ import { endProcesses } from "../lib/action-processes.ts";
 import { globalId } from "../lib/global-id.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { thisProcess } from "../lib/process-identity.ts";
-import { EnvironmentError, type Environments } from "../process/environments/environments.ts";
+import { EnvironmentError, type Environments, type Wanted } from "../process/environments/environments.ts";
 import { type Setting, variablesIn } from "../process/environments/recipe.ts";
 import { endGroup, leftoverMs, signalGroup } from "../process/group.ts";
 import type { Persist } from "../process/persist.ts";
@@ -31,7 +31,7 @@ export interface SensorHost {
   /** The directories of releases on this host by digest, where they differ from those that they were loaded from. */
   releases: ReadonlyMap<string, string>;
   scratch: string;
-  environments: Pick<Environments, "enter">;
+  environments: Pick<Environments, "enter" | "refresh">;
   /** How long a sensor may take to end after SIGTERM, in milliseconds. */
   graceMs: number;
   /** The first delay before a sensor is started again, in milliseconds. */
@@ -50,8 +50,10 @@ export interface SensorRun {
 /** A sensor that this process runs. */
 export interface RunningSensor {
   claim: Claim;
-  /** Ends it in order; it may be started again. */
-  stop(): void;
+  /** Ends it in order, for the reason in its log; it may be started again. */
+  stop(reason?: string): void;
+  /** Whether its environment was built anew since it was started. */
+  isOutdated(): Promise<boolean>;
   /** Ends it at once, for the reason in its log: its lease is lost, or about to end. */
   kill(reason?: string): void;
   /** Resolves when nothing of it is left and its end is stored. */
@@ -65,6 +67,8 @@ interface Stop {
   child: Started | null;
   killAt: number | null;
   isKilled: boolean;
+  /** The environment that it runs in; null: none, or none yet. */
+  environment: { wanted: Wanted; path: string } | null;
 }
 
 /** The reason why a sensor could not be started. */
@@ -73,7 +77,7 @@ class NotStarted extends Error {}
 /** Starts a claimed sensor. Whatever it causes is stored only while its lease is valid; its end gives the lease back. */
 export function startRun(services: Services, host: SensorHost, persist: Persist, run: SensorRun): RunningSensor {
   const aborting = new AbortController();
-  const stop: Stop = { signal: aborting.signal, child: null, killAt: null, isKilled: false };
+  const stop: Stop = { signal: aborting.signal, child: null, killAt: null, isKilled: false, environment: null };
   const { claim, mask } = run;
   const log = createLogger(services, { lease: claim, seq: claim.logSeq, mask, persist });
   const kill = (reason?: string) => {
@@ -98,8 +102,15 @@ export function startRun(services: Services, host: SensorHost, persist: Persist,
   return {
     claim,
     kill,
-    stop: () => {
+    isOutdated: async () => {
+      if (stop.environment === null || stop.child === null) return false;
+      const { wanted, path } = stop.environment;
+      const now = await host.environments.refresh(wanted);
+      return now !== null && now !== path;
+    },
+    stop: (reason) => {
       if (stop.signal.aborted) return;
+      if (reason !== undefined) log.report(reason);
       aborting.abort();
       stop.killAt = performance.now() + host.graceMs;
       if (stop.child === null) return;
@@ -210,9 +221,11 @@ async function settingOf({ releases, environments }: SensorHost, parts: Parts): 
     release: { digest: release.digest, path: directory },
   };
   const wait = async () => log.report(`Waiting for the environment of the pack "${packRef}".`);
+  await environments.refresh(wanted); // what was built anew while it did not run
   const setting = await environments.enter(wanted, { signal: stop.signal, wait }).catch((error: unknown) => {
     throw error instanceof EnvironmentError ? new NotStarted(error.message) : error;
   });
+  stop.environment = { wanted, path: setting.environment };
   return { ...setting, variables: { ...variables, ...setting.variables } };
 }
 

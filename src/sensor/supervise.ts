@@ -27,8 +27,10 @@ const runtimes: ReadonlyMap<string, SensorRuntime> = new Map<string, SensorRunti
   ["core.sensor.nodejs", { environment: "core.action.nodejs", variables: {} }],
 ]);
 
-/** Fallback for missed wake-ups; also limits how late a lost lease is found. */
+/** Fallback for missed wake-ups. */
 const pollMs = 5000;
+/** Returns after how long at the latest a process looks for sensors to run, which is how late a lost lease is found, in milliseconds. */
+export const lookMs = (leaseMs: number): number => Math.min(pollMs, leaseMs / 4);
 /** How long a sensor may take to end after SIGTERM, in milliseconds. */
 const usualGraceMs = 30_000;
 /** How much longer a stop waits for the database, in milliseconds. */
@@ -102,6 +104,7 @@ export function startSensors(services: Services, options: SensorOptions): AsyncD
     },
     failed: (error) => services.log.error({ err: error }, "sensors"),
   });
+  const unsubscribe = services.wake.on("environment", loop.wake);
   const endAll = async () => {
     for (const each of running.values()) each.stop();
     await Promise.all([...running.values()].map(({ ended }) => ended));
@@ -109,6 +112,7 @@ export function startSensors(services: Services, options: SensorOptions): AsyncD
   return {
     [Symbol.asyncDispose]: async () => {
       isStopping = true;
+      unsubscribe();
       // Without the database the ends of sensors cannot be stored; other processes find that this one has ended.
       const giveUp = setTimeout(persistence.stop, stopMs + patienceMs);
       const killing = setTimeout(() => killAll(running, "It has not ended in time: it is killed."), stopMs);
@@ -146,6 +150,9 @@ async function supervise(all: Supervision): Promise<number> {
   const { services, running, leaseMs } = all;
   const known = await findSensors(services.db);
   stopUnwanted(services, running, known);
+  for (const each of running.values()) {
+    if (await each.isOutdated()) each.stop("Its environment was built anew: it is started again in that.");
+  }
   const free = known.filter((each) => !running.has(each.id) && isFree(each));
   for (const each of free) if (!each.isWanted && each.owner !== null) await retire(all, each);
   const startable = free.filter(({ isWanted }) => isWanted);
@@ -155,7 +162,7 @@ async function supervise(all: Supervision): Promise<number> {
   await note(services, { unwanted: known.filter((each) => !each.isWanted && each.isWaiting), missing });
   for (const each of due) if (!missing.includes(each)) await start(all, each);
   const next = startable.flatMap(({ dueInMs }) => (dueInMs === null ? [] : [Math.max(1, Math.ceil(dueInMs))]));
-  return Math.min(pollMs, leaseMs / 4, ...next);
+  return Math.min(lookMs(leaseMs), ...next);
 }
 
 /** Takes the lease of a sensor and starts it; does nothing when another process was faster. */

@@ -1,5 +1,8 @@
 import { chmodSync } from "node:fs";
+import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { rebuildEnvironment } from "../../src/catalog/environment.ts";
+import { commit } from "../support/commit.ts";
 import { packDirectories } from "../support/pack.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -15,7 +18,7 @@ afterAll(() => world[Symbol.asyncDispose]());
 
 const program = `
 const text = require("greet");
-console.log(JSON.stringify({ trigger: "watch.greeter", payload: { n: 1, text } }));
+console.log(JSON.stringify({ trigger: "watch.greeter", payload: { n: 1, text: text + " in " + process.cwd() } }));
 setInterval(() => {}, 60000);
 `;
 const filesWith = (library: string) =>
@@ -47,9 +50,30 @@ test("a sensor whose environment cannot be built says so, and runs in that of th
 
   await watch.load(write(filesWith("file:./lib"), directory));
   await until(async () => (await watch.payloads("greeter")).length > 0, "its event", 20_000);
-  expect(await watch.payloads("greeter")).toEqual([{ n: 1, text: "hello from a library" }]);
+  const texts = async () => (await watch.payloads("greeter")).map((payload) => (payload as { text: string }).text);
+  const path = async () =>
+    (
+      await world.one<{
+        path: string;
+      }>(sql`select e.path from attune.pack_environment e join attune.pack p on p.id = e.pack
+        where p.ref = 'watch' and e.status = 'ready'`)
+    ).path;
+  const first = await path();
+  expect(await texts()).toEqual([expect.stringContaining(`hello from a library in ${first}/`)]);
   expect(await watch.log("greeter", "system")).toMatch(/could not be built[\s\S]*started again in 1 s/);
-}, 40_000);
+
+  const { generation } = (await watch.processOf("greeter")) ?? {};
+  await commit(world.services, rebuildEnvironment, world.session, { pack: "watch", runtime: "core.action.nodejs" });
+  await until(async () => (await texts()).length > 1, "the event of its next start", 20_000);
+  const second = await path();
+  expect(second).not.toBe(first);
+  expect((await texts())[1]).toContain(`hello from a library in ${second}/`);
+  expect(await watch.log("greeter", "system")).toContain(
+    "Its environment was built anew: it is started again in that.",
+  );
+  expect(await watch.processOf("greeter")).toMatchObject({ failures: 0, lastError: null });
+  expect((await watch.processOf("greeter"))?.generation).not.toBe(generation);
+}, 60_000);
 
 const isRoot = process.platform === "linux" && process.getuid?.() === 0;
 

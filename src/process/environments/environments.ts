@@ -1,6 +1,4 @@
-import { randomUUID } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isFinal } from "../../db/final.ts";
 import type { Services } from "../../db/services.ts";
@@ -23,6 +21,7 @@ import {
   renewBuild,
   useAgain,
 } from "./rows.ts";
+import { openStore } from "./store.ts";
 import { nextWake, orAborted } from "./waits.ts";
 
 const renewMs = 10_000;
@@ -52,7 +51,18 @@ export interface Environments extends AsyncDisposable {
    * Returns how to start an action of the release in its environment, which is built first if it is missing: by this worker, or another one.
    * `wait` is called when that takes long. Throws EnvironmentError when it cannot be built, and the signal's reason when that is aborted.
    */
-  enter(wanted: Wanted, options: { signal: AbortSignal; wait(): Promise<void> }): Promise<Setting>;
+  enter(wanted: Wanted, options: { signal: AbortSignal; wait(): Promise<void> }): Promise<Entered>;
+  /**
+   * Returns the path of the environment that an action would enter now; null while it is not ready. One that is to be built anew is built meanwhile,
+   * whereas `enter` goes on with the former one, as long as its directory is there.
+   */
+  refresh(wanted: Wanted): Promise<string | null>;
+}
+
+/** How to start an action, and the environment that it is in. */
+export interface Entered extends Setting {
+  /** The path of the environment. */
+  environment: string;
 }
 
 /** The host of the environments. */
@@ -90,6 +100,7 @@ export function startEnvironments(services: Services, options: EnvironmentsOptio
   const unsubscribe = services.wake.on("environment", loop.wake);
   return {
     enter: createEnter(builder),
+    refresh: builder.refresh,
     [Symbol.asyncDispose]: async () => {
       unsubscribe();
       stopping.abort(new Error("the worker is stopping"));
@@ -104,6 +115,7 @@ export function openEnvironments(services: Services, options: EnvironmentsOption
   const builder = createBuilder(services, options, stopping.signal);
   return {
     enter: createEnter(builder),
+    refresh: builder.refresh,
     [Symbol.asyncDispose]: async () => {
       stopping.abort(new Error("the process is stopping"));
       await builder.ended();
@@ -122,7 +134,7 @@ function createEnter(builder: Builder): Environments["enter"] {
   return async (wanted, waiting) => {
     const path = builder.known(wanted) ?? (await find(wanted, waiting));
     const site = { interpreter: builder.interpreter(wanted).command, release: wanted.release.path, path };
-    return await recipeOf(wanted).enter(site, wanted.release.digest);
+    return { ...(await recipeOf(wanted).enter(site, wanted.release.digest)), environment: path };
   };
 }
 
@@ -133,6 +145,8 @@ interface Builder {
   /** Returns the path of the environment when it is ready. Callers with the same needs share one search. */
   find(wanted: Wanted): Promise<string>;
   interpreter(wanted: Wanted): { command: string; version: string };
+  /** Returns the path of the environment if it is ready, and remembers it; begins to build what is to be built anew. */
+  refresh(wanted: Wanted): Promise<string | null>;
   /** Resolves when no search runs. */
   ended(): Promise<void>;
 }
@@ -146,10 +160,13 @@ function createBuilder(services: Services, options: EnvironmentsOptions, stoppin
     if (!here?.command) throw new EnvironmentError(`This worker has no ${runtimeRef} for the pack "${packRef}".`);
     return { command: here.command, version: here.version ?? "" };
   };
-  const search = async (wanted: Wanted): Promise<string> => {
-    const store = openStore(options.directory, { create: true });
+  const keyOf = (wanted: Wanted, { create }: { create: boolean }): Key => {
+    const store = openStore(options.directory, { create }) ?? "";
     const { packRef, runtimeRef, checksum } = wanted;
-    const key = { packRef, runtimeRef, checksum, interpreter: interpreter(wanted).version, store: store ?? "" };
+    return { packRef, runtimeRef, checksum, interpreter: interpreter(wanted).version, store };
+  };
+  const search = async (wanted: Wanted): Promise<string> => {
+    const key = keyOf(wanted, { create: true });
     const path = await findPath(services, key, {
       stopping,
       claim: (missing) => {
@@ -161,18 +178,31 @@ function createBuilder(services: Services, options: EnvironmentsOptions, stoppin
     found.set(nameOf(wanted), path);
     return path;
   };
+  const find = (wanted: Wanted): Promise<string> => {
+    const name = nameOf(wanted);
+    const running = searches.get(name) ?? search(wanted).finally(() => searches.delete(name));
+    searches.set(name, running);
+    return running;
+  };
   return {
     interpreter,
+    refresh: async (wanted) => {
+      const stored = await findEnvironment(services.db, keyOf(wanted, { create: false }));
+      if (stored?.status === "pending") {
+        find(wanted).catch((error: unknown) => {
+          if (!stopping.aborted)
+            services.log.warn({ err: error, pack: wanted.packRef }, "building an environment anew");
+        });
+      }
+      if (stored?.status !== "ready" || !isComplete(stored.path)) return null;
+      found.set(nameOf(wanted), stored.path);
+      return stored.path;
+    },
     known: (wanted) => {
       const path = found.get(nameOf(wanted));
       return path !== undefined && isComplete(path) ? path : null;
     },
-    find: (wanted) => {
-      const name = nameOf(wanted);
-      const running = searches.get(name) ?? search(wanted).finally(() => searches.delete(name));
-      searches.set(name, running);
-      return running;
-    },
+    find,
     ended: async () => void (await Promise.allSettled(searches.values())),
   };
 }
@@ -266,19 +296,4 @@ function recipeOf({ runtimeRef }: Wanted): Recipe {
   const recipe = recipes.get(runtimeRef);
   if (!recipe) throw new EnvironmentError(`This version builds no environments for ${runtimeRef}.`);
   return recipe;
-}
-
-/** Returns the id of the directory: a path means the same on those hosts only that share the directory. Null: there is none. */
-function openStore(directory: string, { create }: { create: boolean }): string | null {
-  const file = join(directory, "store-id");
-  if (!existsSync(file)) {
-    if (!create) return null;
-    mkdirSync(directory, { recursive: true, mode: 0o755 });
-    try {
-      writeFileSync(file, randomUUID(), { flag: "wx" });
-    } catch (error) {
-      if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
-    }
-  }
-  return readFileSync(file, "utf8");
 }
