@@ -14,7 +14,9 @@ const path = "payload.body";
 /** The most CloudEvents of one request. */
 export const mostInBatch = 1000;
 
-const text = z.string().min(1, "must not be empty");
+const text = z
+  .string({ error: ({ input }) => (input === undefined ? "is missing" : "must be a text") })
+  .min(1, "must not be empty");
 const mediaType = /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+\s*(;.*)?$/;
 const attribute = z.union([z.string(), z.boolean(), z.int32()], "must be a text, a boolean or a whole number");
 

@@ -15,6 +15,19 @@ export type SignatureCheck = { id: string | null; error?: undefined } | { error:
 
 const wrong = { error: "the signature is missing or wrong" };
 
+/** Returns which header of the scheme is not there at all; null: all are. What is in them is not described. */
+function missingHeader(
+  headers: Request["headers"],
+  { header, timestamp_header: time, algorithm }: SignatureForm,
+): string | null {
+  if (headers[header] === undefined) {
+    return `the header ${header} is missing, which has the ${algorithm === "token" ? "secret" : "signature"}: does the sender know the secret?`;
+  }
+  return time !== null && headers[time] === undefined
+    ? `the header ${time} is missing, which has the time of the signature`
+    : null;
+}
+
 /**
  * Checks the signature with any of the secrets, in constant time, and that the request is not an old one that is sent again: a signed time must be
  * near this server's, and a request whose form has an id must have sent it. `now` is in milliseconds.
@@ -25,6 +38,8 @@ export function checkSignature(
   now = Date.now(),
 ): SignatureCheck {
   const form = formOf(config);
+  const missing = missingHeader(request.headers, form);
+  if (missing !== null) return { error: missing };
   const items = itemsOf(request.headers, form);
   const written = timeOf(request.headers, form, items);
   const idName = form.id_header ?? idHeader;

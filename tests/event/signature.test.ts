@@ -60,7 +60,9 @@ describe.each(Object.entries(senders))("%s", (_name, example) => {
   test("refuses a request without one of the headers", () => {
     for (const name of Object.keys(headers).filter((each) => each !== "content-type")) {
       const { [name]: _, ...others } = headers;
-      expect(check({ ...example, headers: others })).toEqual({ error: expect.any(String) });
+      expect(check({ ...example, headers: others })).toEqual({
+        error: expect.stringContaining(`the header ${name} is missing`),
+      });
     }
   });
 

@@ -267,7 +267,7 @@ test("a retry sends the same id, and the trace goes along", async () => {
 });
 
 test.each<[string, object, RegExp]>([
-  ["no source and no type without a rule", {}, /source: .*type: /s],
+  ["no source and no type without a rule", {}, /source: is missing.*type: is missing/s],
   ["a wrong time", { source: "/s", type: "t", time: "yesterday" }, /^time: must be a time/],
   [
     "an extension with a capital",
