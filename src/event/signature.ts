@@ -15,17 +15,15 @@ export type SignatureCheck = { id: string | null; error?: undefined } | { error:
 
 const wrong = { error: "the signature is missing or wrong" };
 
-/** Returns which header of the scheme is not there at all; null: all are. What is in them is not described. */
-function missingHeader(
-  headers: Request["headers"],
-  { header, timestamp_header: time, algorithm }: SignatureForm,
-): string | null {
-  if (headers[header] === undefined) {
-    return `the header ${header} is missing, which has the ${algorithm === "token" ? "secret" : "signature"}: does the sender know the secret?`;
-  }
-  return time !== null && headers[time] === undefined
-    ? `the header ${time} is missing, which has the time of the signature`
-    : null;
+/** Returns which header of the form is not there at all; null: all are. What is in them is not described. */
+function missingHeader(headers: Request["headers"], form: SignatureForm, idName: string | null): string | null {
+  const needed: [string | null, string][] = [
+    [form.header, `has the ${form.algorithm === "token" ? "secret" : "signature"}: does the sender know the secret?`],
+    [form.timestamp_header, "has the time of the signature"],
+    [form.signed_text.includes("{id}") ? idName : null, "has the id that is signed"],
+  ];
+  const [name, what] = needed.find(([each]) => each !== null && headers[each] === undefined) ?? [];
+  return name === undefined ? null : `the header ${name} is missing, which ${what}`;
 }
 
 /**
@@ -38,11 +36,11 @@ export function checkSignature(
   now = Date.now(),
 ): SignatureCheck {
   const form = formOf(config);
-  const missing = missingHeader(request.headers, form);
+  const idName = form.id_header ?? idHeader;
+  const missing = missingHeader(request.headers, form, idName);
   if (missing !== null) return { error: missing };
   const items = itemsOf(request.headers, form);
   const written = timeOf(request.headers, form, items);
-  const idName = form.id_header ?? idHeader;
   const id = idName === null ? null : request.headers[idName] || null;
   if (written === null) return wrong;
   if (form.signed_text.includes("{url}") && request.url === null) {

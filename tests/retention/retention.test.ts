@@ -153,7 +153,7 @@ test("the ids of signed deliveries go when an old request is refused otherwise, 
       select id, 202, 1, 1, ${isSigned ? "true" : "null"}, '${trigger} ${isSigned} ${hours}', now() - interval '${hours} hours'
       from attune.trigger where ref = 'default.${trigger}'`);
   const left = async () =>
-    (await world.all<{ id: string }>(sql`select delivery_id as id from attune.webhook_delivery order by id`)).map(
+    (await world.all<{ id: string }>(sql`select d.delivery_id as id from attune.webhook_delivery d order by d.id`)).map(
       ({ id }) => id,
     );
   const days = { ...world.services.retention, deliveries: 1 };
