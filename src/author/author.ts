@@ -5,7 +5,7 @@ import { InvalidInputError } from "../errors.ts";
 /** Returns the work on the files of packs for the command line. It loads the server's code when it is used, and not before. */
 export function createAuthor(env: NodeJS.ProcessEnv): Author {
   return {
-    check: (...of) => reported(async () => (await import("./check.ts")).checkPack(...of)),
+    check: (...of) => reported(async () => (await import("./check.ts")).checkPacks(...of)),
     schema: async (kind) => (await import("./schema.ts")).schemaOf(kind),
     kinds: async () => (await import("./schema.ts")).schemaKinds,
     create: (...of) => reported(async () => (await import("./create.ts")).createPackFiles(...of)),

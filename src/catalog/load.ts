@@ -11,12 +11,10 @@ import { trigger } from "../db/tables/trigger.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError, InvalidInputError, type Issue, nounOf } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
-import { didYouMean } from "../lib/nearest.ts";
 import { hideSecrets, sealSecrets } from "../secrecy/settings.ts";
 import { actionRows, idsByRef, sensorRows } from "./component-rows.ts";
-import { findCycle } from "./dependencies.ts";
 import { markEnvironments, refreshRelease } from "./environment.ts";
-import { runnerTypes } from "./manifest.ts";
+import { requireNeeded } from "./needs.ts";
 import { type PackRules, ruleRows } from "./pack-rules.ts";
 import type { CheckedPack } from "./read.ts";
 import { sealStoredSettings } from "./settings.ts";
@@ -25,21 +23,21 @@ import { unsignedWebhook } from "./webhook.ts";
 /**
  * Loads a pack's files into the database: upserts components by ref (ids survive), removes those that the files no longer have, and
  * keeps components created by hand and `enabled` flags; all components of a pack that its file disables are disabled. Does nothing if
- * the active release has the same contents. Returns the pack's id, and whether anything has changed. Throws InvalidInputError with each fault at
- * its position in the files, or ConflictError, and then the caller's transaction must not commit.
+ * the active release has the same contents. Returns the pack's id, whether anything has changed, and the faults that were passed over because they
+ * were forced. Throws InvalidInputError with each fault at its position in the files, or ConflictError, and then the caller's transaction must not commit.
  */
 export async function loadPack(
   tx: Tx,
   source: CheckedPack,
   packRules: PackRules,
-  origin: PackOrigin = fromDirectory(),
-): Promise<{ id: bigint; changed: boolean }> {
+  { origin = fromDirectory(), together = [], isForced = false }: LoadOptions = {},
+): Promise<Loaded> {
   const stored = await upsertPack(tx, source, origin);
   if (stored.digest === source.digest) {
     await refreshRelease(tx, String(stored.id), source);
-    return { id: stored.id, changed: false };
+    return { id: stored.id, changed: false, forced: [] };
   }
-  await requireNeeded(tx.db, source);
+  const forced = await requireNeeded(tx.db, source, { together, isForced });
   const [release] = await tx.db
     .insert(packRelease)
     .values({
@@ -79,7 +77,25 @@ export async function loadPack(
     sql`select id::text from attune.rule where pack = ${String(stored.id)}::bigint and not is_adhoc`,
   );
   for (const each of rules) await packRules.loaded(tx, each);
-  return { id: stored.id, changed: true };
+  return { id: stored.id, changed: true, forced };
+}
+
+/** A pack that was loaded. */
+export interface Loaded {
+  id: bigint;
+  changed: boolean;
+  /** What was passed over because it was forced. */
+  forced: Issue[];
+}
+
+/** How a pack is loaded. */
+export interface LoadOptions {
+  /** By default a directory of a setting. */
+  origin?: PackOrigin;
+  /** Packs that are loaded after or before it in the same start. */
+  together?: readonly CheckedPack[];
+  /** Whether it is loaded although other packs then lack a version that they need. */
+  isForced?: boolean;
 }
 
 /** Where a pack comes from. */
@@ -173,35 +189,6 @@ async function replaceComponents({ db, keyring }: Tx, owner: Owner): Promise<voi
   );
   await replace(db, owner, action, await actionRows(db, source));
   await openWebhooks(db, owner);
-}
-
-/** Throws InvalidInputError for packs and runtimes that the pack needs and that do not exist. */
-async function requireNeeded(db: Db, { pack: manifest, runtimes, issueAt }: CheckedPack): Promise<void> {
-  const found = await rows<{ kind: string; ref: string; needs: string[] }>(
-    db,
-    sql`select 'pack' as kind, ref, to_jsonb(dependencies) as needs from attune.pack
-      union all select 'runtime', ref, '[]' from attune.runtime`,
-  );
-  const packs = found.filter(({ kind }) => kind === "pack").map(({ ref }) => ref);
-  const known = [...runnerTypes, ...found.filter(({ kind }) => kind === "runtime").map(({ ref }) => ref)];
-  known.push(...runtimes.map(({ ref }) => ref));
-  const absent = (field: string, names: readonly string[], among: readonly string[], noun: string) =>
-    names.flatMap((name, index) =>
-      among.includes(name)
-        ? []
-        : [issueAt(manifest.ref, [field, index], `there is no ${noun} "${name}"${didYouMean(name, among)}`)],
-    );
-  const issues = [
-    ...absent("dependencies", manifest.dependencies, packs, "pack"),
-    ...absent("runtime_deps", manifest.runtime_deps, known, "runtime or runner type"),
-  ];
-  const needs = new Map(found.map((each) => [each.ref, each.needs]));
-  const cycle = findCycle(manifest.ref, needs.set(manifest.ref, manifest.dependencies));
-  if (cycle) {
-    const at = ["dependencies", manifest.dependencies.indexOf(cycle[1] ?? "")];
-    issues.push(issueAt(manifest.ref, at, `the packs would depend on each other: ${cycle.join(" needs ")}`));
-  }
-  if (issues.length > 0) throw new InvalidInputError(issues);
 }
 
 /** Gives a path to each webhook that the files enable and that has none. */

@@ -4,6 +4,7 @@ import { InvalidInputError } from "../errors.ts";
 import { compileRegex } from "../lib/regex.ts";
 import { parameterMap } from "../schema/schema.ts";
 import { containerManifest } from "./container.ts";
+import { dependency } from "./dependencies.ts";
 import { LONGEST_TIMEOUT, retryPolicy } from "./retry.ts";
 import { testing } from "./testing.ts";
 import { maxStarts, windowDefinition } from "./window.ts";
@@ -50,7 +51,7 @@ export const packManifest = z
     tags: texts.optional(),
     keywords: texts.optional(),
     runtime_deps: texts.default([]),
-    dependencies: z.array(packRef).max(100).default([]),
+    dependencies: z.array(dependency).max(100).default([]),
     testing: testing.nullable().default(null),
   })
   .refine((pack) => !(pack.tags && pack.keywords), { path: ["keywords"], message: "is another name of tags; use one" })

@@ -10,6 +10,7 @@ import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { checkNew, checkPatch, description, jsonObject, label, parameters, texts } from "../schema/fields.ts";
+import { dependency } from "./dependencies.ts";
 import { packRef, semver } from "./manifest.ts";
 import { checkSettings } from "./settings.ts";
 
@@ -37,7 +38,7 @@ const packFields = z
     meta: jsonObject,
     tags: texts,
     runtimeDeps: texts,
-    dependencies: z.array(packRef).max(100),
+    dependencies: z.array(dependency).max(100),
   })
   .partial();
 

@@ -7,6 +7,7 @@ import { pack as packTable } from "../db/tables/pack.ts";
 import { type Tx, write } from "../db/tx.ts";
 import { ConflictError, InvalidInputError, StartError } from "../errors.ts";
 import { ownPath } from "../lib/program.ts";
+import { refsNeeded } from "./dependencies.ts";
 import { readFiles } from "./files.ts";
 import { type KeptPack, keepRelease, type ReleaseStore } from "./keep.ts";
 import { fromDirectory, loadPack } from "./load.ts";
@@ -74,7 +75,8 @@ function inOrder(packs: readonly CheckedPack[]): CheckedPack[] {
   const ordered = new Set<CheckedPack>();
   const visit = (source: CheckedPack, above: readonly string[]) => {
     if (ordered.has(source)) return;
-    const { ref, dependencies } = source.pack;
+    const { ref } = source.pack;
+    const dependencies = refsNeeded(source.pack.dependencies);
     if (above.includes(ref)) {
       const cycle = [...above.slice(above.indexOf(ref)), ref].join(", which depends on ");
       throw new StartError(`The packs cannot be loaded, as they depend on each other: ${cycle}.`);
@@ -103,7 +105,7 @@ export async function keepPacks(packs: readonly CheckedPack[], store: ReleaseSto
 }
 
 /**
- * Loads the packs, one transaction each, and creates the pack `default`, the identity `admin` and the queues of all runtimes if they are
+ * Loads the packs, one transaction each but judged together, and creates the pack `default`, the identity `admin` and the queues of all runtimes if they are
  * missing. Returns the id of `admin`. Throws StartError for a pack that cannot be loaded.
  */
 export async function loadPacks(
@@ -114,8 +116,9 @@ export async function loadPacks(
   for (const pack of packs) {
     try {
       await preparePack(services, pack);
+      const origin = fromDirectory(pack.directory);
       // A transaction of its own: each pack is loaded by itself.
-      await write(services, (tx) => loadPack(tx, pack, packRules, fromDirectory(pack.directory)));
+      await write(services, (tx) => loadPack(tx, pack, packRules, { origin, together: packs }));
     } catch (cause) {
       throw unloadable(pack.directory ?? pack.path, cause);
     }

@@ -75,5 +75,6 @@ export interface Reloaded {
  */
 export async function reloadPack(tx: Tx, kept: KeptPack, packRules: PackRules): Promise<Reloaded> {
   const { directory } = kept;
-  return { ...(await loadPack(tx, kept, packRules, fromDirectory(directory))), directory };
+  const { id, changed } = await loadPack(tx, kept, packRules, { origin: fromDirectory(directory) });
+  return { id, changed, directory };
 }

@@ -7,10 +7,13 @@ type Stream<T> = T & { isTTY?: boolean; columns?: number };
 
 /** What is done with the files of packs on this machine, without a server. */
 export interface Author {
+  /** Checks the packs in directories, together with those in `others`. */
   check(
-    directory: string,
+    directories: readonly string[],
     others: readonly string[],
-  ): Promise<{ ref: string | null; version: string | null; issues: { path: string; message: string }[] }>;
+  ): Promise<
+    { directory: string; ref: string | null; version: string | null; issues: { path: string; message: string }[] }[]
+  >;
   /** Returns the JSON Schema of a kind of file; null for an unknown kind. */
   schema(kind: string): Promise<object | null>;
   kinds(): Promise<readonly string[]>;

@@ -5,10 +5,12 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Session } from "../../src/access/session.ts";
 import { createAction, deleteAction } from "../../src/catalog/action.ts";
 import { keepRelease, type ReleaseStore } from "../../src/catalog/keep.ts";
+import { loadPack } from "../../src/catalog/load.ts";
 import { createPack } from "../../src/catalog/pack.ts";
 import { findCore, loadPacks, readPacks } from "../../src/catalog/packs.ts";
 import { readPack } from "../../src/catalog/read.ts";
 import { readChanged } from "../../src/catalog/reload.ts";
+import { write as inTransaction } from "../../src/db/tx.ts";
 import { InvalidInputError, type Issue } from "../../src/errors.ts";
 import { findWebhook } from "../../src/event/webhook.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
@@ -17,6 +19,7 @@ import { createRule, setRuleEnabled } from "../../src/rule/rule.ts";
 import { commit } from "../support/commit.ts";
 import { createEvaluator } from "../support/evaluator.ts";
 import { loadDirectory, packDirectories } from "../support/pack.ts";
+import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 let world: World;
@@ -183,7 +186,17 @@ describe("a file of a pack is refused", () => {
     [
       "with a dependency that is no ref",
       { "pack.yaml": manifest("odd", "dependencies: ['core>=1']\n") },
-      /^pack\.yaml:4:16 dependencies\.0: expected a pack ref/,
+      /^pack\.yaml:4:16 dependencies\.0: expected a pack ref such as "my_pack", or one with a range/,
+    ],
+    [
+      "with a dependency in a range that is none",
+      { "pack.yaml": manifest("odd", "dependencies: [core, core@one]\n") },
+      /^pack\.yaml:4:22 dependencies\.1: "one" is no range of versions: expected one such as "\^1\.2"/,
+    ],
+    [
+      "with a dependency in another version",
+      { "pack.yaml": manifest("odd", "dependencies: ['core@^2 || ~0.9']\n") },
+      /^pack\.yaml:4:16 dependencies\.0: expected "core" in a version \^2 \|\| ~0\.9, and it has the version 1\.0\.0$/,
     ],
     [
       "with an unknown runtime",
@@ -252,6 +265,57 @@ describe("packs that depend on others", () => {
     expect(packs.map(({ pack }) => pack.ref)).toEqual(["core", "base", "middle", "top"]);
     await loadPacks(world.services, packs, packRules);
     expect(await world.all(sql`select ref from attune.rule where ref in ('top.r', 'middle.r')`)).toHaveLength(2);
+  });
+
+  /** A directory with a pack of a version that needs others. */
+  const versioned = (ref: string, version: string, needed = "") =>
+    write({ "pack.yaml": `ref: ${ref}\nlabel: x\nversion: ${version}\ndependencies: [${needed}]\n` });
+  const start = async (...directories: string[]) =>
+    await loadPacks(world.services, await readPacks(directories), packRules);
+  const stored = async (ref: string) =>
+    (await world.one<{ version: string }>(sql`select version from attune.pack where ref = ${ref}`)).version;
+
+  test("in ranges of versions are judged together in one start, and an update that breaks a range is refused", async () => {
+    await start(versioned("stem", "1.2.0"), versioned("leaf", "1.0.0", "'stem@^1.1'"));
+    await expect(start(versioned("stem", "2.0.0"))).rejects.toThrow(
+      /pack\.yaml:3:10 version: the pack "leaf" 1\.0\.0 needs stem@\^1\.1: update it first, or keep "stem" 1\.2\.0/,
+    );
+    await expect(start(versioned("leaf", "2.0.0", "'stem@^2'"))).rejects.toThrow(
+      /pack\.yaml:4:16 dependencies\.0: expected "stem" in a version \^2, and it has the version 1\.2\.0/,
+    );
+    await expect(start(versioned("stem", "2.0.0"), versioned("leaf", "1.0.1", "'stem@^1.1'"))).rejects.toThrow(
+      /the pack "leaf" 1\.0\.1 needs stem@\^1\.1/,
+    );
+    expect([await stored("stem"), await stored("leaf")]).toEqual(["1.2.0", "1.0.0"]);
+    await start(versioned("leaf", "2.0.0", "'stem@^2'"), versioned("stem", "2.0.0"));
+    expect([await stored("stem"), await stored("leaf")]).toEqual(["2.0.0", "2.0.0"]);
+    await start(versioned("stem", "2.1.0-beta.1"), versioned("leaf", "2.1.0", "stem"));
+    expect(await stored("stem")).toBe("2.1.0-beta.1"); // without a range every version will do
+  });
+
+  test("do not let go of each other's ranges at the same time", async () => {
+    await start(versioned("root", "1.0.0"));
+    const [held, release] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const dependent = await readPack(versioned("bough", "1.0.0", "'root@^1'"));
+    const first = inTransaction(world.services, async (tx) => {
+      await loadPack(tx, dependent, packRules);
+      held.resolve();
+      await release.promise;
+    });
+    await held.promise;
+    const second = start(versioned("root", "2.0.0")).then(
+      () => null,
+      (error: Error) => error,
+    );
+    // The embedded database has one transaction at a time: the second waits before it begins.
+    if (world.services.kind === "postgres") {
+      const waiting = sql`select 1 from pg_locks where locktype = 'advisory' and not granted
+        and database = (select oid from pg_database where datname = current_database())`;
+      await until(async () => (await world.all(waiting)).length > 0, "the second to wait");
+    }
+    release.resolve();
+    await first;
+    expect((await second)?.message).toContain('the pack "bough" 1.0.0 needs root@^1');
   });
 
   test("in a circle are refused, and so are two of one ref", async () => {

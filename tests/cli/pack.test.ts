@@ -112,6 +112,66 @@ describe("the check", () => {
   });
 });
 
+describe("the check of several packs", () => {
+  const pack = (ref: string, version: string, needed: string, more: Record<string, string> = {}) =>
+    directories({
+      "pack.yaml": `ref: ${ref}\nlabel: x\nversion: ${version}\ndependencies:\n${needed
+        .split(" ")
+        .map((each) => `  - "${each}"\n`)
+        .join("")}`,
+      ...more,
+    });
+
+  test("finds circles and versions that do not fit, all at once and at their places", async () => {
+    const [hen, egg, nest] = [
+      pack("hen", "1.0.0", "core egg"),
+      pack("egg", "2.0.0", "hen@^1 core@~9.1"),
+      pack("nest", "1.0.0", "egg@<2"),
+    ];
+    const { code, stdout } = await run("check", hen, egg, nest);
+    expect(code).toBe(1);
+    expect(stdout.split("\n").map((line) => line.replace(/ +/, " "))).toEqual([
+      "PLACE FAULT",
+      `${hen}/pack.yaml:6:5 dependencies.1  the packs would depend on each other: hen needs egg needs hen`,
+      `${egg}/pack.yaml:6:5 dependencies.1  expected "core" in a version ~9.1, and it has the version 1.0.0`,
+      `${egg}/pack.yaml:5:5 dependencies.0  the packs would depend on each other: egg needs hen needs egg`,
+      `${nest}/pack.yaml:5:5 dependencies.0  expected "egg" in a version <2, and it has the version 2.0.0`,
+      "",
+    ]);
+    const forPrograms = await run("check", hen, egg, "--output", "json");
+    expect(JSON.parse(forPrograms.stdout)).toMatchObject([
+      {
+        directory: hen,
+        ref: "hen",
+        version: "1.0.0",
+        valid: false,
+        issues: [{ path: "pack.yaml:6:5 dependencies.1" }],
+      },
+      { directory: egg, ref: "egg", valid: false },
+    ]);
+    const one = await run("check", hen, "--with", egg);
+    expect(one.stdout).toMatch(/\npack\.yaml:6:5 dependencies\.1 +the packs would depend on each other/);
+    expect(await run("check", nest, pack("egg", "1.9.0", "core@^1"))).toMatchObject({
+      ...{ code: 0, stdout: "", stderr: "nest 1.0.0, egg 1.9.0: no faults were found.\n" },
+    });
+  });
+
+  test("names two of one ref, and does not miss one that has faults of its own", async () => {
+    const [hen, twin, odd] = [
+      pack("hen", "1.0.0", "odd"),
+      pack("hen", "1.0.1", "core"),
+      pack("odd", "one", "core@two"),
+    ];
+    const faults = await run("check", hen, twin, odd, "--output", "json");
+    expect(JSON.parse(faults.stdout)).toMatchObject([
+      { issues: [{ path: "pack.yaml:1:6 ref", message: `is the ref of the pack in ${twin} too` }] },
+      { issues: [{ path: "pack.yaml:1:6 ref" }] },
+      { issues: [{ path: "pack.yaml:3:10 version" }, { path: "pack.yaml:5:5 dependencies.0" }] },
+    ]);
+    expect(JSON.parse((await run("check", hen, odd, "--output", "json")).stdout)[0]).toMatchObject({ valid: true });
+  });
+});
+
 test("the pack of examples passes the check and its tests, in Python and Node.js", async () => {
   expect((await run("check", "packs/examples")).code).toBe(0);
   const tested = await run("test", "./packs/examples");

@@ -351,8 +351,6 @@ test("what cannot be loaded changes nothing: a missing dependency, a pack of a s
   });
   expect((await install(serve("lonely", lonely))).error?.message).toContain('there is no pack "nosuchpack"');
   expect(await versionOf("lonely")).toBeNull();
-  const needing = (ref: string, version: string, needed: string) =>
-    packFiles(ref, version, { "pack.yaml": `ref: ${ref}\nlabel: L\nversion: ${version}\ndependencies: [${needed}]\n` });
   await install(serve("base", packFiles("base", "1.0.0")));
   expect((await install(serve("middle", needing("middle", "1.0.0", "base")))).error).toBeNull();
   expect((await install(serve("upper", needing("upper", "1.0.0", "middle")))).error).toBeNull();
@@ -370,6 +368,48 @@ test("what cannot be loaded changes nothing: a missing dependency, a pack of a s
     ...{ code: "ENVIRONMENT_FAILED", message: expect.stringContaining("missing-library") },
   });
   expect(await versionOf("needy")).toBeNull();
+});
+
+const needing = (ref: string, version: string, needed: string) =>
+  packFiles(ref, version, { "pack.yaml": `ref: ${ref}\nlabel: L\nversion: ${version}\ndependencies: [${needed}]\n` });
+
+test("a pack is installed with what it needs in a version of its range, which updates keep unless they are forced", async () => {
+  const from = async (ref: string, version: string, needed = "", more: Partial<InstallPackInput> = {}) =>
+    await install(serve(`${ref}-${version}`, needing(ref, version, needed)), more);
+  const entry = (version: string) => {
+    const url = serve(`wheel-${version}`, needing("wheel", version, ""));
+    return { ref: "wheel", label: "w", version, install_sources: [{ type: "git", url, ref: "v1" }] };
+  };
+  served.set("/first.json", Buffer.from(JSON.stringify({ packs: ["1.1.0", "1.10.0", "1.9.0", "2.0.0"].map(entry) })));
+  served.set("/second.json", Buffer.from('{"packs": []}'));
+  expect((await from("car", "1.0.0", "'wheel@^1.2', 'engine@3'")).error).toEqual({
+    code: "PACK_INVALID",
+    message: `The pack is not valid:
+pack.yaml:4:16 dependencies.0: there is no pack "wheel": first run "attune pack install wheel@1.10.0"
+pack.yaml:4:30 dependencies.1: there is no pack "engine": install 'engine@3' first. The indexes have no pack "engine" in a version 3`,
+  });
+  expect(await versionOf("car")).toBeNull();
+  await from("wheel", "1.1.0");
+  expect((await from("car", "1.0.0", "'wheel@^1.2'")).error?.message).toContain(
+    'dependencies.0: expected "wheel" in a version ^1.2, and it has the version 1.1.0: first run "attune pack install wheel@1.10.0"',
+  );
+  await from("wheel", "1.10.0");
+  expect((await from("car", "1.0.0", "'wheel@^1.2'")).error).toBeNull();
+  const refused = await from("wheel", "2.0.0");
+  expect(refused.error).toEqual({
+    code: "PACK_INVALID",
+    message: `The pack is not valid:
+pack.yaml:3:10 version: the pack "car" 1.0.0 needs wheel@^1.2: update it first, or keep "wheel" 1.10.0, or install with --force`,
+  });
+  expect((await versionOf("wheel"))?.version).toBe("1.10.0");
+  const forced = await from("wheel", "2.0.0", "", { force: true });
+  expect(forced.result).toMatchObject({
+    data: { changed: true, forced: [expect.stringMatching(/^the pack "car" 1\.0\.0 needs wheel@\^1\.2: /)] },
+  });
+  expect(await world.log(forced.id, "system")).toContain('Forced: the pack "car" 1.0.0 needs wheel@^1.2');
+  // What is broken already stays so without being forced again.
+  expect((await from("wheel", "2.0.1")).error).toBeNull();
+  expect((await from("car", "1.1.0", "'wheel@^1.2'", { force: true })).error?.message).toContain("version 2.0.1");
 });
 
 test("two installations of one pack at once end with one of the two, and both releases are whole", async () => {

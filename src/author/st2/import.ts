@@ -5,7 +5,7 @@ import { readPack } from "../../catalog/read.ts";
 import { invalid } from "../../errors.ts";
 import type { JsonObject } from "../../lib/json.ts";
 import type { ParameterMap } from "../../schema/parameter.ts";
-import { checkPack, corePack } from "../check.ts";
+import { checkPacks, corePack } from "../check.ts";
 import { convertActions } from "./actions.ts";
 import { loadParser, type Part } from "./jinja.ts";
 import { convertPolicies, convertSensors, convertTriggers, listAliases } from "./others.ts";
@@ -204,7 +204,7 @@ async function withdrawFaults(
   { draft, others }: { draft: Draft; others: readonly string[] },
 ): Promise<void> {
   for (;;) {
-    const { issues } = await checkPack(directory, others);
+    const [{ issues } = { issues: [] }] = await checkPacks([directory], others);
     if (issues.length === 0) return;
     const byFile = Map.groupBy(issues, ({ path }) => path.split(":")[0] ?? "");
     const faulty = draft.components.filter(({ file, kind }) => file !== null && kind !== "pack" && byFile.has(file));

@@ -27,7 +27,7 @@ export function addInstall(above: Group): void {
       option("--ref <ref>", "a branch or a tag of the repository, instead of its default branch"),
       option("--sha256 <digest>", "the archive's SHA-256: another one is refused"),
       option("--skip-tests", "without running its tests"),
-      option("--force", "although its tests fail"),
+      option("--force", "although its tests fail, or other packs need another version of it"),
       option("--follow", "print what its tests and builds write"),
     ],
     examples: ["install ./packs/greetings", "install ./packs/greetings --skip-tests --output json"],

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { atEachChange } from "../changes.ts";
 import { mutate } from "../client.ts";
 import type { Context } from "../context.ts";
@@ -46,17 +47,20 @@ export function addPacks(above: Group): void {
     run: test,
   });
   define<CheckOptions>(commands, {
-    name: "check <directory>",
-    description: "find every fault in the files of a pack, each with its file, line and column; fails if there are any",
+    name: "check <directories...>",
+    description:
+      "find every fault in the files of packs, and between them, each with its file, line and column; fails if there are any",
     options: [
-      option("--with <directories...>", "the packs whose actions and triggers its rules use"),
-      option("--watch", "check again after each change of the files, until Ctrl-C"),
+      option("--with <directories...>", "packs that they need or whose actions and triggers their rules use"),
+      option("--watch", "check one directory again after each change of its files, until Ctrl-C"),
     ],
-    examples: ["check ./packs/core", "check ./packs/core --output json"],
-    run: async (context, [directory = ""], options) => {
-      if (!options.watch) return await check(context, directory, options, (value) => context.printValue(value));
+    examples: ["check ./packs/core", "check ./packs/core ./packs/greetings", "check ./packs/core --output json"],
+    run: async (context, directories, options) => {
+      const [directory = "", ...more] = directories;
+      if (!options.watch) return await check(context, directories, options, (value) => context.printValue(value));
+      if (more.length > 0) throw new UsageFailure("--watch is for one directory: name the others by --with.");
       return await atEachChange(context, directory, () =>
-        check(context, directory, options, (value) => context.printNext(value, [])),
+        check(context, directories, options, (value) => context.printNext(value, [])),
       );
     },
   });
@@ -139,14 +143,25 @@ interface CheckOptions {
 
 async function check(
   context: Context,
-  directory: string,
+  directories: readonly string[],
   options: Pick<CheckOptions, "with">,
   print: Print,
 ): Promise<number> {
-  const { ref, version, issues } = await context.terminal.author.check(directory, options.with ?? []);
-  if (context.options.output !== "table") await print({ ref, version, valid: issues.length === 0, issues });
-  else await context.printRows(issues, issueColumns, `${ref} ${version}: no faults were found.`);
-  return issues.length === 0 ? 0 : 1;
+  const checks = await context.terminal.author.check(directories, options.with ?? []);
+  const isValid = checks.every(({ issues }) => issues.length === 0);
+  if (context.options.output !== "table") {
+    const found = checks.map(({ issues, ...of }) => ({ ...of, valid: issues.length === 0, issues }));
+    await print(found.length === 1 ? found[0] : found);
+    return isValid ? 0 : 1;
+  }
+  // Of several packs each place begins with the directory, so that it can be opened.
+  const placeOf = (directory: string, path: string) => (checks.length === 1 ? path : join(directory, path));
+  const rows = checks.flatMap(({ directory, issues }) =>
+    issues.map(({ path, message }) => ({ path: placeOf(directory, path), message })),
+  );
+  const names = checks.map(({ ref, version }) => `${ref} ${version}`).join(", ");
+  await context.printRows(rows, issueColumns, `${names}: no faults were found.`);
+  return isValid ? 0 : 1;
 }
 
 async function test(context: Context, [pack = ""]: string[], given: TestOptions): Promise<number> {

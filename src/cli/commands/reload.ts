@@ -72,7 +72,7 @@ function sentenceOf({
 
 /** Returns the ref of the pack in a directory. The server checks the rest of it, with the packs that it needs. */
 async function refIn(context: Context, directory: string): Promise<string> {
-  const { ref, issues } = await context.terminal.author.check(directory, []);
+  const [{ ref, issues } = { ref: null, issues: [] }] = await context.terminal.author.check([directory], []);
   if (ref !== null) return ref;
   throw new Failure(issues.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("\n"));
 }

@@ -41,7 +41,10 @@ addRowMutation({
           "A pack of an index that ATTUNE__PACKS__INDEXES names, such as `greetings`, or in a range of versions: `greetings@^1.2`.",
       }),
       skipTests: t.boolean({ description: "Whether its tests are not run." }),
-      force: t.boolean({ description: "Whether it is installed although its tests fail." }),
+      force: t.boolean({
+        description:
+          "Whether it is installed although its tests fail, or other packs need another version of it; the result says which.",
+      }),
       idempotencyKey: idempotencyKeyField(t),
     }),
   }),

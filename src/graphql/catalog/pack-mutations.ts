@@ -27,7 +27,10 @@ addEntityMutations({
     meta: t.field({ type: "JSONObject", description: "Any further data about it." }),
     tags: t.stringList({ description: "Keywords to find it by." }),
     runtimeDeps: t.stringList({ description: "The refs of the runtimes that it needs." }),
-    dependencies: t.stringList({ description: "The refs of the packs that it needs." }),
+    dependencies: t.stringList({
+      description:
+        "The packs that it needs: refs, with a range of versions where not every one will do, such as `greetings@^1.2`.",
+    }),
   }),
   create: {
     description: "Creates a pack for entities that are created by hand.",

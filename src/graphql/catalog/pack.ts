@@ -36,7 +36,10 @@ export const Pack = builder.drizzleNode("packs", {
       select: { columns: { config: true, confSchema: true } },
       resolve: ({ config, confSchema }) => hideSecrets(parametersOf(confSchema), config),
     }),
-    dependencies: t.exposeStringList("dependencies", { description: "The refs of the packs that it needs." }),
+    dependencies: t.exposeStringList("dependencies", {
+      description:
+        "The packs that it needs: refs, with a range of versions where not every one will do, such as `greetings@^1.2`.",
+    }),
     runtimeDeps: t.exposeStringList("runtimeDeps", { description: "The refs of the runtimes that it needs." }),
     sourceType: t.exposeString("sourceType", {
       nullable: true,

@@ -15,7 +15,7 @@ import { type LocalEnvironments, localEnvironments } from "../pack-test/local.ts
 import { actionError, type HostEnvironment, outcome, type Run, stopped } from "../runtimes/runtime.ts";
 import { packRoot, SourceError, unpack } from "./archive.ts";
 import { download, fetchCommit, type Source } from "./fetch.ts";
-import { findInIndexes } from "./registry.ts";
+import { findInIndexes, withCommands } from "./registry.ts";
 
 /** A reason why a pack is not installed: the step, and what would be right. */
 class InstallError extends Error {
@@ -79,6 +79,8 @@ async function install(run: Run, host: HostEnvironment, scratch: string): Promis
   const installed = await installs.find(ref);
   const data = { pack: ref, version, digest: checked.digest, previous_version: installed?.version ?? null };
   if (installed?.digest === checked.digest) return { ...data, changed: false, tests: null };
+  step(35, "checking what it needs");
+  await requireNeeds(run, host, checked);
   const environments = localEnvironments(checked, localHost(run, host, scratch));
   step(40, "building its environments");
   await environments.build();
@@ -87,11 +89,36 @@ async function install(run: Run, host: HostEnvironment, scratch: string): Promis
   step(90, "activating it");
   const path = await keepFiles(checked, host.installs.directory);
   faultPoint("install.moved");
-  await installs.activate({ ...checked, path }, { ...origin, installedBy: installer(claim.config) }, tests);
+  const broken = await installs.activate(
+    { ...checked, path },
+    { origin: { ...origin, installedBy: installer(claim.config) }, tests, isForced: isForced(claim) },
+  );
+  for (const { message } of broken) onOutput("system", `Forced: ${message}\n`);
   faultPoint("install.after_commit");
   step(100, `${ref} ${version} is installed`);
   const { passed = 0, failed = 0, skipped = 0, succeeded = true } = tests?.run ?? {};
-  return { ...data, changed: true, tests: tests === null ? null : { passed, failed, skipped, succeeded } };
+  const forced = [...broken.map(({ message }) => message), ...(succeeded ? [] : [String(tests?.result["message"])])];
+  return {
+    ...{ ...data, changed: true, tests: tests === null ? null : { passed, failed, skipped, succeeded } },
+    ...(isForced(claim) ? { forced } : {}),
+  };
+}
+
+const isForced = ({ config }: Run["claim"]) => config["force"] === true;
+
+/** Throws InvalidInputError when other packs are missing, or would lack this one, before its environments are built. */
+async function requireNeeds(
+  { claim, signal, installs }: Run,
+  host: HostEnvironment,
+  checked: CheckedPack,
+): Promise<void> {
+  const { unmet, others, broken } = await installs.needs(checked);
+  const { indexes, sources: allowed } = host.installs;
+  const issues = [...(await withCommands(unmet, indexes, { allowed, signal })), ...others];
+  if (!isForced(claim)) {
+    issues.push(...broken.map(({ path, message }) => ({ path, message: `${message}, or install with --force` })));
+  }
+  if (issues.length > 0) throw new InvalidInputError(issues);
 }
 
 const installer = ({ identity }: JsonObject) => (typeof identity === "string" ? identity : null);
@@ -108,7 +135,7 @@ async function fetchSource(
   { scratch, files }: { scratch: string; files: string },
 ): Promise<Omit<PackOrigin, "installedBy">> {
   const given = claim.config["source"] as unknown as Source; // as installPack stored it
-  const source = given.type === "index" ? await findInIndexes(given, indexes, { allowed, signal }) : given;
+  const source = given.type === "index" ? (await findInIndexes(given, indexes, { allowed, signal })).source : given;
   const file = join(scratch, "archive");
   const none = { url: null, ref: null, checksum: null };
   switch (source.type) {
@@ -152,8 +179,7 @@ async function testOf(
   const result = storedResult({ ref, version }, run, testing.min_pass_rate);
   if (run.succeeded) return { run, result };
   const reason = `The tests of ${ref} ${version} failed: ${String(result["message"])}`;
-  if (testing.on_failure === "block" && claim.config["force"] !== true)
-    throw new InstallError("TESTS_FAILED", reason, result);
+  if (testing.on_failure === "block" && !isForced(claim)) throw new InstallError("TESTS_FAILED", reason, result);
   onOutput("system", `${reason} It is installed all the same.\n`);
   return { run, result };
 }

@@ -1,12 +1,13 @@
 import { existsSync } from "node:fs";
 import { sql } from "drizzle-orm";
 import { loadPack, type PackOrigin } from "../../catalog/load.ts";
+import { findNeedFaults, type NeedFaults } from "../../catalog/needs.ts";
 import { preparePack } from "../../catalog/queues.ts";
 import type { CheckedPack } from "../../catalog/read.ts";
 import { rows } from "../../db/client.ts";
 import type { Services } from "../../db/services.ts";
 import { write } from "../../db/tx.ts";
-import { ConflictError } from "../../errors.ts";
+import { ConflictError, type Issue } from "../../errors.ts";
 import type { Claim } from "../../execution/claim.ts";
 import { inProgress, statusIn } from "../../execution/states.ts";
 import { faultPoint } from "../../lib/fault.ts";
@@ -29,15 +30,21 @@ export interface InstallRows {
   find(ref: string): Promise<Installed | null>;
   /** Writes an uploaded archive into a file. */
   save(artifact: string, file: string): Promise<void>;
+  /** Returns what keeps the pack from being activated beside the packs that are there now. */
+  needs(source: CheckedPack): Promise<NeedFaults>;
   /**
-   * Makes the pack's files its active release, together with the run of their tests, unless the execution is no longer this attempt's. Throws
-   * InvalidInputError and ConflictError, and then nothing has changed.
+   * Makes the pack's files its active release, together with the run of their tests, unless the execution is no longer this attempt's. Returns the faults
+   * that were passed over because they are forced. Throws InvalidInputError and ConflictError, and then nothing has changed.
    */
-  activate(
-    source: CheckedPack,
-    origin: PackOrigin,
-    tests: { run: RunResult; result: JsonObject } | null,
-  ): Promise<void>;
+  activate(source: CheckedPack, how: Activation): Promise<Issue[]>;
+}
+
+/** How a pack is activated. */
+export interface Activation {
+  origin: PackOrigin;
+  /** The run of its tests; null: they were not run. */
+  tests: { run: RunResult; result: JsonObject } | null;
+  isForced: boolean;
 }
 
 /** Returns the rows of a claimed execution. */
@@ -65,10 +72,11 @@ export function createInstallRows(services: Services, { id, attempt }: Claim, pe
   return {
     find,
     save: (artifact, file) => persist(() => saveArtifact(services, artifact, file)),
-    activate: async (source, origin, tests) => {
+    needs: (source) => persist(() => findNeedFaults(services.db, source)),
+    activate: async (source, { origin, tests, isForced }) => {
       await find(source.pack.ref);
       await persist(() => preparePack(services, source));
-      await persist(() =>
+      return await persist(() =>
         write(services, async (tx) => {
           const [held] = await rows<{ id: string }>(
             tx.db,
@@ -79,9 +87,9 @@ export function createInstallRows(services: Services, { id, attempt }: Claim, pe
           await lockReleases(tx);
           if (!existsSync(source.path))
             throw new ConflictError("The files were removed meanwhile: install the pack again.");
-          await loadPack(tx, source, packRules, origin);
+          const { forced } = await loadPack(tx, source, packRules, { origin, isForced });
           faultPoint("install.before_commit");
-          if (tests === null) return;
+          if (tests === null) return forced;
           const { run, result } = tests;
           await tx.db.execute(
             sql`insert into attune.pack_test_execution (pack_id, pack_version, trigger_reason, total_tests, passed, failed, skipped,
@@ -92,6 +100,7 @@ export function createInstallRows(services: Services, { id, attempt }: Claim, pe
                 from attune.pack p where p.ref = ${source.pack.ref}
               on conflict (execution) where execution is not null do nothing`,
           );
+          return forced;
         }),
       );
     },
