@@ -157,6 +157,7 @@ describe("the schema", () => {
     expect(names.filter((name) => !happened.includes(name))).toEqual([
       "executionLog",
       "executionStatus",
+      "packInstallProgress",
       "packTestProgress",
       "ruleBacktest",
       "sensorLog",

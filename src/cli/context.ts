@@ -43,11 +43,14 @@ export class Context {
       if (this.options.verbose) this.terminal.stderr.write(`${name}: status ${status}, ${Math.round(ms)} ms\n`);
     })(document, variables);
 
-  /** Yields the messages of a subscription. Says on stderr when the connection breaks. */
-  follow<T extends Message>(subscription: Subscription): AsyncGenerator<T> {
+  /** Yields the messages of a subscription. Says when the connection breaks, by default on stderr. */
+  follow<T extends Message>(
+    subscription: Subscription,
+    say: (text: string) => void = (text) => this.note(text),
+  ): AsyncGenerator<T> {
     return follow<T>(this.connection, subscription, {
       signal: this.terminal.signal,
-      onBreak: (reason) => this.note(`The connection was lost (${reason}): connecting again …`),
+      onBreak: (reason) => say(`The connection was lost (${reason}): connecting again …`),
     });
   }
 

@@ -18,13 +18,14 @@ const pollMs = 5000;
 
 /**
  * Yields the log entries after `after` (0: all), then new ones as they are stored, until the execution has ended and all are
- * delivered, or the signal fires. Throws NotFoundError.
+ * delivered, or the signal fires. With a marker only those of the stream `system` that begin with it. Throws NotFoundError.
  */
 export async function* followLog(
   services: Services,
   executionId: bigint,
   after: bigint,
   signal: AbortSignal,
+  marker: string | null = null,
 ): AsyncGenerator<StoredLog, void> {
   const rest = createRest();
   const unsubscribe = services.wake.on(`log:${executionId}`, rest.end);
@@ -32,7 +33,7 @@ export async function* followLog(
   try {
     for (let seq = after; !signal.aborted; ) {
       rest.arm();
-      const { entries, ended } = await readLog(services.db, executionId, { after: seq, limit: pageSize });
+      const { entries, ended } = await readLog(services.db, executionId, { after: seq, limit: pageSize, marker });
       for (const entry of entries) {
         seq = entry.seq;
         yield entry;
@@ -48,13 +49,13 @@ export async function* followLog(
 }
 
 /**
- * Returns at most `limit` entries after `after`, and whether the execution has ended: in one statement, so that nothing can be written
+ * Returns at most `limit` entries after `after`, with a marker only those that begin with it, and whether the execution has ended: in one statement, so that nothing can be written
  * in between. Throws NotFoundError.
  */
 export async function readLog(
   db: Db,
   executionId: bigint,
-  { after, limit }: { after: bigint; limit: number },
+  { after, limit, marker = null }: { after: bigint; limit: number; marker?: string | null },
 ): Promise<{ entries: StoredLog[]; ended: boolean }> {
   type Row = { status: ExecutionStatus; seq: string | null; stream: StoredLog["stream"]; at: string; text: string };
   const found = await rows<Row>(
@@ -63,6 +64,7 @@ export async function readLog(
         to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at, l.text as text
       from attune.execution e left join lateral (
         select * from attune.execution_log l where l.execution = e.id and l.seq > ${String(after)}::bigint
+          ${marker === null ? sql`` : sql`and l.stream = 'system' and starts_with(l.text, ${marker})`}
         order by l.seq limit ${limit}::int) l on true
       where e.id = ${String(executionId)}::bigint order by l.seq`,
   );

@@ -179,30 +179,40 @@ test.each([
     log: "executionLog",
     given: { status: "failed", finished_at: "2026-02-03T04:05:06.789Z" },
   },
+  {
+    of: "execution",
+    type: "Execution",
+    log: "packInstallProgress",
+    given: { status: "failed", finished_at: "2026-02-03T04:05:06.789Z", action_ref: "core.install_pack" },
+  },
   { of: "sensor", type: "Sensor", log: "sensorLog", given: {} },
 ] as const)(
-  "the log of $of is sent to, and polled by, only the roles that may read it",
+  "$log of $of is sent to, and polled by, only the roles that may read it",
   async ({ of, type, log, given }) => {
     const { services } = matrix.world;
     const counts = { shown: 0, refused: 0 };
+    const [field = "", text = ""] =
+      log === "packInstallProgress"
+        ? ["message", "::step check failed attempt 1 after 5 ms: logged\n"]
+        : ["text", "logged"];
     for (const side of ["own", "others"] as const) {
       const id = await matrix.seeds.another(of, side, given);
       await services.db.execute(
-        sql`insert into attune.${sql.raw(`${of}_log (${of}, seq`)}, stream, at, text) values (${id}::bigint, 1, 'stdout', now(), 'logged')`,
+        sql`insert into attune.${sql.raw(`${of}_log (${of}, seq`)}, stream, at, text) values (${id}::bigint, 1, 'system', now(), ${text})`,
       );
       const facts = (await factsOf(services.db, type, matrix.seeds.me, myRoles)).find((row) => row.id === id);
       for (const role of [matrix.admin, ...matrix.roles]) {
         const place = `${role.name}: the log of ${side}`;
         const stream = await matrix.server.follow(
           role,
-          `subscription { ${log}(id: "${globalId(type, id)}") { text } }`,
+          `subscription { ${log}(id: "${globalId(type, id)}") { ${field} } }`,
         );
         await until(() => stream.seen.length > 0, place);
         const [message] = stream.seen;
-        const polled = await matrix.server.ask(role, `{ ${log}Messages(id: "${globalId(type, id)}") { text } }`);
+        const polled = await matrix.server.ask(role, `{ ${log}Messages(id: "${globalId(type, id)}") { ${field} } }`);
         if (facts && allows(role, of, "read", facts)) {
-          expect(message, place).toEqual({ data: { [log]: { text: "logged" } } });
-          expect(polled.data, place).toEqual({ [`${log}Messages`]: [{ text: "logged" }] });
+          expect(message, place).toEqual({ data: { [log]: { [field]: "logged" } } });
+          expect(polled.data, place).toEqual({ [`${log}Messages`]: [{ [field]: "logged" }] });
           counts.shown += 1;
         } else {
           expect(message && codes(message), place).toEqual(["NOT_FOUND"]);

@@ -1,21 +1,40 @@
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { startCommand } from "../support/cli.ts";
-import type { Location } from "../support/database.ts";
+import { openSession } from "../../src/access/session.ts";
+import { ensureAdmin } from "../../src/access/token.ts";
+import { rows } from "../../src/db/client.ts";
+import { runtimeQueue } from "../../src/db/jobs.ts";
+import { write } from "../../src/db/tx.ts";
+import { installPack } from "../../src/execution/install-pack.ts";
+import { installSteps } from "../../src/execution/install-steps.ts";
+import { commit } from "../support/commit.ts";
+import { cloneDatabase, createServices, type Location, type TestServices } from "../support/database.ts";
 import { packDirectories } from "../support/pack.ts";
-import { adminToken, request, serverEnvironment, spawnServer, startProcess } from "../support/server.ts";
+import { request, serverEnvironment, spawnServer, startProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
-import { createWorld } from "../support/world.ts";
 
 const directories = packDirectories();
 const installDir = mkdtempSync(join(tmpdir(), "attune-installed-"));
 afterAll(() => rmSync(installDir, { recursive: true, force: true }));
 
-/** Every point of an installation between two steps where a process can die. */
-const faultPoints = ["install.tested", "install.moved", "install.before_commit", "install.after_commit"];
+/** Every point where the process of an installation dies, in their order: at the end of each step, and within the last one. */
+const faultPoints = [
+  ...installSteps.filter((step) => step !== "activate").map((step) => `install.step:${step}`),
+  ...["install.moved", "install.before_commit", "install.after_commit", "install.step:activate"],
+];
+/** An execution is abandoned with its fifth lost attempt. */
+const killsOfOne = 4;
+const installations = Array.from({ length: Math.ceil(faultPoints.length / killsOfOne) }, (_none, index) => ({
+  version: `1.${index}.0`,
+  before: index === 0 ? null : `1.${index - 1}.0`,
+  points: faultPoints.slice(index * killsOfOne, (index + 1) * killsOfOne),
+}));
+const committed = ["install.after_commit", "install.step:activate"];
 
 const filesOf = (version: string) => ({
   "pack.yaml": `ref: mortal\nlabel: Mortal\nversion: ${version}\ntesting: {runners: {shell: {type: script, entry_point: tests/run.sh, result_format: tap}}}\n`,
@@ -24,53 +43,84 @@ const filesOf = (version: string) => ({
   "tests/run.sh": "echo 1..1; echo ok 1 - runs\n",
 });
 
-const state = `{ packByRef(ref: "mortal") { version testRuns(first: 10) { nodes { packVersion } } }
-  executions(first: 10, where: {action: {eq: "core.install_pack"}}) { nodes { status attempt } } }`;
-interface State {
-  packByRef: { version: string; testRuns: { nodes: { packVersion: string }[] } } | null;
-  executions: { nodes: { status: string; attempt: number }[] };
-}
-
+const settings = { ATTUNE__PACKS__INSTALL_DIR: installDir, ATTUNE__PACKS__SOURCES: "file://" };
 let location: Location;
 beforeAll(async () => {
-  await using world = await createWorld();
-  location = world.services.location;
+  location = await cloneDatabase("core");
 });
 
+/** Works on the database while no server runs. */
+async function offline<T>(work: (services: TestServices) => Promise<T>): Promise<T> {
+  await using services = await createServices(location);
+  return await work(services);
+}
+
+/** Requests the installation of a version from a repository. */
+const requestInstall = (version: string) =>
+  offline(async (services) => {
+    const repository = directories(filesOf(version));
+    const git = (...args: string[]) =>
+      execFileSync("git", ["-c", "user.name=t", "-c", "user.email=t@example.org", ...args], { cwd: repository });
+    git("init", "--quiet");
+    git("add", ".");
+    git("commit", "--quiet", "-m", version);
+    const session = openSession(await write(services, (tx) => ensureAdmin(tx)));
+    await services.jobs.open(runtimeQueue("core.action.pack"));
+    await commit(services, installPack, session, {
+      ...{ artifact: null, archive: null, name: null, skipTests: false, force: false },
+      git: { url: `file://${repository}`, ref: null },
+    });
+  });
+
+/** Returns the version that is installed, and that its files have. */
+const installed = () =>
+  offline(async ({ db }) => {
+    const [found] = await rows<{ version: string; path: string }>(
+      db,
+      sql`select p.version, r.path from attune.pack p join attune.pack_release r on r.id = p.active_release where p.ref = 'mortal'`,
+    );
+    return found
+      ? { version: found.version, files: readFileSync(join(found.path, "actions/say.sh"), "utf8") }
+      : { version: null, files: "echo null\n" };
+  });
+
+const state = `{ packByRef(ref: "mortal") { version testRuns(first: 10) { nodes { packVersion } } }
+  executions(first: 10, where: {action: {eq: "core.install_pack"}}) { nodes { status } } }`;
+interface State {
+  packByRef: { version: string; testRuns: { nodes: { packVersion: string }[] } } | null;
+  executions: { nodes: { status: string }[] };
+}
+
 describe("kill -9 at each step of an installation", () => {
-  test("leaves the installed version or the new one, and the next attempt completes it, once", async () => {
-    const settings = { ATTUNE__PACKS__INSTALL_DIR: installDir };
-    for (const [index, point] of faultPoints.entries()) {
-      const version = `1.${index}.0`;
-      const { child, output } = spawnServer(serverEnvironment(location, { ...settings, ATTUNE__TEST__FAULT: point }));
-      const exited = once(child, "exit");
-      const [url = ""] = await until(
-        () => /listens on (\S+)\n/.exec(output())?.slice(1),
-        `the server with ${point}`,
-        20_000,
-      );
-      const server = { url, token: await adminToken(location) };
-      const installing = startCommand(["pack", "install", directories(filesOf(version))], { server });
-      const [, signal] = await exited;
-      expect({ point, signal }).toEqual({ point, signal: "SIGKILL" });
-      const again = await startProcess(location, settings);
+  test.each(installations)(
+    "of $version, at $points, leaves the installed version or the new one, and the last attempt completes it, once",
+    async ({ version, before, points }) => {
+      await requestInstall(version);
+      for (const point of points) {
+        const { child, output } = spawnServer(serverEnvironment(location, { ...settings, ATTUNE__TEST__FAULT: point }));
+        const [, signal] = await once(child, "exit", { signal: AbortSignal.timeout(60_000) });
+        expect({ point, signal, output: signal === "SIGKILL" ? "" : output() }).toEqual({
+          ...{ point, signal: "SIGKILL", output: "" },
+        });
+        const expected = committed.includes(point) ? version : before;
+        expect({ point, ...(await installed()) }).toEqual({ point, version: expected, files: `echo ${expected}\n` });
+      }
+      await using server = await startProcess(location, settings);
       const found = await until(
         async () => {
-          const now = await request<State>(again, state);
+          const now = await request<State>(server, state);
           return now.executions.nodes.every(({ status }) => status === "COMPLETED") && now;
         },
-        `the installation after ${point}`,
-        40_000,
+        "the installation",
+        60_000,
       );
-      expect((found || null)?.packByRef?.version, point).toBe(version);
-      const runs = (found || null)?.packByRef?.testRuns.nodes.filter(({ packVersion }) => packVersion === version);
-      expect(runs, point).toHaveLength(1);
-      await again.kill();
-      installing.interrupt(); // it would wait for that server
-      await installing.ended;
-    }
-    expect(readdirSync(join(installDir, "mortal"))).toHaveLength(faultPoints.length);
-    expect(existsSync(installDir)).toBe(true);
-    expect(readdirSync(installDir).filter((name) => name.startsWith("attune-scratch-")).length).toBeLessThanOrEqual(1);
-  }, 180_000);
+      const { packByRef: pack } = found || { packByRef: null };
+      expect(pack?.version).toBe(version);
+      expect(pack?.testRuns.nodes.filter(({ packVersion }) => packVersion === version)).toHaveLength(1);
+      const count = installations.findIndex((each) => each.version === version) + 1;
+      expect(readdirSync(join(installDir, "mortal"))).toHaveLength(count);
+      expect(readdirSync(installDir).filter((name) => name.startsWith("attune-scratch-"))).toEqual([]);
+    },
+    300_000,
+  );
 });

@@ -3,17 +3,18 @@ import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { inject } from "vitest";
 
-/** Runs a command on a terminal that has the width 0, as a new one has; types the text once `prompt` is there. Returns what the terminal shows. */
+/** Runs a command on a terminal, by default of the width 0, as a new one has; types the text once `prompt` is there. Returns what the terminal shows. */
 export async function onTerminal(
   args: readonly string[],
   env: Readonly<Record<string, string>>,
-  { prompt = "never", typed = "" } = {},
+  { prompt = "never", typed = "", columns = 0 } = {},
 ): Promise<{ shown: string; code: number | null }> {
   const script = `
-import os, pty, sys
+import fcntl, os, pty, struct, sys, termios
 pid, fd = pty.fork()
 if pid == 0:
-    os.execvp(sys.argv[4], sys.argv[4:])
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, int(sys.argv[4]), 0, 0))
+    os.execvp(sys.argv[5], sys.argv[5:])
 shown = b""
 typed = False
 while True:
@@ -30,7 +31,7 @@ while True:
         os.write(fd, sys.argv[3].encode())
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`;
   const command = [process.execPath, "--liftoff-only", inject("program"), ...args];
-  const child = spawn("python3", ["-c", script, "-", prompt, typed, ...command], {
+  const child = spawn("python3", ["-c", script, "-", prompt, typed, String(columns), ...command], {
     env: { PATH: process.env["PATH"] ?? "", TERM: "xterm", ...env },
     stdio: ["ignore", "pipe", "inherit"],
   });

@@ -17,10 +17,12 @@ import { dirname, join } from "node:path";
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createPack, deletePack } from "../../src/catalog/pack.ts";
+import { cancelExecution } from "../../src/execution/cancel.ts";
 import { type InstallPackInput, installPack } from "../../src/execution/install-pack.ts";
+import { readSteps } from "../../src/execution/install-steps.ts";
 import { SourceError, unpack } from "../../src/worker/install/archive.ts";
 import { removeReleases } from "../../src/worker/install/care.ts";
-import { checkUrl } from "../../src/worker/install/fetch.ts";
+import { checkUrl, open } from "../../src/worker/install/fetch.ts";
 import { createPerson } from "../support/api.ts";
 import { commit } from "../support/commit.ts";
 import { loadDirectory, packDirectories } from "../support/pack.ts";
@@ -33,14 +35,15 @@ const longMs = 60_000;
 let world: World;
 let site: Server;
 let origin: string;
-/** What the server on loopback has, by path: a content, or where it redirects to. */
-const served = new Map<string, Buffer | string>();
+/** What the server on loopback has, by path: a content, where it redirects to, or nothing that ever arrives. */
+const served = new Map<string, Buffer | string | null>();
 let installDir: string;
 
 beforeAll(async () => {
   site = createServer((request, response) => {
     const found = served.get(request.url ?? "");
     if (found === undefined) response.writeHead(404).end();
+    else if (found === null) response.flushHeaders();
     else if (typeof found === "string") response.writeHead(302, { location: found }).end();
     else response.end(found);
   });
@@ -58,6 +61,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   site.close();
+  site.closeAllConnections();
   await world[Symbol.asyncDispose]();
   rmSync(scratch, { recursive: true, force: true });
 });
@@ -95,6 +99,7 @@ const hostile: Readonly<Record<string, { program: string; says: RegExp }>> = {
   },
   "hardlink.tar.gz": { program: inTar('add("a"); add("b", tarfile.LNKTYPE, link="a")'), says: /a hard link, "b"/ },
   "device.tar.gz": { program: inTar('add("a", tarfile.CHRTYPE)'), says: /a device, "a"/ },
+  "disk.tar.gz": { program: inTar('add("a", tarfile.BLKTYPE)'), says: /a device, "a"/ },
   "pipe.tar.gz": { program: inTar('add("a", tarfile.FIFOTYPE)'), says: /a named pipe, "a"/ },
   "twice.tar.gz": { program: inTar('add("a"); add("a")'), says: /has "a" twice/ },
   "many.tar.gz": {
@@ -125,6 +130,14 @@ with open(path, "r+b") as f: f.seek(512 + 300032); f.write(os.urandom(512))`,
     ),
     says: /a symbolic link, "a"/,
   },
+  "device.zip": {
+    program: inZip(
+      'i = zipfile.ZipInfo("a"); i.create_system = 3; i.external_attr = 0o020666 << 16; z.writestr(i, "")',
+    ),
+    says: /a special file, "a"/,
+  },
+  "twice.zip": { program: inZip('z.writestr("a", "x"); z.writestr("a", "y")'), says: /has "a" twice/ },
+  "many.zip": { program: inZip('for n in range(10001): z.writestr(f"{n}", "")'), says: /more than 10000 entries/ },
   "bomb.zip": {
     program: inZip('z.writestr("zeros", bytes(257 * 1024 * 1024), compresslevel=1)'),
     says: /more than 256 MiB/,
@@ -179,6 +192,8 @@ test("a pack comes by https from a public host, or from what the setting lists",
     ["https://user:secret@example.org/x", []],
     ["file:///etc/passwd", []],
     ["ext::sh -c true", []],
+    ["ssh://git@example.org/x.git", ["example.org", "ssh://example.org"]],
+    ["git@example.org:x.git", ["example.org"]],
     ["nothing", []],
   ] as const) {
     expect(() => checkUrl(url, allowed, both), url).toThrow(SourceError);
@@ -307,6 +322,112 @@ test("another checksum than the expected one, a missing file and a redirect to a
   expect((await install("http://localhost:1/x.tar.gz")).error?.message).toContain("ATTUNE__PACKS__SOURCES");
   expect(await versionOf("checked")).toBeNull();
   expect((await install(url, { sha256: sum })).error).toBeNull();
+});
+
+test("no more is read of a content than its limit", async () => {
+  served.set("/long", Buffer.alloc(2 * 1024 * 1024));
+  const options = { allowed: [origin], signal: new AbortController().signal, mostBytes: 1024 * 1024 };
+  const read = async (path: string) => {
+    let size = 0;
+    for await (const chunk of await open(`${origin}${path}`, options)) size += (chunk as Buffer).length;
+    return size;
+  };
+  await expect(read("/long")).rejects.toThrow(new SourceError("It is larger than 1 MiB."));
+  served.set("/short", Buffer.alloc(1024 * 1024));
+  expect(await read("/short")).toBe(1024 * 1024);
+});
+
+/** The reports of an installation as `step status`, without those of what is being done. */
+const stepsOf = async (id: string) =>
+  (await readSteps(world.services.db, BigInt(id), { after: 0n, limit: 100 }))
+    .filter(({ status }) => status !== "running")
+    .map(({ step, status, message }) => `${step} ${status}${message === null ? "" : `: ${message}`}`);
+
+test("an installation ends with its time-out, at whatever step", async () => {
+  served.set("/never.tar.gz", null);
+  const limit = (seconds: number | null) =>
+    world.services.db.execute(
+      sql`update attune.action set timeout_seconds = ${seconds}::int where ref = 'core.install_pack'`,
+    );
+  await limit(2);
+  try {
+    const waiting = await install(`${origin}/never.tar.gz`);
+    expect(waiting).toMatchObject({
+      status: "timeout",
+      error: { code: "TIMEOUT" },
+      reason: "The action ran longer than 2 s.",
+    });
+    expect(await stepsOf(waiting.id)).toEqual(["fetch failed: The action ran longer than 2 s."]);
+    const slow = packFiles("slowtests", "1.0.0", {
+      "pack.yaml": `ref: slowtests\nlabel: S\nversion: 1.0.0\ntesting: {on_failure: warn, runners: {shell: {type: script, entry_point: tests/run.sh}}}\n`,
+      "tests/run.sh": "sleep 300\n",
+    });
+    const testing = await install(serve("slowtests", slow));
+    expect(testing).toMatchObject({ status: "timeout", reason: "The action ran longer than 2 s." });
+    expect((await stepsOf(testing.id)).at(-1)).toBe("tests failed: The action ran longer than 2 s.");
+    expect(await versionOf("slowtests")).toBeNull();
+  } finally {
+    await limit(7200);
+  }
+});
+
+test("an installation that is cancelled leaves nothing, and ends what it runs", async () => {
+  const [began, pid] = [join(scratch, "cancelled-began"), join(scratch, "cancelled-pid")];
+  const waiting = packFiles("cancelled", "1.0.0", {
+    "pack.yaml": `ref: cancelled\nlabel: C\nversion: 1.0.0\ntesting: {on_failure: warn, runners: {shell: {type: script, entry_point: tests/run.sh}}}\n`,
+    "tests/run.sh": `echo $$ >${pid}; touch ${began}; sleep 300\n`,
+  });
+  const { id } = await request({ archive: { url: serve("cancelled", waiting), sha256: null } });
+  await until(() => existsSync(began), "the tests to run", longMs);
+  await commit(world.services, cancelExecution, world.session, { id, reason: null });
+  expect(await world.ended(String(id), longMs)).toMatchObject({ status: "cancelled" });
+  expect((await stepsOf(String(id))).at(-1)).toMatch(/^tests failed: /);
+  expect(await versionOf("cancelled")).toBeNull();
+  expect(existsSync(join(installDir, "cancelled"))).toBe(false);
+  expect(() => process.kill(Number(readFileSync(pid, "utf8")), 0)).toThrow("ESRCH");
+});
+
+test("every step is reported, with what it found or why it failed", async () => {
+  const url = serve("stepped", packFiles("stepped", "1.0.0"));
+  const sum = createHash("sha256")
+    .update(served.get("/stepped.tar.gz") as Buffer)
+    .digest("hex");
+  const first = await install(url, { sha256: sum });
+  expect(await stepsOf(first.id)).toEqual([
+    `fetch done: ${url}`,
+    `checksum done: its SHA-256 is ${sum}`,
+    "check done: stepped 1.0.0",
+    "dependencies done",
+    "environments skipped: it needs none",
+    "tests skipped: it has none",
+    "activate done: stepped 1.0.0 is installed",
+  ]);
+  const again = await install(url);
+  expect(await stepsOf(again.id)).toEqual([
+    `fetch done: ${url}`,
+    `checksum skipped: no SHA-256 was given; it is ${sum}`,
+    "check done: stepped 1.0.0",
+    ...["dependencies", "environments", "tests", "activate"].map(
+      (step) => `${step} skipped: stepped 1.0.0 is installed already`,
+    ),
+  ]);
+  const wrong = await install(url, { sha256: "0".repeat(64) });
+  expect((await stepsOf(wrong.id)).at(-1)).toMatch(
+    /^checksum failed: The archive's SHA-256 is \w{64}, not 0{64} as expected\.$/,
+  );
+  const unclosed = packFiles("stepped", "2.0.0", { "pack.yaml": "ref: stepped\nlabel: [open\nversion: 2.0.0\n" });
+  const unreadable = await install(serve("stepped-open", unclosed));
+  expect(unreadable.error).toMatchObject({
+    code: "PACK_INVALID",
+    message: expect.stringMatching(/^The pack is not valid:\npack\.yaml:\d:\d+: /),
+  });
+  const broken = packFiles("stepped", "2.0.0", {
+    "actions/say.yaml": "ref: stepped.say\nlabel: 3\nrunner_type: shel\n",
+  });
+  const faulty = await install(serve("stepped-2", broken));
+  expect((await stepsOf(faulty.id)).at(-1)).toMatch(
+    /^check failed: The pack is not valid: actions\/say\.yaml:2:8 .* actions\/say\.yaml:3:14 /,
+  );
 });
 
 test("hostile archives end as failed installations", async () => {

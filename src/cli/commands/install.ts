@@ -6,6 +6,7 @@ import type { Context } from "../context.ts";
 import { addGroup, define, type Group, groupOf, option } from "../define.ts";
 import { readEnd } from "../ended.ts";
 import { Failure, UsageFailure } from "../failure.ts";
+import { followSteps } from "../steps.ts";
 import { followTests } from "../tests.ts";
 
 interface InstallOptions {
@@ -53,13 +54,27 @@ async function install(context: Context, [source = ""]: string[], options: Insta
     "execution { id }",
   );
   if (!execution) throw new Failure("You may not read the execution that installs the pack.");
-  await followTests(context, execution.id, options.follow === true);
+  await followToEnd(context, execution.id, options.follow === true);
   const ended = await readEnd(context, execution.id);
   const { data = null } = (ended["result"] ?? {}) as { data?: Record<string, unknown> | null };
   const { message = ended.reason } = (ended["error"] ?? {}) as { message?: string | null };
   if (data === null) throw new Failure(message ?? `The installation has ended: ${ended.status}.`);
   await context.printObject(data);
   return 0;
+}
+
+/** Shows the steps of an installation until it ends, or prints all that it writes. What it does goes on when the command is interrupted. */
+async function followToEnd(context: Context, id: string, all: boolean): Promise<void> {
+  try {
+    await (all ? followTests(context, id, true) : followSteps(context, id));
+  } catch (error) {
+    if (context.terminal.signal.aborted) {
+      context.note(
+        `The installation goes on: "attune execution logs ${id} --follow" shows it, "attune execution cancel ${id}" ends it.`,
+      );
+    }
+    throw error;
+  }
 }
 
 /** Returns the source as the API takes it. What is on this machine is uploaded first. */

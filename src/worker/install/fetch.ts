@@ -4,12 +4,13 @@ import { type Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { findVersion, readVersion } from "../../artifact/version.ts";
 import type { Services } from "../../db/services.ts";
-import { runProcess } from "../../process/process.ts";
 import { createReach, fetchContent } from "../http.ts";
 import { SourceError } from "./archive.ts";
 
-const mostBytes = 256 * 1024 * 1024;
-const limitMs = 300_000;
+/** The largest archive, in bytes. */
+export const mostBytes = 256 * 1024 * 1024;
+/** How long a transfer may take, in milliseconds. */
+export const limitMs = 300_000;
 
 /** Where a pack comes from. */
 export type Source =
@@ -42,18 +43,29 @@ export function checkUrl(text: string, allowed: Allowed, schemes: readonly strin
   return url;
 }
 
+/** The SHA-256 that an archive has, and the one that is expected; null: any. */
+export interface Checksum {
+  found: string;
+  expected: string | null;
+}
+
 /** Writes the archive of an artifact into a file. Throws SourceError when it does not exist. */
-export async function saveArtifact(services: Services, id: string, file: string): Promise<void> {
+export async function saveArtifact(services: Services, id: string, file: string): Promise<Checksum> {
   const version = await findVersion(services.db, BigInt(id));
   if (version === null) throw new SourceError("The uploaded archive no longer exists.");
   if (version.size > mostBytes) throw new SourceError(`The archive is larger than ${mostBytes / 1024 / 1024} MiB.`);
+  const hash = createHash("sha256");
   await pipeline(
     readVersion(services, version, { start: 0, end: version.size }),
     async function* (pieces) {
-      for await (const piece of pieces) yield Buffer.from(piece); // each is valid until the next
+      for await (const piece of pieces) {
+        hash.update(piece);
+        yield Buffer.from(piece); // each is valid until the next
+      }
     },
-    createWriteStream(file, { flags: "wx" }),
+    createWriteStream(file), // the database may be lost in the middle, and then it is read again
   );
+  return { found: hash.digest("hex"), expected: version.sha256 };
 }
 
 /**
@@ -88,12 +100,19 @@ export const reachOf = (allowed: Allowed) =>
     allowed.map((each) => (each.includes("://") ? new URL(each).hostname : each)).filter((each) => each !== ""),
   );
 
-/** Downloads an archive into a file. Throws SourceError, also for another checksum than the given one. */
+/** Throws SourceError for an archive with another checksum than the expected one. */
+export function requireChecksum({ found, expected }: Checksum): void {
+  if (expected !== null && expected !== found) {
+    throw new SourceError(`The archive's SHA-256 is ${found}, not ${expected} as expected.`);
+  }
+}
+
+/** Downloads an archive into a file. Throws SourceError. */
 export async function download(
   { url, checksum }: { url: string; checksum: string | null },
   file: string,
   { allowed, signal }: { allowed: Allowed; signal: AbortSignal },
-): Promise<void> {
+): Promise<Checksum> {
   const late = AbortSignal.timeout(limitMs);
   const hash = createHash("sha256");
   try {
@@ -110,69 +129,5 @@ export async function download(
         : String(error);
     throw new SourceError(`The archive could not be downloaded: ${reason}.`);
   }
-  const found = hash.digest("hex");
-  if (checksum !== null && checksum !== found) {
-    throw new SourceError(`The archive's SHA-256 is ${found}, not ${checksum} as expected.`);
-  }
-}
-
-interface GitHost {
-  /** The directory for the repository, which is created. */
-  directory: string;
-  searchPath: string;
-  allowed: Allowed;
-  signal: AbortSignal;
-  onOutput(text: string): void;
-}
-
-/** Writes the files of a commit of a Git repository into a tar file, and returns the commit. Throws SourceError. */
-export async function fetchCommit(
-  { url, ref }: { url: string; ref: string | null },
-  file: string,
-  { directory, searchPath, allowed, signal, onOutput }: GitHost,
-): Promise<string> {
-  const target = checkUrl(url, allowed, ["https:", "http:", "file:"]);
-  const protocol = target.protocol.slice(0, -1);
-  if (protocol !== "file") await reachOf(allowed).addressesOf(target.hostname);
-  const git = async (...args: string[]): Promise<string> => {
-    const ended = await runProcess(
-      {
-        command: "git",
-        args: ["-c", "http.followRedirects=false", "-c", "core.hooksPath=/dev/null", ...args],
-        cwd: directory,
-        env: {
-          PATH: searchPath,
-          HOME: directory,
-          GIT_ALLOW_PROTOCOL: protocol,
-          GIT_TERMINAL_PROMPT: "0",
-          GIT_CONFIG_NOSYSTEM: "1",
-          GIT_CONFIG_GLOBAL: "/dev/null",
-          GIT_ASKPASS: "/bin/false",
-          LC_ALL: "C",
-        },
-        ...{ stdin: null, timeoutMs: limitMs, graceMs: 5000, signal },
-      },
-      { onOutput: (stream, text) => stream === "stderr" && onOutput(text) },
-    );
-    signal.throwIfAborted();
-    if (ended.ended === "exited" && ended.exitCode === 0) return ended.stdout.trim();
-    throw new SourceError(
-      `git ${args[0]} failed: ${ended.message ?? `it exited with code ${ended.exitCode}; the log has its output.`}`,
-    );
-  };
-  await git("init", "--quiet", "--bare");
-  await git(
-    "fetch",
-    "--quiet",
-    "--depth",
-    "1",
-    "--no-tags",
-    "--no-recurse-submodules",
-    "--end-of-options",
-    url,
-    ref ?? "HEAD",
-  );
-  const commit = await git("rev-parse", "FETCH_HEAD");
-  await git("archive", "--format=tar", `--output=${file}`, commit);
-  return commit;
+  return { found: hash.digest("hex"), expected: checksum };
 }

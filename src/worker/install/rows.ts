@@ -16,7 +16,7 @@ import type { RunResult } from "../../pack-test/result.ts";
 import type { Persist } from "../../process/persist.ts";
 import { packRules } from "../../rule/check.ts";
 import { lockReleases } from "./care.ts";
-import { saveArtifact } from "./fetch.ts";
+import { type Checksum, saveArtifact } from "./fetch.ts";
 
 /** The pack as it is installed before. */
 export interface Installed {
@@ -29,7 +29,7 @@ export interface InstallRows {
   /** Returns the pack with that ref as it is now; null: there is none. Throws ConflictError for one that a setting loads. */
   find(ref: string): Promise<Installed | null>;
   /** Writes an uploaded archive into a file. */
-  save(artifact: string, file: string): Promise<void>;
+  save(artifact: string, file: string): Promise<Checksum>;
   /** Returns what keeps the pack from being activated beside the packs that are there now. */
   needs(source: CheckedPack): Promise<NeedFaults>;
   /**
