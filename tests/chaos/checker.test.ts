@@ -6,7 +6,15 @@ import type { Entry, StoredExecution } from "./history.ts";
 type Kind = Entry["kind"];
 type Of<K extends Kind> = Extract<Entry, { kind: K }>;
 
-const defaults = { enforcement: null, waitsFor: null, runAt: null, retryOf: null, retryCount: 0, maxRetries: null };
+const defaults = {
+  enforcement: null,
+  waitsFor: null,
+  runAt: null,
+  retryOf: null,
+  retryCount: 0,
+  maxRetries: null,
+  parent: null,
+};
 const completing: ExecutionStatus[] = ["requested", "scheduling", "scheduled", "running", "completed"];
 const failing: ExecutionStatus[] = ["requested", "scheduling", "scheduled", "running", "failed"];
 
@@ -18,6 +26,8 @@ function goodHistory(): Entry[] {
     { kind: "rule", ref: "default.again", types: ["again"] },
     { kind: "subscribed", at: 1, execution: "9" },
     { kind: "policy", ref: "default.two", action: "chaos.limited", parameters: ["host"], threshold: 2 },
+    { kind: "limit", at: -21_000, until: -20_000, policy: "default.two", threshold: 1 },
+    { kind: "limit", at: -19_000, until: -18_000, policy: "default.two", threshold: 2 },
     { kind: "fault", at: 2, fault: "kill", target: "worker", ms: 100 },
   ];
   let transition = 0;
@@ -44,7 +54,7 @@ function goodHistory(): Entry[] {
       const next = path[index + 1];
       if (to !== "running" || !execution.action.startsWith("chaos.")) continue;
       history.push({ kind: "start", at: time + 1, ...process, alone: true });
-      if (next === "scheduled") history.push({ kind: "gone", at: time + 5, ...process });
+      if (next === "scheduled" || next === "timeout") history.push({ kind: "gone", at: time + 5, ...process });
       else history.push({ kind: "end", at: time + 5, ...process, code: next === "completed" ? 0 : 1 });
     }
   };
@@ -77,6 +87,12 @@ function goodHistory(): Entry[] {
     completing,
   );
   run({ id: "32", action: "chaos.once", onWorkerLoss: "abandon" }, [...failing.slice(0, 4), "abandoned"]);
+  run({ id: "35", action: "chaos.slow" }, [...failing.slice(0, 4), "timeout"]);
+  run({ id: "40", action: "chaos.tree", config: { key: "t", children: 2 } }, completing);
+  run({ id: "41", action: "chaos.again", config: { key: "t.0" }, parent: "40" }, completing);
+  run({ id: "42", action: "chaos.again", config: { key: "t.1" }, parent: "40" }, completing);
+  run({ id: "44", action: "core.noop", parent: "43" }, completing);
+  run({ id: "43", action: "core.noop" }, [...failing.slice(0, 4), "canceling", "cancelled"]);
   run({ id: "33", action: "core.inquire", waitsFor: "inquiry" }, failing.slice(0, 4));
   run({ id: "34", action: "core.noop", waitsFor: "time", runAt: 1e12 }, ["requested"]);
   history.push(
@@ -180,6 +196,26 @@ const broken: Record<RuleName, ((history: Edit) => unknown)[]> = {
       ["20", "21", "22"].map((execution, index) =>
         change("transition", { execution, to: "completed" }, { id: String(800 + index) }),
       ),
+    ({ change }) => [
+      change("limit", { threshold: 2 }, { threshold: 1 }),
+      change("transition", { execution: "20", to: "completed" }, { id: "800" }),
+    ],
+  ],
+  "a parent that completed has its children": [
+    ({ change }) => change("execution", { id: "42" }, { parent: null }),
+    ({ change }) => change("execution", { id: "10" }, { parent: "40" }),
+    ({ change }) => change("execution", { id: "42" }, { config: { key: "t.0" } }),
+  ],
+  "a cancelled tree does not go on": [
+    ({ change }) => change("execution", { id: "33" }, { parent: "43" }),
+    ({ change }) => [
+      change("execution", { id: "44" }, { parent: null }),
+      change("execution", { id: "34" }, { parent: "43" }),
+    ],
+  ],
+  "what outruns its time-out ends with it": [
+    ({ change }) => change("execution", { id: "12" }, { action: "chaos.slow" }),
+    ({ repeat }) => repeat("end", { execution: "20" }, { execution: "35", pid: 1 }),
   ],
   "a retry follows its execution once": [
     ({ change }) => change("execution", { id: "31" }, { retryCount: 2 }),
@@ -209,6 +245,17 @@ const broken: Record<RuleName, ((history: Edit) => unknown)[]> = {
 describe("the checker of histories", () => {
   test("finds nothing in a history that keeps every rule", () => {
     expect(check(goodHistory())).toEqual([]);
+  });
+
+  test("allows what a limit admitted that may still have been in force", () => {
+    const history = goodHistory();
+    const { change } = edit(history);
+    for (const [index, execution] of ["20", "21", "22"].entries()) {
+      change("transition", { execution, to: "completed" }, { id: String(800 + index) });
+    }
+    change("limit", { threshold: 1 }, { threshold: 3 });
+    change("limit", { threshold: 2 }, { until: 100 });
+    expect(check(history)).toEqual([]);
   });
 
   for (const rule of ruleNames) {

@@ -39,6 +39,9 @@ const rules = {
   "what completed has run": completions,
   "a group is never above its limit": limits,
   "a retry follows its execution once": retries,
+  "a parent that completed has its children": children,
+  "a cancelled tree does not go on": cancelledTrees,
+  "what outruns its time-out ends with it": timeouts,
   "everything ends or waits for a reason": drained,
   "slots are those of executions that hold them": slots,
   "a resuming subscriber sees each transition once, in order": subscriptions,
@@ -175,6 +178,8 @@ function completions({ executions, processes }: Facts): string[] {
 
 function limits({ all, executions, changes, processes }: Facts): string[] {
   return all("policy").flatMap(({ ref, action, parameters, threshold }) => {
+    const edits = all("limit").filter(({ policy }) => policy === ref);
+    const highest = [threshold, ...edits.map((edit) => edit.threshold ?? Number.POSITIVE_INFINITY)];
     const groups = Map.groupBy(
       [...executions.values()].filter((each) => each.action === action),
       ({ config }) => JSON.stringify(parameters.map((path) => config[path] ?? null)),
@@ -185,37 +190,90 @@ function limits({ all, executions, changes, processes }: Facts): string[] {
       const lives = processes
         .filter(({ execution }) => ids.has(execution))
         .flatMap(({ from, to }) => [
-          { at: BigInt(from), step: 1 },
-          { at: BigInt(to), step: -1 },
+          { order: BigInt(from), at: from, step: 1 },
+          { order: BigInt(to), at: to, step: -1 },
         ]);
+      // What was admitted below a higher limit may still run below a lower one.
+      const [atOnce, alive] = [
+        above(admissions, (at) => highestLimit(threshold, edits, at)),
+        above(lives, () => Math.max(...highest)),
+      ];
       return [
-        ...(most(admissions) > threshold
-          ? [`${ref} ${key}: ${most(admissions)} admitted at a limit of ${threshold}`]
-          : []),
-        ...(most(lives) > threshold ? [`${ref} ${key}: ${most(lives)} processes at a limit of ${threshold}`] : []),
+        ...(atOnce ? [`${ref} ${key}: ${atOnce.count} admitted at a limit of ${atOnce.limit}, at ${atOnce.at}`] : []),
+        ...(alive ? [`${ref} ${key}: ${alive.count} processes at a limit of ${alive.limit}, at ${alive.at}`] : []),
       ];
     });
   });
 }
 
-type Step = { at: bigint; step: number };
+type Step = { order: bigint; at: number; step: number };
 
 /** When an execution was admitted and when no longer, by the ids of its transitions: those of one group have the order of their commits. */
 function admissionsOf(changes: readonly StoredTransition[]): Step[] {
   const holds = (status: StoredTransition["from"]) => admitted.some((each) => each === status);
   return changes
     .filter(({ from, to }) => holds(from) !== holds(to))
-    .map(({ id, to }) => ({ at: BigInt(id), step: holds(to) ? 1 : -1 }));
+    .map(({ id, to, at }) => ({ order: BigInt(id), at, step: holds(to) ? 1 : -1 }));
 }
 
-/** The highest number at once; what ends at a time ends before what begins at it. */
-function most(steps: Step[]): number {
-  let [now, highest] = [0, 0];
-  for (const { step } of steps.toSorted((a, b) => Number(a.at - b.at) || a.step - b.step)) {
-    now += step;
-    highest = Math.max(highest, now);
+/** How long a transaction may be open that has read a limit and not yet written what it admits, in milliseconds. */
+const openMs = 16_000;
+
+/** The highest limit that may have been in force for what was admitted at this time. */
+function highestLimit(first: number, edits: readonly Of<"limit">[], at: number): number {
+  const over = edits.filter(({ until }) => until + openMs < at);
+  const possible = edits.filter((edit) => edit.at <= at && edit.until + openMs >= at);
+  const limits = [
+    over.length === 0 ? first : (over.at(-1)?.threshold ?? null),
+    ...possible.map((edit) => edit.threshold),
+  ];
+  return Math.max(...limits.map((limit) => limit ?? Number.POSITIVE_INFINITY));
+}
+
+/** The first step to a number above the limit of its time; what ends at a place in the order ends before what begins there. */
+function above(steps: Step[], limitAt: (at: number) => number): { count: number; limit: number; at: number } | null {
+  let count = 0;
+  for (const { step, at } of steps.toSorted((a, b) => Number(a.order - b.order) || a.step - b.step)) {
+    count += step;
+    const limit = limitAt(at);
+    if (step > 0 && count > limit) return { count, limit, at };
   }
-  return highest;
+  return null;
+}
+
+function children({ executions }: Facts): string[] {
+  const below = Map.groupBy(executions.values(), ({ parent }) => parent);
+  return [...executions.values()].flatMap(({ id, action, status, config }) => {
+    if (action !== "chaos.tree" || status !== "completed") return [];
+    const due = Array.from({ length: Number(config["children"]) }, (_, index) => `${config["key"]}.${index}`);
+    const found = (below.get(id) ?? []).map((child) => String(child.config["key"])).sort();
+    return found.join() === due.join() ? [] : [`execution ${id} has the children [${found}] instead of [${due}]`];
+  });
+}
+
+/** Cancelling locks the tree: afterwards nothing in it is created, scheduled or claimed. */
+function cancelledTrees({ executions, changes }: Facts): string[] {
+  const cancels = ["canceling", "cancelled"];
+  const cancelOf = (id: string) => changes.get(id)?.find(({ to }) => cancels.includes(to));
+  return [...executions.values()].flatMap(({ id, parent }) => {
+    const wrong: string[] = [];
+    for (let above = parent; above !== null; above = executions.get(above)?.parent ?? null) {
+      const cancel = cancelOf(above);
+      const later = (changes.get(id) ?? []).filter(({ id: each }) => cancel && byNumber(each, cancel.id) > 0);
+      const on = later.find(({ to }) => !isTerminal(to) && !cancels.includes(to));
+      if (on) wrong.push(`execution ${id} went to ${on.to} after ${above} above it was cancelled`);
+    }
+    return wrong;
+  });
+}
+
+function timeouts({ all, executions }: Facts): string[] {
+  const ended = new Set(all("end").map(({ execution }) => execution));
+  return [...executions.values()].flatMap(({ id, action, status }) => {
+    if (action !== "chaos.slow") return [];
+    const isRight = ["timeout", "cancelled"].includes(status) && !ended.has(id);
+    return isRight ? [] : [`execution ${id} is ${status}${ended.has(id) ? ", and its process ended by itself" : ""}`];
+  });
 }
 
 function retries({ all }: Facts): string[] {

@@ -26,6 +26,8 @@ export type Entry =
   | ({ kind: "execution" } & StoredExecution)
   | ({ kind: "transition" } & StoredTransition)
   | { kind: "policy"; ref: string; action: string; parameters: string[]; threshold: number }
+  /** A policy was changed: its new limit, or null when it was disabled, holds from some moment between `at` and `until`. */
+  | { kind: "limit"; at: number; until: number; policy: string; threshold: number | null }
   | { kind: "group"; id: string; policy: string; active: number; waiting: number }
   | { kind: "slot"; group: string; execution: string; state: string }
   /** Processes of actions that still live, and files that contain a secret, after everything has stopped. */
@@ -47,6 +49,7 @@ export interface StoredExecution {
   retryCount: number;
   maxRetries: number | null;
   onWorkerLoss: string;
+  parent: string | null;
 }
 
 export interface StoredTransition {

@@ -24,6 +24,11 @@ const rules = [
   },
 ];
 const hosts = ["one", "two"];
+/** Policies that change under the load. */
+const policies = {
+  "default.two": { action: "chaos.limited", parameters: ["host"], threshold: 2 },
+  "default.three": { action: "chaos.flaky", parameters: [], threshold: 3 },
+};
 
 /** Creates the trigger, the rules, the key and the policy, and returns the webhook's path. */
 export async function prepare(system: System): Promise<string> {
@@ -42,9 +47,10 @@ export async function prepare(system: System): Promise<string> {
     await run("createRule", { ref, trigger: "default.hook", ...fields, conditions });
     system.history.add({ kind: "rule", ref, types: matched });
   }
-  const policy = { action: "chaos.limited", parameters: ["host"], threshold: 2 };
-  await run("createPolicy", { ref: "default.two", method: "ENQUEUE", ...policy });
-  system.history.add({ kind: "policy", ref: "default.two", ...policy });
+  for (const [ref, policy] of Object.entries(policies)) {
+    await run("createPolicy", { ref, method: "ENQUEUE", ...policy });
+    system.history.add({ kind: "policy", ref, ...policy });
+  }
   return await run("enableWebhook", { trigger: "default.hook", deliveryHeader: "x-delivery" });
 }
 
@@ -65,8 +71,30 @@ export async function load(system: System, hook: string, { seed, until }: { seed
       sendWebhook(system, hook, { n, type: random.pick(types), host: random.pick(hosts) }),
     ),
     every(perSecond.executions, (n) => execute(system, `key-${n}`, chooseAction(random, n))),
+    editPolicies(system, createRandom(seed + 4_000_037), until),
   ]);
   await Promise.all(sending);
+}
+
+/** Lowers and raises one policy's limit, disables and enables the other, one after another, each until it is acknowledged. */
+async function editPolicies(system: System, random: Random, until: number): Promise<void> {
+  for (let isEnabled = true; ; ) {
+    await sleep(random.between(8000, 30_000));
+    if (Date.now() > until) return;
+    const policy = random.pick(Object.keys(policies) as (keyof typeof policies)[]);
+    if (policy === "default.three") isEnabled = !isEnabled;
+    const { threshold } = policy === "default.two" ? { threshold: random.pick([1, 2, 3, 4]) } : policies[policy];
+    const input = policy === "default.two" ? { ref: policy, threshold } : { ref: policy, enabled: isEnabled };
+    const at = Date.now();
+    const query = `mutation ($input: UpdatePolicyInput!) { updatePolicy(input: $input) {
+      ... on UpdatePolicyPayload { policy { id } } ... on Error { message } } }`;
+    await patiently(async () => {
+      const { updatePolicy } = await request<{ updatePolicy: { message?: string } }>(system, query, { input });
+      if (updatePolicy.message) throw new Error(updatePolicy.message);
+    });
+    const limit = policy === "default.three" && !isEnabled ? null : threshold;
+    system.history.add({ kind: "limit", at, until: Date.now(), policy, threshold: limit });
+  }
 }
 
 function chooseAction(random: Random, number: number): { action: string; parameters: object; cancels: boolean } {
@@ -78,8 +106,10 @@ function chooseAction(random: Random, number: number): { action: string; paramet
     ["chaos.again", { key }],
     ["chaos.limited", { key, host: random.pick(hosts), seconds: 0.2 }],
     ["chaos.flaky", { key, fails: random.pick([1, 2]) }],
+    ["chaos.slow", { key }],
+    ["chaos.tree", { key, seconds: random.pick([0, 1]) }],
   ]);
-  const cancels = random.chance(0.1);
+  const cancels = random.chance(action === "chaos.tree" ? 0.4 : 0.1);
   // Long enough that a lost worker leaves some of these.
   if (number % 12 === 0)
     return { action: number % 24 === 0 ? "chaos.once" : "chaos.again", parameters: { key, seconds }, cancels };
@@ -147,13 +177,13 @@ async function execute(
   );
 }
 
-/** A slow connection of the harness must not end it: gives each statement a few tries. */
+/** A fault of the moment must not end the harness: gives each request or statement tries for at least a minute. */
 export async function patiently<T>(read: () => Promise<T>): Promise<T> {
   for (let tries = 0; ; tries += 1) {
     try {
       return await read();
     } catch (error) {
-      if (tries === 20) throw error;
+      if (tries === 120) throw error;
       await sleep(500);
     }
   }

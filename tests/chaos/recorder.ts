@@ -146,7 +146,7 @@ export async function recordDatabase({ direct, history }: System): Promise<void>
     ...(await tx`select 'enforcement' as kind, id::text, rule_ref as rule, event::text from attune.enforcement order by id`),
     ...(await tx`select 'execution' as kind, id::text, action_ref as action, status, enforcement::text, jsonb_build_object('key', config -> 'message') || coalesce(config, '{}') as config,
         waits_for as "waitsFor", (extract(epoch from run_at) * 1000)::float8 as "runAt", retry_of::text as "retryOf",
-        retry_count as "retryCount", max_retries as "maxRetries", on_worker_loss as "onWorkerLoss" from attune.execution order by id`),
+        retry_count as "retryCount", max_retries as "maxRetries", on_worker_loss as "onWorkerLoss", parent::text from attune.execution order by id`),
     ...(await tx`select 'transition' as kind, id::text, execution::text, from_status as "from", to_status as "to", attempt,
         (extract(epoch from at) * 1000)::float8 as at from attune.execution_transition order by id`),
     ...(await tx`select 'group' as kind, g.id::text, p.ref as policy, g.active, g.waiting from attune.policy_group g

@@ -12,6 +12,7 @@ process="\"execution\":\"$id\",\"pid\":$$,\"ticks\":\"${20}\",\"at\":"
 printf '{"kind":"start",%s%s,"alone":%s}\n' "$process" "$(date +%s%3N)" "$alone" >>"$HOME/history.jsonl"
 sleep "$seconds"
 code=0
+if [ "${children:-0}" -gt 0 ]; then node "${0%/*}/children.mjs" "$key" "$children" || code=1; fi
 if [ "$fails" -gt 0 ]; then
   echo "$id" >>"$HOME/tries/$key"
   if [ "$(sort -u "$HOME/tries/$key" | wc -l)" -le "$fails" ]; then code=1; fi
