@@ -5,6 +5,7 @@ import { getIntrospectionQuery, type IntrospectionQuery, parse } from "graphql";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import WebSocket from "ws";
 import { createProxy, type NetworkProxy } from "../support/proxy.ts";
+import { findRecipe } from "../support/recipes.ts";
 import { type RunningServer, request, startInProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
 
@@ -32,11 +33,8 @@ afterAll(async () => {
 /** Returns the exports of the recipe with that name. */
 // biome-ignore lint/suspicious/noExplicitAny: the module is text of a document
 async function recipe(name: string): Promise<any> {
-  const page = readFileSync("docs/clients.md", "utf8");
-  const [, text] = new RegExp(`\`\`\`js ${name}\\n(.*?)\`\`\``, "s").exec(page) ?? [];
-  if (!text) throw new Error(`docs/clients.md has no recipe ${name}`);
   const file = join(directory, `${name}.mjs`);
-  writeFileSync(file, text);
+  writeFileSync(file, findRecipe(name));
   return await import(pathToFileURL(file).href);
 }
 
