@@ -66,7 +66,8 @@ export const SlotState = upperCased("SlotState", "The state of an execution's pl
 } satisfies Described<(typeof policySlot.$inferSelect)["state"]>);
 
 export const EnforcementStatus = upperCased("EnforcementStatus", "The status of an enforcement.", {
-  created: "The rule matched; the execution is not created yet.",
+  created:
+    "The rule matched; the execution is not created yet. The executor creates both at once: only rows from elsewhere have it.",
   processed: "An execution was created, or `error` contains the reason why not.",
   disabled: "The rule was disabled in the meantime: no execution was created.",
 } satisfies Of<typeof enforcementStatus>);

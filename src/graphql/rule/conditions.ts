@@ -1,4 +1,4 @@
-import type { Json, JsonObject } from "../../lib/json.ts";
+import { isObject, type Json, type JsonObject } from "../../lib/json.ts";
 import { builder } from "../kit/builder.ts";
 import { CriterionOperator } from "../kit/enums.ts";
 
@@ -44,4 +44,18 @@ export function toCondition(input: RuleConditionShape): JsonObject {
   if (not) condition["not"] = toCondition(not);
   if (typeof expression === "string") condition["expression"] = expression;
   return condition;
+}
+
+/** Returns stored conditions as the input has them, with operators in capitals, so that what is read can be sent back. */
+export const fromConditions = (stored: readonly Json[]): Json[] => stored.map(fromCondition);
+
+function fromCondition(stored: Json): Json {
+  if (!isObject(stored)) return stored;
+  const spell: Record<string, (value: Json) => Json> = {
+    operator: (value) => (typeof value === "string" ? value.toUpperCase() : value),
+    any: (value) => (Array.isArray(value) ? fromConditions(value) : value),
+    all: (value) => (Array.isArray(value) ? fromConditions(value) : value),
+    not: fromCondition,
+  };
+  return Object.fromEntries(Object.entries(stored).map(([name, value]) => [name, spell[name]?.(value) ?? value]));
 }

@@ -6,6 +6,7 @@ import { byEnum, byId, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { EnforcementStatusFilter } from "../kit/filter-inputs.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
+import { fromConditions } from "./conditions.ts";
 
 const onlyReaders = "Null unless you may read the trigger's events.";
 
@@ -33,7 +34,12 @@ export const Enforcement = builder.drizzleNode("enforcements", {
       resolve: ({ triggerRef, payload }, _args, ctx) => contentOf(ctx, triggerRef, payload),
     }),
     condition: t.expose("condition", { type: RuleCondition, description: "How the rule's conditions were combined." }),
-    conditions: t.expose("conditions", { type: ["JSON"], description: "The rule's conditions when it matched." }),
+    conditions: t.field({
+      type: ["JSON"],
+      description: "The rule's conditions when it matched, as `RuleConditionInput` takes them.",
+      select: { columns: { conditions: true } },
+      resolve: ({ conditions }) => fromConditions(conditions),
+    }),
     parameters: t.field({
       type: "JSONObject",
       nullable: true,

@@ -4,6 +4,7 @@ import { RecordEvaluations, RuleCondition } from "../kit/enums.ts";
 import { byFlag, byId, byOwnId, byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addRootFields } from "../kit/root.ts";
+import { fromConditions } from "./conditions.ts";
 import { enforcements } from "./enforcement.ts";
 
 builder.drizzleObject("timers", {
@@ -60,10 +61,6 @@ export const Rule = builder.drizzleNode("rules", {
       description: "The ref of its trigger, kept when the trigger is deleted.",
     }),
     condition: t.expose("condition", { type: RuleCondition, description: "How its conditions are combined." }),
-    conditions: t.expose("conditions", {
-      type: ["JSON"],
-      description: "Its conditions; without any, every event matches.",
-    }),
     actionParams: t.expose("actionParams", {
       type: "JSONObject",
       description: "The action's parameters. Texts may contain templates such as {{ event.payload.name }}.",
@@ -101,6 +98,15 @@ export const Rule = builder.drizzleNode("rules", {
     ),
   }),
 });
+
+builder.drizzleObjectField(Rule, "conditions", (t) =>
+  t.field({
+    type: ["JSON"],
+    description: "Its conditions, as `RuleConditionInput` takes them; without any, every event matches.",
+    select: { columns: { conditions: true } },
+    resolve: ({ conditions }) => fromConditions(conditions),
+  }),
+);
 
 /** Lists of rules: filters, orders and connection. */
 export const rules = defineList("Rule", "rules", {

@@ -6,6 +6,7 @@ import { byText, byTime } from "../kit/filter.ts";
 import { defineList } from "../kit/list.ts";
 import { addRowMutation } from "../kit/mutation.ts";
 import { WindowKind } from "../kit/window-enums.ts";
+import { fromConditions } from "./conditions.ts";
 import { Rule } from "./rule.ts";
 
 type Part<Kind extends keyof WindowDefinition> = NonNullable<WindowDefinition[Kind]>;
@@ -44,9 +45,10 @@ const Answer = builder.objectRef<Part<"absence">["of"]>("AbsenceAnswer").impleme
       resolve: ({ trigger }) => trigger ?? null,
     }),
     condition: t.expose("condition", { type: RuleCondition, description: "How their conditions are combined." }),
-    conditions: t.expose("conditions", {
+    conditions: t.field({
       type: ["JSON"],
-      description: "Their conditions; without any, every event of the trigger.",
+      description: "Their conditions, as `RuleConditionInput` takes them; without any, every event of the trigger.",
+      resolve: ({ conditions }) => fromConditions(conditions),
     }),
     key: t.string({
       nullable: true,
