@@ -96,8 +96,9 @@ describe("the schema", () => {
       .map(({ type, field }) => `${type.name}.${field.name}`)
       .filter((name) => !/^\w+Connection\.(edges|nodes)$/.test(name))
       .filter((name) => !/^Query\.\w+Messages$/.test(name)); // bounded by `first`, see below
-    // Bounded by the depth of a tree, by the ids given, by the refused input, by the runtimes, by the executions of one call, by the rules of retention, by the criteria and the fields of a rule, by what is read of the results of tests, by the argument `first`, by a setting.
+    // Bounded by the depth of a tree, by the ids given, by the refused input, by the runtimes, by the executions of one call, by the rules of retention, by the criteria, the fields and the hours of a rule, by what is read of the results of tests, by the argument `first`, by a setting.
     expect(unpaged.sort()).toEqual([
+      "ActiveHours.spans",
       "CancelExecutionsPayload.refused",
       "Execution.ancestors",
       "InvalidInputError.issues",

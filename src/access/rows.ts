@@ -99,7 +99,7 @@ interface PackOf {
  * session may neither read it nor create the row in it; ForbiddenError when it may not create the row.
  */
 export async function findPackForNew(
-  tx: Tx,
+  tx: Pick<Tx, "db">,
   session: Session,
   { of, ref, ownerId = null }: { of: Name; ref: string; ownerId?: bigint | null },
 ): Promise<PackOf> {

@@ -3,6 +3,7 @@ import { grantList } from "../access/grants.ts";
 import { InvalidInputError } from "../errors.ts";
 import { compileRegex } from "../lib/regex.ts";
 import { parameterMap } from "../schema/schema.ts";
+import { activeHours, executionPriority } from "./active-hours.ts";
 import { containerManifest } from "./container.ts";
 import { dependency } from "./dependencies.ts";
 import { LONGEST_TIMEOUT, retryPolicy } from "./retry.ts";
@@ -165,6 +166,9 @@ export const ruleManifest = z.strictObject({
   trigger_params: jsonObject.default({}),
   window: windowDefinition.nullable().default(null),
   max_starts: maxStarts.nullable().default(null),
+  backstop: z.boolean().default(false),
+  active_hours: activeHours.nullable().default(null),
+  execution_priority: executionPriority.default(0),
 });
 
 export type PackManifest = z.output<typeof packManifest>;

@@ -6,6 +6,7 @@ import type { JsonObject } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import type { ParameterMap } from "../schema/schema.ts";
 import { secretSchemasJson } from "./action.ts";
+import type { ActiveHours } from "./active-hours.ts";
 import type { CheckedPack } from "./read.ts";
 import type { MaxStarts, WindowDefinition } from "./window.ts";
 
@@ -18,6 +19,7 @@ export interface RuleContents {
   triggerParams: JsonObject;
   window: unknown;
   maxStarts: unknown;
+  activeHours: unknown;
 }
 
 /** The canonical form of what a rule consists of. */
@@ -26,6 +28,7 @@ export interface CheckedContents {
   triggerParams: JsonObject;
   window: WindowDefinition | null;
   maxStarts: MaxStarts | null;
+  activeHours: ActiveHours | null;
 }
 
 /** What a rule is checked against. */
@@ -82,9 +85,9 @@ export function checkRules<Id>(
     if (!action || !trigger) return [];
     const { conditions, action_params: actionParams, trigger_params: triggerParams } = manifest;
     try {
-      const { window, max_starts: maxStarts } = manifest;
+      const { window, max_starts: maxStarts, active_hours: activeHours } = manifest;
       const checked = check(
-        { actionRef, triggerRef, conditions, actionParams, triggerParams, window, maxStarts },
+        { actionRef, triggerRef, conditions, actionParams, triggerParams, window, maxStarts, activeHours },
         { action, trigger, settings },
       );
       return [
@@ -96,6 +99,8 @@ export function checkRules<Id>(
           actionId: action.id,
           triggerId: trigger.id,
           condition: manifest.condition,
+          backstop: manifest.backstop,
+          executionPriority: manifest.execution_priority,
         },
       ];
     } catch (error) {

@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
 import { eventQueue, type Job } from "../db/jobs.ts";
 import type { Services } from "../db/services.ts";
-import { type Tx, write } from "../db/tx.ts";
+import { write } from "../db/tx.ts";
 import type { CriterionOutcome } from "../lang/criteria.ts";
 import { isAnsweredBy } from "../rule/answers.ts";
 import { concludeEvent, enforceOne, enforceRule } from "../rule/enforce.ts";
@@ -64,8 +64,9 @@ async function enforceApart(services: Services, ruleSets: RuleSets, { job, tries
     sql`select r.id::text as id, r.ref, exists (select from attune.rule_evaluation v
           where v.event = e.id and v.rule = r.id and v.detail = ${JSON.stringify([begun])}::text::jsonb) as "isStopped"
       from attune.event e join attune.trigger t on t.id = e.trigger join attune.rule r on r.enabled and (r.trigger = t.id or ${isAnsweredBy})
-      where e.id = ${job.entity}::bigint and e.evaluated_at is null order by r.ref`,
+      where e.id = ${job.entity}::bigint and e.evaluated_at is null order by r.backstop, r.ref`,
   );
+  let omitted = 0;
   for (const { id, ref, isStopped } of rules) {
     if (isStopped) {
       services.log.error(
@@ -80,17 +81,13 @@ async function enforceApart(services: Services, ruleSets: RuleSets, { job, tries
         select ${job.entity}::bigint, r.id, r.revision, false, ${JSON.stringify([begun])}::text::jsonb
         from attune.rule r where r.id = ${id}::bigint returning id::text`,
     )) as [{ id: string }?];
-    const forget = async (tx: Pick<Tx, "db">) =>
-      await rows(tx.db, sql`delete from attune.rule_evaluation where id = ${marker?.id ?? null}::bigint`);
     try {
-      await write(services, async (tx) => {
-        await enforceRule(tx, ruleSets, job, id);
-        await forget(tx);
-      });
+      omitted += await write(services, (tx) => enforceRule(tx, ruleSets, job, id));
     } catch (error) {
-      await forget(services); // the process has not ended
+      // The process has not ended.
+      await rows(services.db, sql`delete from attune.rule_evaluation where id = ${marker?.id ?? null}::bigint`);
       throw error;
     }
   }
-  await write(services, (tx) => concludeEvent(tx, job));
+  await write(services, (tx) => concludeEvent(tx, job, omitted));
 }

@@ -27,6 +27,7 @@ import "./access/assignment-mutations.ts";
 import "./access/audit-event.ts";
 import "./rule/enforcement.ts";
 import "./rule/enforcement-changed.ts";
+import "./rule/kinds.ts";
 import "./rule/lint.ts";
 import "./event/event.ts";
 import "./event/event-created.ts";

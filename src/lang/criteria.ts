@@ -71,15 +71,15 @@ export function compileCriteria(condition: "any" | "all", conditions: Json): (pa
 export function readCriteria(
   condition: "any" | "all",
   conditions: Json,
-): { canonical: JsonObject[]; evaluate: (payload: Json) => CriteriaOutcome } {
+): { canonical: JsonObject[]; evaluate: (payload: Json, meter?: Meter) => CriteriaOutcome } {
   const compiled = read(conditions, "conditions");
   const parts = compiled.map((part) => part.evaluate);
   const decide = parts.length === 0 ? () => true : join(condition, parts);
   return {
     canonical: compiled.map(({ canonical }) => canonical),
-    evaluate: (payload) => {
+    evaluate: (payload, meter = createMeter()) => {
       const criteria: CriterionOutcome[] = [];
-      return { matched: decide(payload ?? {}, { criteria, meter: createMeter() }) === true, criteria };
+      return { matched: decide(payload ?? {}, { criteria, meter }) === true, criteria };
     },
   };
 }

@@ -1,5 +1,5 @@
 /** What a rule may use for one event: its conditions have such a budget, and its templates another. */
-export interface MeterLimits {
+interface MeterLimits {
   /** Units of work. A step of an expression costs `unitsPerStep`, and a character that is read or made one. */
   units: number;
   /** Milliseconds of the thread's processor time: a backstop for steps that cost more than was thought. */
@@ -10,6 +10,8 @@ export interface MeterLimits {
 export interface Meter {
   /** Charges work before it is done. Throws ExhaustedError once the budget is used up, and at each later call. */
   charge(units: number): void;
+  /** Whether the budget is used up. */
+  isExhausted(): boolean;
 }
 
 /** The budget of an evaluation is used up. */
@@ -22,8 +24,9 @@ const usual: MeterLimits = { units: 32_000_000, cpuMs: 100 };
 /** So much work takes a few milliseconds; reading the time more often would cost more than the work. */
 const unitsPerCheck = 500_000;
 
-/** Returns a meter with its whole budget; it measures the processor time from its first charge. */
-export function createMeter({ units, cpuMs }: MeterLimits = usual): Meter {
+/** Returns a meter with a share of the budget of a rule, by default the whole; it measures the processor time from its first charge. */
+export function createMeter(share = 1): Meter {
+  const [units, cpuMs] = [Math.ceil(usual.units * share), usual.cpuMs * share];
   let left = units;
   let unchecked = 0;
   let startedAt: number | null = null;
@@ -31,11 +34,12 @@ export function createMeter({ units, cpuMs }: MeterLimits = usual): Meter {
   let exhausted: ExhaustedError | null = null;
   const exhaust = () => {
     exhausted = new ExhaustedError(
-      `it takes too much work for one event: at most ${usual.units / unitsPerStep} steps, ${usual.units} characters and ${usual.cpuMs} ms`,
+      `it takes too much work for one event: at most ${Math.floor(units / unitsPerStep)} steps, ${units} characters and ${Math.ceil(cpuMs)} ms${share < 1 ? ", because many rules take long" : ""}`,
     );
     return exhausted;
   };
   return {
+    isExhausted: () => exhausted !== null,
     charge: (amount) => {
       if (exhausted !== null) throw exhausted;
       startedAt ??= cpuTime();

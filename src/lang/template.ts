@@ -48,7 +48,7 @@ export interface Templates {
   /** Every text that contains secrets: see `requireSecretPlaces`. */
   places: SecretPlace[];
   /** `read` returns a secret by its name. The result contains the secrets; `secrets` lists where, and the text to show instead. */
-  render(context: Values, read: (name: string) => string): { value: Json; secrets: SecretValue[] };
+  render(context: Values, read: (name: string) => string, meter?: Meter): { value: Json; secrets: SecretValue[] };
 }
 
 /**
@@ -65,8 +65,8 @@ export function compileTemplates(value: Json, path: string, settings: ParameterM
   return {
     names: [...new Set(places.flatMap(({ names }) => names))],
     places,
-    render: (context, read) => {
-      const reading: Reading = { read, secrets: [], meter: createMeter() };
+    render: (context, read, meter = createMeter()) => {
+      const reading: Reading = { read, secrets: [], meter };
       return { value: render ? render(context, reading) : value, secrets: reading.secrets };
     },
   };

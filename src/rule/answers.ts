@@ -4,7 +4,7 @@ import { anyOf, type Db, rows } from "../db/client.ts";
 import type { Hold } from "../db/tables/event.ts";
 import type { CriterionOutcome } from "../lang/criteria.ts";
 import { compileJudge, type Judge } from "./judge.ts";
-import { inTurn } from "./turn.ts";
+import { inShares } from "./shares.ts";
 import type { EventSubject, WindowKey } from "./window.ts";
 
 /** A rule whose window waits for events of a trigger. */
@@ -75,7 +75,12 @@ async function readAnswered(db: Db, triggers: readonly string[]): Promise<Found[
 
 function compile({ id, ref, revision, window }: Found): AnsweredRule {
   const of = window.absence?.of ?? { condition: "all", conditions: [] };
-  return { id, ref, revision, judge: compileJudge({ ...of, key: of.key ?? window.key, isHeld: true }).judge };
+  return {
+    id,
+    ref,
+    revision,
+    judge: compileJudge({ ...of, key: of.key ?? window.key, isHeld: true, activeHours: null }).judge,
+  };
 }
 
 /** Evaluates which rules, of `part` if it is given, the event answers. */
@@ -85,11 +90,15 @@ export async function findAnswers(
   part: ReadonlySet<string> | null,
 ): Promise<Answer[]> {
   const answers: Answer[] = [];
-  for (const rule of rules) {
-    if ((event.rule !== null && event.rule !== rule.id) || part?.has(rule.id) === false) continue;
-    const { key, criteria } = await inTurn(() => rule.judge(event));
-    if (key !== null) answers.push({ rule, event, detail: criteria, hold: { held: "answer", key } });
-    else if (criteria.some(({ error }) => error !== null)) answers.push({ rule, event, detail: criteria, hold: null });
-  }
+  const those = rules.filter(({ id }) => (event.rule === null || event.rule === id) && part?.has(id) !== false);
+  await inShares(
+    those,
+    (rule, meter) => rule.judge(event, meter),
+    (rule, { key, criteria }) => {
+      if (key !== null) answers.push({ rule, event, detail: criteria, hold: { held: "answer", key } });
+      else if (criteria.some(({ error }) => error !== null))
+        answers.push({ rule, event, detail: criteria, hold: null });
+    },
+  );
   return answers;
 }

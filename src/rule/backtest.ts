@@ -1,21 +1,17 @@
 import { sql } from "drizzle-orm";
-import { findRow } from "../access/rows.ts";
 import type { Session } from "../access/session.ts";
 import { anyOf, type Db, rows } from "../db/client.ts";
-import { ConflictError, invalid } from "../errors.ts";
-import type { Json, JsonObject } from "../lib/json.ts";
+import { invalid } from "../errors.ts";
+import type { JsonObject } from "../lib/json.ts";
 import { requireEvents } from "./authority.ts";
+import { type CompiledDraft, compileTried, type Tried } from "./draft.ts";
+import { type Judgement, judgeBackstop, type OthersMatched } from "./judge.ts";
 import { type PendingEvent, previewParameters } from "./match.ts";
-import { type CompiledRule, compileDraft } from "./ruleset.ts";
-import { checkDraft } from "./try.ts";
+import type { CompiledRule } from "./ruleset.ts";
 import { inTurn } from "./turn.ts";
 
-/** A rule with other contents where they are given, and the stored events of its trigger to evaluate. */
-export interface Backtest {
-  rule: string;
-  condition?: "any" | "all" | null;
-  conditions?: Json[] | null;
-  actionParams?: JsonObject | null;
+/** A rule, and the stored events of its trigger to evaluate. */
+export interface Backtest extends Tried {
   /** By default a day before `to`. */
   from: Date | null;
   /** By default now. */
@@ -86,23 +82,10 @@ function begin({ from, to, sample }: Backtest): BacktestPosition {
   return { until, created: BigInt(since) * 1000n, id: 0n, ...none };
 }
 
-/** The rule as it is stored and with the other contents. */
-interface Sides {
-  id: bigint;
-  triggerRef: string;
-  /** Null: the other contents have the same conditions. */
-  live: CompiledRule | null;
-  draft: CompiledRule;
-}
-
-async function openSides(db: Db, session: Session, input: Backtest): Promise<Sides> {
-  const stored = await findRow(db, session, { of: "rule", doing: "update", which: { ref: input.rule } });
-  requireEvents(session, stored.triggerRef);
-  const isOther = Boolean(input.condition ?? input.conditions);
-  const live = isOther ? await compileDraft(db, stored.id, {}) : null;
-  const draft = await compileDraft(db, stored.id, await checkDraft(db, session, stored, input));
-  if (draft === null) throw new ConflictError(`The rule "${input.rule}" was deleted meanwhile.`);
-  return { id: stored.id, triggerRef: stored.triggerRef, live, draft };
+async function open(db: Db, session: Session, input: Backtest): Promise<CompiledDraft> {
+  const compiled = await compileTried(db, session, input);
+  requireEvents(session, compiled.triggerRef);
+  return compiled;
 }
 
 /**
@@ -120,11 +103,11 @@ export async function* backtestRule(
   const start = begin(input);
   let position = after ?? start;
   let checked = session();
-  let sides = await openSides(db, checked, input);
+  let sides = await open(db, checked, input);
   for (;;) {
     if (session() !== checked) {
       checked = session();
-      sides = await openSides(db, checked, input);
+      sides = await open(db, checked, input);
     }
     const page = await readPage(db, sides, position, input.sample);
     const found = await evaluatePage(sides, page.events);
@@ -151,7 +134,7 @@ interface StoredEvent extends PendingEvent {
 /** Returns the next events of the trigger that concern the rule. A page ends early where their payloads are long. */
 async function readPage(
   db: Db,
-  { id, triggerRef }: Sides,
+  { id, triggerRef }: CompiledDraft,
   { created, id: last, until, events: taken }: BacktestPosition,
   sample: number,
 ): Promise<{ events: StoredEvent[]; hasMore: boolean }> {
@@ -161,7 +144,7 @@ async function readPage(
     sql`with page as materialized (
         select p.id, row_number() over w > ${wanted}::int or sum(p.size) over w - p.size >= ${pageBytes}::int as beyond
         from (select id, created, pg_column_size(payload) as size from attune.event
-          where trigger_ref = ${triggerRef} and (rule is null or rule = ${String(id)}::bigint) and skipped is null
+          where trigger_ref = ${triggerRef} and (rule is null or rule = ${ofRule(id)}) and skipped is null
             and (created, id) > (timestamptz 'epoch' + ${String(created)}::bigint * interval '1 microsecond', ${String(last)}::bigint)
             and created < timestamptz 'epoch' + ${String(until)}::bigint * interval '1 millisecond'
             and (${sample}::float8 >= 1 or hashint8(id)::float8 + 2147483648 < ${sample}::float8 * 4294967296)
@@ -178,7 +161,10 @@ async function readPage(
   return { events, hasMore: events.length < found.length };
 }
 
-/** What the two sides decide for an event. */
+/** SQL: the id of the rule; null, which nothing equals, for one that does not exist. */
+const ofRule = (id: bigint | null) => sql`${id === null ? null : String(id)}::bigint`;
+
+/** What the rule decides for an event, as it is to be tried and as it is stored. */
 interface Decision {
   matched: boolean;
   wasMatched: boolean;
@@ -187,23 +173,33 @@ interface Decision {
   parametersError: string | null;
 }
 
-function decide({ live, draft }: Sides, event: StoredEvent): Decision {
-  const { matched, criteria } = draft.judge(event);
-  const { parameters, error } = matched ? previewParameters({ rule: draft, event }) : { parameters: null, error: null };
+async function decide({ live, rule, others }: CompiledDraft, event: StoredEvent): Promise<Decision> {
+  let othersMatched: OthersMatched | null = null;
+  const judge = async (side: CompiledRule): Promise<Judgement> => {
+    const judged = await inTurn(() => side.judge(event));
+    if (!side.backstop || !judged.matched) return judged;
+    othersMatched ??= event.rule === null ? await others(event) : false;
+    return judgeBackstop(judged, othersMatched);
+  };
+  const { matched, criteria } = await judge(rule);
+  const { parameters, error } = matched
+    ? await inTurn(() => previewParameters({ rule, event }))
+    : { parameters: null, error: null };
+  const wasMatched = live === rule ? matched : live !== null && (await judge(live)).matched;
   return {
-    ...{ matched, parameters, parametersError: error, wasMatched: live?.judge(event).matched ?? matched },
+    ...{ matched, parameters, parametersError: error, wasMatched },
     hasError: criteria.some((criterion) => criterion.error !== null),
   };
 }
 
 async function evaluatePage(
-  sides: Sides,
+  sides: CompiledDraft,
   events: readonly StoredEvent[],
 ): Promise<{ counts: Counts; differences: BacktestDifference[] }> {
   const counts = { ...none, events: events.length };
   const differences: BacktestDifference[] = [];
   for (const event of events) {
-    const { matched, wasMatched, hasError, parameters, parametersError } = await inTurn(() => decide(sides, event));
+    const { matched, wasMatched, hasError, parameters, parametersError } = await decide(sides, event);
     counts.matches += Number(matched);
     counts.liveMatches += Number(wasMatched);
     counts.errors += Number(hasError);
@@ -217,12 +213,12 @@ async function evaluatePage(
 }
 
 /** Returns for how many of the events the rule has an enforcement. */
-async function countEnforced(db: Db, rule: bigint, events: readonly StoredEvent[]): Promise<number> {
+async function countEnforced(db: Db, rule: bigint | null, events: readonly StoredEvent[]): Promise<number> {
   if (events.length === 0) return 0;
   const [found] = await rows<{ count: number }>(
     db,
     sql`select count(*)::int as count from attune.enforcement
-      where rule = ${String(rule)}::bigint and event = ${anyOf(events.map(({ id }) => id))}`,
+      where rule = ${ofRule(rule)} and event = ${anyOf(events.map(({ id }) => id))}`,
   );
   return found?.count ?? 0;
 }

@@ -7,6 +7,7 @@ import type { JsonObject } from "../lib/json.ts";
 import { compileParameters, type ParameterMap } from "../schema/schema.ts";
 import { storableJson } from "../schema/storable.ts";
 import { findSecrets } from "../secrecy/find.ts";
+import { checkActiveHours } from "./active-hours.ts";
 import { checkActionParams } from "./parameters.ts";
 import { scheduleOf } from "./schedule.ts";
 import { syncTimer } from "./timer.ts";
@@ -20,7 +21,7 @@ export function checkContents(
   rule: RuleContents,
   { action, trigger, settings }: RuleTargets,
 ): CheckedContents & { keys: string[] } {
-  const [conditions, keys, triggerParams, window, maxStarts] = runChecks(
+  const [conditions, keys, triggerParams, window, maxStarts, activeHours] = runChecks(
     () => {
       const canonical = normaliseConditions(rule.conditions, "conditions");
       storableJson(canonical, "conditions");
@@ -42,8 +43,9 @@ export function checkContents(
     },
     () => checkWindow(rule.window, "window"),
     () => checkMaxStarts(rule.maxStarts, "maxStarts"),
+    () => checkActiveHours(rule.activeHours, "activeHours"),
   );
-  return { conditions, keys, triggerParams, window, maxStarts };
+  return { conditions, keys, triggerParams, window, maxStarts, activeHours };
 }
 
 /** The rules of packs. */

@@ -5,18 +5,20 @@ import { asRefusal, inSavepoint, type Tx } from "../db/tx.ts";
 import { formatTraceparent, newContext, parseTraceparent } from "../lib/trace.ts";
 import { findAnswers } from "./answers.ts";
 import { loadAuthority } from "./authority.ts";
+import { insertEvaluations, markEvaluated } from "./evaluations.ts";
 import {
-  type Evaluation,
+  type Earlier,
   type Match,
-  type MatchedRule,
+  type Matched,
   matchEvent,
   type PendingEvent,
   resolveMatch,
   rulesFor,
 } from "./match.ts";
 import type { RuleSets } from "./ruleset.ts";
+import { inShares } from "./shares.ts";
 import { insertEnforcements } from "./start.ts";
-import { createLimit, inTurn } from "./turn.ts";
+import { createLimit } from "./turn.ts";
 
 /** After this many failed tries an event is skipped, and its row records the reason. */
 const maxTries = 5;
@@ -27,7 +29,7 @@ const maxTries = 5;
  */
 export async function enforceBatch(tx: Tx, ruleSets: RuleSets, limit: number): Promise<number> {
   const jobs = await tx.jobs.take(tx.db, eventQueue, limit);
-  const left = jobs.length > 0 ? await evaluate(tx, ruleSets, jobs) : 0;
+  const left = jobs.length > 0 ? (await evaluate(tx, ruleSets, jobs)).left : 0;
   return left > 0 ? limit : jobs.length;
 }
 
@@ -41,14 +43,21 @@ export async function enforceEach(tx: Tx, ruleSets: RuleSets, limit: number): Pr
   return jobs;
 }
 
-/** Evaluates an event by one of its rules and stores what follows from it; the event stays to be evaluated. */
-export async function enforceRule(tx: Tx, ruleSets: RuleSets, job: Job, rule: string): Promise<void> {
-  await evaluate(tx, ruleSets, [job], new Set([rule]));
+/**
+ * Evaluates an event by one of its rules and stores what follows from it, in place of what an earlier try has left; the event stays to be evaluated.
+ * Backstops are to be evaluated last. Returns how many evaluations were not recorded, because the event has left enough without a match.
+ */
+export async function enforceRule(tx: Tx, ruleSets: RuleSets, job: Job, rule: string): Promise<number> {
+  await rows(
+    tx.db,
+    sql`delete from attune.rule_evaluation where event = ${job.entity}::bigint and rule = ${rule}::bigint and key_hash is null`,
+  );
+  return (await evaluate(tx, ruleSets, [job], rule)).omitted;
 }
 
-/** Stores that an event was evaluated by all its rules, and deletes its job. */
-export async function concludeEvent(tx: Tx, job: Job): Promise<void> {
-  await markEvaluated(tx, await lockEvents(tx, [job]));
+/** Stores that an event was evaluated by all its rules, and how many evaluations were not recorded, and deletes its job. */
+export async function concludeEvent(tx: Tx, job: Job, omitted: number): Promise<void> {
+  await markEvaluated(tx, await lockEvents(tx, [job]), { [job.entity]: omitted });
   await tx.jobs.done(tx.db, eventQueue, [job]);
 }
 
@@ -99,52 +108,105 @@ const batchCpuMs = 100;
  */
 const batchBytes = 4 * 1024 * 1024;
 
-/** The rules that an evaluation is limited to; it then leaves the event as not evaluated. */
-type Part = ReadonlySet<string>;
+/** What an evaluation did: how many events it put back, and how many evaluations it did not record. */
+interface Evaluated {
+  left: number;
+  omitted: number;
+}
 
-/** Returns how many events it put back. */
-async function evaluate(tx: Tx, ruleSets: RuleSets, jobs: readonly Job[], part: Part | null = null): Promise<number> {
+/** Evaluates the events of the jobs; if `only` is given, by that rule, and leaves them as not evaluated. */
+async function evaluate(
+  tx: Tx,
+  ruleSets: RuleSets,
+  jobs: readonly Job[],
+  only: string | null = null,
+): Promise<Evaluated> {
   const from = performance.now();
   const locked = await lockEvents(tx, jobs);
-  const revisions = new Map<string, string>();
-  for (const { trigger, rulesRevision } of locked) {
-    if (trigger !== null && rulesRevision !== null) revisions.set(trigger, rulesRevision);
-  }
-  const [sets, answers] = await Promise.all([ruleSets.load(tx.db, revisions), ruleSets.answers.load(tx.db, revisions)]);
-  const isOver = createLimit(batchCpuMs);
-  const matched: { event: PendingEvent; matches: MatchedRule[]; evaluations: Evaluation[]; omitted: number }[] = [];
-  for (const event of locked) {
-    if (isOver() || event.isBeyond) break;
-    const found = await matchEvent(event, rulesFor(event, sets.get(event.trigger ?? ""), part));
-    const answered = await findAnswers(event, answers.get(event.trigger ?? ""), part);
-    found.evaluations.push(...answered.map((answer) => ({ ...answer, matched: false })));
-    matched.push({ event, ...found });
-  }
-  const rules = new Set(matched.flatMap(({ matches }) => matches.map(({ rule }) => rule)));
-  const authority = await loadAuthority(tx, ruleSets.owners, [...rules]);
-  const isOverToo = createLimit(batchCpuMs);
-  const events: PendingEvent[] = [];
-  const matches: Match[] = [];
-  const evaluations: Evaluation[] = [];
-  const omitted: Record<string, number> = {};
-  for (const found of matched) {
-    if (isOverToo()) break;
-    events.push(found.event);
-    for (const each of found.matches) matches.push(await inTurn(() => resolveMatch(each, authority, tx.keyring)));
-    evaluations.push(...found.evaluations);
-    if (found.omitted > 0) omitted[found.event.id] = found.omitted;
-  }
+  const judged = await judgeEvents(tx, ruleSets, locked, only);
+  const { events, matches } = await resolveEvents(tx, ruleSets, judged);
+  const evaluations = judged.slice(0, events.length).flatMap((found) => found.evaluations);
+  const omitted = Object.fromEntries(
+    judged.flatMap((found) => (found.omitted > 0 ? [[found.event.id, found.omitted]] : [])),
+  );
   const contexts = traceEvaluations(tx, { events, matches, from });
   // No statement depends on another: the connection pipelines them.
   await Promise.all([
     insertEnforcements(tx, matches, contexts),
     insertEvaluations(tx, evaluations),
-    ...(part === null ? [markEvaluated(tx, events, omitted), tx.jobs.done(tx.db, eventQueue, jobs)] : []),
+    ...(only === null ? [markEvaluated(tx, events, omitted), tx.jobs.done(tx.db, eventQueue, jobs)] : []),
   ]);
   const left = locked.slice(events.length).map(({ id }) => ({ id }));
   if (left.length > 0) await tx.jobs.add(tx.db, eventQueue, left);
-  if (part === null) tx.observe(() => observeAges(tx, events, from));
-  return left.length;
+  if (only === null) tx.observe(() => observeAges(tx, events, from));
+  return { left: left.length, omitted: Object.values<number>(omitted).reduce((sum, count) => sum + count, 0) };
+}
+
+interface JudgedEvent extends Matched {
+  event: PendingEvent;
+}
+
+/** Returns what the rules find of the events, or of the first of them when that takes long. */
+async function judgeEvents(
+  tx: Tx,
+  ruleSets: RuleSets,
+  locked: readonly LockedEvent[],
+  only: string | null,
+): Promise<JudgedEvent[]> {
+  const revisions = new Map<string, string>();
+  for (const { trigger, rulesRevision } of locked) {
+    if (trigger !== null && rulesRevision !== null) revisions.set(trigger, rulesRevision);
+  }
+  const [sets, answers] = await Promise.all([ruleSets.load(tx.db, revisions), ruleSets.answers.load(tx.db, revisions)]);
+  const part = only === null ? null : new Set([only]);
+  const isOver = createLimit(batchCpuMs);
+  const judged: JudgedEvent[] = [];
+  for (const event of locked) {
+    if (isOver() || event.isBeyond) break;
+    const earlier = only === null ? undefined : await findEarlier(tx, event, only);
+    const found = await matchEvent(event, rulesFor(event, sets.get(event.trigger ?? ""), part), earlier);
+    const answered = await findAnswers(event, answers.get(event.trigger ?? ""), part);
+    found.evaluations.push(...answered.map((answer) => ({ ...answer, matched: false })));
+    judged.push({ event, ...found });
+  }
+  return judged;
+}
+
+/** Returns the matches of the events with their parameters, or of the first events when that takes long. */
+async function resolveEvents(
+  tx: Tx,
+  ruleSets: RuleSets,
+  judged: readonly JudgedEvent[],
+): Promise<{ events: PendingEvent[]; matches: Match[] }> {
+  const rules = new Set(judged.flatMap(({ matches }) => matches.map(({ rule }) => rule)));
+  const authority = await loadAuthority(tx, ruleSets.owners, [...rules]);
+  const isOver = createLimit(batchCpuMs);
+  const events: PendingEvent[] = [];
+  const matches: Match[] = [];
+  for (const { event, matches: found } of judged) {
+    if (isOver()) break;
+    events.push(event);
+    await inShares(
+      found,
+      (each, meter) => resolveMatch(each, { authority, keyring: tx.keyring, meter }),
+      (_each, match) => matches.push(match),
+    );
+  }
+  return { events, matches };
+}
+
+/** Returns what the evaluations of the event by other rules have left. A rule that a window held back has matched. */
+async function findEarlier(tx: Tx, event: PendingEvent, rule: string): Promise<Earlier> {
+  const of = sql`v.event = ${event.id}::bigint and v.rule <> ${rule}::bigint`;
+  const [found] = await rows<Earlier>(
+    tx.db,
+    sql`select (select count(*)::int from attune.rule_evaluation v where ${of} and not v.matched and v.key_hash is null) as misses,
+        exists (select from attune.enforcement f left join attune.rule r on r.id = f.rule
+          where f.event = ${event.id}::bigint and r.backstop is not true and f.rule is distinct from ${rule}::bigint)
+        or exists (select from attune.rule_evaluation v join attune.rule r on r.id = v.rule
+          where ${of} and v.matched and not r.backstop) as "isMatched"`,
+  );
+  return found ?? { misses: 0, isMatched: false };
 }
 
 /** Begins a span for the evaluation of each event in a trace, and returns the contexts, as headers, for what its rules start. */
@@ -180,22 +242,6 @@ function observeAges({ metrics }: Tx, events: readonly PendingEvent[], from: num
   }
 }
 
-/** `omitted` has the numbers of evaluations that were not recorded, by event. */
-async function markEvaluated(
-  tx: Tx,
-  events: readonly PendingEvent[],
-  omitted: Readonly<Record<string, number>> = {},
-): Promise<void> {
-  if (events.length === 0) return;
-  await rows(
-    tx.db,
-    sql`update attune.event set evaluated_at = clock_timestamp(),
-        skipped = case when trigger is null then 'its trigger no longer exists' end,
-        evaluations_omitted = coalesce((${JSON.stringify(omitted)}::text::jsonb ->> id::text)::int, 0)
-      where id = ${anyOf(events.map(({ id }) => id))}`,
-  );
-}
-
 /** A locked event; one beyond the batch's bytes, as are all that follow it, comes without its payload. */
 interface LockedEvent extends PendingEvent {
   isBeyond: boolean;
@@ -219,29 +265,5 @@ async function lockEvents(tx: Tx, jobs: readonly Job[]): Promise<LockedEvent[]> 
         to_jsonb(e.created) #>> '{}' as "created", to_jsonb(now()) #>> '{}' as "now", t.rules_revision::text as "rulesRevision"
       from s join attune.event e on e.id = s.id left join attune.trigger t on t.id = e.trigger
       where e.evaluated_at is null order by e.id for no key update of e`,
-  );
-}
-
-async function insertEvaluations(tx: Tx, evaluations: readonly Evaluation[]): Promise<void> {
-  if (evaluations.length === 0) return;
-  const input = evaluations.map(({ rule, event, matched, detail, hold }) => ({
-    event: event.id,
-    rule: rule.id,
-    rule_revision: rule.revision,
-    matched,
-    detail,
-    held: hold?.held ?? null,
-    key: hold?.key.text ?? null,
-    key_hash: hold?.key.hash ?? null,
-  }));
-  if (evaluations.some(({ hold }) => hold !== null)) tx.announce("window");
-  await rows(
-    tx.db,
-    // What a window decides about is one of each kind for (rule, event), also when an event is evaluated again rule by rule.
-    sql`insert into attune.rule_evaluation (event, rule, rule_revision, matched, detail, held, pending, key, key_hash)
-      select event, rule, rule_revision, matched, detail, held, held is not null, key, key_hash
-      from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb) as r(event bigint, rule bigint, rule_revision int,
-        matched boolean, detail jsonb, held text, key text, key_hash text)
-      on conflict (rule, event, matched) where key_hash is not null do nothing`,
   );
 }

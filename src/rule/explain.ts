@@ -1,7 +1,9 @@
+import type { ActiveHours } from "../catalog/active-hours.ts";
 import type { WindowDefinition } from "../catalog/window.ts";
 import type { CriterionOutcome } from "../lang/criteria.ts";
 import type { Json } from "../lib/json.ts";
-import { compileJudge } from "./judge.ts";
+import type { Others } from "./backstop.ts";
+import { compileJudge, type Judgement, judgeBackstop } from "./judge.ts";
 import { inTurn } from "./turn.ts";
 import { answerTrigger, type EventSubject } from "./window.ts";
 
@@ -12,6 +14,8 @@ interface Explained {
   condition: "any" | "all";
   conditions: Json[];
   window: unknown;
+  activeHours: unknown;
+  backstop: boolean;
 }
 
 /** Why a rule matches an event, or does not. */
@@ -24,17 +28,27 @@ export interface Explanation {
   windowKey: string | null;
 }
 
-/** Evaluates a rule as it is now for a stored event, as the executor does, and returns what each criterion found. Changes nothing. */
-export async function explainRule(
-  rule: Explained,
-  event: EventSubject & { ruleId: bigint | null },
-): Promise<Explanation> {
+/** An event to explain. */
+type Subject = EventSubject & { ruleId: bigint | null };
+
+/**
+ * Evaluates a rule as it is now for a stored event, as the executor does, and returns what each criterion found. Of a backstop `others` says whether
+ * another rule matches. Changes nothing.
+ */
+export async function explainRule(rule: Explained, event: Subject, others: Others): Promise<Explanation> {
   const { key } = (rule.window ?? {}) as Partial<WindowDefinition>; // checked when it was saved
-  const { judge } = compileJudge({ ...rule, key, isHeld: rule.window !== null });
-  const judged = await inTurn(() => judge(event));
+  const activeHours = rule.activeHours as ActiveHours | null;
+  const { judge } = compileJudge({ ...rule, key, isHeld: rule.window !== null, activeHours });
   const reason = reasonOf(rule, event);
-  const windowKey = reason === null ? (judged.key?.text ?? null) : null;
-  return { matches: judged.matched && reason === null, reason, criteria: judged.criteria, windowKey };
+  const judged = await inTurn(() => judge(event));
+  const decided = rule.backstop && reason === null ? await decideBackstop(judged, event, others) : judged;
+  const windowKey = reason === null ? (decided.key?.text ?? null) : null;
+  return { matches: decided.matched && reason === null, reason, criteria: decided.criteria, windowKey };
+}
+
+/** A tick concerns only the rule of its timer, so that no other one matches it. */
+async function decideBackstop(judged: Judgement, event: Subject, others: Others): Promise<Judgement> {
+  return judged.matched ? judgeBackstop(judged, event.ruleId === null && (await others(event))) : judged;
 }
 
 function reasonOf(rule: Explained, event: { triggerRef: string; ruleId: bigint | null }): string | null {

@@ -6,7 +6,9 @@ import { criterionOperators, synonyms } from "../lang/operators.ts";
 import { templateMembers } from "../lang/template.ts";
 import { type Json, type JsonObject, parsePath } from "../lib/json.ts";
 import type { ParameterMap } from "../schema/schema.ts";
+import { checkActiveHours } from "./active-hours.ts";
 import { runChecks } from "./check.ts";
+import { type LintedKind, lintBackstop, lintHours, type OtherRules } from "./lint-kinds.ts";
 import { checkActionParams } from "./parameters.ts";
 import { contradictionsIn } from "./satisfiable.ts";
 import { findMismatch, findUnknown } from "./types.ts";
@@ -31,19 +33,23 @@ export interface Finding {
 }
 
 /** What the linter reads of a rule. */
-export interface LintedRule {
+export interface LintedRule extends LintedKind {
   condition: "any" | "all";
   conditions: readonly Json[];
   actionRef: string;
   actionParams: JsonObject;
   /** Its window; none by default. */
   window?: unknown;
+  /** Its active hours; none by default. */
+  activeHours?: unknown;
 }
 
 /** The schemas to compare a rule with; null: unknown, or one that declares nothing. */
 export interface LintSchemas {
   payload: ParameterMap | null;
   parameters: ParameterMap | null;
+  /** The other rules of its trigger; unknown by default. */
+  others?: OtherRules | null;
 }
 
 const maxFindings = 100;
@@ -52,9 +58,10 @@ const maxFindings = 100;
 export function lintRule(rule: LintedRule, schemas: LintSchemas): Finding[] {
   const ignored = findIgnored(rule.conditions, "conditions");
   try {
-    const [conditions, window] = runChecks(
+    const [conditions, window, activeHours] = runChecks(
       () => normaliseConditions(rule.conditions, "conditions"),
       () => checkWindow(rule.window, "window"),
+      () => checkActiveHours(rule.activeHours, "activeHours"),
       () => templateMembers(rule.actionParams, "actionParams"),
       () => checkActionParams(rule, schemas.parameters),
     );
@@ -63,6 +70,8 @@ export function lintRule(rule: LintedRule, schemas: LintSchemas): Finding[] {
       ...lintList({ list: conditions, path: "conditions", kind: rule.condition }, schemas.payload),
       ...lintTemplates(rule.actionParams, schemas.payload),
       ...lintWindow(window, schemas.payload),
+      ...lintHours(activeHours, rule),
+      ...lintBackstop(rule, schemas.others ?? null),
     ].slice(0, maxFindings);
   } catch (error) {
     if (!(error instanceof InvalidInputError)) throw error;

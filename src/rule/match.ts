@@ -3,6 +3,7 @@ import { checkParameters, unrunnable } from "../execution/action.ts";
 import type { ExecutionError } from "../execution/finish.ts";
 import { concealSecrets, type StoredSecret } from "../execution/secret.ts";
 import type { CriterionOutcome } from "../lang/criteria.ts";
+import type { Meter } from "../lang/meter.ts";
 import { type SecretValue, settingPointer } from "../lang/template.ts";
 import { faultPoint } from "../lib/fault.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
@@ -12,10 +13,11 @@ import type { Keyring } from "../secrecy/keyring.ts";
 import { createMask, minSecretLength } from "../secrecy/mask.ts";
 import { hideSecrets } from "../secrecy/settings.ts";
 import type { Authority } from "./authority.ts";
+import { type Judgement, judgeBackstop } from "./judge.ts";
 import { fitParameters } from "./parameters.ts";
 import type { RuleIndex } from "./rule-index.ts";
 import type { CompiledRule } from "./ruleset.ts";
-import { inTurn } from "./turn.ts";
+import { inShares } from "./shares.ts";
 import { eventVariable, type WindowKey } from "./window.ts";
 
 /** An event to be evaluated. */
@@ -73,47 +75,85 @@ export function rulesFor(
 /** So many evaluations without a match are recorded of an event; all matches are, as their rules want. */
 const maxMisses = 100;
 
+/** What an event that is evaluated rule by rule has left before: recorded evaluations without a match, and whether a rule other than a backstop matched. */
+export interface Earlier {
+  misses: number;
+  isMatched: boolean;
+}
+
+/** What the rules found of an event; `omitted` counts the evaluations that are left out. */
+export interface Matched {
+  matches: MatchedRule[];
+  evaluations: Evaluation[];
+  omitted: number;
+}
+
 /**
- * Evaluates the event against those of the rules that apply to it; no rule affects another. Between rules other work gets its turn. The results
- * are in the order of the rules' refs; `omitted` counts the evaluations that are left out of them. A match that a window or a limit has to decide about
- * is an evaluation, and no match yet.
+ * Evaluates the event against those of the rules that apply to it; no rule affects another, and together they take a bounded time. Between rules other
+ * work gets its turn. The results are in the order of the rules' refs. A match that a window or a limit has to decide about
+ * is an evaluation, and no match yet. The rules that are backstops are decided about last, and match only if no other one has.
  */
 export async function matchEvent(
   event: PendingEvent,
   rules: readonly CompiledRule[],
-): Promise<{ matches: MatchedRule[]; evaluations: Evaluation[]; omitted: number }> {
+  earlier: Earlier = { misses: 0, isMatched: false },
+): Promise<Matched> {
+  const found = createMatched(event, earlier.misses);
+  const backstops: { rule: CompiledRule; judged: Judgement }[] = [];
+  let { isMatched } = earlier;
+  const judge = (rule: CompiledRule, meter: Meter) => {
+    faultPoint("rule.evaluation", rule.ref);
+    return rule.judge(event, meter);
+  };
+  await inShares(event.rule === null ? rules : rules.filter(({ id }) => id === event.rule), judge, (rule, judged) => {
+    if (rule.backstop) backstops.push({ rule, judged });
+    else {
+      isMatched ||= judged.matched;
+      found.add(rule, judged);
+    }
+  });
+  for (const { rule, judged } of backstops) found.add(rule, judgeBackstop(judged, isMatched));
+  return found.result();
+}
+
+/** Collects what follows from judgements of an event that has left so many recorded misses before. */
+function createMatched(event: PendingEvent, earlierMisses: number) {
   const matches: MatchedRule[] = [];
   const evaluations: Evaluation[] = [];
-  let misses = 0;
-  for (const rule of rules) {
-    if (event.rule !== null && event.rule !== rule.id) continue;
-    const { matched, criteria, key } = await inTurn(() => {
-      faultPoint("rule.evaluation", rule.ref);
-      return rule.judge(event);
-    });
-    const hold = key === null ? null : { held: "undecided" as const, key };
-    if (matched && hold === null) matches.push({ rule, event });
-    const recorded = isRecorded(rule, matched, criteria);
-    if (!recorded && hold === null) continue;
-    if (!matched) misses += 1;
-    const detail = recorded ? criteria : [];
-    if (matched || misses <= maxMisses) evaluations.push({ rule, event, matched, detail, hold });
-  }
-  const omitted = Math.max(0, misses - maxMisses);
-  return { matches: matches.sort(byRef), evaluations: evaluations.sort(byRef), omitted };
+  let misses = earlierMisses;
+  return {
+    add: (rule: CompiledRule, judged: Judgement) => {
+      const { matched, criteria, key } = judged;
+      const hold = key === null ? null : { held: "undecided" as const, key };
+      if (matched && hold === null) matches.push({ rule, event });
+      const recorded = isRecorded(rule, judged);
+      if (!recorded && hold === null) return;
+      if (!matched) misses += 1;
+      const detail = recorded ? criteria : [];
+      if (matched || misses <= maxMisses) evaluations.push({ rule, event, matched, detail, hold });
+    },
+    result: (): Matched => ({
+      matches: matches.sort(byRef),
+      evaluations: evaluations.sort(byRef),
+      omitted: Math.max(0, misses - Math.max(maxMisses, earlierMisses)),
+    }),
+  };
 }
 
 const byRef = (a: { rule: { ref: string } }, b: { rule: { ref: string } }) => (a.rule.ref < b.rule.ref ? -1 : 1);
 
-/** `near` records matches, misses with at least one criterion that held, and criteria that failed. */
-function isRecorded(rule: CompiledRule, matched: boolean, criteria: CriterionOutcome[]): boolean {
+/** `near` records matches, misses with at least one criterion that held or whose conditions all did, and criteria that failed. */
+function isRecorded(rule: CompiledRule, { matched, criteria, isKept }: Judgement): boolean {
   if (rule.recordEvaluations === "none") return false;
   if (rule.recordEvaluations === "all" || criteria.some(({ error }) => error !== null)) return true;
-  return criteria.length > 0 && (matched || criteria.some(({ result }) => result));
+  return criteria.length > 0 && (matched || isKept || criteria.some(({ result }) => result));
 }
 
 /** Returns the parameters of the match's execution, or the reason why it has none. */
-export function resolveMatch({ rule, event }: MatchedRule, authority: Authority, keyring: Keyring): Match {
+export function resolveMatch(
+  { rule, event }: MatchedRule,
+  { authority, keyring, meter }: { authority: Authority; keyring: Keyring; meter?: Meter },
+): Match {
   const refused = (code: string, message: string, status: Match["status"] = "processed"): Match => ({
     ...{ rule, event, status, config: null, secrets: [] },
     error: { code, message },
@@ -131,14 +171,15 @@ export function resolveMatch({ rule, event }: MatchedRule, authority: Authority,
   if (forbidden) return refused("FORBIDDEN", forbidden);
   const keys = new Map<string, string>();
   try {
-    const { value, secrets } = rule.render(contextOf(rule, event), (ref) => {
+    const readKey = (ref: string) => {
       const read = readSetting(rule, ref, keyring) ?? authority.readKey(ref);
       if (read.length < minSecretLength) {
         throw new Error(`"${ref}" has fewer than ${minSecretLength} characters, which cannot be masked`);
       }
       keys.set(ref, read);
       return read;
-    });
+    };
+    const { value, secrets } = rule.render(contextOf(rule, event), readKey, meter);
     // The parameters are an object, and rendering keeps keys.
     const config = checkParameters(
       action,

@@ -60,17 +60,19 @@ function fitValue({ type, items, properties }: Parameter, value: Json): Json {
   return properties && typeof value === "object" && value !== null ? fitParameters(properties, value) : value;
 }
 
-/** Returns whether a rule tells anything of what its events contain: whether they meet its conditions, what its window groups them by, or values in its templates. */
+/** Returns whether a rule tells anything of what its events contain: whether they meet its conditions or, as a backstop, those of others, what its window groups them by, or values in its templates. */
 export function readsEvents({
   conditions,
   actionParams,
   window,
+  backstop,
 }: {
   conditions: readonly Json[];
   actionParams: JsonObject;
   window: { key?: string | undefined } | null;
+  backstop: boolean;
 }): boolean {
-  return conditions.length > 0 || window?.key !== undefined || usesVariable(actionParams, "event");
+  return backstop || conditions.length > 0 || window?.key !== undefined || usesVariable(actionParams, "event");
 }
 
 /** Rules are readable without access to keys, so they must not contain secrets. */

@@ -5,7 +5,8 @@ import { anyOf, type Db, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import { type Json, type JsonObject, sameJson } from "../lib/json.ts";
-import { type RuleFields, updateRule } from "./rule.ts";
+import type { RuleFields } from "./definition.ts";
+import { updateRule } from "./rule.ts";
 
 /** A field that differs between two revisions. A field that a revision does not have, because it is newer, is null. */
 export interface RuleChange {

@@ -1,7 +1,9 @@
-import { type SQL, sql } from "drizzle-orm";
+import { getColumns, type SQL, sql } from "drizzle-orm";
 import { secretSchemasJson } from "../catalog/action.ts";
+import type { ActiveHours } from "../catalog/active-hours.ts";
 import type { MaxStarts, WindowDefinition } from "../catalog/window.ts";
 import { anyOf, type Db, rows } from "../db/client.ts";
+import { rule as ruleTable } from "../db/tables/rule.ts";
 import { type RunnableAction, runnableJson } from "../execution/action.ts";
 import { requireSecretPlaces } from "../lang/secret-use.ts";
 import { compileTemplates, type Templates } from "../lang/template.ts";
@@ -24,6 +26,12 @@ export interface CompiledRule extends IndexedRule {
   /** Which of its matches start its action; null: each. */
   window: WindowDefinition | null;
   maxStarts: MaxStarts | null;
+  /** Whether it matches only events that no other rule matched. */
+  backstop: boolean;
+  /** When it matches at all; null: always. */
+  activeHours: ActiveHours | null;
+  /** The priority of what it starts. */
+  executionPriority: number;
   /** The trigger whose events answer its own; null: its window waits for none. */
   answerTrigger: string | null;
   actionRef: string;
@@ -73,19 +81,24 @@ function compileParams(rule: StoredRule): Pick<CompiledRule, "render" | "readsEv
   }
 }
 
-/** Returns the rules (`r`) that meet the condition, with the ids of their triggers, by ref. */
-async function readRules(db: Db, which: SQL): Promise<{ trigger: string | null; rule: StoredRule }[]> {
+/** Returns the rules (`r`) of the source that meet the condition, with the ids of their triggers, by ref. */
+async function readRules(
+  db: Db,
+  which: SQL,
+  source: SQL = sql`attune.rule`,
+): Promise<{ trigger: string | null; rule: StoredRule }[]> {
   return await rows(
     db,
     sql`select r.trigger::text as trigger, jsonb_build_object('id', r.id::text, 'ref', r.ref, 'revision', r.revision,
         'condition', r.condition, 'conditions', r.conditions, 'recordEvaluations', r.record_evaluations,
-        'window', r."window", 'maxStarts', r.max_starts, 'answerTrigger', attune.answer_trigger(r),
+        'window', r."window", 'maxStarts', r.max_starts, 'backstop', r.backstop, 'activeHours', r.active_hours,
+        'executionPriority', r.execution_priority, 'answerTrigger', attune.answer_trigger(r),
         'actionParams', r.action_params, 'actionRef', r.action_ref,
         'owner', r.owner::text, 'isAdhoc', r.is_adhoc, 'pack', jsonb_build_object('ref', rp.ref, 'config', rp.config, 'secrets', rp.secrets),
         'confSchema', rp.conf_schema,
         'action', case when a.id is not null then ${runnableJson} end,
         'secretSchemas', case when a.id is not null then ${secretSchemasJson} end) as rule
-      from attune.rule r join attune.pack rp on rp.id = r.pack
+      from ${source} r join attune.pack rp on rp.id = r.pack
         left join attune.action a on a.id = r.action left join attune.runtime rt on rt.id = a.runtime
         left join attune.pack p on p.id = a.pack
       where ${which} order by r.ref`,
@@ -96,10 +109,24 @@ async function readRules(db: Db, which: SQL): Promise<{ trigger: string | null; 
 export async function compileDraft(
   db: Db,
   id: bigint,
-  draft: Partial<Pick<StoredRule, "condition" | "conditions" | "actionParams">>,
+  draft: Partial<Pick<StoredRule, "condition" | "conditions" | "actionParams" | "window" | "activeHours" | "backstop">>,
 ): Promise<CompiledRule | null> {
   const [found] = await readRules(db, sql`r.id = ${String(id)}::bigint`);
   return found ? compile({ ...found.rule, ...draft }) : null;
+}
+
+/** Returns a rule that does not exist, with these columns, compiled as if it were its first revision; null when its pack does not exist. */
+export async function compileNew(db: Db, columns: Readonly<Record<string, unknown>>): Promise<CompiledRule | null> {
+  const names: Readonly<Record<string, { name: string } | undefined>> = getColumns(ruleTable);
+  const row = Object.fromEntries(
+    Object.entries(columns).map(([field, value]) => [
+      names[field]?.name ?? field,
+      typeof value === "bigint" ? String(value) : value,
+    ]),
+  );
+  const input = JSON.stringify({ ...row, id: "0", revision: 1 });
+  const [found] = await readRules(db, sql`true`, sql`jsonb_populate_record(null::attune.rule, ${input}::text::jsonb)`);
+  return found ? compile(found.rule) : null;
 }
 
 /** A cache of compiled enabled rules, by trigger. A change of a rule, or of what it is compiled from, compiles that rule anew. */

@@ -41,15 +41,13 @@ const furthestYears = 20;
 /** Returns whether a new schedule whose first tick is then can be meant. A schedule that has ticked may pause for longer. */
 export const isTooFar = (first: number, now: number) => first > now + furthestYears * 365.25 * 86_400_000;
 
-function requireZone(timezone: unknown): string {
+/** Returns the name of a time zone. Throws InvalidInputError at `path` when there is no such zone. */
+export function requireZone(timezone: unknown, path = "triggerParams.timezone"): string {
   const zone = String(timezone);
   try {
     new Intl.DateTimeFormat("en", { timeZone: zone });
   } catch {
-    throw invalid(
-      "triggerParams.timezone",
-      `there is no time zone "${zone}": expected one such as UTC or Europe/Berlin`,
-    );
+    throw invalid(path, `there is no time zone "${zone}": expected one such as UTC or Europe/Berlin`);
   }
   return zone;
 }

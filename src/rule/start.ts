@@ -55,7 +55,7 @@ export async function insertEnforcements(
       traceContext: contexts.get(event.id) ?? event.traceContext,
       generation: event.generation,
       timeoutSeconds: null,
-      priority: 0,
+      priority: rule.executionPriority,
     });
   }
   await requestExecutions(tx, requests);

@@ -2,24 +2,21 @@ import { sql } from "drizzle-orm";
 import { findRow } from "../access/rows.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
-import { ConflictError, invalid } from "../errors.ts";
+import { invalid } from "../errors.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { checkPayload } from "../schema/payload.ts";
 import type { ParameterMap } from "../schema/schema.ts";
+import { compileTried, type Tried } from "./draft.ts";
 import { type Explanation, explainRule } from "./explain.ts";
 import { type PendingEvent, previewParameters } from "./match.ts";
-import { checkRule } from "./rule.ts";
-import { compileDraft } from "./ruleset.ts";
 
-/** A rule with other contents, and what to test it with: a stored event, or a payload of its trigger. */
-export interface RuleTest {
-  rule: string;
-  condition?: "any" | "all" | null;
-  conditions?: Json[] | null;
-  actionParams?: JsonObject | null;
+/** A rule, and what to test it with: a stored event, or a payload of its trigger. */
+export interface RuleTest extends Tried {
   event: bigint | null;
   /** Undefined: the event has it. */
   payload: Json | undefined;
+  /** When the event with the payload happens; null: now. */
+  at: Date | null;
 }
 
 /** What the rule would do. */
@@ -30,48 +27,31 @@ export interface RuleTestResult extends Explanation {
   parametersError: string | null;
 }
 
+/** Stands for the id of a rule that does not exist. */
+const noRule = 0n;
+
 /**
- * Returns what a rule would do for an event, as it is stored or with other contents, by the code that decides for real events. Changes
- * nothing and reads no key. The session must be allowed to change the rule so. Throws NotFoundError, ForbiddenError, InvalidInputError.
+ * Returns what a rule would do for an event, as it is stored, with other contents, or as a draft, by the code that decides for real events. Changes
+ * nothing and reads no key. The session must be allowed to change or create the rule so. Throws NotFoundError, ForbiddenError, InvalidInputError.
  */
 export async function testRule(db: Db, session: Session, input: RuleTest): Promise<RuleTestResult> {
   if ((input.event === null) === (input.payload === undefined)) {
     throw invalid("event", "must be given, or else payload: one of the two");
   }
-  const stored = await findRow(db, session, { of: "rule", doing: "update", which: { ref: input.rule } });
-  const draft = await checkDraft(db, session, stored, input);
-  const event = await findSubject(db, session, input, stored.triggerRef);
-  const rule = await compileDraft(db, stored.id, draft);
-  if (rule === null) throw new ConflictError(`The rule "${input.rule}" was deleted meanwhile.`);
-  const { condition, conditions, window } = rule;
-  const of = { id: stored.id, triggerRef: stored.triggerRef, condition, conditions, window };
+  if (input.event !== null && input.at !== null) throw invalid("at", "must be left out: the event has its time");
+  const { id, triggerRef, rule, others } = await compileTried(db, session, input);
+  const event = await findSubject(db, session, input, triggerRef);
   const ruleId = event.rule === null ? null : BigInt(event.rule);
-  const explanation = await explainRule(of, { ...event, ruleId });
+  const explanation = await explainRule({ ...rule, id: id ?? noRule, triggerRef }, { ...event, ruleId }, others);
   if (!explanation.matches) return { ...explanation, parameters: null, parametersError: null };
   const { parameters, error } = previewParameters({ rule, event });
   return { ...explanation, parameters, parametersError: error };
 }
 
-type StoredRule = Awaited<ReturnType<typeof findRow<"rule">>>;
-
-/** Returns the contents to test with. Others than the stored ones are checked as if they were saved. */
-export async function checkDraft(
-  db: Db,
-  session: Session,
-  stored: StoredRule,
-  { condition, conditions, actionParams }: Pick<RuleTest, "condition" | "conditions" | "actionParams">,
-) {
-  const given = { condition: condition ?? null, conditions: conditions ?? null, actionParams: actionParams ?? null };
-  const changes = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null));
-  if (Object.keys(changes).length === 0) return {};
-  const checked = await checkRule(db, session, { ...stored, ...changes });
-  return { condition: checked.condition, conditions: checked.conditions as Json[], actionParams: checked.actionParams };
-}
-
 async function findSubject(
   db: Db,
   session: Session,
-  { event: id, payload = null }: RuleTest,
+  { event: id, payload = null, at }: RuleTest,
   triggerRef: string,
 ): Promise<PendingEvent> {
   const common = { trigger: null, traceContext: null, rulesRevision: null, now: new Date().toISOString() };
@@ -91,6 +71,7 @@ async function findSubject(
   checkPayload({ ref: triggerRef, outSchema: trigger?.outSchema ?? null }, payload);
   return {
     ...common,
-    ...{ id: "0", triggerRef, payload, rule: null, traceTag: "test", generation: 0, created: common.now },
+    ...{ id: "0", triggerRef, payload, rule: null, traceTag: "test", generation: 0 },
+    created: at?.toISOString() ?? common.now,
   };
 }

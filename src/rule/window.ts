@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
+import type { ActiveHours } from "../catalog/active-hours.ts";
 import { type MaxStarts, maxStarts, type WindowDefinition, windowDefinition } from "../catalog/window.ts";
 import { type CelScope, compileCel } from "../lang/cel.ts";
 import { normaliseConditions } from "../lang/criteria.ts";
-import { createMeter } from "../lang/meter.ts";
+import { createMeter, type Meter } from "../lang/meter.ts";
 import { globalId } from "../lib/global-id.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { checkInput } from "../schema/input.ts";
@@ -33,11 +34,14 @@ const longestShown = 200;
 const withoutKey: WindowKey = { text: null, hash: "" };
 
 /** Compiles the key of a window, a CEL expression over the event. The result throws why the key of an event has no value. Throws InvalidInputError. */
-export function compileKey(source: string | undefined, path = "window.key"): (event: EventSubject) => WindowKey {
+export function compileKey(
+  source: string | undefined,
+  path = "window.key",
+): (event: EventSubject, meter?: Meter) => WindowKey {
   if (source === undefined) return () => withoutKey;
   const compute = compileCel(source, path, keyScope);
-  return (event) => {
-    const value = compute({ event: eventVariable(event) }, createMeter());
+  return (event, meter = createMeter()) => {
+    const value = compute({ event: eventVariable(event) }, meter);
     const text = typeof value === "string" ? value : JSON.stringify(value);
     storableJson(text, path);
     return {
@@ -85,9 +89,10 @@ export function checkMaxStarts(given: unknown, path: string): MaxStarts | null {
   return checkInput(maxStarts, withoutNulls(given), path);
 }
 
-/** The API gives null for what is left out; in conditions it is a value. */
-function withoutNulls(given: unknown): unknown {
-  if (typeof given !== "object" || given === null || Array.isArray(given)) return given;
+/** Returns a value of the API without its nulls, which it gives for what is left out; in conditions null is a value. */
+export function withoutNulls(given: unknown): unknown {
+  if (Array.isArray(given)) return given.map(withoutNulls);
+  if (typeof given !== "object" || given === null) return given;
   const fields = Object.entries(given).filter(([, value]) => value !== null && value !== undefined);
   return Object.fromEntries(fields.map(([name, value]) => [name, name === "conditions" ? value : withoutNulls(value)]));
 }
@@ -98,5 +103,6 @@ export function answerTrigger({ window, triggerRef }: { window: unknown; trigger
   return absence ? (absence.of?.trigger ?? triggerRef) : null;
 }
 
-/** Returns a window as the column holds it. */
-export const asColumn = (value: WindowDefinition | MaxStarts | null) => value as unknown as JsonObject | null;
+/** Returns a part of a rule as its column holds it. */
+export const asColumn = (value: WindowDefinition | MaxStarts | ActiveHours | null) =>
+  value as unknown as JsonObject | null;

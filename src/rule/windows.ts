@@ -157,7 +157,8 @@ async function startAll({ tx, rule, starts }: Pass, owners: Owners): Promise<voi
   const matches: Match[] = [];
   for (const { event: id } of starts) {
     const event = events.get(id);
-    if (event) matches.push(await inTurn(() => resolveMatch({ rule: compiled, event }, authority, tx.keyring)));
+    if (event)
+      matches.push(await inTurn(() => resolveMatch({ rule: compiled, event }, { authority, keyring: tx.keyring })));
   }
   await insertEnforcements(tx, matches, new Map());
 }

@@ -230,7 +230,14 @@ describe("a key is not read by an identity that may not use it", () => {
   test("through a test or a check of a rule: both refuse it, or show its ref", async () => {
     const { services, session } = world;
     const rule = await world.rule("default.seen", { action: "core.echo", actionParams: { message: "x" } });
-    const tested = { rule, actionParams: { message: reading }, event: null, payload: {} };
+    const tested = {
+      rule,
+      draft: null,
+      contents: { actionParams: { message: reading } },
+      event: null,
+      payload: {},
+      at: null,
+    };
     const may = (...grants: Grant[]) =>
       sessionWith([
         { resource: "rule", actions: ["read", "update"] },

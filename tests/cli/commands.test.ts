@@ -534,6 +534,32 @@ describe("rules and inquiries", () => {
     expect(stdout).toMatch(/LOST/);
     const json = await runCommand([...draft, "--output", "json"], { server, stdin: file });
     expect(JSON.parse(json.stdout)).toMatchObject({ events: 3, matches: 2, gained: 1, lost: 1, differences: [{}, {}] });
+    const whole = `trigger_ref: default.past\naction_ref: core.echo\nbackstop: true\nactive_hours: {spans: [{days: [mon, tue], from: "08:00", to: "10:00"}]}\n${file}`;
+    const run = (args: string[], stdin: string) => runCommand(["rule", ...args], { server, stdin });
+    const unsaved = await run(["backtest", "--draft", "-"], whole.replace(/backstop.*\nactive.*\n/, ""));
+    expect(unsaved.stdout).toMatch(/^matches: +2$/m);
+    const tested = await run(
+      ["test", "--draft", "-", "size=4", "--at", "2026-03-02T08:30:00Z", "--output", "json"],
+      whole,
+    );
+    // The stored rule matches what is above 3.
+    expect(JSON.parse(tested.stdout).criteria).toMatchObject([
+      { path: "size" },
+      { path: "activeHours", result: true },
+      { path: "backstop", result: false },
+    ]);
+    expect((await run(["test", "default.backtested", "size=1", "--draft", "-"], file)).stdout).toMatch(/size 1/);
+    const linted = await run(
+      ["lint", "--draft", "-"],
+      whole.replace('days: [mon, tue], from: "08:00", to: "10:00"', 'from: "00:00", to: "24:00"'),
+    );
+    expect([linted.code, linted.stdout]).toEqual([1, expect.stringContaining("UNREACHABLE")]);
+    expect((await run(["test", "--draft", "-", "size=1"], "conditons: []")).stderr).toContain(
+      'has "conditons", which no rule has',
+    );
+    expect((await run(["test", "--draft", "-", "size=1"], "action_ref: core.echo")).stderr).toContain(
+      "has no trigger_ref",
+    );
     for (const [args, reason] of [
       [["--sample", "2"], /--sample "2" must be a number above 0/],
       [["--from", "yesterday"], /--from "yesterday" is no time/],

@@ -53,7 +53,10 @@ const entities: Readonly<Record<string, { needs: Row; filled: Row; instead?: Rea
   },
   Rule: {
     needs: { action: "core.noop", trigger: "default.seen" },
-    filled: { description: "d", window: { once: {} }, maxStarts: { count: 1, per: 1 } },
+    filled: {
+      ...{ description: "d", window: { once: {} }, maxStarts: { count: 1, per: 1 } },
+      activeHours: { spans: [{ from: "08:00", to: "18:00" }] },
+    },
   },
   PermissionSet: { needs: {}, filled: { label: "l", description: "d" } },
   Identity: { needs: {}, filled: { displayName: "d" } },

@@ -2,16 +2,21 @@ import { readFileSync } from "node:fs";
 import { parse as parseDocument, validate } from "graphql";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { ruleManifest } from "../../src/catalog/manifest.ts";
+import { createTrigger } from "../../src/catalog/trigger.ts";
 import { schema } from "../../src/graphql/schema.ts";
 import { compileCriteria } from "../../src/lang/criteria.ts";
 import { criterionOperators, synonyms } from "../../src/lang/operators.ts";
 import { globalId } from "../../src/lib/global-id.ts";
 import type { Json, JsonObject } from "../../src/lib/json.ts";
+import { checkActiveHours, compileHours } from "../../src/rule/active-hours.ts";
 import { createRule, updateRule } from "../../src/rule/rule.ts";
 import { type Api, createApi } from "../support/api.ts";
 import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
 
+/** What the file of a rule must have. */
+const named = { ref: "default.example", label: "Example", trigger_ref: "default.t", action_ref: "core.noop" };
 const page = readFileSync("docs/rules.md", "utf8");
 const codesIn = (cell = "") => [...cell.matchAll(/`([^`]+)`/g)].map(([, code = ""]) => code);
 const valuesIn = (cell = "") => codesIn(cell).map((code): Json => JSON.parse(code));
@@ -78,9 +83,27 @@ describe("docs/rules.md", () => {
     },
   );
 
-  test("has at least four recipes, and queries that the schema allows", () => {
-    expect(recipes.length).toBeGreaterThanOrEqual(4);
-    expect(page.match(/```yaml/g)).toHaveLength(recipes.length);
+  const schedules = [...page.matchAll(/```yaml\n(active_hours[^`]+)```\n\n((?:- It is .+\n)+)/g)];
+  test.each(schedules.map(([, rule = "", claims = ""]) => [rule, claims] as const))(
+    "has the hours %s",
+    (rule, claims) => {
+      const { active_hours } = parse(rule) as { active_hours: Json };
+      const hours = checkActiveHours(active_hours, "activeHours");
+      expect(ruleManifest.parse({ ...named, active_hours }).active_hours).toEqual(hours);
+      const said = [...claims.matchAll(/^- It is (not )?active at `(.+)`\.$/gm)];
+      expect(said).toHaveLength(claims.trim().split("\n").length);
+      expect(new Set(said.map(([, not]) => not)).size).toBe(2);
+      for (const [, not, time = ""] of said) {
+        expect([time, hours && compileHours(hours).isActive(Date.parse(time))]).toEqual([time, not === undefined]);
+      }
+    },
+  );
+
+  test("has at least four recipes, that files of packs may have, and queries that the schema allows", () => {
+    expect(recipes.length).toBeGreaterThanOrEqual(5);
+    const examples = [...page.matchAll(/```yaml\n([^`]+)```/g)];
+    expect(examples).toHaveLength(recipes.length + schedules.length + 1);
+    for (const [, example = ""] of examples) ruleManifest.parse({ ...named, ...parse(example) });
     const queries = [...page.matchAll(/```graphql\n([^`]+)```/g)];
     expect(queries.length).toBeGreaterThan(0);
     for (const [, query = ""] of queries) expect(validate(schema, parseDocument(query))).toEqual([]);
@@ -145,6 +168,14 @@ describe("the explanation in docs/rules.md", () => {
       expect(errors).toBeUndefined();
       expect(data).toEqual({ createRule: { rule: { conditions } } });
     }
+  });
+
+  test("of what it would do is of the same rule, and of a draft", async () => {
+    const [, query = ""] = /```graphql\n(query TryDraft[^`]+)```/.exec(page) ?? [];
+    await commit(world.services, createTrigger, world.session, { ref: "default.disk", label: "Disk" });
+    const { data, errors } = await api.ask(world.session, query);
+    expect(errors).toBeUndefined();
+    expect(data.testRule).toEqual({ matches: true, parameters: { message: "db1 is full" } });
   });
 
   test("of revisions is of the same rule", async () => {

@@ -172,8 +172,9 @@ test("explanations agree with what the executor did, for 10,000 generated pairs 
     for (const rule of stored) {
       const of = { triggerRef: trigger, ruleId: null };
       const explained = await explainRule(
-        { ...rule, id: BigInt(rule.id), triggerRef: trigger, window: null },
+        { ...rule, id: BigInt(rule.id), triggerRef: trigger, window: null, activeHours: null, backstop: false },
         { ...of, id: event.id, traceTag: "t", created: "2026-01-01T00:00:00Z", payload: event.payload },
+        async () => false,
       );
       expect([event.payload, rule.conditions, explained.matches]).toEqual([
         event.payload,

@@ -58,6 +58,19 @@ describe("the query in docs/lint.md", () => {
     await world[Symbol.asyncDispose]();
   });
 
+  test("finds what the second table says", async () => {
+    const trigger = await world.trigger({ outSchema: { size: { type: "integer" } } });
+    const [, document = ""] = /```graphql\n([^`]+)```/.exec(text) ?? [];
+    const rows = table("finding | rule");
+    expect(rows.length).toBeGreaterThan(4);
+    for (const [kind, rule] of rows) {
+      const draft = { trigger, action: "core.noop", ...JSON.parse(only(rule)) };
+      const { data, errors } = await api.ask(world.session, document, { draft });
+      expect(errors).toBeUndefined();
+      expect([rule, data.lintRule.map((each: { kind: string }) => each.kind)]).toEqual([rule, [only(kind)]]);
+    }
+  });
+
   test("runs", async () => {
     const [, document = ""] = /```graphql\n([^`]+)```/.exec(text) ?? [];
     const trigger = await world.trigger({ outSchema: { size: { type: "integer" } } });

@@ -2,7 +2,8 @@ import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { deleteAction } from "../../src/catalog/action.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
-import { deleteRule, type RuleFields, setRuleEnabled, updateRule } from "../../src/rule/rule.ts";
+import type { RuleFields } from "../../src/rule/definition.ts";
+import { deleteRule, setRuleEnabled, updateRule } from "../../src/rule/rule.ts";
 import { type Api, createApi, createPerson } from "../support/api.ts";
 import { commit } from "../support/commit.ts";
 import { until } from "../support/until.ts";
@@ -80,7 +81,7 @@ test("each change is kept, newest first, with what differs from the one before o
   expect(newest?.definition).toEqual({
     ...{ label: "Loud", description: null, actionRef: "core.echo", condition: "any", conditions: high },
     ...{ actionParams: { message: "two" }, triggerParams: {}, enabled: false, recordEvaluations: "near" },
-    ...{ window: null, maxStarts: null },
+    ...{ window: null, maxStarts: null, backstop: false, activeHours: null, executionPriority: 0 },
     triggerRef: expect.stringMatching(/^default\./),
   });
   const page = await api.ask(

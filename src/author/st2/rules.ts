@@ -52,8 +52,6 @@ export function convertRules(context: Context): void {
 
 function convertRule({ value }: Source, { name, ours }: { name: string; ours: string }, context: Context): void {
   const notes = name === ours ? [] : [`its ref is ${context.ref}.${ours}`];
-  if (textOf(objectOf(value["type"])["ref"]) === "backstop")
-    throw new Inexpressible("it matches only where no other rule does, which Attune has not");
   const trigger = triggerOf(objectOf(value["trigger"]), context);
   const isTimer = trigger.parse !== undefined;
   if (isTimer && Object.keys(objectOf(value["criteria"])).length > 0)
@@ -70,6 +68,7 @@ function convertRule({ value }: Source, { name, ours }: { name: string; ours: st
       description: textOf(value["description"])?.slice(0, 10_000) ?? null,
     },
     ...{ enabled: booleanOf(value["enabled"], false), trigger_ref: trigger.ref, action_ref: action.ref },
+    ...(textOf(objectOf(value["type"])["ref"]) === "backstop" ? { backstop: true } : {}),
     ...{ conditions, action_params: action.parameters, trigger_params: trigger.parameters },
   });
   context.draft.carry("rule", name, file, notes);

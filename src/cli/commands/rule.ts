@@ -1,7 +1,9 @@
 import { mutate } from "../client.ts";
 import { countOption, define, type Group, groupOf, option } from "../define.ts";
 import { Failure, UsageFailure } from "../failure.ts";
+import { readDocument } from "../input.ts";
 import { resourceOf } from "../resources.ts";
+import { draftOf, timeOf, triedRule } from "../rule-file.ts";
 import { readPayload } from "./event.ts";
 
 const findingColumns = [
@@ -42,6 +44,7 @@ const windowColumns = [
 interface RuleTest {
   matches: boolean;
   reason: string | null;
+  windowKey: string | null;
   parametersError: string | null;
   parameters: object | null;
   criteria: object[];
@@ -50,29 +53,42 @@ interface RuleTest {
 /** Adds `rule test`, `lint`, `revisions`, `restore`, `windows` and `reset`. */
 export function addRules(above: Group): void {
   const commands = groupOf(above, "rule");
-  define<{ event?: string; payload?: string }>(commands, {
-    name: "test <ref> [values...]",
+  addTrying(commands);
+  addRevisions(commands);
+  addWindows(commands);
+}
+
+function addTrying(commands: Group): void {
+  define<{ draft?: string; event?: string; payload?: string; at?: string }>(commands, {
+    name: "test [ref] [values...]",
     description: "show whether a rule matches an event or a payload, and what it would run; nothing is started",
     options: [
+      option("--draft <file>", "a rule's file: with a ref its other contents, without one a rule that does not exist"),
       option("--event <id>", "a stored event"),
       option("--payload <file>", "a payload from a file of JSON or YAML; - is standard input"),
+      option("--at <time>", "when the event with the payload happens, such as 2026-03-01T08:00:00Z; by default now"),
     ],
     examples: [
       'test default.greet body=\'{"name": "world"}\'',
       "test default.greet --event RXZlbnQ6MQ==",
       "test default.greet --payload payload.json --output json",
+      "test --draft rule.yaml --payload payload.json --at 2026-03-02T08:00:00Z",
     ],
     names: "rule",
-    run: async (context, [rule = "", ...pairs], { event, payload: file }) => {
+    run: async (context, operands, { draft, event, payload: file, at }) => {
+      // With a draft the ref is optional; what has a value is no ref.
+      const isDraft = draft !== undefined && (operands[0] === undefined || operands[0].includes("="));
+      const [rule, pairs] = isDraft ? [undefined, operands] : [operands[0], operands.slice(1)];
       if ((event !== undefined) === (file !== undefined || pairs.length > 0)) {
         throw new UsageFailure("Give either --event or a payload.");
       }
       const from =
         event === undefined ? { payload: await readPayload(context, pairs, file, async () => ({})) } : { event };
+      const tried = await triedRule(context, rule, draft);
       const { testRule } = await context.ask<{ testRule: RuleTest | null }>(
         `query($input: TestRuleInput!) { testRule(input: $input) {
-          matches reason parameters parametersError criteria { path operator expected actual result error } } }`,
-        { input: { rule, ...from } },
+          matches reason windowKey parameters parametersError criteria { path operator expected actual result error } } }`,
+        { input: { ...tried, ...from, ...(at === undefined ? {} : { at: timeOf("--at", at) }) } },
       );
       if (!testRule) throw new Failure(`There is no rule "${rule}", or you may not change it.`);
       const { criteria, ...result } = testRule;
@@ -81,23 +97,26 @@ export function addRules(above: Group): void {
       if (criteria.length > 0) await context.printRows(criteria, criterionColumns, "");
     },
   });
-  define(commands, {
-    name: "lint <ref>",
-    description: "look for mistakes in a rule; fails if there are any",
-    examples: ["lint default.greet"],
+  define<{ draft?: string }>(commands, {
+    name: "lint [ref]",
+    description: "look for mistakes in a rule, or in a rule's file; fails if there are any",
+    options: [option("--draft <file>", "the file of a rule that need not exist; - is standard input")],
+    examples: ["lint default.greet", "lint --draft rule.yaml"],
     names: "rule",
-    run: async (context, [rule = ""]) => {
+    run: async (context, [rule], { draft: file }) => {
+      if ((rule === undefined) === (file === undefined)) {
+        throw new UsageFailure("Give either the ref of a rule, or a file by --draft.");
+      }
+      const draft = file === undefined ? null : draftOf(await readDocument(context, file));
       const { lintRule } = await context.ask<{ lintRule: object[] | null }>(
-        "query($rule: String!) { lintRule(rule: $rule) { kind path message suggestion } }",
-        { rule },
+        "query($rule: String, $draft: RuleDraftInput) { lintRule(rule: $rule, draft: $draft) { kind path message suggestion } }",
+        { rule, draft },
       );
       if (!lintRule) throw new Failure(`There is no rule "${rule}", or you may not read it.`);
-      await context.printRows(lintRule, findingColumns, `${rule}: no mistakes were found.`);
+      await context.printRows(lintRule, findingColumns, `${rule ?? file}: no mistakes were found.`);
       return lintRule.length === 0 ? 0 : 1;
     },
   });
-  addRevisions(commands);
-  addWindows(commands);
 }
 
 function addRevisions(commands: Group): void {

@@ -46,6 +46,12 @@ export const rule = attune.table(
     window: jsonObjectColumn(),
     /** How many starts within which time trip it; null: any number is right. */
     maxStarts: jsonObjectColumn(),
+    /** Whether it matches only events that no other rule of its trigger matched. */
+    backstop: boolean().notNull().default(false),
+    /** When it matches events at all; null: always. */
+    activeHours: jsonObjectColumn(),
+    /** The priority of the executions that it starts. */
+    executionPriority: integer().notNull().default(0),
     ownerId: reference("owner").references(() => identity.id, { onDelete: "set null" }),
   },
   (t) => [

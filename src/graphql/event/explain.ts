@@ -1,6 +1,7 @@
 import { findRow } from "../../access/rows.ts";
 import type { Hold } from "../../db/tables/event.ts";
 import type { CriterionOutcome } from "../../lang/criteria.ts";
+import { createOthers } from "../../rule/backstop.ts";
 import { type Explanation, explainRule } from "../../rule/explain.ts";
 import { findHold } from "../../rule/windows.ts";
 import { builder } from "../kit/builder.ts";
@@ -11,7 +12,10 @@ import { Event } from "./event.ts";
 export const CriterionExplanation = builder.objectRef<CriterionOutcome>("CriterionExplanation").implement({
   description: "What a criterion found. Of large values only the beginning or the size is shown.",
   fields: (t) => ({
-    path: t.exposeString("path", { description: "The field of the payload; empty for an expression." }),
+    path: t.exposeString("path", {
+      description:
+        "The field of the payload; empty for an expression, and `activeHours`, `backstop` or `window.key` for what else decides.",
+    }),
     operator: t.exposeString("operator", { description: "The operator." }),
     expected: t.expose("expected", { type: "JSON", nullable: true, description: "The criterion's value." }),
     actual: t.field({
@@ -41,7 +45,7 @@ const RuleExplanation = builder
       ruleRevision: t.exposeInt("revision", { description: "The rule's revision." }),
       criteria: t.expose("criteria", {
         type: [CriterionExplanation],
-        description: "What each criterion found, in the written order; none for a rule without conditions.",
+        description: "What each criterion found, in the written order, and what else decides once the conditions hold.",
       }),
       windowKey: t.exposeString("windowKey", {
         nullable: true,
@@ -70,7 +74,8 @@ builder.drizzleObjectFields(Event, (t) => ({
       const rule = await findRow(db, session, { of: "rule", doing: "read", which: { ref } });
       const subject = { ...event, id: String(id), created: created.toISOString() };
       const held = await findHold(db, { rule: rule.id, event: id });
-      return { ...(await explainRule(rule, subject)), revision: rule.revision, held };
+      const others = createOthers(db, session, { triggerRef: rule.triggerRef, except: rule.id });
+      return { ...(await explainRule(rule, subject, others)), revision: rule.revision, held };
     },
   }),
 }));

@@ -194,7 +194,7 @@ export const ArtifactVisibility = upperCased("ArtifactVisibility", "Who may read
 
 export const RecordEvaluations = upperCased("RecordEvaluations", "Which of a rule's evaluations are stored.", {
   none: "None.",
-  near: "Matches, and evaluations in which a single criterion failed.",
+  near: "Matches, evaluations in which a criterion held or could not be evaluated, and those in which all conditions held.",
   all: "All.",
 });
 
@@ -203,8 +203,9 @@ export const RuleFindingKind = upperCased("RuleFindingKind", "What a finding abo
   unknown_path: "The trigger's schema has no such path.",
   type_mismatch: "The comparison does not suit the type or the values that the trigger's schema declares.",
   ignored_value: "The operator ignores its value.",
-  contradiction: "Conditions that all must hold never do together.",
-  unreachable: "The condition never makes a difference.",
+  contradiction:
+    "What must be so at once never is: conditions, the active hours and the ticks, or a backstop and a rule that matches every event.",
+  unreachable: "The condition, the active hours or being a backstop never makes a difference.",
 } satisfies Described<(typeof findingKinds)[number]>);
 
 export const WorkerLoss = upperCased("WorkerLoss", "What happens to a running execution whose worker is lost.", {

@@ -1,7 +1,6 @@
 import { UnauthenticatedError } from "../../errors.ts";
 import { globalId } from "../../lib/global-id.ts";
 import {
-  type Backtest,
   type BacktestDifference,
   type BacktestReport,
   backtestRule,
@@ -10,23 +9,20 @@ import {
 } from "../../rule/backtest.ts";
 import { builder } from "../kit/builder.ts";
 import type { Context } from "../kit/context.ts";
-import { RuleCondition, upperCased } from "../kit/enums.ts";
-import { bounded } from "../kit/filter.ts";
+import { upperCased } from "../kit/enums.ts";
 import { LiveMessage, pollingName } from "../kit/live.ts";
 import { messages, unwrap } from "../kit/stream.ts";
-import { RuleConditionInput, toCondition } from "./conditions.ts";
+import { toTried, triedFields } from "./draft.ts";
 
 const subscription = "ruleBacktest";
 const query = pollingName(subscription);
 const maxPolled = 20;
 
 const RuleBacktestInput = builder.inputType("RuleBacktestInput", {
-  description: "A rule, with other contents than are stored where they are given, and the time of the events.",
+  description:
+    "A rule, with other contents than are stored where they are given, or a draft, and the time of the events.",
   fields: (t) => ({
-    rule: t.string({ required: true, description: "The rule's ref." }),
-    condition: t.field({ type: RuleCondition, description: "How its conditions are combined." }),
-    conditions: t.field({ type: [RuleConditionInput], description: "Its conditions, at most 100." }),
-    actionParams: t.field({ type: "JSONObject", description: "The action's parameters, with templates." }),
+    ...triedFields(t),
     from: t.field({ type: "DateTime", description: "Events since then; by default since a day before `to`." }),
     to: t.field({ type: "DateTime", description: "Events before then; by default before now." }),
     sample: t.float({
@@ -102,35 +98,23 @@ const RuleBacktestMessage = builder.objectRef<Message>("RuleBacktestMessage").im
 });
 
 interface Args {
-  input: {
-    rule: string;
-    condition?: Backtest["condition"];
-    conditions?: Parameters<typeof toCondition>[0][] | null;
-    actionParams?: Backtest["actionParams"];
-    from?: Date | null;
-    to?: Date | null;
-    sample?: number | null;
-  };
+  input: typeof RuleBacktestInput.$inferInput;
   after?: string | null;
 }
 
 function open(ctx: Context, { input, after }: Args) {
-  const { rule, condition, conditions, actionParams, from, to, sample } = input;
+  const { from, to, sample, ...tried } = input;
   const session = () => {
     if (ctx.session === null) throw new UnauthenticatedError();
     return ctx.session;
   };
-  const draft = {
-    ...{ rule, condition: condition ?? null, actionParams: actionParams ?? null },
-    conditions: conditions ? bounded(conditions, "conditions").map(toCondition) : null,
-    ...{ from: from ?? null, to: to ?? null, sample: sample ?? 1 },
-  };
+  const draft = { ...toTried(tried), ...{ from: from ?? null, to: to ?? null, sample: sample ?? 1 } };
   const position = after === null || after === undefined ? null : readPosition(after);
   return backtestRule(ctx.services.db, session, draft, position);
 }
 
 const description =
-  "Back-tests a rule: evaluates it over stored events of its trigger, oldest first, by the code that decides for real events, and compares it with the rule as it is stored. Nothing is stored or started, and no key is read. Ending the stream ends the work. You must be allowed to change the rule so, and to read the events.";
+  "Back-tests a rule: evaluates it over stored events of its trigger, oldest first, by the code that decides for real events, and compares it with the rule as it is stored. Nothing is stored or started, and no key is read. Ending the stream ends the work. You must be allowed to change or create the rule so, and to read the events.";
 const inputArg = { type: RuleBacktestInput, required: true, description: "The rule and the time." } as const;
 const afterArg = { type: "Cursor", description: "The cursor of a message to continue after." } as const;
 
@@ -138,7 +122,7 @@ builder.subscriptionField(subscription, (t) =>
   t.field({
     type: RuleBacktestMessage,
     nullable: true,
-    authScopes: { may: "rule:update" },
+    authScopes: { signedIn: true },
     complexity: 100,
     description: `${description} \`${query}\` polls the same messages.`,
     args: { input: t.arg(inputArg), after: t.arg(afterArg) },
@@ -160,7 +144,7 @@ builder.queryField(query, (t) =>
   t.field({
     type: [RuleBacktestMessage],
     nullable: true,
-    authScopes: { may: "rule:update" },
+    authScopes: { signedIn: true },
     complexity: ({ first }) => ({ field: 100, multiplier: Math.max(1, first ?? 1) }),
     description: `The messages of the subscription \`${subscription}\` after a cursor, for polling; each evaluates up to 2,000 events.`,
     args: {

@@ -2,6 +2,7 @@ import { createRule, deleteRule, setRuleEnabled, updateRule } from "../../rule/r
 import { addEntityMutations } from "../kit/entity.ts";
 import { RecordEvaluations, RuleCondition } from "../kit/enums.ts";
 import { bounded } from "../kit/filter.ts";
+import { ActiveHoursInput } from "./active-hours-input.ts";
 import { RuleConditionInput, toCondition } from "./conditions.ts";
 import { Rule } from "./rule.ts";
 import { MaxStartsInput, toWindow, WindowInput } from "./window-input.ts";
@@ -36,6 +37,13 @@ addEntityMutations({
     maxStarts: t.field({
       type: MaxStartsInput,
       description: "How often it may start its action; without a limit by default.",
+    }),
+    backstop: t.boolean({
+      description: "Whether it matches only events that no other rule of its trigger matches; false by default.",
+    }),
+    activeHours: t.field({ type: ActiveHoursInput, description: "When it matches events; always by default." }),
+    executionPriority: t.int({
+      description: "The priority of the executions that it starts: those with a higher one run first; 0 by default.",
     }),
   }),
   read: ({ conditions, window, ...fields }) => ({

@@ -118,6 +118,9 @@ export const entities: Readonly<Record<string, Sample>> = {
       record_evaluations: "all",
       window: { throttle: { per: 60 } },
       max_starts: { count: 10, per: 60, pause: 300 },
+      backstop: true,
+      active_hours: { timezone: "UTC", spans: [{ days: ["mon"], from: "08:00", to: "18:00" }] },
+      execution_priority: 5,
     },
   ),
   runtime: pair(
