@@ -217,7 +217,7 @@ function verdicts({ databases, feed }: Results): string {
 }
 
 /** Writes a report into docs/benchmarks.md between the two marks of its section. Throws when a mark is missing. */
-export function writeSection(name: "results" | "history" | "warm" | "rules", report: string): void {
+export function writeSection(name: "results" | "history" | "warm" | "rules" | "windows", report: string): void {
   const [begin, end] = [`<!-- ${name}: begin -->`, `<!-- ${name}: end -->`];
   const [before, rest] = readFileSync(file, "utf8").split(begin);
   const after = rest?.split(end)[1];

@@ -46,7 +46,8 @@ interface Reading {
   count: number;
 }
 
-const maxDepth = 10;
+/** How deep groups of conditions may be nested. */
+export const maxDepth = 10;
 const maxCriteria = 200;
 const eventScope: CelScope = { variables: ["event"] };
 const forms = "{field, operator, value}, {any: […]}, {all: […]}, {not: …} or {expression}";

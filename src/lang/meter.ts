@@ -21,12 +21,15 @@ export class ExhaustedError extends Error {
 
 export const unitsPerStep = 16;
 const usual: MeterLimits = { units: 32_000_000, cpuMs: 100 };
-/** So much work takes a few milliseconds; reading the time more often would cost more than the work. */
+/** So much work takes a few milliseconds; reading the time more often would cost more than the work. With a share of the budget it is read ten times. */
 const unitsPerCheck = 500_000;
+/** Some systems count the processor time of a thread in steps of several milliseconds. */
+const leastCpuMs = 10;
 
 /** Returns a meter with a share of the budget of a rule, by default the whole; it measures the processor time from its first charge. */
 export function createMeter(share = 1): Meter {
-  const [units, cpuMs] = [Math.ceil(usual.units * share), usual.cpuMs * share];
+  const [units, cpuMs] = [Math.ceil(usual.units * share), Math.max(leastCpuMs, usual.cpuMs * share)];
+  const perCheck = Math.min(unitsPerCheck, units / 10);
   let left = units;
   let unchecked = 0;
   let startedAt: number | null = null;
@@ -46,7 +49,7 @@ export function createMeter(share = 1): Meter {
       left -= amount;
       unchecked += amount;
       if (left < 0) throw exhaust();
-      if (unchecked < unitsPerCheck) return;
+      if (unchecked < perCheck) return;
       unchecked = 0;
       if (cpuTime() - startedAt > cpuMs) throw exhaust();
     },

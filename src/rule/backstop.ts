@@ -26,8 +26,8 @@ export async function findOtherRules(
     db,
     sql`select t.id::text, count(r.id) > 0 as exist, min(r.ref) filter (where r.conditions = '[]' and r.active_hours is null
           and r."window" ->> 'key' is null) as "matchingAll"
-      from unnest(${anyOf(triggers.map(String))}) t(id) left join attune.rule r on r.trigger = t.id and r.enabled and not r.backstop
-      group by t.id`,
+      from attune.trigger t left join attune.rule r on r.trigger = t.id and r.enabled and not r.backstop
+      where t.id = ${anyOf(triggers.map(String))} group by t.id`,
   );
   return new Map(found.map(({ id, ...others }) => [BigInt(id), others]));
 }

@@ -5,6 +5,7 @@ import type { MaxStarts, WindowDefinition } from "../catalog/window.ts";
 import { anyOf, type Db, rows } from "../db/client.ts";
 import { rule as ruleTable } from "../db/tables/rule.ts";
 import { type RunnableAction, runnableJson } from "../execution/action.ts";
+import { canonicalConditions } from "../lang/canonical.ts";
 import { requireSecretPlaces } from "../lang/secret-use.ts";
 import { compileTemplates, type Templates } from "../lang/template.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
@@ -55,16 +56,37 @@ interface StoredRule extends Omit<CompiledRule, "criteria" | "judge" | "render" 
   secretSchemas: (ParameterMap | null)[] | null;
 }
 
-// Saved rules compile; one that no longer does must neither run nor affect the others.
+/**
+ * Saved rules compile; one that no longer does must neither run nor affect the others. What an index needs is known at once, the rest is compiled when an
+ * event first needs it: with thousands of rules most are not found by any event for a long time.
+ */
 function compile(rule: StoredRule): CompiledRule {
   // A version before this one may still write settings in clear.
   const pack = { ...rule.pack, config: hideSecrets(rule.confSchema, rule.pack.config) };
-  const judged = compileJudge({
-    ...rule,
-    key: rule.window?.key,
-    isHeld: rule.window !== null || rule.maxStarts !== null,
-  });
-  return { ...rule, pack, ...judged, ...compileParams(rule) };
+  const isHeld = rule.window !== null || rule.maxStarts !== null;
+  const judged = once(() => compileJudge({ ...rule, key: rule.window?.key, isHeld }));
+  const params = once(() => compileParams(rule));
+  return {
+    ...{ ...rule, pack },
+    criteria: canonicalConditions(rule.conditions) ?? judged().criteria,
+    judge: (event, meter) => judged().judge(event, meter),
+    render: (context, read, meter) => params().render(context, read, meter),
+    get readsEvents() {
+      return params().readsEvents;
+    },
+    get keys() {
+      return params().keys;
+    },
+  };
+}
+
+/** Returns the function that computes a value at its first call, and returns it at each. */
+function once<T>(compute: () => T): () => T {
+  let known: { value: T } | null = null;
+  return () => {
+    known ??= { value: compute() };
+    return known.value;
+  };
 }
 
 /** Rendering invalid templates throws why they are invalid. */

@@ -2,7 +2,9 @@ import { createMeter, type Meter } from "../lang/meter.ts";
 import { inTurn } from "./turn.ts";
 
 /** Together the rules of an event have the budget of so many rules: with no more rules than these, each has all that a rule may use. */
-const wholeBudgets = 5;
+const wholeBudgets = 10;
+/** However many rules there are, each has this share of a budget, which is enough for all that is usual. */
+const leastShare = 0.01;
 
 /**
  * Does the work for each item with a meter of its own, so that all together take a bounded time, however many and slow they are. First each has an equal
@@ -15,18 +17,18 @@ export async function inShares<T, R>(
   done: (item: T, result: R) => void,
 ): Promise<void> {
   const share = shareOf(items.length);
-  const late: T[] = [];
+  const late: { item: T; result: R }[] = [];
   for (const item of items) {
     const meter = createMeter(share);
     const result = await inTurn(() => work(item, meter));
-    if (share < 1 && meter.isExhausted()) late.push(item);
+    if (meter.isExhausted()) late.push({ item, result });
     else done(item, result);
   }
   const more = shareOf(late.length);
-  for (const item of late) {
+  for (const { item, result } of late) {
     const meter = createMeter(more);
-    done(item, await inTurn(() => work(item, meter)));
+    done(item, more > share ? await inTurn(() => work(item, meter)) : result);
   }
 }
 
-const shareOf = (count: number) => Math.min(1, wholeBudgets / Math.max(1, count));
+const shareOf = (count: number) => Math.max(leastShare, Math.min(1, wholeBudgets / Math.max(1, count)));

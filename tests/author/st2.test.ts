@@ -161,6 +161,7 @@ criteria: {trigger.count: {type: lt, pattern: 2}}
 action: {ref: core.echo, parameters: {message: "tick {{ trigger.count }} {{ trigger.region }}"}}
 `,
   "rules/timed.yaml": `name: timed
+type: {ref: backstop, parameters: {}}
 trigger: {type: core.st2.IntervalTimer, parameters: {unit: weeks, delta: 2}}
 action: {ref: core.echo, parameters: {message: "{{ trigger.executed_at }}"}}
 `,
@@ -257,6 +258,7 @@ describe("a pack of StackStorm", () => {
       retry: { max: 3, delay: 2, on: ["timeout"] },
     });
     expect(parse(readFileSync(join(into, "rules/timed.yaml"), "utf8"))).toMatchObject({
+      backstop: true,
       trigger_params: { unit: "days", interval: 14 },
       action_params: { message: "{{ event.payload.fired_at }}" },
     });

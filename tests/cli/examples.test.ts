@@ -18,12 +18,9 @@ const files: Record<string, string> = {
   "password.txt": `${password}\n`,
   "params.yaml": "message: from a file\n",
   "payload.json": '{"name": "world"}',
-<<<<<<< HEAD
   "secret.txt": "the secret of a webhook\n",
   "webhook.yaml": "hmac: {scheme: META, secret: the app secret}\nverifyToken: what Meta knows\n",
-=======
   "rule.yaml": "trigger_ref: default.hello\naction_ref: core.echo\naction_params: {message: hello}\n",
->>>>>>> 9e601d9 (Rules have kinds: backstops, active hours, and the priority of what they start)
   "response.json": '{"approved": false}',
 };
 

@@ -68,7 +68,7 @@ describe("docs/rules.md", () => {
     expect(operator.value !== undefined).toBe(criterionOperators[operator.name]?.takesValue);
   });
 
-  const recipes = [...page.matchAll(/```yaml\n([^`]+)```\n\n((?:- It .+\n)+)/g)];
+  const recipes = [...page.matchAll(/```yaml\n([^`]+)```\n\n((?:- It (?:holds|does not hold) .+\n)+)/g)];
   test.each(recipes.map(([, rule = "", claims = ""]) => [rule, claims] as const))(
     "has the recipe %s",
     (rule, claims) => {

@@ -12,6 +12,7 @@ import { createRule, updateRule } from "../../src/rule/rule.ts";
 import { type Api, createApi, createPerson } from "../support/api.ts";
 import { commit } from "../support/commit.ts";
 import { createEvaluator, type Evaluator, is } from "../support/evaluator.ts";
+import { loadDirectory, packDirectories } from "../support/pack.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 let world: World;
@@ -51,7 +52,7 @@ const emit = async (trigger: string, payload: JsonObject) => {
   await evaluator.evaluate();
   return event;
 };
-/** Outside of these hours no event of this test ever is. */
+const directoryOf = packDirectories();
 const always = [{ from: "00:00", to: "24:00" }];
 /** A day that is neither today nor close to it, in no zone. */
 const farDay = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"][(new Date().getUTCDay() + 3) % 7] ?? "mon";
@@ -292,19 +293,16 @@ test("what a rule starts has its priority, and a wrong one is refused", async ()
   const held = await world.rule(trigger, { executionPriority: -3, window: { throttle: { per: 60 } } });
   const event = await emit(trigger, {});
   const executor = world.startExecutor();
-  await expect
-    .poll(
-      () =>
-        world.all(
-          sql`select x.rule_ref, x.priority from attune.execution x join attune.enforcement f on f.id = x.enforcement
-            where f.event = ${event}::bigint order by x.rule_ref`,
-        ),
-      { timeout: 20_000 },
-    )
-    .toEqual([
-      { rule_ref: rule, priority: 7 },
-      { rule_ref: held, priority: -3 },
-    ]);
+  const started = async () =>
+    Object.fromEntries(
+      (
+        await world.all<{ ref: string; priority: number }>(
+          sql`select x.rule_ref as ref, x.priority from attune.execution x join attune.enforcement f on f.id = x.enforcement
+            where f.event = ${event}::bigint`,
+        )
+      ).map(({ ref, priority }) => [ref, priority]),
+    );
+  await expect.poll(started, { timeout: 20_000 }).toEqual({ [rule]: 7, [held]: -3 });
   await executor.stop();
   const patch = { executionPriority: 2 ** 31 };
   await expect(commit(world.services, updateRule, world.session, { ref: rule, patch })).rejects.toThrow(
@@ -322,6 +320,35 @@ test("the kind of a rule belongs to its revisions, and is restored", async () =>
     sql`select backstop, active_hours ->> 'timezone' as timezone, execution_priority, revision from attune.rule where ref = ${rule}`,
   );
   expect(row).toEqual({ backstop: true, timezone: "UTC", execution_priority: 4, revision: 3 });
+});
+
+test("files of packs have the kinds of rules, and what is wrong is refused at its place", async () => {
+  const rule = (timezone: string) => `ref: kinds.rule
+label: R
+trigger_ref: kinds.t
+action_ref: core.noop
+backstop: true
+execution_priority: 3
+active_hours:
+  timezone: ${timezone}
+  spans: [{days: [mon], from: "08:00", to: "18:00"}]
+`;
+  const files = (timezone: string) => ({
+    "pack.yaml": "ref: kinds\nlabel: Kinds\nversion: 1.0.0\n",
+    "triggers/t.yaml": "ref: kinds.t\nlabel: T\n",
+    "rules/rule.yaml": rule(timezone),
+  });
+  await expect(loadDirectory(world.services, directoryOf(files("Europe/Berln")))).rejects.toThrow(
+    /rules\/rule\.yaml:8:\d+ active_hours\.timezone: there is no time zone "Europe\/Berln"/,
+  );
+  await loadDirectory(world.services, directoryOf(files("Europe/Berlin")));
+  const row = await world.one(
+    sql`select backstop, execution_priority, active_hours from attune.rule where ref = 'kinds.rule'`,
+  );
+  expect(row).toEqual({
+    ...{ backstop: true, execution_priority: 3 },
+    active_hours: { timezone: "Europe/Berlin", spans: [{ days: ["mon"], from: "08:00", to: "18:00" }] },
+  });
 });
 
 describe("rules are tried", () => {
