@@ -19,7 +19,7 @@ const long = [
   "access/{matrix,matrix-mutations,oracle,payload}",
   "artifact/http",
   "author/st2",
-  "cli/{examples,pack,process}",
+  "cli/{examples,install,pack,process}",
   "execution/hostile",
   "flow/{canary,github,trace}",
   "graphql/{filters,fuzz,plans}",
