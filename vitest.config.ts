@@ -29,7 +29,7 @@ const long = [
   "rule/{explain,many-rules}",
   "rule/windows/windows",
   "web/graphiql",
-  "wire/bodies",
+  "wire/{bodies,types}",
   "worker/{claim-age,container,environment,environments,install,pack-tests,selectors,warm,warm-actions}",
 ];
 
