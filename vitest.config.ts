@@ -16,21 +16,21 @@ const faults = [
 
 /** Tests of interpreters, containers, a browser and command lines as processes, and those with thousands of generated cases. */
 const long = [
-  "access/{matrix,matrix-mutations,oracle,payload}",
-  "artifact/http",
+  "access/{matrix,matrix-live,matrix-mutations,matrix-verbs,oracle,payload}",
+  "artifact/{http,left}",
   "author/st2",
   "cli/{examples,install,pack,process}",
   "execution/hostile",
-  "flow/{canary,github,trace}",
+  "flow/{canary,cloud-events,github,trace}",
   "graphql/{filters,fuzz,plans}",
   "lang/bombs",
   "pack-test/parse",
   "retention/retention",
-  "rule/{explain,many-rules}",
+  "rule/{executors,explain,many-changes,many-rules,rule-index,timer}",
   "rule/windows/windows",
   "web/graphiql",
-  "wire/{bodies,types}",
-  "worker/{claim-age,container,environment,environments,install,pack-tests,selectors,warm,warm-actions}",
+  "wire/{bodies,recipes,types}",
+  "worker/{answers,claim-age,container,environment,environments,install,pack-tests,selectors,warm,warm-actions}",
 ];
 
 /** The files that wait or compute longest, first: begun last, they would leave the other processor idle at the end. */

@@ -1,4 +1,6 @@
 -- Admission reads the rate of a group once, and only where the policy has one. It computes no key where the policy has no parameters.
+ALTER FUNCTION attune.policy_rate(bigint, int, int) STRICT;
+--> statement-breakpoint
 CREATE OR REPLACE FUNCTION attune.policy_enter(entering jsonb)
   RETURNS TABLE (ord int, policy_group bigint, policy_ref text, active int, waiting int, method attune.policy_method, threshold int,
     rate_max int, rate_window_seconds int, started int, oldest timestamptz)
@@ -22,9 +24,7 @@ BEGIN
         s.started, s.oldest
       FROM (SELECT DISTINCT x.policy, x.key FROM jsonb_to_recordset(places) AS x(policy bigint, key text)) d
         JOIN policy p ON p.id = d.policy AND p.enabled JOIN policy_group g ON g.policy = d.policy AND g.key = d.key
-        LEFT JOIN LATERAL (
-          SELECT r.started, r.oldest FROM policy_rate(g.id, p.rate_max, p.rate_window_seconds) r WHERE p.rate_max IS NOT NULL
-        ) s ON true)
+        CROSS JOIN LATERAL policy_rate(g.id, p.rate_max, p.rate_window_seconds) s)
     SELECT r.ord, g.id, g.ref, g.active, g.waiting, g.method, g.threshold, g.rate_max, g.rate_window_seconds, g.started, g.oldest
     FROM jsonb_to_recordset(places) AS r(ord int, policy bigint, key text) JOIN g ON g.policy = r.policy AND g.key = r.key
     ORDER BY r.ord;

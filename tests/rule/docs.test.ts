@@ -200,8 +200,10 @@ describe("the explanation in docs/rules.md", () => {
     const used = (await ask("Used")).ruleByRef;
     expect(used.revisions.nodes[0].definition.conditions).toEqual(change.before);
     expect(used.enforcements.nodes).toEqual([]);
-    expect(await ask("Restore")).toEqual({
-      restoreRule: { rule: { revision: 3, conditions: [{ field: "percent", operator: "GT", value: 90 }] } },
-    });
+    const asInput = change.before.map((each: { operator: string }) => ({
+      ...each,
+      operator: each.operator.toUpperCase(),
+    }));
+    expect(await ask("Restore")).toEqual({ restoreRule: { rule: { revision: 3, conditions: asInput } } });
   });
 });

@@ -50,6 +50,7 @@ const restore = async (ref: string, revision: number, session = world.session) =
 };
 
 const high = [{ field: "level", operator: "gt", value: 5 }];
+const highAsInput = [{ field: "level", operator: "GT", value: 5 }];
 
 test("each change is kept, newest first, with what differs from the one before or from any other", async () => {
   const rule = await world.rule(await world.trigger(), { action: "core.echo", actionParams: { message: "one" } });
@@ -150,7 +151,14 @@ test("a revision is restored as a new one, enabled or disabled as the rule is", 
   expect(await restore(rule, 1)).toEqual({
     __typename: "RestoreRulePayload",
     rule: {
-      ...{ revision: 3, label: rule, condition: "ALL", conditions: high, enabled: false, owner: { login: "admin" } },
+      ...{
+        revision: 3,
+        label: rule,
+        condition: "ALL",
+        conditions: highAsInput,
+        enabled: false,
+        owner: { login: "admin" },
+      },
       actionParams: { message: "{{ event.payload.level }}" },
     },
   });

@@ -26,6 +26,8 @@ while True:
 `;
 
 const write = packDirectories();
+/** What a busy machine may take beyond the lease of 3 s and the time until its end is found. */
+const busyMs = 20_000;
 
 // One process at a time uses an embedded database.
 describe.runIf(onPostgres())("a sensor on two processes", () => {
@@ -89,7 +91,7 @@ describe.runIf(onPostgres())("a sensor on two processes", () => {
     servers.delete(killed);
     const killedAt = performance.now();
     const second = await next([first.pid]);
-    expect(performance.now() - killedAt).toBeLessThan(3000 + lookMs(3000) + 10_000);
+    expect(performance.now() - killedAt).toBeLessThan(3000 + lookMs(3000) + busyMs);
     expect(second.server).not.toBe(first.server);
     expect(isRunning(first.pid)).toBe(false);
 
@@ -97,8 +99,8 @@ describe.runIf(onPostgres())("a sensor on two processes", () => {
     process.kill(second.server, "SIGSTOP");
     const stoppedAt = performance.now();
     const third = await next([first.pid, second.pid]);
-    // The lease of 3 s and the time until it is found; the rest is for a busy machine. With the usual lease this is 25 s: see backoff.test.ts.
-    expect(performance.now() - stoppedAt).toBeLessThan(3000 + lookMs(3000) + 10_000);
+    // With the usual lease this is 25 s: see backoff.test.ts.
+    expect(performance.now() - stoppedAt).toBeLessThan(3000 + lookMs(3000) + busyMs);
     expect(third.server).not.toBe(second.server);
     expect(isRunning(second.pid)).toBe(false);
     process.kill(second.server, "SIGCONT");
@@ -115,7 +117,7 @@ describe.runIf(onPostgres())("a sensor on two processes", () => {
       third.pid,
     ]);
     expect(existsSync(join(directory, "state.overlap"))).toBe(false);
-  }, 60_000);
+  }, 120_000);
 
   test("ends with its process when the server is stopped, and goes on with the next", async () => {
     const last = await next([]);
@@ -127,7 +129,7 @@ describe.runIf(onPostgres())("a sensor on two processes", () => {
     expect(await world.all(sql`select from attune.token where kind = 'sensor' and revoked_at is null`)).toEqual([]);
     await startServer();
     await next([last.pid]);
-  }, 30_000);
+  }, 120_000);
 
   test("stores each event that has a name once, though a server is killed before it commits one", async () => {
     await using other = await createWorld();
