@@ -236,6 +236,10 @@ describe("the suites", () => {
   test("have only files that exist", () => {
     for (const pattern of Object.values(listed).flat()) expect(globSync(pattern), pattern).not.toEqual([]);
   });
+
+  test("run every test: none of `long`, which .ci/run runs on PostgreSQL, needs the embedded database", () => {
+    for (const file of globSync(listed.long)) expect(read(file), file).not.toMatch(/skipIf\(onPostgres\(\)\)/);
+  });
 });
 
 describe("the documents", () => {

@@ -231,7 +231,7 @@ describe("a filter costs what it holds:", () => {
     const { errors, statements } = await run(query, variables);
     expect(errors).toMatchObject([{ extensions: { code: "QUERY_TOO_COMPLEX", limit: "complexity" } }]);
     expect(statements).toEqual([]);
-    expect(performance.now() - from).toBeLessThan(5000); // milliseconds, but for a busy machine
+    expect(performance.now() - from).toBeLessThan(20_000); // a second, but for a busy machine
   });
 
   test("a usual one is cheap", async () => {

@@ -1,5 +1,5 @@
 /** Polls until `read` returns a truthy value, and returns it; throws with the last value after `ms` milliseconds. */
-export async function until<T>(read: () => T | Promise<T>, what: string, ms = 10_000): Promise<NonNullable<T>> {
+export async function until<T>(read: () => T | Promise<T>, what: string, ms = 30_000): Promise<NonNullable<T>> {
   const deadline = Date.now() + ms;
   for (;;) {
     const started = performance.now();
