@@ -44,7 +44,6 @@ interface Row {
 const computed: Readonly<Record<string, string>> = {
   "Execution.failedForGood":
     "(t.status in ('failed', 'timeout', 'abandoned') and t.id not in (select x from attune.execution, unnest(array[retry_of, rerun_of]) x where x is not null))",
-  "Action.runtimeRef": "(select r.ref from attune.runtime r where r.id = t.runtime)",
   "Execution.pack": "split_part(t.action_ref, '.', 1)",
   "Pack.tags": "t.tags[1]", // the rows have one
   "Policy.tags": "t.tags[1]",

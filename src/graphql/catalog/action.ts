@@ -1,4 +1,3 @@
-import { sql } from "drizzle-orm";
 import type { RetryPolicy as Stored } from "../../catalog/retry.ts";
 import { executions } from "../execution/execution.ts";
 import { builder } from "../kit/builder.ts";
@@ -118,11 +117,6 @@ export const actions = defineList("Action", "actions", {
     enabled: byFlag("enabled", "Whether it can be executed."),
     isAdhoc: byFlag("isAdhoc", "Whether it was created by hand."),
     runtime: byId("Runtime", "runtimeId", "The runtime that it runs in."),
-    runtimeRef: {
-      ...byText(() => sql`of_action.ref`, "The ref of the runtime that it runs in."),
-      some: (action, passes) =>
-        sql`exists (select from attune.runtime of_action where of_action.id = ${action["runtimeId"]} and ${passes})`,
-    },
     created: byTime("created", "When it was created."),
     updated: byTime("updated", "When it last changed."),
   },
