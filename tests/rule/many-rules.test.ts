@@ -88,18 +88,25 @@ test("an event of a trigger with a thousand rules that do not concern it runs th
     await addRules(rule, count, [kind, { field: "n", operator: "equals", value: "$n" }]);
     await evaluate(trigger, {}); // reads the rules
   }
-  const rounds: Record<"ofFew" | "ofMany", Awaited<ReturnType<typeof evaluate>>>[] = [];
-  for (let round = 0; round < 3; round += 1) {
-    const ofFew = await evaluate(few, { kind: "push", n: 7 });
-    rounds.push({ ofFew, ofMany: await evaluate(many, { kind: "push", n: 7 }) });
+  const found = {
+    ofFew: [await evaluate(few, { kind: "push", n: 7 })],
+    ofMany: [await evaluate(many, { kind: "push", n: 7 })],
+  };
+  // Once a second the grants of the rules' owners are read: each of the two is also evaluated right after the other one.
+  for (const [name, trigger] of [
+    ["ofMany", many],
+    ["ofFew", few],
+    ["ofMany", many],
+    ["ofFew", few],
+  ] as const) {
+    found[name].push(await evaluate(trigger, { kind: "push", n: 7 }));
   }
-  // Now and then there is a statement more, such as that which reads the grants of the rules' owners.
-  const fewest = (of: "ofFew" | "ofMany") => Math.min(...rounds.map((round) => round[of].statements));
-  expect(Math.abs(fewest("ofMany") - fewest("ofFew"))).toBeLessThanOrEqual(1);
-  const { ofFew, ofMany } = rounds[0] as (typeof rounds)[number];
-  expect(ofFew.left).toEqual({ matches: 1, misses: 9, omitted: 0 }); // near misses of the few
-  expect(ofMany.left).toMatchObject({ matches: 1, omitted: 0 });
-  expect(ofMany.left?.misses).toBeLessThan(5);
+  const fewest = (of: readonly { statements: number }[]) => Math.min(...of.map(({ statements }) => statements));
+  expect(Math.abs(fewest(found.ofMany) - fewest(found.ofFew))).toBeLessThanOrEqual(1);
+  const [[ofFew], [ofMany]] = [found.ofFew, found.ofMany] as const;
+  expect(ofFew?.left).toEqual({ matches: 1, misses: 9, omitted: 0 }); // near misses of the few
+  expect(ofMany?.left).toMatchObject({ matches: 1, omitted: 0 });
+  expect(ofMany?.left?.misses).toBeLessThan(5);
 });
 
 const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
