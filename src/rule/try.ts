@@ -27,7 +27,7 @@ export interface RuleTestResult extends Explanation {
   parametersError: string | null;
 }
 
-/** Stands for the id of a rule that does not exist. */
+/** In place of the id of a rule that does not exist. */
 const noRule = 0n;
 
 /**

@@ -184,7 +184,7 @@ test("a webhook's path is shown only to sessions that may update its trigger", a
   expect(off.trigger).toEqual({ webhookEnabled: false, webhookPath: null });
 });
 
-test("how a webhook is configured can be read without its secrets, by whoever may read its trigger", async () => {
+test("how a webhook is configured can be read without its secrets, by those who may read its trigger", async () => {
   await mutate("createTrigger", { ref: "default.shown" }, "trigger { ref }");
   const hmac = "hmac { scheme algorithm encoding header prefix timestampHeader signedText toleranceSeconds }";
   const fields = `webhook { ${hmac} deliveryHeader maxBytes rateLimit { requests seconds } allow cloudEvents hasVerifyToken previousPathUntil previousSecretUntil }`;
