@@ -19,7 +19,7 @@ const long = [
   "access/{matrix,matrix-live,matrix-mutations,matrix-verbs,oracle,payload}",
   "artifact/{http,left}",
   "author/st2",
-  "cli/{examples,install,pack,process}",
+  "cli/{commands,examples,install,pack,process}",
   "execution/hostile",
   "flow/{canary,cloud-events,github,trace}",
   "graphql/{filters,fuzz,plans}",
@@ -30,7 +30,7 @@ const long = [
   "rule/windows/windows",
   "web/graphiql",
   "wire/{bodies,recipes,types}",
-  "worker/{answers,claim-age,container,environment,environments,install,pack-tests,selectors,warm,warm-actions}",
+  "worker/{answers,claim-age,container,environment,environments,install,pack-tests,process,selectors,warm,warm-actions}",
 ];
 
 /** The files that wait or compute longest, first: begun last, they would leave the other processor idle at the end. */
