@@ -199,7 +199,7 @@ describe("what the fields of an object do not tell, no filter, count or order of
     readers = matrix.roles.filter((role) => !isOther(role));
   });
 
-  /** The filters and orders by which somebody could have been told something. */
+  /** The filters and orders that show a difference which the fields do not. */
   const guarded = new Set<string>();
 
   // Some tables have many columns.
@@ -231,9 +231,9 @@ describe("what the fields of an object do not tell, no filter, count or order of
       const answers = await askInWorlds(role, questions, at);
       for (const { about } of questions) guarded.add(`${typename} ${about}`);
       for (const [one, other] of alike) {
-        const told = questions.filter((_, index) => answers[one]?.[index] !== answers[other]?.[index]);
+        const differing = questions.filter((_, index) => answers[one]?.[index] !== answers[other]?.[index]);
         expect(
-          told.map(({ use }) => use),
+          differing.map(({ use }) => use),
           `${role.name}: ${typename}, ${column.name}`,
         ).toEqual([]);
       }
