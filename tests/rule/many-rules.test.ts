@@ -11,6 +11,7 @@ import { matchEvent, type PendingEvent, rulesFor } from "../../src/rule/match.ts
 import { createRuleIndex, type RuleIndex } from "../../src/rule/rule-index.ts";
 import type { CompiledRule } from "../../src/rule/ruleset.ts";
 import { type Api, createApi } from "../support/api.ts";
+import { withoutFeed } from "../support/database.ts";
 import { createEvaluator, type Evaluator, is } from "../support/evaluator.ts";
 import { createWorld, type World } from "../support/world.ts";
 
@@ -48,7 +49,7 @@ async function evaluate(trigger: string, payload: JsonObject) {
   const [before, cpu] = [world.services.statements.length, process.cpuUsage()];
   await evaluator.evaluate();
   const used = process.cpuUsage(cpu);
-  const statements = world.services.statements.length - before;
+  const statements = withoutFeed(world.services.statements.slice(before)).sort();
   const [left] = await world.all<{ matches: number; misses: number; omitted: number }>(
     sql`select (select count(*)::int from attune.rule_evaluation where event = e.id and matched) as matches,
         (select count(*)::int from attune.rule_evaluation where event = e.id and not matched) as misses, evaluations_omitted as omitted
@@ -88,25 +89,13 @@ test("an event of a trigger with a thousand rules that do not concern it runs th
     await addRules(rule, count, [kind, { field: "n", operator: "equals", value: "$n" }]);
     await evaluate(trigger, {}); // reads the rules
   }
-  const found = {
-    ofFew: [await evaluate(few, { kind: "push", n: 7 })],
-    ofMany: [await evaluate(many, { kind: "push", n: 7 })],
-  };
-  // Once a second the grants of the rules' owners are read: each of the two is also evaluated right after the other one.
-  for (const [name, trigger] of [
-    ["ofMany", many],
-    ["ofFew", few],
-    ["ofMany", many],
-    ["ofFew", few],
-  ] as const) {
-    found[name].push(await evaluate(trigger, { kind: "push", n: 7 }));
-  }
-  const fewest = (of: readonly { statements: number }[]) => Math.min(...of.map(({ statements }) => statements));
-  expect(Math.abs(fewest(found.ofMany) - fewest(found.ofFew))).toBeLessThanOrEqual(1);
-  const [[ofFew], [ofMany]] = [found.ofFew, found.ofMany] as const;
-  expect(ofFew?.left).toEqual({ matches: 1, misses: 9, omitted: 0 }); // near misses of the few
-  expect(ofMany?.left).toMatchObject({ matches: 1, omitted: 0 });
-  expect(ofMany?.left?.misses).toBeLessThan(5);
+  const [ofFew, ofMany] = [await evaluate(few, { kind: "push", n: 7 }), await evaluate(many, { kind: "push", n: 7 })];
+  // The grants of the rules' owners are read once a second, by whichever evaluation comes then.
+  const timely = (statements: readonly string[]) => statements.filter((text) => !text.includes("not i.frozen"));
+  expect(timely(ofMany.statements)).toEqual(timely(ofFew.statements));
+  expect(ofFew.left).toEqual({ matches: 1, misses: 9, omitted: 0 }); // near misses of the few
+  expect(ofMany.left).toMatchObject({ matches: 1, omitted: 0 });
+  expect(ofMany.left?.misses).toBeLessThan(5);
 });
 
 const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;

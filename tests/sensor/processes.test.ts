@@ -3,7 +3,6 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { lookMs } from "../../src/sensor/supervise.ts";
 import { onPostgres } from "../support/database.ts";
 import { packDirectories } from "../support/pack.ts";
 import { type ServerProcess, serverEnvironment, spawnServer, startProcess } from "../support/server.ts";
@@ -26,8 +25,8 @@ while True:
 `;
 
 const write = packDirectories();
-/** What a busy machine may take beyond the lease of 3 s and the time until its end is found. */
-const busyMs = 20_000;
+/** Within this another server runs the sensors of one that was lost, with the settings that a server has by default. */
+const takeoverMs = 30_000;
 
 // One process at a time uses an embedded database.
 describe.runIf(onPostgres())("a sensor on two processes", () => {
@@ -50,10 +49,7 @@ describe.runIf(onPostgres())("a sensor on two processes", () => {
   });
 
   const startServer = async () => {
-    const server = await startProcess(world.services.location, {
-      ATTUNE__ROLES: "sensor",
-      ATTUNE__SENSOR__LEASE_SECONDS: "3",
-    });
+    const server = await startProcess(world.services.location, { ATTUNE__ROLES: "sensor" });
     servers.add(server);
     return server;
   };
@@ -71,8 +67,17 @@ describe.runIf(onPostgres())("a sensor on two processes", () => {
         return now !== undefined && !former.includes(now.pid) && (await pids()).at(-1) === now.pid ? now : null;
       },
       "events of a new process of the sensor",
-      30_000,
+      60_000,
     );
+  /** Expects that the first event of a process of the sensor was stored soon enough after a time. */
+  const expectTakeover = async (pid: number, since: number) => {
+    const { at } = await world.one<{ at: number }>(
+      sql`select (extract(epoch from min(created)) * 1000)::float8 as at from attune.event
+        where trigger_ref = 'watch.locking' and (payload ->> 'n')::int = ${pid}::int`,
+    );
+    expect(at).toBeGreaterThan(since);
+    expect(at - since).toBeLessThan(takeoverMs);
+  };
   const pids = async () => (await watch.payloads("locking")).map((payload) => (payload as { n: number }).n);
   const serverOf = (pid: number) => {
     const server = [...servers].find(({ child }) => child.pid === pid);
@@ -82,25 +87,24 @@ describe.runIf(onPostgres())("a sensor on two processes", () => {
   const isRunning = (pid: number) =>
     existsSync(`/proc/${pid}/stat`) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "latin1"));
 
-  test("runs on one of them, and on the other one when that is killed or stopped for longer than its lease", async () => {
+  test("runs on one of them, and within 30 s on the other one when that is killed or stopped for longer than its lease", async () => {
     await Promise.all([startServer(), startServer()]);
     const first = await next([]);
 
     const killed = serverOf(first.server);
+    const killedAt = Date.now();
     await killed.kill();
     servers.delete(killed);
-    const killedAt = performance.now();
     const second = await next([first.pid]);
-    expect(performance.now() - killedAt).toBeLessThan(3000 + lookMs(3000) + busyMs);
+    await expectTakeover(second.pid, killedAt);
     expect(second.server).not.toBe(first.server);
     expect(isRunning(first.pid)).toBe(false);
 
     await startServer();
+    const stoppedAt = Date.now();
     process.kill(second.server, "SIGSTOP");
-    const stoppedAt = performance.now();
     const third = await next([first.pid, second.pid]);
-    // With the usual lease this is 25 s: see backoff.test.ts.
-    expect(performance.now() - stoppedAt).toBeLessThan(3000 + lookMs(3000) + busyMs);
+    await expectTakeover(third.pid, stoppedAt);
     expect(third.server).not.toBe(second.server);
     expect(isRunning(second.pid)).toBe(false);
     process.kill(second.server, "SIGCONT");
