@@ -57,15 +57,19 @@ export function findBroken(
   packs: Iterable<KnownPack>,
 ): { dependent: KnownPack; needs: string }[] {
   if (before === null) return [];
-  return [...packs].flatMap((dependent) =>
-    dependent.dependencies
-      .filter((text) => {
-        const needed = neededOf(text);
-        return needed.ref === ref && isInRange(before, needed.range) && !isInRange(version, needed.range);
-      })
-      .map((needs) => ({ dependent, needs })),
-  );
+  return findDependents(ref, packs).filter(({ needs }) => {
+    const { range } = neededOf(needs);
+    return isInRange(before, range) && !isInRange(version, range);
+  });
 }
+
+/** Returns the items of other packs' `dependencies` that name the pack. */
+export const findDependents = (ref: string, packs: Iterable<KnownPack>): { dependent: KnownPack; needs: string }[] =>
+  [...packs].flatMap((dependent) =>
+    dependent.ref === ref
+      ? []
+      : dependent.dependencies.filter((text) => neededOf(text).ref === ref).map((needs) => ({ dependent, needs })),
+  );
 
 /** Returns the way from a pack over its dependencies back to it, such as `["a", "b", "a"]`; null: there is none. */
 export function findCycle(ref: string, packs: ReadonlyMap<string, KnownPack>): string[] | null {

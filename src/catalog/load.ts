@@ -14,7 +14,7 @@ import type { JsonObject } from "../lib/json.ts";
 import { hideSecrets, sealSecrets } from "../secrecy/settings.ts";
 import { actionRows, idsByRef, sensorRows } from "./component-rows.ts";
 import { markEnvironments, refreshRelease } from "./environment.ts";
-import { requireNeeded } from "./needs.ts";
+import { lockNeeds, requireNeeded } from "./needs.ts";
 import { type PackRules, ruleRows } from "./pack-rules.ts";
 import type { CheckedPack } from "./read.ts";
 import { sealStoredSettings } from "./settings.ts";
@@ -32,6 +32,7 @@ export async function loadPack(
   packRules: PackRules,
   { origin = fromDirectory(), together = [], isForced = false }: LoadOptions = {},
 ): Promise<Loaded> {
+  await lockNeeds(tx.db);
   const stored = await upsertPack(tx, source, origin);
   if (stored.digest === source.digest) {
     await refreshRelease(tx, String(stored.id), source);

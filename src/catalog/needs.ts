@@ -1,8 +1,18 @@
 import { sql } from "drizzle-orm";
+import { may, targetOf } from "../access/grants.ts";
+import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
-import { InvalidInputError, type Issue } from "../errors.ts";
+import { ConflictError, InvalidInputError, type Issue } from "../errors.ts";
 import { didYouMean } from "../lib/nearest.ts";
-import { findBroken, findCycle, findUnmet, type KnownPack, refsNeeded, type Unmet } from "./dependencies.ts";
+import {
+  findBroken,
+  findCycle,
+  findDependents,
+  findUnmet,
+  type KnownPack,
+  refsNeeded,
+  type Unmet,
+} from "./dependencies.ts";
 import { runnerTypes } from "./manifest.ts";
 import type { CheckedPack } from "./read.ts";
 
@@ -24,13 +34,14 @@ export const knownAs = ({ pack: { ref, version, dependencies } }: CheckedPack): 
 /** Returns what the pack needs of packs that are not there, each fault at its place in the pack's file. */
 export const unmetIssues = (source: CheckedPack, packs: ReadonlyMap<string, KnownPack>): NeedFaults["unmet"] =>
   findUnmet(knownAs(source), packs).map((each) => {
-    const { index, needed, found } = each;
-    const message =
-      found === null
-        ? `there is no pack "${needed.ref}"${didYouMean(needed.ref, [...packs.keys()])}`
-        : `expected "${needed.ref}" in a version ${needed.range}, and it has the version ${found}`;
-    return { ...each, issue: source.issueAt(source.pack.ref, ["dependencies", index], message) };
+    const message = unmetMessage(each, packs);
+    return { ...each, issue: source.issueAt(source.pack.ref, ["dependencies", each.index], message) };
   });
+
+const unmetMessage = ({ needed, found }: Unmet, packs: ReadonlyMap<string, KnownPack>): string =>
+  found === null
+    ? `there is no pack "${needed.ref}"${didYouMean(needed.ref, [...packs.keys()])}`
+    : `expected "${needed.ref}" in a version ${needed.range}, and it has the version ${found}`;
 
 /** Returns the fault of a pack that needs itself by way of others, at its place in the pack's file; null: it does not. */
 export function circleIssue(source: CheckedPack, packs: ReadonlyMap<string, KnownPack>): Issue | null {
@@ -86,17 +97,93 @@ export async function findNeedFaults(
 }
 
 /**
- * Throws InvalidInputError for what keeps the pack from being loaded. That others lose what they need is passed over if it is forced, and returned. One
- * transaction at a time gets through, so that no two let each other's needs go.
+ * Lets one transaction at a time change which packs there are and what they need, so that no two let each other's needs go. It must precede the locks of
+ * packs, or two transactions could wait for each other.
+ */
+export async function lockNeeds(db: Db): Promise<void> {
+  await db.execute(sql`select pg_advisory_xact_lock(hashtextextended('attune dependencies of packs', 0))`);
+}
+
+/**
+ * Throws InvalidInputError for what keeps the pack from being loaded. That others lose what they need is passed over if it is forced, and returned. The
+ * caller has called `lockNeeds`.
  */
 export async function requireNeeded(
   db: Db,
   source: CheckedPack,
   { together, isForced }: { together: readonly CheckedPack[]; isForced: boolean },
 ): Promise<Issue[]> {
-  await db.execute(sql`select pg_advisory_xact_lock(hashtextextended('attune dependencies of packs', 0))`);
   const { unmet, others, broken } = await findNeedFaults(db, source, together);
   const issues = [...unmet.map(({ issue }) => issue), ...others, ...(isForced ? [] : broken)];
   if (issues.length > 0) throw new InvalidInputError(issues);
   return broken;
+}
+
+/** A change of a pack that was made by hand. */
+interface HandMade {
+  pack: KnownPack;
+  /** Its version of before; null: it is new. */
+  before: string | null;
+  /** Whether its `dependencies` are new. */
+  hasNewNeeds: boolean;
+}
+
+/**
+ * Throws InvalidInputError where a pack made by hand would need what is not there, or others would lose what they need of it. Packs that the session may
+ * not read count as missing, and are not named. The caller has called `lockNeeds`.
+ */
+export async function requireNeededByHand(
+  db: Db,
+  session: Session,
+  { pack, before, hasNewNeeds }: HandMade,
+): Promise<void> {
+  const all = new Map((await findPacks(db)).map((each) => [each.ref, each])).set(pack.ref, pack);
+  const known = new Map([...all].filter(([ref]) => mayRead(session, ref))).set(pack.ref, pack);
+  const issues: Issue[] = [];
+  if (hasNewNeeds) {
+    for (const each of findUnmet(pack, known)) {
+      issues.push({ path: `dependencies.${each.index}`, message: unmetMessage(each, known) });
+    }
+    const cycle = findCycle(pack.ref, all);
+    if (cycle) {
+      const how = cycle.every((ref) => known.has(ref)) ? `: ${cycle.join(" needs ")}` : "";
+      const index = refsNeeded(pack.dependencies).indexOf(cycle[1] ?? "");
+      issues.push({ path: `dependencies.${index}`, message: `the packs would depend on each other${how}` });
+    }
+  }
+  const broken = findBroken(pack, before, all.values());
+  if (broken.length > 0) {
+    const who = dependentsText(session, broken);
+    issues.push({ path: "version", message: `${who} it in another version: update them first, or keep ${before}` });
+  }
+  if (issues.length > 0) throw new InvalidInputError(issues);
+}
+
+/** Throws ConflictError where other packs need the pack. Those that the session may not read are only counted. The caller has called `lockNeeds`. */
+export async function refuseNeeded(db: Db, session: Session, ref: string): Promise<void> {
+  const dependents = findDependents(ref, await findPacks(db));
+  if (dependents.length === 0) return;
+  const who = dependentsText(session, dependents);
+  throw new ConflictError(
+    `${who} the pack "${ref}": delete them first, or update them to versions that do without it.`,
+  );
+}
+
+const findPacks = async (db: Db) =>
+  await rows<KnownPack>(
+    db,
+    sql`select ref, version, to_jsonb(dependencies) as dependencies from attune.pack order by ref`,
+  );
+
+const mayRead = (session: Session, ref: string) => may(session, "pack", "read", targetOf(ref));
+
+/** Returns the dependents and a verb, such as `"app" 1.0.0 (lib@^1) and 2 other packs need`. */
+function dependentsText(session: Session, dependents: readonly { dependent: KnownPack; needs: string }[]): string {
+  const named = dependents.filter(({ dependent }) => mayRead(session, dependent.ref));
+  const names = named.map(({ dependent, needs }) => `"${dependent.ref}" ${dependent.version} (${needs})`);
+  const others = dependents.length - named.length;
+  if (others > 0)
+    names.push(`${others} ${names.length > 0 ? "other " : ""}${others === 1 ? "pack" : "packs"} that you may not read`);
+  const list = names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)}` : (names[0] ?? "");
+  return `${list} ${dependents.length === 1 ? "needs" : "need"}`;
 }

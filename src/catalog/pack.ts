@@ -12,6 +12,7 @@ import type { JsonObject } from "../lib/json.ts";
 import { checkNew, checkPatch, description, jsonObject, label, parameters, texts } from "../schema/fields.ts";
 import { dependency } from "./dependencies.ts";
 import { packRef, semver } from "./manifest.ts";
+import { lockNeeds, refuseNeeded, requireNeededByHand } from "./needs.ts";
 import { checkSettings } from "./settings.ts";
 
 /** The fields of a pack that users set. A missing field has its default or, in an update, is unchanged. */
@@ -42,7 +43,10 @@ const packFields = z
   })
   .partial();
 
-/** Creates a pack for entities created by hand. Throws InvalidInputError, ForbiddenError, ConflictError (the ref is taken). */
+/**
+ * Creates a pack for entities created by hand. Throws InvalidInputError (also for a dependency that is not there), ForbiddenError, ConflictError (the ref is
+ * taken).
+ */
 export async function createPack(
   tx: Tx,
   session: Session,
@@ -51,18 +55,19 @@ export async function createPack(
   const { ref, ...fields } = checkNew(packFields.extend({ ref: packRef }), input);
   authorize(session, "pack", "create", targetOf(ref));
   const settings = checkSettings(tx.keyring, { schema: fields.confSchema ?? {}, config: fields.config ?? {} });
-  return await insertRow(tx, "pack", {
-    ...fields,
-    ...settings,
-    ref,
-    label: fields.label ?? ref,
-    version: fields.version ?? "1.0.0",
-  });
+  const { version = "1.0.0", dependencies = [] } = fields;
+  if (dependencies.length > 0) {
+    await lockNeeds(tx.db);
+    const pack = { ref, version, dependencies };
+    await requireNeededByHand(tx.db, session, { pack, before: null, hasNewNeeds: true });
+  }
+  return await insertRow(tx, "pack", { ...fields, ...settings, ref, label: fields.label ?? ref, version });
 }
 
 /**
  * Changes the fields that the patch names; of a pack that was loaded from files only its configuration. The configuration is checked
- * against the pack's schema. Throws NotFoundError, InvalidInputError, ForbiddenError, ConflictError.
+ * against the pack's schema, a new version against what other packs need, and new dependencies against the packs that are there. Throws NotFoundError,
+ * InvalidInputError, ForbiddenError, ConflictError.
  */
 export async function updatePack(
   tx: Tx,
@@ -70,10 +75,18 @@ export async function updatePack(
   input: Which<"pack"> & { patch: PackFields },
 ): Promise<{ id: bigint }> {
   const fields = checkPatch(packFields, input.patch);
+  const isAboutNeeds = fields.version !== undefined || fields.dependencies !== undefined;
+  if (isAboutNeeds) await lockNeeds(tx.db);
   const stored = await lockRow(tx, session, { of: "pack", doing: "update", which: input });
   const { config, ...others } = fields;
   if (stored.sourceType !== null && !isEmpty(others)) {
     throw new ConflictError(`The pack "${input.ref}" comes from files: only its config can be changed here.`);
+  }
+  if (isAboutNeeds) {
+    const { version = stored.version, dependencies = stored.dependencies } = fields;
+    const pack = { ref: stored.ref, version, dependencies };
+    const hasNewNeeds = fields.dependencies !== undefined;
+    await requireNeededByHand(tx.db, session, { pack, before: stored.version, hasNewNeeds });
   }
   const isAboutConfig = config !== undefined || fields.confSchema !== undefined;
   const settings = { schema: fields.confSchema ?? stored.confSchema, config: config ?? stored.config };
@@ -87,18 +100,20 @@ export async function updatePack(
 
 /**
  * Deletes a pack with its components; executions keep their refs. Throws NotFoundError, ForbiddenError, and ConflictError for a pack
- * that the system needs, a pack that owns keys, and a pack in whose runtimes an action of another pack runs.
+ * that the system needs, a pack that others need, a pack that owns keys, and a pack in whose runtimes an action of another pack runs.
  */
 export async function deletePack(
   tx: Tx,
   session: Session,
   { ref }: { ref: string },
 ): Promise<{ id: bigint; ref: string }> {
+  await lockNeeds(tx.db);
   const { id, isStandard } = await lockRow(tx, session, { of: "pack", doing: "delete", which: { ref } });
   if (isStandard || ref === "core" || ref === "default") {
     throw new ConflictError(`The pack "${ref}" belongs to Attune itself: it cannot be deleted.`);
   }
-  await refuseNeeded(tx, { id: String(id), ref });
+  await refuseNeeded(tx.db, session, ref);
+  await refuseUsed(tx, { id: String(id), ref });
   await keepAdministrator(tx, async () => {
     // Actions first: they prevent the deletion of their runtimes.
     await tx.db.delete(action).where(eq(action.packId, id));
@@ -107,7 +122,7 @@ export async function deletePack(
   return { id, ref };
 }
 
-async function refuseNeeded(tx: Tx, { id, ref }: { id: string; ref: string }): Promise<void> {
+async function refuseUsed(tx: Tx, { id, ref }: { id: string; ref: string }): Promise<void> {
   const [needed] = await rows<{ key: string | null; action: string | null }>(
     tx.db,
     sql`select (select min(ref) from attune.key where owner_pack = ${id}::bigint) as key,

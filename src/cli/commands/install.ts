@@ -148,11 +148,40 @@ async function uninstall(context: Context, [ref = ""]: string[], { yes }: { yes?
     return count === 0 ? [] : [`${count} ${count === 1 ? kind.slice(0, -1) : kind}`];
   });
   context.note(`${ref} ${pack.version} goes${what.length > 0 ? `, with ${what.join(", ")}` : ""}.`);
+  const needing = await dependentsOf(context, ref);
+  if (needing.length > 0) {
+    throw new Failure(
+      `${needing.join(", ")} ${needing.length === 1 ? "needs" : "need"} ${ref}: uninstall what needs it first, or update it to a version that does without.`,
+    );
+  }
   requireTerminal(context.terminal, yes, `attune pack uninstall ${ref}`);
   if (!yes) await confirm(context.terminal, `Delete ${ref}.`);
   await mutate(context.ask, "deletePack", { ref }, "__typename");
   if (context.options.output !== "table") await context.printValue({ ref, deleted: true });
   else await context.write(`${ref} is deleted.\n`);
+}
+
+/** Returns the packs that need the pack, such as `app 1.0.0 (lib@^1)`. */
+async function dependentsOf(context: Context, ref: string): Promise<string[]> {
+  const needing: string[] = [];
+  for (let after: string | null = null; ; ) {
+    const { packs }: { packs: Packs } = await context.ask<{ packs: Packs }>(
+      `query($after: String) { packs(first: 100, after: $after) {
+        nodes { ref version dependencies } pageInfo { hasNextPage endCursor } } }`,
+      { after },
+    );
+    for (const { ref: other, version, dependencies } of packs.nodes) {
+      const needs = dependencies.find((text) => text === ref || text.startsWith(`${ref}@`));
+      if (needs !== undefined && other !== ref) needing.push(`${other} ${version} (${needs})`);
+    }
+    if (!packs.pageInfo.hasNextPage) return needing;
+    after = packs.pageInfo.endCursor;
+  }
+}
+
+interface Packs {
+  nodes: { ref: string; version: string; dependencies: string[] }[];
+  pageInfo: { hasNextPage: boolean; endCursor: string | null };
 }
 
 /** Adds `pack index build`. */

@@ -38,12 +38,13 @@ addEntityMutations({
     verb: createPack,
   },
   update: {
-    description: "Changes a pack. For a pack loaded from files, only `config` can be changed.",
+    description:
+      "Changes a pack. For a pack loaded from files, only `config` can be changed. A version that other packs cannot use is refused.",
     verb: updatePack,
   },
   delete: {
     description:
-      "Deletes a pack and everything in it; executions keep its refs. Refused while the pack owns keys or an action of another pack uses one of its runtimes.",
+      "Deletes a pack and everything in it; executions keep its refs. Refused while other packs need it (`dependencies`), it owns keys, or an action of another pack uses one of its runtimes.",
     verb: deletePack,
   },
 });
