@@ -154,7 +154,10 @@ export async function requireNeededByHand(
   const broken = findBroken(pack, before, all.values());
   if (broken.length > 0) {
     const who = dependentsText(session, broken);
-    issues.push({ path: "version", message: `${who} it in another version: update them first, or keep ${before}` });
+    issues.push({
+      path: "version",
+      message: `${who} it in another version: update ${broken.length === 1 ? "it" : "them"} first, or keep ${before}`,
+    });
   }
   if (issues.length > 0) throw new InvalidInputError(issues);
 }
@@ -165,7 +168,9 @@ export async function refuseNeeded(db: Db, session: Session, ref: string): Promi
   if (dependents.length === 0) return;
   const who = dependentsText(session, dependents);
   throw new ConflictError(
-    `${who} the pack "${ref}": delete them first, or update them to versions that do without it.`,
+    dependents.length === 1
+      ? `${who} the pack "${ref}": delete it first, or update it to a version that does without.`
+      : `${who} the pack "${ref}": delete them first, or update them to versions that do without.`,
   );
 }
 

@@ -22,6 +22,8 @@ export interface InstallPackInput {
   name: string | null;
   skipTests: boolean;
   force: boolean;
+  /** Whether packs that it needs are installed, or updated, with it from the indexes. */
+  withDependencies: boolean;
 }
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "must be a SHA-256 in 64 lower case hexadecimal digits");
@@ -50,7 +52,7 @@ export async function installPack(tx: Tx, session: Session, input: InstallPackIn
     throw new ConflictError('The pack "core" of this installation is older: it has no action core.install_pack.');
   const identity = identityOf(session);
   const config: JsonObject = {
-    ...{ source, skip_tests: input.skipTests, force: input.force },
+    ...{ source, skip_tests: input.skipTests, force: input.force, with_dependencies: input.withDependencies },
     identity: identity === null ? null : String(identity),
   };
   const parent = await parentOf(tx, session);

@@ -5,6 +5,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -651,6 +652,22 @@ describe("hostile and broken packs", () => {
       stderr: expect.stringContaining("is not replaced"),
     });
     expect(readdirSync(scratch).filter((name) => name.startsWith("."))).toEqual([]);
+  });
+
+  test("a target that a killed import has put aside is put back by the next one", async () => {
+    const into = join(scratch, "killed");
+    expect((await imported(only, into)).code).toBe(0);
+    writeFileSync(join(into, "left.txt"), "x");
+    // As kill -9 leaves it between the two renames.
+    renameSync(into, join(scratch, ".killed-a1B2c3-old"));
+    expect(await imported(only, into)).toMatchObject({ code: 1, stderr: expect.stringContaining("exists") });
+    expect(existsSync(join(into, "left.txt"))).toBe(true);
+    renameSync(into, join(scratch, ".killed-a1B2c3-old"));
+    mkdirSync(join(scratch, ".killed-other-a1B2c3-old"));
+    expect((await imported(only, into, "--force")).code).toBe(0);
+    expect(existsSync(join(into, "left.txt"))).toBe(false);
+    expect(readdirSync(scratch).filter((name) => name.startsWith("."))).toEqual([".killed-other-a1B2c3-old"]);
+    rmSync(join(scratch, ".killed-other-a1B2c3-old"), { recursive: true });
   });
 
   test("rules may use packs that are named", async () => {

@@ -7,6 +7,7 @@ import { createAction } from "../../src/catalog/action.ts";
 import { createPack, deletePack, updatePack } from "../../src/catalog/pack.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
 import { createPolicy } from "../../src/policy/policy.ts";
+import { createPerson } from "../support/api.ts";
 import { commit } from "../support/commit.ts";
 import { createWorld, type World } from "../support/world.ts";
 
@@ -210,6 +211,76 @@ describe("deleting a pack", () => {
       code: "CONFLICT",
       message: expect.stringContaining("default.guest"),
     });
+  });
+});
+
+describe("packs made by hand that need others", () => {
+  test("are refused while those are missing or in another version, and in circles", async () => {
+    await create("plank", { version: "1.4.0" });
+    await expect(create("shelf", { dependencies: ["plank@^2", "nail"] })).rejects.toMatchObject({
+      issues: [
+        { path: "dependencies.0", message: 'expected "plank" in a version ^2, and it has the version 1.4.0' },
+        { path: "dependencies.1", message: expect.stringContaining('there is no pack "nail"') },
+      ],
+    });
+    await create("shelf", { dependencies: ["plank@^1.2"] });
+    await expect(change("plank", { dependencies: ["shelf"] })).rejects.toMatchObject({
+      issues: [
+        {
+          path: "dependencies.0",
+          message: "the packs would depend on each other: plank needs shelf needs plank",
+        },
+      ],
+    });
+    await expect(change("shelf", { dependencies: ["plank@2"] })).rejects.toMatchObject({ code: "BAD_USER_INPUT" });
+    await change("shelf", { dependencies: ["plank@>=1"] });
+    await change("shelf", { dependencies: [] });
+  });
+
+  test("keep those: a version out of their ranges and a deletion are refused, with who needs what", async () => {
+    await create("clay", { version: "1.0.0" });
+    await create("brick", { version: "3.1.0", dependencies: ["clay@^1"] });
+    await create("wall", { dependencies: ["brick", "clay"] });
+    await change("clay", { version: "1.9.0" });
+    await expect(change("clay", { version: "2.0.0" })).rejects.toMatchObject({
+      issues: [
+        {
+          path: "version",
+          message: '"brick" 3.1.0 (clay@^1) needs it in another version: update it first, or keep 1.9.0',
+        },
+      ],
+    });
+    await expect(remove("clay")).rejects.toMatchObject({
+      code: "CONFLICT",
+      message:
+        '"brick" 3.1.0 (clay@^1) and "wall" 1.0.0 (clay) need the pack "clay": delete them first, or update them to versions that do without.',
+    });
+    // Whoever may not read them learns how many there are.
+    const grants = [
+      { resource: "pack", actions: ["*"], constraints: { pack_refs: ["clay"] } },
+      { resource: "pack", actions: ["read"], constraints: { pack_refs: ["wall"] } },
+    ];
+    const narrow = await createPerson(world.services, "potter", { grants });
+    await expect(commit(world.services, deletePack, narrow, { ref: "clay" })).rejects.toMatchObject({
+      message: expect.stringMatching(
+        /^"wall" 1\.0\.0 \(clay\) and 1 other pack that you may not read need the pack "clay": /,
+      ),
+    });
+    const patch = { version: "2.0.0" };
+    await expect(commit(world.services, updatePack, narrow, { ref: "clay", patch })).rejects.toMatchObject({
+      issues: [{ path: "version", message: expect.stringMatching(/^1 pack that you may not read needs it/) }],
+    });
+    await expect(
+      commit(world.services, updatePack, narrow, { ref: "clay", patch: { dependencies: ["brick"] } }),
+    ).rejects.toMatchObject({
+      issues: [
+        { path: "dependencies.0", message: expect.stringContaining('there is no pack "brick"') },
+        { path: "dependencies.0", message: "the packs would depend on each other" },
+      ],
+    });
+    await remove("wall");
+    await change("brick", { dependencies: [] });
+    await remove("clay");
   });
 });
 

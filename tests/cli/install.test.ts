@@ -158,6 +158,28 @@ describe("attune pack install", () => {
     });
   });
 
+  test("is undone by uninstall, which first says what would go and refuses what others need", async () => {
+    const action = {
+      "actions/say.yaml": "ref: beam.say\nlabel: S\nrunner_type: shell\nentry_point: actions/say.sh\n",
+      "actions/say.sh": "echo 1\n",
+    };
+    const install = (ref: string, more: string, files: Record<string, string> = {}) =>
+      runCommand(["pack", "install", directories({ "pack.yaml": `ref: ${ref}\nlabel: x\n${more}\n`, ...files })], {
+        server,
+      });
+    expect(await install("beam", "version: 1.2.0", action)).toMatchObject({ code: 0 });
+    expect(await install("roof", 'version: 2.0.0\ndependencies: ["beam@^1"]')).toMatchObject({ code: 0 });
+    expect(await runCommand(["pack", "uninstall", "beam", "--yes"], { server })).toEqual({
+      ...{ code: 1, stdout: "" },
+      stderr:
+        "beam 1.2.0 goes, with 1 action.\nerror: roof 2.0.0 (beam@^1) needs beam: uninstall it first, or update it to a version that does without.\n",
+    });
+    expect(await runCommand(["pack", "uninstall", "roof", "--yes"], { server })).toMatchObject({ code: 0 });
+    expect(await runCommand(["pack", "uninstall", "beam", "--yes"], { server })).toMatchObject({
+      ...{ code: 0, stdout: "beam is deleted.\n" },
+    });
+  });
+
   test("draws a list of the steps on a terminal, and lines on one without a width", async () => {
     const env = { XDG_CONFIG_HOME: scratch, ATTUNE_URL: server.url };
     const install = async (directory: string, columns: number) => {

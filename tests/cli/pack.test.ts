@@ -337,11 +337,12 @@ describe("the tests of a pack of a server", () => {
     });
     expect(first.stdout).toMatch(/\nactions +script +7 +0 +0 +\d+\n$/);
     expect((await onServer("core")).stderr).toContain("has passed its tests before");
-    const followed = await onServer("core", "--no-cache", "--follow");
-    expect(followed).toMatchObject({
-      code: 0,
-      stdout: expect.stringContaining("actions | ok 1 - core.echo prints its message\n"),
-    });
+    for (const option of ["--follow", "--verbose"]) {
+      expect(await onServer("core", "--no-cache", option)).toMatchObject({
+        code: 0,
+        stdout: expect.stringContaining("actions | ok 1 - core.echo prints its message\n"),
+      });
+    }
     const part = await onServer("core", "--runtime", "actions", "--output", "json");
     expect(JSON.parse(part.stdout)).toMatchObject({ succeeded: true, passed: 7, message: null });
     expect(await onServer("default")).toMatchObject({

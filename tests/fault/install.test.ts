@@ -67,7 +67,7 @@ const requestInstall = (version: string) =>
     const session = openSession(await write(services, (tx) => ensureAdmin(tx)));
     await services.jobs.open(runtimeQueue("core.action.pack"));
     await commit(services, installPack, session, {
-      ...{ artifact: null, archive: null, name: null, skipTests: false, force: false },
+      ...{ artifact: null, archive: null, name: null, skipTests: false, force: false, withDependencies: false },
       git: { url: `file://${repository}`, ref: null },
     });
   });

@@ -165,6 +165,7 @@ describe.runIf(isRoot)("processes of another user", () => {
       ...source,
       skipTests: false,
       force: false,
+      withDependencies: false,
     });
     expect(await world.ended(String(id), 30_000)).toMatchObject({
       ...{ status: "completed", error: null, result: { data: { tests: { passed: 1, failed: 0 } } } },

@@ -95,14 +95,17 @@ function serveEndless(request: IncomingMessage, response: ServerResponse): void 
 let count = 0;
 
 /** Fetches a commit into a new directory; names are resolved to the given address. */
-async function fetched(url: string, { address = "127.0.0.1", mostBytes = 256 * MiB } = {}) {
+async function fetched(
+  url: string,
+  { address = "127.0.0.1", mostBytes = 256 * MiB, searchPath = process.env["PATH"] ?? "" } = {},
+) {
   count += 1;
   const directory = join(scratch, `fetch-${count}`);
   mkdirSync(directory);
   const file = join(scratch, `fetch-${count}.tar`);
   const written: string[] = [];
   const commit = await fetchCommit({ url, ref: null }, file, {
-    ...{ directory, searchPath: process.env["PATH"] ?? "", variables: {}, mostBytes },
+    ...{ directory, searchPath, variables: {}, mostBytes },
     allowed: ["file://", new URL(url).origin],
     reach: { addressesOf: async () => [{ address, family: 4 }] },
     signal: new AbortController().signal,
@@ -127,6 +130,35 @@ describe("git", () => {
       /^git fetch failed: it exited with code 128/,
     );
     expect(requests).toEqual([]);
+  });
+
+  test("that is too old to connect only to the checked address is refused, unless there is nothing to pin", async () => {
+    const { directory, commit } = repository("old", { "pack.yaml": "ref: old\n" });
+    const bin = join(scratch, "bin");
+    mkdirSync(bin);
+    const searchPath = `${bin}:${process.env["PATH"]}`;
+    const real = execFileSync("sh", ["-c", "command -v git"], { encoding: "utf8" }).trim();
+    const pretend = (version: string) =>
+      writeFileSync(
+        join(bin, "git"),
+        `#!/bin/sh\nfor last; do :; done\n[ "$last" = --version ] && { echo "git version ${version}"; exit; }\nexec ${real} "$@"\n`,
+        { mode: 0o755 },
+      );
+    const url = `http://pinned.invalid:${port}/old.git`;
+    requests.length = 0;
+    for (const version of ["2.36.6", "1.8.3.1", "2.9.5 (Apple Git-72)"]) {
+      pretend(version);
+      await expect(fetched(url, { searchPath })).rejects.toThrow(
+        `The worker's Git ${version.split(" ")[0]} is too old: 2.37 or newer connects only to the address that was checked.`,
+      );
+    }
+    expect(requests).toEqual([]);
+    expect((await fetched(`file://${directory}`, { searchPath })).commit).toBe(commit);
+    expect((await fetched(`http://127.0.0.1:${port}/old.git`, { searchPath })).commit).toBe(commit);
+    for (const version of ["2.37.0", "2.100.1.windows.2", "3.0.0"]) {
+      pretend(version);
+      expect((await fetched(url, { searchPath })).commit).toBe(commit);
+    }
   });
 
   test.each([

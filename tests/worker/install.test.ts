@@ -17,12 +17,14 @@ import { dirname, join } from "node:path";
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createPack, deletePack } from "../../src/catalog/pack.ts";
+import { readPack } from "../../src/catalog/read.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
 import { type InstallPackInput, installPack } from "../../src/execution/install-pack.ts";
 import { readSteps } from "../../src/execution/install-steps.ts";
 import { SourceError, unpack } from "../../src/worker/install/archive.ts";
 import { removeReleases } from "../../src/worker/install/care.ts";
 import { checkUrl, open } from "../../src/worker/install/fetch.ts";
+import { localEnvironments } from "../../src/worker/pack-test/local.ts";
 import { createPerson } from "../support/api.ts";
 import { commit } from "../support/commit.ts";
 import { loadDirectory, packDirectories } from "../support/pack.ts";
@@ -37,11 +39,18 @@ let site: Server;
 let origin: string;
 /** What the server on loopback has, by path: a content, where it redirects to, or nothing that ever arrives. */
 const served = new Map<string, Buffer | string | null>();
+/** The paths that were asked for, with 304 where nothing had changed. */
+const asked: string[] = [];
 let installDir: string;
 
 beforeAll(async () => {
   site = createServer((request, response) => {
     const found = served.get(request.url ?? "");
+    const etag = Buffer.isBuffer(found) ? `"${createHash("sha256").update(found).digest("hex")}"` : null;
+    const isKnown = etag !== null && request.headers["if-none-match"] === etag;
+    asked.push(`${request.url} ${isKnown ? 304 : ""}`.trim());
+    if (isKnown) return void response.writeHead(304).end();
+    if (etag !== null) response.setHeader("etag", etag);
     if (found === undefined) response.writeHead(404).end();
     else if (found === null) response.flushHeaders();
     else if (typeof found === "string") response.writeHead(302, { location: found }).end();
@@ -218,7 +227,15 @@ const packFiles = (ref: string, version: string, more: Record<string, string> = 
 
 const request = (more: Partial<InstallPackInput>, session = world.session) =>
   commit(world.services, installPack, session, {
-    ...{ artifact: null, archive: null, git: null, name: null, skipTests: false, force: false },
+    ...{
+      artifact: null,
+      archive: null,
+      git: null,
+      name: null,
+      skipTests: false,
+      force: false,
+      withDependencies: false,
+    },
     ...more,
   });
 
@@ -489,6 +506,9 @@ test("what cannot be loaded changes nothing: a missing dependency, a pack of a s
     ...{ code: "ENVIRONMENT_FAILED", message: expect.stringContaining("missing-library") },
   });
   expect(await versionOf("needy")).toBeNull();
+  // What builds write is in the log of the execution.
+  const failed = await install(`${origin}/needy.tar.gz`);
+  expect(await world.log(failed.id, "stdout")).toMatch(/^core\.action\.python \| .*missing-library/m);
 });
 
 const needing = (ref: string, version: string, needed: string) =>
@@ -506,7 +526,7 @@ test("a pack is installed with what it needs in a version of its range, which up
   expect((await from("car", "1.0.0", "'wheel@^1.2', 'engine@3'")).error).toEqual({
     code: "PACK_INVALID",
     message: `The pack is not valid:
-pack.yaml:4:16 dependencies.0: there is no pack "wheel": first run "attune pack install wheel@1.10.0"
+pack.yaml:4:16 dependencies.0: there is no pack "wheel": first run "attune pack install wheel@1.10.0", or install with --with-dependencies
 pack.yaml:4:30 dependencies.1: there is no pack "engine": install 'engine@3' first. The indexes have no pack "engine" in a version 3`,
   });
   expect(await versionOf("car")).toBeNull();
@@ -531,6 +551,161 @@ pack.yaml:3:10 version: the pack "car" 1.0.0 needs wheel@^1.2: update it first, 
   // What is broken already stays so without being forced again.
   expect((await from("wheel", "2.0.1")).error).toBeNull();
   expect((await from("car", "1.1.0", "'wheel@^1.2'", { force: true })).error?.message).toContain("version 2.0.1");
+});
+
+describe("with dependencies", () => {
+  /** Lists these packs in the first index, each from an archive that the server has. */
+  const publish = (
+    ...packs: { ref: string; version: string; needs?: string; more?: Record<string, string>; as?: string }[]
+  ) => {
+    const entries = packs.map(({ ref, version, needs = "", more = {}, as = version }) => {
+      const files = { ...needing(ref, as, needs), ...more };
+      const url = serve(`${ref}-${version}`, files);
+      const checksum = createHash("sha256")
+        .update(served.get(new URL(url).pathname) as Buffer)
+        .digest("hex");
+      return { ref, label: ref, version, install_sources: [{ type: "archive", url, checksum }] };
+    });
+    served.set("/first.json", Buffer.from(JSON.stringify({ packs: entries })));
+    served.set("/second.json", Buffer.from('{"packs": []}'));
+  };
+  const ended = async (name: string, more: Partial<InstallPackInput> = {}) =>
+    await world.ended(String((await request({ name, withDependencies: true, ...more })).id), longMs);
+  const tested = (ref: string, version: string, output: string, needs = "") => ({
+    "pack.yaml": `ref: ${ref}\nlabel: L\nversion: ${version}\ndependencies: [${needs}]\ntesting: {runners: {shell: {type: script, entry_point: tests/run.sh, result_format: tap}}}\n`,
+    "tests/run.sh": `echo 1..1; echo '${output}'\n`,
+  });
+
+  test("a pack brings what it needs in their order, each tested, and all of it becomes active at once", async () => {
+    publish(
+      { ref: "tree", version: "1.0.0", needs: "'trunk@^1', leaf" },
+      { ref: "trunk", version: "1.0.0" },
+      { ref: "trunk", version: "1.5.0", more: tested("trunk", "1.5.0", "ok 1 - grows", "root") },
+      { ref: "trunk", version: "2.0.0" },
+      { ref: "leaf", version: "0.3.0", needs: "'trunk@^1.2', root" },
+      { ref: "root", version: "3.0.0" },
+    );
+    asked.length = 0;
+    const found = await ended("tree");
+    expect(found.error).toBeNull();
+    expect(found.result).toMatchObject({
+      data: {
+        ...{ pack: "tree", version: "1.0.0", changed: true },
+        dependencies: [
+          { pack: "root", version: "3.0.0", previous_version: null, tests: null },
+          { pack: "trunk", version: "1.5.0", tests: { passed: 1, failed: 0 } },
+          { pack: "leaf", version: "0.3.0" },
+        ],
+      },
+    });
+    // Once, whether or not they have changed.
+    expect(
+      asked
+        .filter((path) => path.includes(".json"))
+        .map((path) => path.split(" ")[0])
+        .sort(),
+    ).toEqual([...["/first.json", "/second.json"]]);
+    expect(await stepsOf(found.id)).toContain(
+      "dependencies done: it is installed with root 3.0.0, trunk 1.5.0, leaf 0.3.0",
+    );
+    for (const ref of ["root", "trunk", "leaf", "tree"]) expect(await versionOf(ref)).not.toBeNull();
+    const runs = sql`select p.ref, t.pack_version as version from attune.pack_test_execution t join attune.pack p on p.id = t.pack_id
+      where p.ref in ('root', 'trunk', 'leaf', 'tree')`;
+    expect(await world.all(runs)).toEqual([{ ref: "trunk", version: "1.5.0" }]);
+    // Nothing is missing: nothing else is looked for, and indexes that have not changed are not sent again.
+    asked.length = 0;
+    publish({ ref: "bush", version: "1.0.0", needs: "root" });
+    expect((await ended("bush")).result).toMatchObject({ data: { dependencies: [] } });
+    expect((await ended("bush")).result).toMatchObject({ data: { changed: false } });
+    expect(asked.filter((path) => path.includes(".json")).sort()).toEqual([
+      ...["/first.json", "/first.json 304", "/second.json 304", "/second.json 304"],
+    ]);
+  });
+
+  test("a pack updates what it needs in a later version, unless another pack needs the earlier one", async () => {
+    publish({ ref: "seed", version: "1.0.0" });
+    expect((await ended("seed")).error).toBeNull();
+    publish({ ref: "apple", version: "1.0.0", needs: "'seed@^2'" }, { ref: "seed", version: "2.0.0" });
+    expect((await ended("apple")).result).toMatchObject({
+      data: { dependencies: [{ pack: "seed", version: "2.0.0", previous_version: "1.0.0" }] },
+    });
+    publish({ ref: "pear", version: "1.0.0", needs: "'seed@^3'" }, { ref: "seed", version: "3.0.0" });
+    expect((await ended("pear")).error).toEqual({
+      code: "PACK_INVALID",
+      message: `The pack is not valid:
+seed: pack.yaml:3:10 version: the pack "apple" 1.0.0 needs seed@^2: update it first, or keep "seed" 2.0.0, or install with --force`,
+    });
+    const forced = await ended("pear", { force: true });
+    expect(forced.result).toMatchObject({ data: { forced: [expect.stringContaining('"apple" 1.0.0 needs seed@^2')] } });
+    expect(await versionOf("seed")).toMatchObject({ version: "3.0.0" });
+  });
+
+  test("nothing is installed when one of them is missing, in a circle, of two minds, broken, or made by hand", async () => {
+    const refused = async (name: string) => (await ended(name)).error?.message;
+    publish({ ref: "alone", version: "1.0.0", needs: "'ghost@^1'" }, { ref: "ghost", version: "2.0.0" });
+    expect(await refused("alone")).toBe('ghost: The indexes have no pack "ghost" in a version ^1; they have 2.0.0.');
+    publish(
+      { ref: "chicken", version: "1.0.0", needs: "farm, egg" },
+      { ref: "egg", version: "1.0.0", needs: "chicken" },
+      { ref: "farm", version: "1.0.0" },
+    );
+    expect(await refused("chicken")).toContain(
+      "egg: pack.yaml:4:16 dependencies.0: the packs would depend on each other: egg needs chicken needs egg",
+    );
+    publish(
+      { ref: "town", version: "1.0.0", needs: "'road@^1', house" },
+      { ref: "house", version: "1.0.0", needs: "'road@^2'" },
+      { ref: "road", version: "1.0.0" },
+      { ref: "road", version: "2.0.0" },
+    );
+    expect(await refused("town")).toContain(
+      'house: pack.yaml:4:16 dependencies.0: expected "road" in a version ^2, and it has the version 1.0.0',
+    );
+    publish(
+      { ref: "ship", version: "1.0.0", needs: "sail" },
+      { ref: "sail", version: "1.0.0", more: tested("sail", "1.0.0", "not ok 1 - holds") },
+    );
+    expect(await refused("ship")).toMatch(/^sail: The tests of sail 1\.0\.0 failed: /);
+    publish({ ref: "boat", version: "1.0.0", needs: "oar" }, { ref: "oar", version: "1.0.0", as: "1.0.1" });
+    expect(await refused("boat")).toBe(
+      "oar: The index says that this is oar 1.0.0, and its files are those of oar 1.0.1.",
+    );
+    await commit(world.services, createPack, world.session, { ref: "hull", version: "0.1.0" });
+    publish({ ref: "raft", version: "1.0.0", needs: "'hull@1'" }, { ref: "hull", version: "1.0.0" });
+    expect(await refused("raft")).toContain('hull: The pack "hull" was created by hand');
+    const refs = [
+      "alone",
+      "ghost",
+      "chicken",
+      "egg",
+      "farm",
+      "town",
+      "house",
+      "road",
+      "ship",
+      "sail",
+      "boat",
+      "oar",
+      "raft",
+    ];
+    expect(await world.all(sql`select ref from attune.pack where ref = any(${`{${refs}}`}::text[])`)).toEqual([]);
+    expect(readdirSync(installDir).filter((name) => name.startsWith("attune-scratch-"))).toEqual([]);
+  });
+});
+
+test("what a lost worker has left of a build is found by the execution that it was for", async () => {
+  const python = join(scratch, "python");
+  writeFileSync(python, '#!/bin/sh\necho "for $ATTUNE_EXEC_ID"; exit 7\n', { mode: 0o755 });
+  const source = await readPack(directories(packFiles("owned", "1.0.0", { "requirements.txt": "nothing\n" })));
+  const written: string[] = [];
+  const environments = localEnvironments(source, {
+    ...{ interpreters: new Map([["core.action.python", python]]), base: {}, buildBase: {}, runAs: null, scratch },
+    variables: { ATTUNE_EXEC_ID: "the execution" },
+    signal: new AbortController().signal,
+    onOutput: (stream, text) => written.push(`${stream} ${text}`),
+  });
+  await expect(environments.build()).rejects.toThrow(/exited with code 7/);
+  expect(written.at(-1)).toBe("stdout core.action.python | for the execution\n");
 });
 
 test("two installations of one pack at once end with one of the two, and both releases are whole", async () => {

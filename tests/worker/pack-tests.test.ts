@@ -1,14 +1,16 @@
 import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openSession } from "../../src/access/session.ts";
 import { cancelExecution } from "../../src/execution/cancel.ts";
 import { executeAction } from "../../src/execution/execute.ts";
 import { rerunExecution } from "../../src/execution/rerun.ts";
-import { testPack } from "../../src/execution/test-pack.ts";
+import { type TestPackInput, testPack } from "../../src/execution/test-pack.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
 import { createRule } from "../../src/rule/rule.ts";
+import { startDeadline } from "../../src/worker/deadline.ts";
 import { type Api, createApi } from "../support/api.ts";
 import { commit } from "../support/commit.ts";
 import { writeTarball, writeWheel } from "../support/library.ts";
@@ -444,6 +446,42 @@ test("files that changed after they were loaded are not tested as if they were t
   const { ended, run } = await tested("edited");
   expect(ended.error).toMatchObject({ code: "RELEASE_CHANGED", message: expect.stringContaining("load it again") });
   expect(run).toBeNull();
+});
+
+test("a run ends with the time-out of its execution, without its processes, and stores nothing", async () => {
+  const pid = join(directories({}), "pid");
+  const runners = { hang: script("tests/hang.sh", { timeout: 300 }) };
+  await loadDirectory(world.services, packOf("late", { runners }, { "tests/hang.sh": `echo $$ >${pid}; sleep 300\n` }));
+  const { execution } = await commit(
+    world.services,
+    async (tx, session, input: TestPackInput) => {
+      const asked = await testPack(tx, session, input);
+      await tx.db.execute(
+        sql`update attune.execution set timeout_seconds = 2 where id = ${String(asked.execution)}::bigint`,
+      );
+      return asked;
+    },
+    world.session,
+    { pack: "late", runners: null, noCache: false },
+  );
+  expect(await world.ended(String(execution), longMs)).toMatchObject({
+    ...{ status: "timeout", error: { code: "TIMEOUT", message: "The action ran longer than 2 s." } },
+  });
+  const hanging = Number(readFileSync(pid, "utf8"));
+  expect(() => process.kill(hanging, 0)).toThrow("ESRCH");
+  const stored = sql`select from attune.pack_test_execution where execution = ${String(execution)}::bigint`;
+  expect(await world.all(stored)).toEqual([]);
+});
+
+test("a deadline does not run while it is paused, and begins anew with the end of the last pause", async () => {
+  using deadline = startDeadline(50);
+  const [first, second] = [deadline.pause(), deadline.pause()];
+  first[Symbol.dispose]();
+  await sleep(100);
+  expect(deadline.signal.aborted).toBe(false);
+  second[Symbol.dispose]();
+  expect(deadline.signal.aborted).toBe(false);
+  await until(() => deadline.signal.aborted, "the end");
 });
 
 test("a run that is cancelled ends its processes and stores nothing", async () => {

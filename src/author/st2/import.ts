@@ -1,4 +1,5 @@
-import { chmod, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, posix, resolve } from "node:path";
 import { stringify } from "yaml";
 import { readPack } from "../../catalog/read.ts";
@@ -68,6 +69,7 @@ export async function importPack(directory: string, { into, force, others }: Imp
   const ref = packRefOf(manifest);
   if (ref === null) throw invalid("pack.yaml", "has no ref or name that gives the ref of a pack");
   const target = resolve(into ?? ref);
+  await recover(target);
   await requireFree(target, force);
 
   const parse = await loadParser();
@@ -224,7 +226,27 @@ async function withdrawFaults(
   }
 }
 
-/** A directory cannot be replaced in one step: the old one is put aside, and back if the new one cannot take its place. */
+/** Returns the directories that imports have put aside; a random part, as of mkdtemp, is in their names. */
+async function findAside(target: string): Promise<string[]> {
+  const prefix = `.${basename(target)}-`;
+  const names = await readdir(dirname(target)).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    throw error;
+  });
+  const isAside = (name: string) => name.startsWith(prefix) && /^[A-Za-z0-9]{6}-old$/.test(name.slice(prefix.length));
+  return names.filter(isAside).map((name) => join(dirname(target), name));
+}
+
+/** Puts back what an import has put aside that ended before the new directory was in its place. */
+async function recover(target: string): Promise<void> {
+  const [aside] = await findAside(target);
+  if (aside !== undefined && !existsSync(target)) await rename(aside, target);
+}
+
+/**
+ * A directory cannot be replaced in one step: the old one is put aside, and back if the new one cannot take its place. If the process ends in between, the
+ * next import puts it back.
+ */
 async function place(temporary: string, target: string, force: boolean): Promise<void> {
   if (!force) return await rename(temporary, target).catch(refuseExisting);
   const aside = `${temporary}-old`;
@@ -241,7 +263,7 @@ async function place(temporary: string, target: string, force: boolean): Promise
     if (hadOne) await rename(aside, target);
     throw error;
   }
-  await rm(aside, { recursive: true, force: true });
+  for (const old of await findAside(target)) await rm(old, { recursive: true, force: true });
 }
 
 function refuseExisting(error: NodeJS.ErrnoException): never {

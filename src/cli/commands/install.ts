@@ -14,6 +14,7 @@ interface InstallOptions {
   sha256?: string;
   skipTests?: boolean;
   force?: boolean;
+  withDependencies?: boolean;
   follow?: boolean;
 }
 
@@ -29,6 +30,7 @@ export function addInstall(above: Group): void {
       option("--sha256 <digest>", "the archive's SHA-256: another one is refused"),
       option("--skip-tests", "without running its tests"),
       option("--force", "although its tests fail, or other packs need another version of it"),
+      option("--with-dependencies", "also packs that it needs and that are missing or too old, from the indexes"),
       option("--follow", "print what its tests and builds write"),
     ],
     examples: ["install ./packs/greetings", "install ./packs/greetings --skip-tests --output json"],
@@ -45,8 +47,8 @@ export function addInstall(above: Group): void {
 }
 
 async function install(context: Context, [source = ""]: string[], options: InstallOptions): Promise<number> {
-  const { skipTests = false, force = false, ref = null, sha256 = null } = options;
-  const input = { ...(await sourceOf(context, source, { ref, sha256 })), skipTests, force };
+  const { skipTests = false, force = false, withDependencies = false, ref = null, sha256 = null } = options;
+  const input = { ...(await sourceOf(context, source, { ref, sha256 })), skipTests, force, withDependencies };
   const { execution } = await mutate<{ execution: { id: string } | null }>(
     context.ask,
     "installPack",
@@ -151,7 +153,9 @@ async function uninstall(context: Context, [ref = ""]: string[], { yes }: { yes?
   const needing = await dependentsOf(context, ref);
   if (needing.length > 0) {
     throw new Failure(
-      `${needing.join(", ")} ${needing.length === 1 ? "needs" : "need"} ${ref}: uninstall what needs it first, or update it to a version that does without.`,
+      needing.length === 1
+        ? `${needing[0]} needs ${ref}: uninstall it first, or update it to a version that does without.`
+        : `${needing.join(", ")} need ${ref}: uninstall them first, or update them to versions that do without.`,
     );
   }
   requireTerminal(context.terminal, yes, `attune pack uninstall ${ref}`);

@@ -35,6 +35,7 @@ export function addPacks(above: Group): void {
       option("--runtime <names...>", "the same").conflicts("runner"),
       option("--no-cache", "also when the release has passed them before"),
       option("--follow", "print what the runners write"),
+      option("--verbose", "the same, and say what is asked of the server"),
       option("--watch", "run them again after each change in the directory, until Ctrl-C"),
     ],
     examples: [
@@ -166,7 +167,8 @@ async function check(
 
 async function test(context: Context, [pack = ""]: string[], given: TestOptions): Promise<number> {
   const runner = given.runner ?? given.runtime;
-  const options = { ...given, ...(runner === undefined ? {} : { runner }) };
+  const follow = given.follow === true || context.options.verbose === true;
+  const options = { ...given, follow, ...(runner === undefined ? {} : { runner }) };
   if (!isPath(pack)) {
     if (options.watch) throw new UsageFailure("--watch is for a pack in a directory: name it by a path with a slash.");
     return await printResult(context, await testOnServer(context, pack, options), (value) => context.printValue(value));

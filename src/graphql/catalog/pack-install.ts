@@ -45,18 +45,23 @@ addRowMutation({
         description:
           "Whether it is installed although its tests fail, or other packs need another version of it; the result says which.",
       }),
+      withDependencies: t.boolean({
+        description:
+          "Whether the packs that it needs, and those that they need, are installed with it from the indexes, or updated, where they are missing or have another version: each is checked and tested like it, and all become active at once. The result lists them.",
+      }),
       idempotencyKey: idempotencyKeyField(t),
     }),
   }),
   inputDescription: "The pack.",
   payload: ["execution", "The execution that installs it."],
-  prepare: (_ctx, { artifact, archive, git, name, skipTests, force }) => ({
+  prepare: (_ctx, { artifact, archive, git, name, skipTests, force, withDependencies }) => ({
     name: name ?? null,
     artifact: artifact ? readId("Artifact", artifact, "artifact") : null,
     archive: archive ? { url: archive.url, sha256: archive.sha256 ?? null } : null,
     git: git ? { url: git.url, ref: git.ref ?? null } : null,
     skipTests: skipTests ?? false,
     force: force ?? false,
+    withDependencies: withDependencies ?? false,
   }),
   run: installPack,
 });

@@ -1,6 +1,6 @@
 import { type IndexedPack, searchPacks } from "../../catalog/pack-search.ts";
 import { invalid } from "../../errors.ts";
-import type { KnownIndex } from "../../worker/install/index-cache.ts";
+import { type KnownIndex, shownAddress } from "../../worker/install/index-cache.ts";
 import { builder } from "../kit/builder.ts";
 import type { Context } from "../kit/context.ts";
 
@@ -39,7 +39,10 @@ const IndexedPackType = builder.objectRef<Found>("IndexedPack").implement({
 const PackIndexType = builder.objectRef<KnownIndex>("PackIndex").implement({
   description: "An index that ATTUNE__PACKS__INDEXES names, and how current what is known of it is.",
   fields: (t) => ({
-    address: t.string({ description: "Its address, without the query.", resolve: ({ address }) => shown(address) }),
+    address: t.string({
+      description: "Its address, without the query.",
+      resolve: ({ address }) => shownAddress(address),
+    }),
     checkedAt: t.field({
       type: "DateTime",
       nullable: true,
@@ -58,9 +61,6 @@ const PackIndexType = builder.objectRef<KnownIndex>("PackIndex").implement({
     }),
   }),
 });
-
-/** A query may contain what gives access. */
-const shown = (address: string) => address.replace(/[?#].*$/, "");
 
 const PackSearch = builder.objectRef<Search>("PackSearch").implement({
   description: "What a search in the indexes has found.",
@@ -99,7 +99,7 @@ async function search({ text, first }: { text: string; first: number }, { db, in
     indexes: known,
     packs: page.map((pack) => ({
       ...pack,
-      index: shown(known[pack.index]?.address ?? ""),
+      index: shownAddress(known[pack.index]?.address ?? ""),
       installedVersion: versions.get(pack.ref) ?? null,
     })),
   };

@@ -2,7 +2,6 @@ import { existsSync } from "node:fs";
 import { chown, mkdir, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { executionVariable, ownName, workerVariable } from "../../lib/action-processes.ts";
-import { globalId } from "../../lib/global-id.ts";
 import { type ProcessResult, runProcess } from "../process.ts";
 import type { RunAs } from "../start.ts";
 import type { Recipe, Site, Step } from "./recipe.ts";
@@ -32,20 +31,23 @@ export interface BuildLog {
   add(text: string): void;
 }
 
+/** Returns the text without the credentials in URLs. */
+export const withoutCredentials = (text: string): string => text.replaceAll(/(:\/\/)[^\s/@]+@/g, "$1***@");
+
 /** Returns an empty log. It keeps the end of what is added, without the credentials in URLs. */
 export function createBuildLog(): BuildLog {
   let kept = "";
   return {
     text: () => kept,
     add: (text) => {
-      kept = `${kept}${text}`.replaceAll(/(:\/\/)[^\s/@]+@/g, "$1***@").slice(-longestLog);
+      kept = withoutCredentials(`${kept}${text}`).slice(-longestLog);
     },
   };
 }
 
-/** Builds an environment in its new directory. Resolves with the reason why it failed, or null; never rejects. */
+/** Builds an environment in its new directory. `owner` is the global id of what it is built for. Resolves with the reason why it failed, or null; never rejects. */
 export async function buildEnvironment(
-  { id, recipe, site }: { id: string; recipe: Recipe; site: Site },
+  { owner, recipe, site }: { owner: string; recipe: Recipe; site: Site },
   host: BuildHost,
   { log, signal }: { log: BuildLog; signal: AbortSignal },
 ): Promise<string | null> {
@@ -54,7 +56,7 @@ export async function buildEnvironment(
     runProcess(
       {
         ...step,
-        env: variablesOf(id, site, host),
+        env: variablesOf(owner, site, host),
         runAs: host.runAs,
         stdin: null,
         timeoutMs: Math.max(1, until - performance.now()),
@@ -80,14 +82,14 @@ export async function buildEnvironment(
 }
 
 /** The variables that name the build let the next one find and end what a killed worker left of it. */
-function variablesOf(id: string, site: Site, { base, buildBase, runAs }: BuildHost): Record<string, string> {
+function variablesOf(owner: string, site: Site, { base, buildBase, runAs }: BuildHost): Record<string, string> {
   return {
     ...base,
     ...buildBase,
     PATH: base["PATH"] ?? "/usr/local/bin:/usr/bin:/bin",
     // The home of the server's own user is closed to another one.
     ...(runAs === null ? {} : { HOME: site.path }),
-    [executionVariable]: globalId("PackEnvironment", id),
+    [executionVariable]: owner,
     [workerVariable]: ownName(),
   };
 }

@@ -280,11 +280,12 @@ async function perform(
     },
   });
   services.log.info({ pack: wanted.packRef, runtime: wanted.runtimeRef, path: build.path }, "building an environment");
-  await endLeftProcesses(globalId("PackEnvironment", build.id));
+  const owner = globalId("PackEnvironment", build.id);
+  await endLeftProcesses(owner);
   mkdirSync(directory, { recursive: true, mode: 0o755 });
   const site = { interpreter: command, release: wanted.release.path, path: build.path };
   const signal = AbortSignal.any([stopping, lost.signal]);
-  const error = await buildEnvironment({ id: build.id, recipe, site }, host, { log, signal });
+  const error = await buildEnvironment({ owner, recipe, site }, host, { log, signal });
   await renewal[Symbol.asyncDispose]();
   if (lost.signal.aborted) return;
   await write(services, (tx) =>

@@ -4,7 +4,7 @@ import { type Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { findVersion, readVersion } from "../../artifact/version.ts";
 import type { Services } from "../../db/services.ts";
-import { createReach, fetchContent } from "../http.ts";
+import { createReach, fetchContent, type Reach, UnreachableError } from "../http.ts";
 import { SourceError } from "./archive.ts";
 
 /** The largest archive, in bytes. */
@@ -95,10 +95,22 @@ export async function open(
 }
 
 /** Returns what packs may be fetched from: public addresses, and the hosts that are listed. */
-export const reachOf = (allowed: Allowed) =>
-  createReach(
-    allowed.map((each) => (each.includes("://") ? new URL(each).hostname : each)).filter((each) => each !== ""),
-  );
+export function reachOf(allowed: Allowed): Reach {
+  const hosts = allowed.map((each) => (each.includes("://") ? new URL(each).hostname : each));
+  const reach = createReach(hosts.filter((each) => each !== ""));
+  return {
+    addressesOf: async (hostname) => {
+      try {
+        return await reach.addressesOf(hostname);
+      } catch (error) {
+        if (!(error instanceof UnreachableError)) throw error;
+        throw new SourceError(
+          `${hostname} has no public address; ATTUNE__PACKS__SOURCES lists the other hosts that packs may come from.`,
+        );
+      }
+    },
+  };
+}
 
 /** Throws SourceError for an archive with another checksum than the expected one. */
 export function requireChecksum({ found, expected }: Checksum): void {

@@ -38,12 +38,22 @@ export async function fetchCommit(
   const pinned = await pinnedTo(target, host.reach);
   const protocol = target.protocol.slice(0, -1);
   const git = (...args: string[]) => run(args, { ...host, file, protocol, pinned });
+  if (pinned.length > 0) requirePinning(await git("--version"));
   await git("init", "--quiet", "--bare");
   const options = ["--quiet", "--depth", "1", "--no-tags", "--no-recurse-submodules", "--end-of-options"];
   await git("fetch", ...options, url, ref ?? "HEAD");
   const commit = await git("rev-parse", "FETCH_HEAD");
   await git("archive", "--format=tar", `--output=${file}`, commit);
   return commit;
+}
+
+/** Throws SourceError for a git before 2.37, which ignores the option of the addresses and would resolve the host by itself. */
+function requirePinning(text: string): void {
+  const [version = text, major, minor] = /(\d+)\.(\d+)[\d.]*/.exec(text) ?? [];
+  if (Number(major) > 2 || (Number(major) === 2 && Number(minor) >= 37)) return;
+  throw new SourceError(
+    `The worker's Git ${version} is too old: 2.37 or newer connects only to the address that was checked. Update it, or install from an archive.`,
+  );
 }
 
 /** Returns the options that let git connect to the addresses of the host that requests may reach. */

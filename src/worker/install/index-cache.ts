@@ -23,6 +23,9 @@ export interface KnownIndex {
   fault: string | null;
 }
 
+/** Returns the address for users: a query may contain what gives access. */
+export const shownAddress = (address: string): string => address.replace(/[?#].*$/, "");
+
 /** The indexes that a setting names. */
 export interface IndexCache {
   /** Returns them in the order of the setting. Those that were not asked for within the age are asked; what cannot be reached is as it was. */
@@ -113,9 +116,13 @@ export function createIndexCache(options: Options): IndexCache {
         pending.set(address, reading);
         return reading;
       });
-      const known = await Promise.all(all);
       signal.throwIfAborted();
-      return known;
+      const aborted = Promise.withResolvers<never>();
+      const abort = () => aborted.reject(signal.reason);
+      signal.addEventListener("abort", abort);
+      return await Promise.race([Promise.all(all), aborted.promise]).finally(() =>
+        signal.removeEventListener("abort", abort),
+      );
     },
   };
 }

@@ -47,3 +47,12 @@ export function createSteps({ claim, onOutput }: Run, reasonOf: (error: unknown)
     },
   };
 }
+
+/** Returns the steps of a pack that another one needs: what they say is said by the step of that pack. */
+export const stepsWithin = (ref: string, say: (message: string) => void): Steps => ({
+  run: async (_step, message, work) => {
+    say(`${ref}: ${message}`);
+    return await work((text) => say(`${ref}: ${text}`));
+  },
+  skip: () => {},
+});

@@ -1,7 +1,8 @@
 import type { CheckedPack } from "../../catalog/read.ts";
 import type { Testing } from "../../catalog/testing.ts";
+import { executionVariable } from "../../lib/action-processes.ts";
 import type { RunResult } from "../../pack-test/result.ts";
-import { buildEnvironment, createBuildLog } from "../../process/environments/build.ts";
+import { buildEnvironment, createBuildLog, withoutCredentials } from "../../process/environments/build.ts";
 import { EnvironmentError } from "../../process/environments/environments.ts";
 import { recipes, type Setting } from "../../process/environments/recipe.ts";
 import type { RunAs } from "../../process/start.ts";
@@ -64,17 +65,23 @@ export function localEnvironments(source: Source, host: LocalHost): LocalEnviron
   };
 }
 
-async function build(
-  { path, digest }: Source,
-  runtime: string,
-  { interpreters, base, buildBase, runAs, scratch, signal }: LocalHost,
-): Promise<Setting> {
+/** Builds an environment. What its programs write goes to the host's output line by line. */
+async function build({ path, digest }: Source, runtime: string, host: LocalHost): Promise<Setting> {
+  const { interpreters, base, buildBase, runAs, scratch, signal } = host;
   const recipe = recipes.get(runtime);
   const interpreter = interpreters.get(runtime);
   if (!recipe || interpreter === undefined) throw new EnvironmentError(`This host has no ${runtime}.`);
   const site = { interpreter, release: path, path: `${scratch}/${runtime}` };
   const log = createBuildLog();
-  const error = await buildEnvironment({ id: "0", recipe, site }, { base, buildBase, runAs }, { log, signal });
+  const write = prefixed((_stream, lines) => host.onOutput("stdout", withoutCredentials(lines)));
+  const add = (text: string) => {
+    log.add(text);
+    write(runtime, "stdout", text);
+  };
+  // By it the next attempt finds, and ends, what a lost worker has left running.
+  const owner = host.variables[executionVariable] ?? "";
+  const builder = { base, buildBase, runAs };
+  const error = await buildEnvironment({ owner, recipe, site }, builder, { log: { ...log, add }, signal });
   if (error === null) return await recipe.enter(site, digest);
   throw new EnvironmentError(
     `The environment for ${runtime} could not be built: ${error} The end of its log:\n${log.text().slice(-2000)}`,

@@ -8,16 +8,20 @@ import { globalId } from "../../lib/global-id.ts";
 import { isObject, type Json, type JsonObject } from "../../lib/json.ts";
 import { type Suite, storedResult } from "../../pack-test/result.ts";
 import { buildLimitMs } from "../../process/environments/build.ts";
+import { type Deadline, startDeadline } from "../deadline.ts";
 import { actionEnvironment } from "../parameters.ts";
-import { actionError, type HostEnvironment, outcome, type Run, stopped } from "../runtimes/runtime.ts";
+import { actionError, type HostEnvironment, outcome, type Run, stopped, timedOut } from "../runtimes/runtime.ts";
 import { entrance } from "./enter.ts";
 import { prefixed } from "./prefix.ts";
 import { runTests } from "./run.ts";
 import type { SuiteHost } from "./suite.ts";
 
-/** Runs the tests of a release. The execution takes one slot, however many of its runners run at once. */
+/** Runs the tests of a release. The execution takes one slot, however many of its runners run at once; its time-out ends them all. */
 export async function performTests(run: Run, host: HostEnvironment): Promise<ExecutionOutcome> {
-  const { claim, signal, tests } = run;
+  const { claim, tests } = run;
+  using deadline = startDeadline(claim.timeoutMs);
+  const signal = AbortSignal.any([run.signal, deadline.signal]);
+  const ended = () => (run.signal.aborted ? stopped(claim) : timedOut(claim, null));
   try {
     const release = await tests.find();
     const pack = String(claim.config["pack"]);
@@ -34,17 +38,17 @@ export async function performTests(run: Run, host: HostEnvironment): Promise<Exe
       );
     }
     const only = Array.isArray(claim.config["runners"]) ? claim.config["runners"].map(String) : null;
-    const ended = await inScratch(host, async (scratch) => {
-      const suiteHost = suiteHostOf(run, host, { release, directory, paths: files.paths, scratch });
-      return await runTests(suiteHost, only, follow(run, release));
+    const found = await inScratch(host, async (scratch) => {
+      const tested = { release, directory, paths: files.paths, scratch, deadline };
+      return await runTests(suiteHostOf({ ...run, signal }, host, tested), only, follow(run, release));
     });
-    if (signal.aborted) return stopped(claim);
-    const result = storedResult({ ref: pack, version: release.version }, ended, release.testing.min_pass_rate);
+    if (signal.aborted) return ended();
+    const result = storedResult({ ref: pack, version: release.version }, found, release.testing.min_pass_rate);
     // A part of the tests says nothing about the release.
-    const id = only === null ? await tests.store(release, ended, result) : null;
+    const id = only === null ? await tests.store(release, found, result) : null;
     return concluded(run, { id, result });
   } catch (error) {
-    return signal.aborted ? stopped(claim) : actionError(claim, error);
+    return signal.aborted ? ended() : actionError(claim, error);
   }
 }
 
@@ -112,12 +116,17 @@ function withBrokenOnly(suite: Json): Json {
   return { ...suite, test_cases: broken.slice(0, mostShown) };
 }
 
+/** What is tested, and where. */
+interface Tested {
+  release: TestedRelease;
+  directory: string;
+  paths: ReadonlySet<string>;
+  scratch: string;
+  deadline: Deadline;
+}
+
 /** Returns what the suites need of the host. */
-function suiteHostOf(
-  run: Run,
-  host: HostEnvironment,
-  given: { release: TestedRelease; directory: string; paths: ReadonlySet<string>; scratch: string },
-): SuiteHost {
+function suiteHostOf(run: Run, host: HostEnvironment, given: Tested): SuiteHost {
   const { claim, signal, onOutput } = run;
   const { release, directory, paths, scratch } = given;
   const variables = actionEnvironment({
@@ -140,7 +149,7 @@ function suiteHostOf(
   return {
     ...{ release: directory, paths, scratch, signal, testing: release.testing, runAs: host.runAs },
     variables: { ...variables, PYTHONUNBUFFERED: "1", PYTHONDONTWRITEBYTECODE: "1" },
-    enter: inEnvironmentsOf(run, host, { release, directory }),
+    enter: inEnvironmentsOf(run, host, given),
     onOutput: prefixed(onOutput),
   };
 }
@@ -149,11 +158,13 @@ function suiteHostOf(
 function inEnvironmentsOf(
   { claim, signal, onOutput, restartTime }: Run,
   { interpreters, environments, base }: HostEnvironment,
-  { release, directory }: { release: TestedRelease; directory: string },
+  { release, directory, deadline }: Tested,
 ): SuiteHost["enter"] {
   const packRef = String(claim.config["pack"]);
   const find = async (runtimeRef: string, checksum: string) => {
+    using pauses = new DisposableStack();
     const wait = async () => {
+      pauses.use(deadline.pause());
       onOutput("system", `Waiting for the environment of the pack "${packRef}" in ${runtimeRef}.\n`);
       await restartTime(2 * buildLimitMs);
     };

@@ -1,6 +1,6 @@
-import { LONGEST_TIMER } from "../../lib/timer.ts";
 import { builtins } from "../builtin.ts";
 import { originOf } from "../cloud-event.ts";
+import { startDeadline } from "../deadline.ts";
 import { actionError, outcome, type Runtime, stopped, timedOut } from "./runtime.ts";
 
 /** Runs built-in actions inside the worker. */
@@ -13,8 +13,7 @@ export const builtinRuntime: Runtime = {
       return outcome(claim, "failed", { error: { code: "NO_SUCH_BUILTIN", message } });
     }
     const started = performance.now();
-    const deadline = new AbortController();
-    const timer = setTimeout(() => deadline.abort(), Math.min(claim.timeoutMs, LONGEST_TIMER));
+    using deadline = startDeadline(claim.timeoutMs);
     try {
       const stopping = AbortSignal.any([signal, deadline.signal]);
       const context = { signal: stopping, reach, mask, cause, origin: originOf(claim), ask };
@@ -30,8 +29,6 @@ export const builtinRuntime: Runtime = {
       return outcome(claim, "failed", { result: { exit_code: 1, duration_ms: durationMs }, error: result.error });
     } catch (error) {
       return actionError(claim, error);
-    } finally {
-      clearTimeout(timer);
     }
   },
 };
