@@ -262,7 +262,6 @@ async function perform(
   { host, directory }: EnvironmentsOptions,
   { build, wanted, command, stopping }: { build: Build; wanted: Wanted; command: string; stopping: AbortSignal },
 ): Promise<void> {
-  const recipe = recipeOf(wanted);
   const lost = new AbortController();
   const log = createBuildLog();
   let stored = "";
@@ -284,8 +283,8 @@ async function perform(
   await endLeftProcesses(owner);
   mkdirSync(directory, { recursive: true, mode: 0o755 });
   const site = { interpreter: command, release: wanted.release.path, path: build.path };
-  const signal = AbortSignal.any([stopping, lost.signal]);
-  const error = await buildEnvironment({ owner, recipe, site }, host, { log, signal });
+  const watched = { log, signal: AbortSignal.any([stopping, lost.signal]) };
+  const error = await buildEnvironment({ owner, recipe: recipeOf(wanted), site }, host, watched);
   await renewal[Symbol.asyncDispose]();
   if (lost.signal.aborted) return;
   await write(services, (tx) =>
