@@ -1,5 +1,3 @@
-import { loadavg } from "node:os";
-import { parseArgs } from "node:util";
 import { sql } from "drizzle-orm";
 import { createTrigger } from "../src/catalog/trigger.ts";
 import { rows } from "../src/db/client.ts";
@@ -9,15 +7,14 @@ import type { Json } from "../src/lib/json.ts";
 import { enforceBatch } from "../src/rule/enforce.ts";
 import { createRuleSets, type RuleSets } from "../src/rule/ruleset.ts";
 import { commit } from "../tests/support/commit.ts";
-import { type BenchDatabase, createPglite, createPostgres, whyUnreachable } from "./database.ts";
-import { describeMachine, ms, table, writeSection } from "./report.ts";
-import { openStage, type Stage } from "./stage.ts";
+import { ms } from "./report.ts";
+import { options, runSection } from "./section.ts";
+import type { Stage } from "./stage.ts";
 import { percentile } from "./statistics.ts";
 
 // Measures what an event costs by the number of rules on its trigger, and what the change of one rule costs the next event: `npm run bench:rules`,
 // with `--quick` few rounds, with `--write` into docs/benchmarks.md. An event meets the conditions of exactly one rule.
 
-const { values: options } = parseArgs({ options: { quick: { type: "boolean" }, write: { type: "boolean" } } });
 const rounds = options.quick ? 40 : 300;
 const changes = options.quick ? 5 : 30;
 const counts = { few: 10, many: 10_000 };
@@ -115,37 +112,11 @@ async function measure(stage: Stage, database: string, kind: string, at: number)
   ];
 }
 
-async function main(): Promise<void> {
-  const loadBefore = loadavg()[0] ?? 0;
-  const started = performance.now();
-  const lines: string[][] = [];
-  const versions: string[] = [];
-  const reason = await whyUnreachable();
-  if (reason !== null) process.stderr.write(`PostgreSQL is not measured: ${reason}\n`);
-  const databases: (() => BenchDatabase | Promise<BenchDatabase>)[] = [
-    ...(reason === null ? [createPostgres] : []),
-    () => createPglite(false),
-  ];
-  for (const create of databases) {
-    await using database = await create();
-    await using stage = await openStage(database);
-    versions.push(`${database.name.split(",")[0]} ${stage.version}`);
-    for (const [at, kind] of Object.keys(kinds).entries()) lines.push(await measure(stage, database.name, kind, at));
-  }
-  const report = [
-    describeMachine({
-      command: `npm run bench:rules${options.quick ? " -- --quick" : ""}${options.write ? " -- --write" : ""}`,
-      versions,
-      loadBefore,
-      seconds: (performance.now() - started) / 1000,
-    }),
-    table(
-      ["database", "conditions", "10 rules", "10,000 rules", "ratio", "after a change of one", "the first event"],
-      lines,
-    ),
-  ].join("\n\n");
-  process.stdout.write(`${report}\n`);
-  if (options.write) writeSection("rules", report);
-}
-
-await main();
+await runSection("rules", {
+  head: ["database", "conditions", "10 rules", "10,000 rules", "ratio", "after a change of one", "the first event"],
+  measure: async (stage, database) => {
+    const lines: string[][] = [];
+    for (const [at, kind] of Object.keys(kinds).entries()) lines.push(await measure(stage, database, kind, at));
+    return lines;
+  },
+});

@@ -1,5 +1,3 @@
-import { loadavg } from "node:os";
-import { parseArgs } from "node:util";
 import { sql } from "drizzle-orm";
 import { createTrigger } from "../src/catalog/trigger.ts";
 import { rows } from "../src/db/client.ts";
@@ -10,17 +8,15 @@ import { decideWindows } from "../src/executor/windows.ts";
 import { createRule } from "../src/rule/rule.ts";
 import { createRuleSets } from "../src/rule/ruleset.ts";
 import { commit } from "../tests/support/commit.ts";
-import { type BenchDatabase, createPglite, createPostgres, whyUnreachable } from "./database.ts";
-import { describeMachine, table, writeSection } from "./report.ts";
-import { openStage, type Stage } from "./stage.ts";
+import { options, runSection } from "./section.ts";
+import type { Stage } from "./stage.ts";
 import { percentile } from "./statistics.ts";
 
 // Measures how many events a second are evaluated and decided about by a rule with a window, by the number of its keys, against a rule without one:
 // `npm run bench:windows`, with `--quick` fewer events, with `--write` into docs/benchmarks.md.
 
-const { values: options } = parseArgs({ options: { quick: { type: "boolean" }, write: { type: "boolean" } } });
 const events = options.quick ? 2000 : 10_000;
-const rounds = options.quick ? 3 : 5;
+const rounds = options.quick ? 2 : 3;
 
 /** By the number of keys; null: the rule has no window, and starts with each event. */
 const kinds: readonly (number | null)[] = [null, 1, 100, 10_000];
@@ -77,34 +73,4 @@ async function measureAll(stage: Stage, database: string): Promise<string[][]> {
   ]);
 }
 
-async function main(): Promise<void> {
-  const loadBefore = loadavg()[0] ?? 0;
-  const started = performance.now();
-  const lines: string[][] = [];
-  const versions: string[] = [];
-  const reason = await whyUnreachable();
-  if (reason !== null) process.stderr.write(`PostgreSQL is not measured: ${reason}\n`);
-  const databases: (() => BenchDatabase | Promise<BenchDatabase>)[] = [
-    ...(reason === null ? [createPostgres] : []),
-    () => createPglite(false),
-  ];
-  for (const create of databases) {
-    await using database = await create();
-    await using stage = await openStage(database);
-    versions.push(`${database.name.split(",")[0]} ${stage.version}`);
-    lines.push(...(await measureAll(stage, database.name)));
-  }
-  const report = [
-    describeMachine({
-      command: `npm run bench:windows${options.quick ? " -- --quick" : ""}${options.write ? " -- --write" : ""}`,
-      versions,
-      loadBefore,
-      seconds: (performance.now() - started) / 1000,
-    }),
-    table(["database", "window", "events/s"], lines),
-  ].join("\n\n");
-  process.stdout.write(`${report}\n`);
-  if (options.write) writeSection("windows", report);
-}
-
-await main();
+await runSection("windows", { head: ["database", "window", "events/s"], measure: measureAll });

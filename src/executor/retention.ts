@@ -24,6 +24,7 @@ export function createVacuum(services: Services): () => Promise<void> {
       "timer",
       "notification",
       "rule_evaluation",
+      "rule_window",
       "execution_log",
       "execution_transition",
       "webhook_delivery",

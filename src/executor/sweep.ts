@@ -45,7 +45,7 @@ export function startSweep(services: Services, everyMs: number): AsyncDisposable
       const report = await sweep(services);
       if (Object.values(report).some((count) => count > 0)) services.log.info(report, "sweep");
       await write(services, pruneGroups);
-      await write(services, dropExpired);
+      while (await write(services, dropExpired));
       await keepArtifacts();
       await removeLeftScratch();
       await vacuum();

@@ -95,11 +95,30 @@ function evaluateCall(evaluator: Evaluator, node: MeteredNode, context: unknown)
   return isMethod ? node.handle(values, evaluator, node) : node.handle(values, node, evaluator);
 }
 
+interface Comprehension {
+  iterable: MeteredNode;
+  /** Whether it goes on to the next item. */
+  condition?: (found: unknown) => boolean;
+}
+
+const bounded = new WeakSet<Comprehension>();
+
+/** exists() and all() go on after an error: without a look at the meter before each item they would walk the rest of their list. */
+function boundWalk(args: Comprehension): void {
+  const { condition } = args;
+  if (condition === undefined || bounded.has(args)) return;
+  bounded.add(args);
+  args.condition = (found) => {
+    charge(0);
+    return condition(found);
+  };
+}
+
 function evaluateComprehension(evaluator: Evaluator, node: MeteredNode, context: unknown): unknown {
   charge(unitsPerStep);
-  const args = node.args as { iterable: MeteredNode };
+  const args = node.args as Comprehension;
+  boundWalk(args);
   const items = evaluator.run(args.iterable, context);
-  // Before the first step, because exists() goes on after an error.
   charge(unitsPerStep * (Array.isArray(items) ? items.length : isObject(items) ? Object.keys(items).length : 1));
   return node.handle(items, args, evaluator, context);
 }

@@ -23,11 +23,6 @@ export interface Answer {
   hold: { held: Hold; key: WindowKey } | null;
 }
 
-/** A cache of enabled rules that wait for events of triggers, by trigger and revision of its rules. */
-export interface AnswerSets {
-  load(db: Db, triggers: ReadonlyMap<string, string>): Promise<ReadonlyMap<string, readonly AnsweredRule[]>>;
-}
-
 interface Found {
   trigger: string;
   id: string;
@@ -36,41 +31,20 @@ interface Found {
   window: WindowDefinition;
 }
 
-const maxKept = 2000;
-
-/** Creates an empty cache; the executor has one for each process. */
-export function createAnswerSets(): AnswerSets {
-  const kept = new Map<string, { revision: string; rules: AnsweredRule[] }>();
-  return {
-    load: async (db, triggers) => {
-      if (kept.size > maxKept) kept.clear();
-      const stale = [...triggers].filter(([trigger, revision]) => kept.get(trigger)?.revision !== revision);
-      const found =
-        stale.length === 0
-          ? []
-          : await readAnswered(
-              db,
-              stale.map(([trigger]) => trigger),
-            );
-      for (const [trigger, revision] of stale) {
-        const rules = found.filter((each) => each.trigger === trigger).map(compile);
-        kept.set(trigger, { revision, rules });
-      }
-      return new Map([...triggers.keys()].map((trigger) => [trigger, kept.get(trigger)?.rules ?? []]));
-    },
-  };
-}
-
 /** SQL: whether events of the trigger `t` answer those of the rule `r`. */
 export const isAnsweredBy = sql`r."window" ? 'absence' and coalesce(r."window" #>> '{absence,of,trigger}', r.trigger_ref) = t.ref`;
 
-async function readAnswered(db: Db, triggers: readonly string[]): Promise<Found[]> {
-  return await rows(
+/** Returns the enabled rules that wait for events of the triggers, compiled, by trigger. */
+export async function readAnswered(db: Db, triggers: readonly string[]): Promise<Map<string, AnsweredRule[]>> {
+  const found = await rows<Found>(
     db,
     sql`select t.id::text as trigger, r.id::text, r.ref, r.revision, r."window"
       from attune.trigger t join attune.rule r on ${isAnsweredBy}
       where t.id = ${anyOf(triggers)} and r.enabled order by r.ref`,
   );
+  const byTrigger = new Map<string, AnsweredRule[]>(triggers.map((trigger) => [trigger, []]));
+  for (const each of found) byTrigger.get(each.trigger)?.push(compile(each));
+  return byTrigger;
 }
 
 function compile({ id, ref, revision, window }: Found): AnsweredRule {
@@ -86,7 +60,7 @@ function compile({ id, ref, revision, window }: Found): AnsweredRule {
 /** Evaluates which rules, of `part` if it is given, the event answers. */
 export async function findAnswers(
   event: EventSubject & { rule: string | null },
-  rules: readonly AnsweredRule[] = [],
+  rules: readonly AnsweredRule[],
   part: ReadonlySet<string> | null,
 ): Promise<Answer[]> {
   const answers: Answer[] = [];

@@ -1,14 +1,12 @@
 import { getColumns, sql } from "drizzle-orm";
 import { readable } from "../access/resource.ts";
 import type { Session } from "../access/session.ts";
-import type { ActiveHours } from "../catalog/active-hours.ts";
-import type { WindowDefinition } from "../catalog/window.ts";
 import { anyOf, type Db, rows } from "../db/client.ts";
 import { rule } from "../db/tables/rule.ts";
-import type { Json } from "../lib/json.ts";
-import { compileJudge, type Judge, type OthersMatched } from "./judge.ts";
+import type { OthersMatched } from "./judge.ts";
 import type { OtherRules } from "./lint-kinds.ts";
-import { createRuleIndex, type IndexedRule, type RuleIndex } from "./rule-index.ts";
+import type { RuleIndex } from "./rule-index.ts";
+import { type CompiledRule, createRuleSets, type RuleSets } from "./ruleset.ts";
 import { createLimit, inTurn } from "./turn.ts";
 import type { EventSubject } from "./window.ts";
 
@@ -32,21 +30,11 @@ export async function findOtherRules(
   return new Map(found.map(({ id, ...others }) => [BigInt(id), others]));
 }
 
-interface StoredRule {
-  id: string;
-  condition: "any" | "all";
-  conditions: Json[];
-  window: WindowDefinition | null;
-  isHeld: boolean;
-  activeHours: ActiveHours | null;
-}
-
-interface Other extends IndexedRule {
-  judge: Judge;
-}
-
 /** So much processor time the other rules have to evaluate one event. */
 const limitMs = 1000;
+
+/** The compiled rules of a process, by its connection: they are the same for all sessions. */
+const kept = new WeakMap<Db, RuleSets>();
 
 /**
  * Returns the function that says whether another rule of the trigger, as they are now, matches an event: what decides about a backstop. They are read
@@ -57,32 +45,42 @@ export function createOthers(
   session: Session,
   { triggerRef, except }: { triggerRef: string; except: bigint | null },
 ): Others {
-  let loaded: Promise<RuleIndex<Other>> | null = null;
-  const isPart = readable(session, "rule") !== null;
+  let loaded: Promise<Known> | null = null;
   return async (event) => {
-    loaded ??= loadOthers(db, session, triggerRef);
+    loaded ??= loadKnown(db, session, triggerRef);
+    const { rules, readable: ids } = await loaded;
     const isOver = createLimit(limitMs);
-    for (const other of (await loaded).find(event.payload)) {
-      if (other.id === String(except)) continue;
+    for (const other of rules?.find(event.payload) ?? []) {
+      if (other.backstop || other.id === String(except) || ids?.has(other.id) === false) continue;
       if ((await inTurn(() => other.judge(event))).matched) return true;
       if (isOver()) return { unknown: "the other rules take too much work for one event" };
     }
-    return isPart ? { unknown: "whether another rule matches shows only to those who may read all rules" } : false;
+    return ids === null
+      ? false
+      : { unknown: "whether another rule matches shows only to those who may read all rules" };
   };
 }
 
-async function loadOthers(db: Db, session: Session, triggerRef: string): Promise<RuleIndex<Other>> {
-  const found = await rows<StoredRule>(
+/** The enabled rules of a trigger, and which of them a session may read; null: all. */
+interface Known {
+  rules: RuleIndex<CompiledRule> | undefined;
+  readable: ReadonlySet<string> | null;
+}
+
+async function loadKnown(db: Db, session: Session, triggerRef: string): Promise<Known> {
+  const isReadable = readable(session, "rule");
+  const found = await rows<{ id: string; revision: string; rules: string[] | null }>(
     db,
-    sql`select ${rule.id}::text as id, ${rule.condition} as condition, ${rule.conditions} as conditions, ${rule.window} as "window",
-        ${rule.window} is not null or ${rule.maxStarts} is not null as "isHeld", ${rule.activeHours} as "activeHours"
-      from ${rule} where ${rule.enabled} and not ${rule.backstop} and ${rule.triggerRef} = ${triggerRef} and ${rule.triggerId} is not null
-        and ${readable(session, "rule")?.(getColumns(rule)) ?? sql`true`}`,
+    sql`select t.id::text, t.rules_revision::text as revision,
+        ${isReadable === null ? sql`null` : sql`array(select ${rule.id}::text from ${rule} where ${rule.triggerId} = t.id and ${isReadable(getColumns(rule))})`} as rules
+      from attune.trigger t where t.ref = ${triggerRef}`,
   );
-  const index = createRuleIndex<Other>();
-  for (const { id, window, ...criteria } of found) {
-    const judged = compileJudge({ ...criteria, key: window?.key });
-    index.set({ id, condition: criteria.condition, recordEvaluations: "near", ...judged });
-  }
-  return index;
+  const sets = kept.get(db) ?? createRuleSets();
+  kept.set(db, sets);
+  const loaded = await sets.load(db, new Map(found.map(({ id, revision }) => [id, revision])));
+  const [trigger] = found;
+  return {
+    rules: loaded.get(trigger?.id ?? "")?.rules,
+    readable: isReadable === null ? null : new Set(trigger?.rules ?? []),
+  };
 }

@@ -157,15 +157,16 @@ async function judgeEvents(
   for (const { trigger, rulesRevision } of locked) {
     if (trigger !== null && rulesRevision !== null) revisions.set(trigger, rulesRevision);
   }
-  const [sets, answers] = await Promise.all([ruleSets.load(tx.db, revisions), ruleSets.answers.load(tx.db, revisions)]);
+  const sets = await ruleSets.load(tx.db, revisions);
   const part = only === null ? null : new Set([only]);
   const isOver = createLimit(batchCpuMs);
   const judged: JudgedEvent[] = [];
   for (const event of locked) {
     if (isOver() || event.isBeyond) break;
     const earlier = only === null ? undefined : await findEarlier(tx, event, only);
-    const found = await matchEvent(event, rulesFor(event, sets.get(event.trigger ?? ""), part), earlier);
-    const answered = await findAnswers(event, answers.get(event.trigger ?? ""), part);
+    const set = sets.get(event.trigger ?? "");
+    const found = await matchEvent(event, rulesFor(event, set?.rules, part), earlier);
+    const answered = await findAnswers(event, set?.answered ?? [], part);
     found.evaluations.push(...answered.map((answer) => ({ ...answer, matched: false })));
     judged.push({ event, ...found });
   }

@@ -11,7 +11,7 @@ import { compileTemplates, type Templates } from "../lang/template.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import type { ParameterMap } from "../schema/schema.ts";
 import { hideSecrets, type SealedSettings } from "../secrecy/settings.ts";
-import { type AnswerSets, createAnswerSets } from "./answers.ts";
+import { type AnsweredRule, readAnswered } from "./answers.ts";
 import { createOwners, type Owners } from "./authority.ts";
 import { compileJudge, type Judge } from "./judge.ts";
 import { readsEvents } from "./parameters.ts";
@@ -151,20 +151,25 @@ export async function compileNew(db: Db, columns: Readonly<Record<string, unknow
   return found ? compile(found.rule) : null;
 }
 
-/** A cache of compiled enabled rules, by trigger. A change of a rule, or of what it is compiled from, compiles that rule anew. */
-export interface RuleSets {
-  /** Returns the rules of each trigger, at the given revision, which the caller's snapshot showed, or at a later one. */
-  load(db: Db, triggers: ReadonlyMap<string, string>): Promise<Map<string, RuleIndex<CompiledRule>>>;
-  /** The grants of the rules' owners. */
-  owners: Owners;
-  /** The rules whose windows wait for events of triggers. */
-  answers: AnswerSets;
+/** What evaluates the events of a trigger. */
+export interface TriggerRules {
+  /** Its enabled rules. */
+  rules: RuleIndex<CompiledRule>;
+  /** The enabled rules, also of other triggers, whose windows wait for its events. */
+  answered: readonly AnsweredRule[];
 }
 
-interface RuleSet {
+/** A cache of compiled rules, by trigger. A change of a rule, or of what it is compiled from, compiles that rule anew. */
+export interface RuleSets {
+  /** Returns the rules of each trigger, at the given revision, which the caller's snapshot showed, or at a later one. */
+  load(db: Db, triggers: ReadonlyMap<string, string>): Promise<Map<string, TriggerRules>>;
+  /** The grants of the rules' owners. */
+  owners: Owners;
+}
+
+interface RuleSet extends TriggerRules {
   /** The set contains every change up to this one, and perhaps later ones. */
   revision: bigint;
-  rules: RuleIndex<CompiledRule>;
 }
 
 const maxKept = 2000;
@@ -174,31 +179,36 @@ export function createRuleSets(): RuleSets {
   const kept = new Map<string, RuleSet>();
   return {
     owners: createOwners(),
-    answers: createAnswerSets(),
     load: async (db, triggers) => {
       if (kept.size > maxKept) kept.clear();
       const stale = [...triggers].filter(([trigger, revision]) => !isCurrent(kept.get(trigger), revision));
       const [known, unknown] = [stale.filter(([id]) => kept.has(id)), stale.filter(([id]) => !kept.has(id))];
       for (const [trigger, rules] of await readSets(db, unknown)) kept.set(trigger, rules);
       for (const [trigger, revision] of known) await refresh(db, trigger, BigInt(revision), kept);
-      return new Map([...triggers.keys()].map((trigger) => [trigger, kept.get(trigger)?.rules ?? createRuleIndex()]));
+      return new Map([...triggers.keys()].map((trigger) => [trigger, kept.get(trigger) ?? emptySet("0")]));
     },
   };
 }
+
+const emptySet = (revision: string): RuleSet => ({
+  revision: BigInt(revision),
+  rules: createRuleIndex<CompiledRule>(),
+  answered: [],
+});
 
 const isCurrent = (set: RuleSet | undefined, revision: string) => set !== undefined && set.revision >= BigInt(revision);
 
 /** Reads and compiles all rules of the triggers, given with their revisions. */
 async function readSets(db: Db, triggers: readonly [string, string][]): Promise<Map<string, RuleSet>> {
-  const sets = new Map(
-    triggers.map(([trigger, revision]) => [
-      trigger,
-      { revision: BigInt(revision), rules: createRuleIndex<CompiledRule>() },
-    ]),
-  );
+  const sets = new Map(triggers.map(([trigger, revision]) => [trigger, emptySet(revision)]));
   const ids = triggers.map(([trigger]) => trigger);
-  const found = ids.length > 0 ? await readRules(db, sql`r.enabled and r.trigger = ${anyOf(ids)}`) : [];
+  if (ids.length === 0) return sets;
+  const [found, answered] = await Promise.all([
+    readRules(db, sql`r.enabled and r.trigger = ${anyOf(ids)}`),
+    readAnswered(db, ids),
+  ]);
   for (const { trigger, rule } of found) sets.get(trigger ?? "")?.rules.set(compile(rule));
+  for (const [trigger, set] of sets) set.answered = answered.get(trigger) ?? [];
   return sets;
 }
 
@@ -209,7 +219,7 @@ async function readSets(db: Db, triggers: readonly [string, string][]): Promise<
 async function refresh(db: Db, trigger: string, revision: bigint, kept: Map<string, RuleSet>): Promise<void> {
   const set = kept.get(trigger);
   if (set === undefined) return;
-  const [changed, [count]] = await Promise.all([
+  const [changed, [count], answered] = await Promise.all([
     readRules(
       db,
       sql`r.enabled and r.trigger = ${trigger}::bigint and r.id = any (array(
@@ -219,11 +229,13 @@ async function refresh(db: Db, trigger: string, revision: bigint, kept: Map<stri
       db,
       sql`select count(*)::int as count from attune.rule r where r.enabled and r.trigger = ${trigger}::bigint`,
     ),
+    readAnswered(db, [trigger]),
   ]);
   if (isCurrent(kept.get(trigger), String(revision))) return; // another load was faster
   for (const { rule } of changed) set.rules.set(compile(rule));
   // All that exist are there; if there are more, some were deleted, disabled or moved.
   if (set.rules.size !== count?.count) await forgetGone(db, trigger, set);
+  set.answered = answered.get(trigger) ?? [];
   set.revision = revision;
 }
 

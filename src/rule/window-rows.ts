@@ -83,7 +83,7 @@ export interface OpenWindow {
 /** The windows of a rule that may change: those of the inputs, by the hashes of their keys, and those that are due. */
 export interface OpenWindows {
   byHash: Map<string, OpenWindow>;
-  /** How many windows the rule has that have not expired. */
+  /** How many windows the rule has that have not expired; not counted, 0, when all keys of the inputs are known. */
   keys: number;
   areMoreDue: boolean;
 }
@@ -97,24 +97,29 @@ export async function openWindows(
   const at = sql`to_timestamp(${now / 1000}::float8)`;
   const columns = sql`w.key, w.key_hash as hash, w.state || jsonb_build_object('count', w.count, 'event', w.event::text,
     'dueAt', (extract(epoch from w.due_at) * 1000)::float8, 'expiresAt', (extract(epoch from w.expires_at) * 1000)::float8) as state`;
-  const [known, due, [count]] = await Promise.all([
+  const [known, due] = await Promise.all([
     rows<OpenWindow>(
       db,
-      sql`select ${columns} from attune.rule_window w where w.rule = ${rule}::bigint
-        and w.key_hash in (select jsonb_array_elements_text(${hashes}::text::jsonb))`,
+      // Each is looked up by its whole key, even if the statement was planned when the rule had few.
+      sql`select ${columns} from jsonb_array_elements_text(${hashes}::text::jsonb) k
+        cross join lateral (select w.* from attune.rule_window w where w.rule = ${rule}::bigint and w.key_hash = k limit 1) w`,
     ),
     rows<OpenWindow>(
       db,
       sql`select ${columns} from attune.rule_window w where w.rule = ${rule}::bigint and w.due_at <= ${at}
         order by w.due_at limit ${limit}::int`,
     ),
-    rows<{ keys: number }>(
-      db,
-      sql`select count(*)::int as keys from attune.rule_window w where w.rule = ${rule}::bigint
-        and (w.expires_at is null or w.expires_at >= ${at})`,
-    ),
   ]);
   const byHash = new Map([...known, ...due].map((window) => [window.hash, window]));
+  const isNew = inputs.some(({ hash }) => !byHash.has(hash));
+  // Counting reads all windows of the rule, which only new keys are worth.
+  const [count] = isNew
+    ? await rows<{ keys: number }>(
+        db,
+        sql`select count(*)::int as keys from attune.rule_window w where w.rule = ${rule}::bigint
+          and (w.expires_at is null or w.expires_at >= ${at})`,
+      )
+    : [];
   return { byHash, keys: count?.keys ?? 0, areMoreDue: due.length === limit };
 }
 

@@ -198,14 +198,18 @@ export async function untilNextDue(db: Db): Promise<number | null> {
   return next?.ms ?? null;
 }
 
+const expiredBatch = 2000;
+
 /**
- * Deletes windows that have expired, and what is over of rules that tripped, unless an event that is older still waits. Returns how many
- * windows.
+ * Deletes up to 2,000 windows that have expired, and what is over of rules that tripped, unless an event that is older still waits, to be evaluated or
+ * decided about. Returns whether there may be more.
  */
-export async function dropExpired(tx: Tx): Promise<number> {
-  const isOver = (column: string, alias: string) =>
-    sql`${sql.raw(`${alias}.${column}`)} < least(now(), (select created from attune.event where evaluated_at is null order by id limit 1))
-      and not exists (select from attune.rule_evaluation v where v.rule = ${sql.raw(alias)}.rule and v.pending)`;
+export async function dropExpired(tx: Tx): Promise<boolean> {
+  const isOver = (column: string, alias: string) => {
+    const [at, rule] = [sql.raw(`${alias}.${column}`), sql.raw(`${alias}.rule`)];
+    return sql`${at} < least(now(), (select created from attune.event where evaluated_at is null order by id limit 1),
+      (select e.created from attune.rule_evaluation v join attune.event e on e.id = v.event where v.rule = ${rule} and v.pending order by v.event limit 1))`;
+  };
   await rows(
     tx.db,
     sql`delete from attune.rule_budget b where id in (select b.id from attune.rule_budget b where ${isOver("resets_at", "b")}
@@ -213,8 +217,9 @@ export async function dropExpired(tx: Tx): Promise<number> {
   );
   const dropped = await rows(
     tx.db,
-    sql`delete from attune.rule_window where id in (select w.id from attune.rule_window w where ${isOver("expires_at", "w")}
-      order by w.expires_at limit 2000 for update skip locked) returning id`,
+    sql`delete from attune.rule_window where id in (select w.id from attune.rule_window w
+      where w.expires_at < now() and ${isOver("expires_at", "w")}
+      order by w.expires_at limit ${expiredBatch}::int for update skip locked) returning id`,
   );
-  return dropped.length;
+  return dropped.length === expiredBatch;
 }

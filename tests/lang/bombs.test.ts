@@ -133,6 +133,22 @@ describe("an expression that takes too much work", () => {
   });
 });
 
+test.each(["exists", "all"])("%s() reads no further item once the budget is used up", (macro) => {
+  const read = new Set<string | symbol>();
+  const watched = new Proxy(payload.numbers, {
+    get: (list, key, receiver) => {
+      read.add(key);
+      return Reflect.get(list, key, receiver);
+    },
+  });
+  const source = `event.payload.watched.${macro}(x, event.payload.text + "b" == "c")`;
+  const given = { event: { payload: { ...payload, watched } }, now: new Date() };
+  expect(() => compileCel(macro === "all" ? source.replace("==", "!=") : source)(given, createMeter())).toThrow(
+    /too much work for one event/,
+  );
+  expect(read.size).toBeLessThan(100);
+});
+
 test("ordinary expressions over a large event are within the budget", () => {
   const run = (source: string) => compileCel(source)({ event, now: new Date() }, createMeter());
   expect(run("event.payload.text.contains('b')")).toBe(false);

@@ -28,7 +28,7 @@ async function load(from: RuleSets): Promise<Map<string, CompiledRule>> {
     sql`select id::text, rules_revision::text as revision from attune.trigger where ref in (${trigger}, ${other})`,
   );
   const loaded = await from.load(world.services.db, new Map(found.map(({ id, revision }) => [id, revision])));
-  const rules = [...loaded.values()].flatMap((index) => index.find(null)); // few rules are found by any payload
+  const rules = [...loaded.values()].flatMap(({ rules: index }) => index.find(null)); // few rules are found by any payload
   return new Map(rules.map((rule) => [rule.ref, rule] as const).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
@@ -109,12 +109,16 @@ test("a change that is rolled back, and one that is committed in the meantime, l
   expect([after.get(refs[0] ?? "")?.conditions, after.get(refs[1] ?? "")?.conditions]).toEqual([is("n", 0), ["?"]]);
 });
 
-test("more triggers than are kept at once lose no rules", async () => {
+test("more triggers than are kept at once lose no rules, and no rules that wait for their events", async () => {
+  const waiting = await world.rule(other, {
+    window: { absence: { of: { trigger, conditions: [] }, within: 60 } },
+  });
   const many = new Map(Array.from({ length: 2100 }, (_, n) => [String(10_000_000 + n), "0"]));
   const own = await world.all<{ id: string; revision: string }>(
     sql`select id::text, rules_revision::text as revision from attune.trigger where ref = ${trigger}`,
   );
   await sets.load(world.services.db, many);
   const loaded = await sets.load(world.services.db, new Map(own.map(({ id, revision }) => [id, revision])));
-  expect(loaded.get(own[0]?.id ?? "")?.size).toBe(5);
+  const { rules, answered = [] } = loaded.get(own[0]?.id ?? "") ?? {};
+  expect([rules?.size, answered.map(({ ref }) => ref)]).toEqual([5, [waiting]]);
 });

@@ -19,7 +19,7 @@ interface Trigger {
   ref: string;
   webhookEnabled: boolean;
   webhookPath: string | null;
-  webhook: object | null;
+  webhook: { hmac: object | null } | null;
 }
 
 const selection = `ref webhookEnabled webhookPath webhook {
@@ -156,7 +156,10 @@ async function change(context: Context, name: string, input: object): Promise<vo
 async function print(context: Context, { ref, webhookEnabled, webhookPath, webhook }: Trigger): Promise<void> {
   if (webhook === null) throw new Failure(`The webhook of "${ref}" was never enabled: attune webhook enable ${ref}`);
   const url = webhookPath === null ? null : `${context.connection.url}${webhookPath}`;
-  await context.printObject({ trigger: ref, enabled: webhookEnabled, url, ...webhook });
+  const { hmac, ...others } = webhook;
+  // Most of what a general form may set is not set in one of a scheme.
+  const set = hmac && Object.fromEntries(Object.entries(hmac).filter(([, value]) => value !== null));
+  await context.printObject({ trigger: ref, enabled: webhookEnabled, url, hmac: set, ...others });
 }
 
 function addDeliveries(commands: Group): void {
