@@ -102,6 +102,8 @@ describe("the schema", () => {
       "CancelExecutionsPayload.refused",
       "Execution.ancestors",
       "InvalidInputError.issues",
+      "Pack.releases",
+      "Pack.testSummaries",
       "PackSearch.indexes",
       "PackSearch.packs",
       "PackTestExecution.suites",

@@ -22,11 +22,12 @@ const formats = {
   unittest: ["simple"],
   pytest: ["simple", "junit-xml"],
   node: ["tap", "junit-xml"],
+  jest: ["json"],
 } as const;
 
 const runner = z
   .strictObject({
-    type: z.enum(["script", "unittest", "pytest", "node"]),
+    type: z.enum(["script", "unittest", "pytest", "node", "jest"]),
     entry_point: inside,
     timeout: timeout.default(300),
     result_format: z.enum(["simple", "junit-xml", "tap", "json"]).optional(),

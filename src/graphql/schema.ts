@@ -53,6 +53,7 @@ import "./catalog/pack.ts";
 import "./catalog/pack-changed.ts";
 import "./catalog/sensor-changed.ts";
 import "./catalog/sensor-log.ts";
+import "./catalog/pack-history.ts";
 import "./catalog/pack-install.ts";
 import "./catalog/pack-install-progress.ts";
 import "./catalog/pack-reload.ts";

@@ -3,7 +3,15 @@
  * plugin.
  */
 export function globalId(
-  type: "Event" | "Enforcement" | "Execution" | "ArtifactVersion" | "PackEnvironment" | "PackTestExecution" | "Sensor",
+  type:
+    | "Event"
+    | "Enforcement"
+    | "Execution"
+    | "ArtifactVersion"
+    | "Pack"
+    | "PackEnvironment"
+    | "PackTestExecution"
+    | "Sensor",
   id: bigint | string,
 ): string {
   return Buffer.from(`${type}:${id}`).toString("base64");

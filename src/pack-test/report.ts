@@ -14,7 +14,8 @@ export interface TestCase {
 
 /** Why a report does not count as passed, whatever tests it has. */
 export interface Fault {
-  kind: "unreadable" | "truncated" | "no_tests";
+  /** `uncounted`: nothing at all says how many tests there were. */
+  kind: "unreadable" | "truncated" | "no_tests" | "uncounted";
   message: string;
 }
 

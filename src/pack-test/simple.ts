@@ -61,10 +61,7 @@ const named = ([, unittest, test, pytest, node, message]: RegExpExecArray) => ({
 function ofOwn({ total, passed, failed, skipped = 0 }: Own, hasRan: boolean): Counts {
   if (hasRan) throw new ReportFault("truncated", 'The output ends after "Ran … tests", before OK or FAILED.');
   if (total === undefined && passed === undefined && failed === undefined) {
-    throw new ReportFault(
-      "unreadable",
-      'The output has no line "Total Tests: N" and no summary of unittest or pytest.',
-    );
+    throw new ReportFault("uncounted", 'The output has no line "Total Tests: N" and no summary of unittest or pytest.');
   }
   const missing = Object.entries({ "Total Tests": total, Passed: passed, Failed: failed }).filter(
     ([, number]) => number === undefined,

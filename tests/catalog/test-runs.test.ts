@@ -1,11 +1,15 @@
+import { statSync } from "node:fs";
+import { join } from "node:path";
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createPack } from "../../src/catalog/pack.ts";
 import { removeAll } from "../../src/retention/pass.ts";
 import { type Api, createApi, createPerson } from "../support/api.ts";
 import { commit } from "../support/commit.ts";
+import { loadDirectory, packDirectories } from "../support/pack.ts";
 import { createWorld, type World } from "../support/world.ts";
 
+const directories = packDirectories();
 let world: World;
 let api: Api;
 let ref: string;
@@ -148,6 +152,57 @@ test("packs show their newest runs, statistics and whether they passed lately, i
       recently: false,
       testRuns: { nodes: [] },
     },
+  ]);
+});
+
+test("packs show the summaries of their runs, the latest and the releases, in as many statements as one", async () => {
+  const made = (version: string) =>
+    directories({ "pack.yaml": `ref: ${ref}_made\nlabel: Made\nversion: ${version}\n` });
+  const [first, second] = [made("1.0.0"), made("1.1.0")];
+  for (const directory of [first, second]) await loadDirectory(world.services, directory);
+  await insertRun(2, 0);
+  await insertRun(1, 1, "validation");
+  await insertRun(0, 0, "install", `${ref}_made`);
+  const fields =
+    "packId packRef packLabel testExecutionId packVersion executionTime triggerReason totalTests passed failed skipped passRate durationMs hasPassed";
+  const ask = (refs: string[], more = "") =>
+    api.ask(
+      world.session,
+      `query ($refs: [String!]) { packs(first: 2, where: { ref: { in: $refs } }) { nodes { id ref latestTest { ${fields} }
+        testSummaries${more} { ${fields} } releases${more} { version digest size isActive created } testRuns { nodes { id executionTime } } } } }`,
+      { refs },
+    );
+  const before = world.services.statements.length;
+  await ask([ref]);
+  const ofOne = world.services.statements.length - before;
+  const { data, errors } = await ask([ref, `${ref}_made`]);
+  expect(errors).toBeUndefined();
+  expect(world.services.statements.length - before - ofOne).toBe(ofOne);
+  const [tested, loaded] = data.packs.nodes;
+  const runs = tested.testRuns.nodes;
+  const summary = (index: number, more: object) => ({
+    ...{ packId: tested.id, packRef: ref, packLabel: ref, packVersion: "1.0.0", totalTests: 4, skipped: 0 },
+    ...{ testExecutionId: runs[index].id, executionTime: runs[index].executionTime, durationMs: "100" },
+    ...more,
+  });
+  const newest = summary(0, { triggerReason: "VALIDATION", passed: 3, failed: 1, passRate: 0.75, hasPassed: false });
+  const oldest = summary(1, { triggerReason: "MANUAL", passed: 4, failed: 0, passRate: 1, hasPassed: true });
+  expect(tested).toMatchObject({ latestTest: newest, testSummaries: [newest, oldest], releases: [] });
+  expect(loaded.latestTest).toMatchObject({ packRef: `${ref}_made`, packLabel: "Made", triggerReason: "INSTALL" });
+  const size = String(statSync(join(first, "pack.yaml")).size);
+  const release = { digest: expect.stringMatching(/^[0-9a-f]{64}$/), created: expect.any(String) };
+  expect(loaded.releases).toEqual([
+    { ...release, version: "1.1.0", isActive: true, size },
+    { ...release, version: "1.0.0", isActive: false, size },
+  ]);
+  const page = (await ask([ref, `${ref}_made`], "(first: 1)")).data.packs.nodes;
+  expect(page[0].testSummaries).toEqual([newest]);
+  expect(page[1].releases).toMatchObject([{ version: "1.1.0" }]);
+  expect((await ask([ref], "(first: 101)")).errors?.[0]?.message).toContain("first: must be from 1 to 100");
+  await loadDirectory(world.services, first);
+  expect((await ask([`${ref}_made`])).data.packs.nodes[0].releases).toMatchObject([
+    { version: "1.1.0", isActive: false },
+    { version: "1.0.0", isActive: true },
   ]);
 });
 

@@ -39,6 +39,7 @@ test("the section is read with its defaults", async () => {
       shell: script,
       python: { type: "pytest", entry_point: "tests/" },
       js: { type: "node", entry_point: "tests/**/*.test.js" },
+      jest: { type: "jest", entry_point: "tests/unit" },
     },
   });
   expect(pack.testing).toEqual({
@@ -48,6 +49,7 @@ test("the section is read with its defaults", async () => {
       shell: { ...script, timeout: 300, result_format: "simple" },
       python: { type: "pytest", entry_point: "tests/", timeout: 300, result_format: "simple" },
       js: { type: "node", entry_point: "tests/**/*.test.js", timeout: 300, result_format: "tap" },
+      jest: { type: "jest", entry_point: "tests/unit", timeout: 300, result_format: "json" },
     },
     min_pass_rate: 1,
     on_failure: "block",
@@ -77,7 +79,7 @@ test.each<[string, object, RegExp]>([
     { discovery: { method: "luck", path: "tests" }, runners: { a: script } },
     /discovery\.method: .*directory/,
   ],
-  ["type", { runners: { a: { ...script, type: "jest" } } }, /runners\.a\.type: .*script/],
+  ["type", { runners: { a: { ...script, type: "mocha" } } }, /runners\.a\.type: .*script/],
   ["timeout", { runners: { a: { ...script, timeout: 0 } } }, /runners\.a\.timeout: /],
   ["format", { runners: { a: { ...script, result_format: "html" } } }, /runners\.a\.result_format: .*simple/],
   ["pass rate", { runners: { a: script }, min_pass_rate: 17 }, /min_pass_rate: /],

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 /** Writes a wheel of the library `answer` into `directory`; its `value` is the text. */
 export function writeWheel(directory: string, version: string, value: string): void {
@@ -30,14 +30,23 @@ export function writeTarball(
   value: string,
   scripts: Record<string, string> = {},
 ): void {
+  const files = { "index.js": `exports.value = ${JSON.stringify(value)};\n` };
+  writePackage(directory, { name: "answer", version, main: "index.js", scripts }, files);
+}
+
+/** Writes a tarball of an npm package into `directory`. */
+export function writePackage(
+  directory: string,
+  manifest: { name: string; version: string; main?: string; scripts?: Record<string, string> },
+  files: Readonly<Record<string, string>>,
+): void {
   mkdirSync(directory, { recursive: true });
   const source = mkdtempSync(join(tmpdir(), "attune-tarball-"));
-  mkdirSync(join(source, "package"));
-  writeFileSync(
-    join(source, "package", "package.json"),
-    JSON.stringify({ name: "answer", version, main: "index.js", scripts }),
-  );
-  writeFileSync(join(source, "package", "index.js"), `exports.value = ${JSON.stringify(value)};\n`);
-  execFileSync("tar", ["-czf", join(directory, `answer-${version}.tgz`), "-C", source, "package"]);
+  for (const [path, content] of Object.entries({ "package.json": JSON.stringify(manifest), ...files })) {
+    const file = join(source, "package", path);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, content);
+  }
+  execFileSync("tar", ["-czf", join(directory, `${manifest.name}-${manifest.version}.tgz`), "-C", source, "package"]);
   rmSync(source, { recursive: true });
 }

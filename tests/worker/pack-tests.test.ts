@@ -13,7 +13,7 @@ import { createRule } from "../../src/rule/rule.ts";
 import { startDeadline } from "../../src/worker/deadline.ts";
 import { type Api, createApi } from "../support/api.ts";
 import { commit } from "../support/commit.ts";
-import { writeTarball, writeWheel } from "../support/library.ts";
+import { writePackage, writeTarball, writeWheel } from "../support/library.ts";
 import { loadDirectory, packDirectories } from "../support/pack.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type Part, type World } from "../support/world.ts";
@@ -228,7 +228,7 @@ printf '{"test_suites":[{"name":"a","test_cases":[{"name":"one","status":"passed
 
 /** What runners do wrong, and the fault that their suites have. */
 const broken: Readonly<Record<string, { file: string; more?: object; kind: string; says: RegExp }>> = {
-  none: { file: "true\n", kind: "unreadable", says: /no line "Total Tests: N"/ },
+  half: { file: "echo 'Total Tests: 1'\n", kind: "truncated", says: /no line "Passed: N", "Failed: N"/ },
   zero: { file: simple(0), kind: "no_tests", says: /reported no tests/ },
   skipped: {
     file: "echo 1..1; echo 'ok 1 - a # SKIP later'\n",
@@ -322,6 +322,34 @@ test("the documented pack passes its tests", async () => {
   expect((await tested("convert")).run).toMatchObject({ total: 3, passed: 3, result: { message: null } });
 });
 
+test("a script that counts nothing is one test, which its exit code decides", async () => {
+  const files = {
+    "tests/good.sh": "echo fine\n",
+    "tests/bad.sh": "echo 'it broke' >&2; exit 4\n",
+    "tests/mixed_1.sh": simple(2),
+    "tests/mixed_2.sh": "",
+  };
+  const runners = {
+    good: script("tests/good.sh"),
+    bad: script("tests/bad.sh"),
+    mixed: script("tests/mixed_*.sh"),
+    slow: script("tests/slow.sh", { timeout: 1 }),
+  };
+  await loadDirectory(world.services, packOf("silent", { runners }, { ...files, "tests/slow.sh": "sleep 60\n" }));
+  const { run } = await tested("silent");
+  const suites = suitesOf(run);
+  expect(suites["good"]).toMatchObject({
+    ...{ total: 1, passed: 1, failed: 0, test_cases: [{ name: "tests/good.sh", status: "passed" }] },
+  });
+  expect(suites["bad"]).toMatchObject({
+    ...{ total: 1, passed: 0, failed: 1 },
+    test_cases: [{ name: "tests/bad.sh", status: "failed", error_message: "It exited with code 4." }],
+  });
+  expect(suites["bad"]?.fault).toBeUndefined();
+  expect(suites["mixed"]).toMatchObject({ total: 3, passed: 3 });
+  expect(suites["slow"]).toMatchObject({ passed: 0, fault: { kind: "timed_out" } });
+});
+
 test("enough tests must pass, as the pack says", async () => {
   const files = { "tests/run.sh": simple(8, 2) };
   const runners = { shell: script("tests/run.sh") };
@@ -390,11 +418,23 @@ test("tests run in the environments of their pack", async () => {
         python: { type: "unittest", entry_point: "tests/test_answer.py" },
         node: { type: "node", entry_point: "tests/answer.test.mjs" },
         shell: script("tests/both.sh"),
+        jest: { type: "jest", entry_point: "tests" },
       },
     },
     {
       "requirements.txt": "--no-index\n--find-links wheels\nanswer==1.0\n",
-      "package.json": JSON.stringify({ name: "equipped", dependencies: { answer: "file:vendor/answer-1.0.0.tgz" } }),
+      "package.json": JSON.stringify({
+        name: "equipped",
+        dependencies: { answer: "file:vendor/answer-1.0.0.tgz", jest: "file:vendor/jest-30.0.0.tgz" },
+      }),
+      // It takes the same options as Jest, and says that each file is a test that has passed.
+      "jest.js": `const { writeFileSync } = require("node:fs");
+const files = process.argv.slice(process.argv.indexOf("--runTestsByPath") + 1);
+const to = process.argv.find((each) => each.startsWith("--outputFile=")).slice(13);
+const testResults = files.map((name) => ({ name, status: "passed", assertionResults: [{ fullName: name, status: "passed" }] }));
+writeFileSync(to, JSON.stringify({ testResults }));
+`,
+      "tests/__tests__/deep.js": "",
       "tests/test_answer.py":
         "import unittest\nfrom answer.late import value\nclass Answer(unittest.TestCase):\n  def test_value(self): self.assertEqual(value, 'wheel')\n",
       "tests/answer.test.mjs":
@@ -404,10 +444,15 @@ test("tests run in the environments of their pack", async () => {
   );
   writeWheel(join(directory, "wheels"), "1.0", "wheel");
   writeTarball(join(directory, "vendor"), "1.0.0", "tarball");
+  const program = readFileSync(join(directory, "jest.js"), "utf8");
+  writePackage(join(directory, "vendor"), { name: "jest", version: "30.0.0" }, { "bin/jest.js": program });
   await loadDirectory(world.services, directory);
   const { run } = await tested("equipped");
   expect(run?.result.message).toBeNull();
-  expect(run).toMatchObject({ passed: 3, failed: 0 });
+  expect(run).toMatchObject({ passed: 5, failed: 0 });
+  expect(suitesOf(run)["jest"]?.test_cases.map(({ name }) => name)).toEqual([
+    ...["tests/__tests__/deep.js", "tests/answer.test.mjs"],
+  ]);
 });
 
 test("a runner without its environment says why", async () => {

@@ -262,8 +262,8 @@ async function perform(
   { host, directory }: EnvironmentsOptions,
   { build, wanted, command, stopping }: { build: Build; wanted: Wanted; command: string; stopping: AbortSignal },
 ): Promise<void> {
-  const lost = new AbortController();
-  const log = createBuildLog();
+  const recipe = recipeOf(wanted);
+  const [lost, log] = [new AbortController(), createBuildLog()];
   let stored = "";
   let renewedAt = performance.now();
   const renewal = startLoop({
@@ -284,7 +284,7 @@ async function perform(
   mkdirSync(directory, { recursive: true, mode: 0o755 });
   const site = { interpreter: command, release: wanted.release.path, path: build.path };
   const watched = { log, signal: AbortSignal.any([stopping, lost.signal]) };
-  const error = await buildEnvironment({ owner, recipe: recipeOf(wanted), site }, host, watched);
+  const error = await buildEnvironment({ owner, recipe, site }, host, watched);
   await renewal[Symbol.asyncDispose]();
   if (lost.signal.aborted) return;
   await write(services, (tx) =>

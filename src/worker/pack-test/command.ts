@@ -9,8 +9,9 @@ export interface Command {
   report: "stdout" | "both" | { file: string };
 }
 
-/** The file that pytest writes its report to, in the copy of the pack. */
+/** The files that pytest and Jest write their reports to, in the copy of the pack. */
 const reportFile = ".attune-report.xml";
+const jestFile = ".attune-report.json";
 
 /** Returns the commands of a runner, one after the other, for its files. `directory` has the pack's files. Throws PlanError. */
 export async function commandsOf(runner: Runner, entries: readonly string[], directory: string): Promise<Command[]> {
@@ -35,6 +36,11 @@ export async function commandsOf(runner: Runner, entries: readonly string[], dir
       const reporter = format === "junit-xml" ? "junit" : "tap";
       const args = ["--test", `--test-reporter=${reporter}`, "--test-reporter-destination=stdout", ...entries];
       return [{ runtime: "core.action.nodejs", args, report: "stdout" }];
+    }
+    case "jest": {
+      const program = "node_modules/jest/bin/jest.js";
+      const args = [program, "--ci", "--json", `--outputFile=${jestFile}`, "--runTestsByPath", ...entries];
+      return [{ runtime: "core.action.nodejs", args, report: { file: jestFile } }];
     }
     default:
       throw new PlanError(`There is no type of runner "${type satisfies never}".`);

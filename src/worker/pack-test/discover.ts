@@ -9,7 +9,11 @@ export class PlanError extends Error {}
 /** A runner as the pack's manifest has it. */
 export type Runner = Testing["runners"][string];
 
-const nodeTests = "**/*.{test,spec}.{js,mjs,cjs,ts,mts,cts}";
+/** What is a test in a directory. */
+const folderTests: Partial<Record<Runner["type"], string>> = {
+  node: "**/*.{test,spec}.{js,mjs,cjs,ts,mts,cts}",
+  jest: "**/{*.{test,spec}.{js,jsx,mjs,cjs,ts,tsx,mts,cts},__tests__/**/*.{js,jsx,mjs,cjs,ts,tsx,mts,cts}}",
+};
 
 /**
  * Returns the files that a runner tests, and for unittest and pytest also directories. `paths` are all files of the pack. Throws PlanError
@@ -20,7 +24,7 @@ export function entriesOf({ type, entry_point }: Runner, paths: ReadonlySet<stri
   if (paths.has(entry)) return [entry];
   const isFolder = paths.values().some((path) => entry === "." || path.startsWith(`${entry}/`));
   if (isFolder && (type === "unittest" || type === "pytest")) return [entry];
-  const pattern = isFolder && type === "node" ? posix.join(entry, nodeTests) : entry;
+  const pattern = posix.join(entry, (isFolder && folderTests[type]) || "");
   const found = [...paths].filter((path) => posix.matchesGlob(path, pattern)).sort();
   if (found.length === 0) throw new PlanError(`No file of the pack matches "${pattern}".`);
   return found;

@@ -3,7 +3,7 @@ import { chown, mkdir, open, readdir, realpath, rm, symlink } from "node:fs/prom
 import { join, sep } from "node:path";
 import type { Testing } from "../../catalog/testing.ts";
 import { type ResultFormat, readReport } from "../../pack-test/parse.ts";
-import type { Report } from "../../pack-test/report.ts";
+import { Collector, type Report } from "../../pack-test/report.ts";
 import { type RunFault, type Suite, suiteOf } from "../../pack-test/result.ts";
 import { EnvironmentError } from "../../process/environments/environments.ts";
 import { copyRelease, type Setting } from "../../process/environments/recipe.ts";
@@ -152,14 +152,27 @@ async function runCommand(
   if (found.length > 0) reports.push(...found);
   else {
     const texts = command.report === "both" ? written : [ended.stdout];
-    reports.push(
-      await readReport(
-        runner.result_format,
-        texts.map((text) => Buffer.from(text)),
-      ),
+    const report = await readReport(
+      runner.result_format,
+      texts.map((text) => Buffer.from(text)),
     );
+    reports.push(byExitCode(report, { ended, runner, command }));
   }
   return faultOf(ended, runner, reports.slice(before));
+}
+
+/** A script that counts nothing is one test, which its exit code decides. */
+function byExitCode(
+  report: Report,
+  { ended, runner, command }: { ended: ProcessResult; runner: Runner; command: Command },
+): Report {
+  if (report.fault?.kind !== "uncounted" || runner.type !== "script") return report;
+  if (ended.ended !== "exited" || ended.exitCode === null) return report;
+  const test = { name: command.args.at(-1) ?? "", durationMs: report.durationMs };
+  const tests = new Collector();
+  if (ended.exitCode === 0) tests.add({ ...test, status: "passed" });
+  else tests.add({ ...test, status: "failed", errorMessage: `It exited with code ${ended.exitCode}.` });
+  return tests.report(null);
 }
 
 /** Returns the reports in files: of the file that the command writes, or of all in `result_path`. */
