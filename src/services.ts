@@ -1,7 +1,7 @@
 import { requireKeyring } from "./access/rotate.ts";
 import { sealStoredSettings } from "./catalog/settings.ts";
 import { type Database, openDatabase } from "./db/client.ts";
-import { eventQueue, startJobs } from "./db/jobs.ts";
+import { startJobs } from "./db/jobs.ts";
 import { migrate } from "./db/migrate.ts";
 import { unlimitedRoom, watchRoom } from "./db/room.ts";
 import type { Services } from "./db/services.ts";
@@ -63,7 +63,6 @@ export async function openServices(options: ServicesOptions): Promise<OpenServic
   };
   const jobs = isMigrated ? await start() : await migrate(database, prepare);
   await requireKeyring(database.db, keyring);
-  await jobs.open(eventQueue);
   const wake = opening.use(await createWake(database, log));
   const { tracing: exported = null } = options;
   const { startTracing } = exported === null ? { startTracing: null } : await import("./tracing.ts");

@@ -35,8 +35,6 @@ export function hasJob(queue: SQL, entity: SQL): SQL {
   return sql`exists (select from attune_jobs.job j where j.name = ${queue} and j.id = lpad(to_hex(${entity}), 32, '0')::uuid)`;
 }
 
-/** The queue of events to evaluate. */
-export const eventQueue = "event";
 /** Returns the queue of executions that wait for any worker with that runtime. */
 export const runtimeQueue = (runtimeRef: string): Queue => `execution/${runtimeRef}`;
 /** The queue of executions that wait for a worker. */

@@ -3,7 +3,7 @@ import { artifact, artifactVersion } from "./tables/artifact.ts";
 import { auditEvent } from "./tables/audit.ts";
 import { enforcement } from "./tables/enforcement.ts";
 import { packEnvironment } from "./tables/environment.ts";
-import { event, ruleEvaluation } from "./tables/event.ts";
+import { event, pendingEvent, ruleEvaluation } from "./tables/event.ts";
 import { execution, executionLog, executionMove, executionSecret, executionTransition } from "./tables/execution.ts";
 import { idempotencyKey } from "./tables/idempotency.ts";
 import { identity } from "./tables/identity.ts";
@@ -55,6 +55,7 @@ export const tables = {
   ruleBudgets: ruleBudget,
   timers: timer,
   events: event,
+  pendingEvents: pendingEvent,
   ruleEvaluations: ruleEvaluation,
   enforcements: enforcement,
   workflowDefinitions: workflowDefinition,

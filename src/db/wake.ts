@@ -9,7 +9,7 @@ import type { Queue } from "./jobs.ts";
 export type Topic =
   /** The notification log has new entries. */
   | "feed"
-  /** There are new event jobs. */
+  /** There are new events. */
   | "event"
   /** Matches of rules wait for the decision of a window. */
   | "window"

@@ -4,7 +4,6 @@ import { findRow } from "../access/rows.ts";
 import { holdSensor } from "../access/sensor-token.ts";
 import type { Session } from "../access/session.ts";
 import { type Db, rows } from "../db/client.ts";
-import { eventQueue } from "../db/jobs.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError, ForbiddenError, NotFoundError, UnauthenticatedError } from "../errors.ts";
 import { faultPoint } from "../lib/fault.ts";
@@ -50,8 +49,8 @@ export async function findTrigger(db: Db, ref: string): Promise<EventTrigger | n
 }
 
 /**
- * Stores events and their jobs in the caller's transaction, in two statements, and returns their ids in order. Every event is stored
- * by this function. Throws ConflictError (a trigger is disabled) and InvalidInputError (a payload violates its trigger's schema, each
+ * Stores events in the caller's transaction, in one statement, and returns their ids in order. Every event is stored by this function; the
+ * database adds those to be evaluated to `pending_event`. Throws ConflictError (a trigger is disabled) and InvalidInputError (a payload violates its trigger's schema, each
  * issue with its path); then nothing is stored.
  */
 export async function emitEvents(tx: Tx, events: readonly NewEvent[]): Promise<string[]> {
@@ -72,7 +71,7 @@ export async function emitEvents(tx: Tx, events: readonly NewEvent[]): Promise<s
     cause: event.cause,
     generation: event.generation,
   }));
-  const stored = await rows<{ id: string; stopped: boolean }>(
+  const stored = await rows<{ id: string }>(
     tx.db,
     sql`with r as (
         select nextval('attune.event_id_seq') as id, i.* from (
@@ -85,12 +84,7 @@ export async function emitEvents(tx: Tx, events: readonly NewEvent[]): Promise<s
       select id, trigger, trigger_ref, payload, config, source, source_ref, rule, coalesce(trace_tag, trigger_ref || '.' || id), trace_context, cause, generation,
         case when generation > ${maxGeneration}::int then now() end,
         case when generation > ${maxGeneration}::int then 'stopped loop: generation ' || generation || ' is above ' || ${maxGeneration}::int end
-      from r order by ord returning id::text, evaluated_at is not null as stopped`,
-  );
-  await tx.jobs.add(
-    tx.db,
-    eventQueue,
-    stored.filter(({ stopped }) => !stopped).map(({ id }) => ({ id })),
+      from r order by ord returning id::text`,
   );
   tx.announce("event");
   tx.observe(() => {

@@ -42,6 +42,6 @@ async function enforceTogether(services: Services, ruleSets: RuleSets, limit: nu
   } catch (error) {
     if (isPassing(error)) throw error; // no event is to blame: it counts as no try
     services.log.warn({ err: error }, "a batch of events failed; evaluating each event separately");
-    return await write(services, async (tx) => (await enforceEach(tx, ruleSets, limit)).length);
+    return await write(services, (tx) => enforceEach(tx, ruleSets, limit));
   }
 }

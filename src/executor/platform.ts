@@ -62,7 +62,8 @@ function diskAlert({ room }: Services): Alert | null {
 async function lagAlert({ db }: Services, isOpen: boolean): Promise<Alert | null> {
   const [oldest] = await rows<{ seconds: number }>(
     db,
-    sql`select extract(epoch from now() - e.created)::float8 as seconds from attune.event e where e.evaluated_at is null order by e.id limit 1`,
+    sql`select extract(epoch from now() - created)::float8 as seconds from attune.event
+      where id = (select min(event) from attune.pending_event)`,
   );
   const seconds = Math.floor(oldest?.seconds ?? 0);
   if (seconds <= (isOpen ? longestLagSeconds / 2 : longestLagSeconds)) return null;

@@ -1,11 +1,11 @@
 import { sql } from "drizzle-orm";
 import { rows } from "../db/client.ts";
-import { eventQueue, type Job } from "../db/jobs.ts";
 import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import type { CriterionOutcome } from "../lang/criteria.ts";
 import { isAnsweredBy } from "../rule/answers.ts";
 import { concludeEvent, enforceOne, enforceRule } from "../rule/enforce.ts";
+import { due } from "../rule/pending.ts";
 import type { RuleSets } from "../rule/ruleset.ts";
 
 /** From this try on an event is evaluated rule by rule. */
@@ -32,45 +32,42 @@ export async function enforceSuspects(services: Services, ruleSets: RuleSets, li
     const suspect = await nextSuspect(services, started);
     if (suspect === null) return;
     if (suspect.tries > triesTogether) await enforceApart(services, ruleSets, suspect);
-    else await write(services, (tx) => enforceOne(tx, ruleSets, suspect.job));
+    else await write(services, (tx) => enforceOne(tx, ruleSets, suspect.event));
   }
 }
 
 interface Suspect {
-  job: Job;
+  event: string;
   tries: number;
 }
 
 /** Returns the next event that waits and is older than `started`, with its tries including this one. */
 async function nextSuspect(services: Services, started: string): Promise<Suspect | null> {
   return await write(services, async (tx) => {
-    const [job] = await tx.jobs.take(tx.db, eventQueue, 1);
-    if (job === undefined) return null;
-    const [event] = await rows<{ tries: number; isOld: boolean }>(
+    const [suspect] = await rows<Suspect>(
       tx.db,
-      sql`update attune.event set tries = tries + (created < ${started}::timestamptz)::int
-        where id = ${job.entity}::bigint returning tries, created < ${started}::timestamptz as "isOld"`,
+      sql`update attune.event set tries = tries + 1
+        where id = (${due} and exists (select from attune.event e where e.id = p.event and e.created < ${started}::timestamptz)
+          order by p.event limit 1 for update skip locked)
+        returning id::text as "event", tries`,
     );
-    await tx.jobs.done(tx.db, eventQueue, [job]);
-    if (event === undefined) return { job, tries: 1 }; // it was deleted: its evaluation finds nothing
-    await tx.jobs.add(tx.db, eventQueue, [{ id: job.entity }]);
-    return event.isOld ? { job, tries: event.tries } : null;
+    return suspect ?? null;
   });
 }
 
-async function enforceApart(services: Services, ruleSets: RuleSets, { job, tries }: Suspect): Promise<void> {
+async function enforceApart(services: Services, ruleSets: RuleSets, { event, tries }: Suspect): Promise<void> {
   const rules = await rows<{ id: string; ref: string; isStopped: boolean }>(
     services.db,
     sql`select r.id::text as id, r.ref, exists (select from attune.rule_evaluation v
           where v.event = e.id and v.rule = r.id and v.detail = ${JSON.stringify([begun])}::text::jsonb) as "isStopped"
       from attune.event e join attune.trigger t on t.id = e.trigger join attune.rule r on r.enabled and (r.trigger = t.id or ${isAnsweredBy})
-      where e.id = ${job.entity}::bigint and e.evaluated_at is null order by r.backstop, r.ref`,
+      where e.id = ${event}::bigint and e.evaluated_at is null order by r.backstop, r.ref`,
   );
   let omitted = 0;
   for (const { id, ref, isStopped } of rules) {
     if (isStopped) {
       services.log.error(
-        { event: job.entity, rule: ref, tries },
+        { event, rule: ref, tries },
         "evaluating this rule ended the process: it is stopped for this event",
       );
       continue;
@@ -78,16 +75,16 @@ async function enforceApart(services: Services, ruleSets: RuleSets, { job, tries
     const [marker] = (await rows<{ id: string }>(
       services.db,
       sql`insert into attune.rule_evaluation (event, rule, rule_revision, matched, detail)
-        select ${job.entity}::bigint, r.id, r.revision, false, ${JSON.stringify([begun])}::text::jsonb
+        select ${event}::bigint, r.id, r.revision, false, ${JSON.stringify([begun])}::text::jsonb
         from attune.rule r where r.id = ${id}::bigint returning id::text`,
     )) as [{ id: string }?];
     try {
-      omitted += await write(services, (tx) => enforceRule(tx, ruleSets, job, id));
+      omitted += await write(services, (tx) => enforceRule(tx, ruleSets, event, id));
     } catch (error) {
       // The process has not ended.
       await rows(services.db, sql`delete from attune.rule_evaluation where id = ${marker?.id ?? null}::bigint`);
       throw error;
     }
   }
-  await write(services, (tx) => concludeEvent(tx, job, omitted));
+  await write(services, (tx) => concludeEvent(tx, event, omitted));
 }

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { anyOf, rows } from "../db/client.ts";
-import { eventQueue, hasJob, queueOf } from "../db/jobs.ts";
+import { queueOf } from "../db/jobs.ts";
 import type { Services } from "../db/services.ts";
 import { type Tx, write } from "../db/tx.ts";
 import { countEnded } from "../execution/ended.ts";
@@ -25,7 +25,6 @@ const batch = 500;
 
 /** The numbers of rows that one pass repaired. */
 export interface SweepReport {
-  events: number;
   executions: number;
   lost: number;
   timedOut: number;
@@ -49,7 +48,7 @@ export function startSweep(services: Services, everyMs: number): AsyncDisposable
       await keepArtifacts();
       await removeLeftScratch();
       await vacuum();
-      return Math.max(report.events, report.executions) >= batch ? 0 : everyMs;
+      return report.executions >= batch ? 0 : everyMs;
     },
     failed: (error) => services.log.error({ err: error }, "sweep"),
   });
@@ -60,27 +59,13 @@ export async function sweep(services: Services): Promise<SweepReport> {
   return {
     lost: await reapLost(services),
     timedOut: await endOverdue(services),
-    events: await requeueEvents(services),
     executions: await requeueExecutions(services),
     unschedulable: await failUnschedulable(services),
     admissions: await write(services, repairGroups),
   };
 }
 
-/** Creates missing jobs of events that have not been evaluated. */
-async function requeueEvents(services: Services): Promise<number> {
-  return await write(services, async (tx) => {
-    const left = await rows<{ id: string }>(
-      tx.db,
-      sql`select e.id::text from attune.event e where e.evaluated_at is null and e.created < now() - interval '10 seconds'
-        and not ${hasJob(sql`${eventQueue}`, sql`e.id`)} order by e.id limit ${sql.raw(String(batch))}`,
-    );
-    await tx.jobs.add(tx.db, eventQueue, left);
-    if (left.length > 0) tx.announce("event");
-    return left.length;
-  });
-}
-
+/** Creates missing jobs of executions. */
 async function requeueExecutions(services: Services): Promise<number> {
   return await write(services, async (tx) => {
     const left = await rows<Scheduled>(

@@ -101,7 +101,8 @@ async function count(db: Services["db"], withSize: boolean): Promise<Counted[]> 
     sql`with scheduled as materialized (select action, scheduled_at from attune.execution where status = 'scheduled'
           order by created, id limit ${most}),
         runtimes as materialized (select id, ref from attune.runtime where runtime_type = 'action' order by id limit 100),
-        unevaluated as materialized (select created from attune.event where evaluated_at is null order by id limit ${most})
+        unevaluated as materialized (select e.created from attune.pending_event p join attune.event e on e.id = p.event
+          order by p.event limit ${most})
       select 'queue' as kind, 'event' as name, count(*)::int as count,
           extract(epoch from clock_timestamp() - min(created))::float8 as age from unevaluated
       union all select 'queue', 'execution/' || rt.ref, count(s.action)::int, extract(epoch from clock_timestamp() - min(s.scheduled_at))::float8

@@ -1,11 +1,10 @@
 import { DrizzleQueryError, sql } from "drizzle-orm";
-import { anyOf, rows } from "../db/client.ts";
-import { eventQueue, type Job } from "../db/jobs.ts";
+import { rows } from "../db/client.ts";
 import { asRefusal, inSavepoint, type Tx } from "../db/tx.ts";
 import { formatTraceparent, newContext, parseTraceparent } from "../lib/trace.ts";
 import { findAnswers } from "./answers.ts";
 import { loadAuthority } from "./authority.ts";
-import { insertEvaluations, markEvaluated } from "./evaluations.ts";
+import { insertEvaluations } from "./evaluations.ts";
 import {
   type Earlier,
   type Match,
@@ -15,6 +14,7 @@ import {
   resolveMatch,
   rulesFor,
 } from "./match.ts";
+import { type LockedEvent, lockEvents, markEvaluated, postponeEvent, removePending, takeEvents } from "./pending.ts";
 import type { RuleSets } from "./ruleset.ts";
 import { inShares } from "./shares.ts";
 import { insertEnforcements } from "./start.ts";
@@ -24,105 +24,91 @@ import { createLimit } from "./turn.ts";
 const maxTries = 5;
 
 /**
- * Evaluates up to `limit` events together: stores evaluations, one enforcement for each match, their executions and jobs, and deletes
- * the events' own jobs. Returns how many it took; `limit` also if it put some back, which are to be taken next.
+ * Evaluates up to `limit` pending events together: stores evaluations, one enforcement for each match, their executions and jobs. Returns
+ * how many it took; `limit` also if it left some of them, which are to be taken next.
  */
 export async function enforceBatch(tx: Tx, ruleSets: RuleSets, limit: number): Promise<number> {
-  const jobs = await tx.jobs.take(tx.db, eventQueue, limit);
-  const left = jobs.length > 0 ? (await evaluate(tx, ruleSets, jobs)).left : 0;
-  return left > 0 ? limit : jobs.length;
+  const taken = await takeEvents(tx, limit);
+  const left = taken.length > 0 ? (await evaluate(tx, ruleSets, taken)).left : 0;
+  return left > 0 ? limit : taken.length;
 }
 
 /**
  * The same for a batch that cannot be stored: each event is evaluated separately, in a savepoint, so that a failure does not affect
  * the others. A failed event is retried later, and skipped after five tries; then its row records the reason.
  */
-export async function enforceEach(tx: Tx, ruleSets: RuleSets, limit: number): Promise<Job[]> {
-  const jobs = await tx.jobs.take(tx.db, eventQueue, limit);
-  for (const job of jobs) await enforceOne(tx, ruleSets, job);
-  return jobs;
+export async function enforceEach(tx: Tx, ruleSets: RuleSets, limit: number): Promise<number> {
+  const taken = await takeEvents(tx, limit);
+  for (const { id } of taken) await enforceOne(tx, ruleSets, id);
+  return taken.length;
 }
 
 /**
  * Evaluates an event by one of its rules and stores what follows from it, in place of what an earlier try has left; the event stays to be evaluated.
  * Backstops are to be evaluated last. Returns how many evaluations were not recorded, because the event has left enough without a match.
  */
-export async function enforceRule(tx: Tx, ruleSets: RuleSets, job: Job, rule: string): Promise<number> {
+export async function enforceRule(tx: Tx, ruleSets: RuleSets, event: string, rule: string): Promise<number> {
   await rows(
     tx.db,
-    sql`delete from attune.rule_evaluation where event = ${job.entity}::bigint and rule = ${rule}::bigint and key_hash is null`,
+    sql`delete from attune.rule_evaluation where event = ${event}::bigint and rule = ${rule}::bigint and key_hash is null`,
   );
-  return (await evaluate(tx, ruleSets, [job], rule)).omitted;
+  return (await evaluate(tx, ruleSets, await lockEvents(tx, [event]), rule)).omitted;
 }
 
-/** Stores that an event was evaluated by all its rules, and how many evaluations were not recorded, and deletes its job. */
-export async function concludeEvent(tx: Tx, job: Job, omitted: number): Promise<void> {
-  await markEvaluated(tx, await lockEvents(tx, [job]), { [job.entity]: omitted });
-  await tx.jobs.done(tx.db, eventQueue, [job]);
+/** Stores that an event was evaluated by all its rules, and how many evaluations were not recorded. */
+export async function concludeEvent(tx: Tx, event: string, omitted: number): Promise<void> {
+  await markEvaluated(tx, await lockEvents(tx, [event]), { [event]: omitted });
 }
 
 /** Evaluates one event; a failure counts as a try and is recorded, as in `enforceEach`. */
-export async function enforceOne(tx: Tx, ruleSets: RuleSets, job: Job): Promise<void> {
+export async function enforceOne(tx: Tx, ruleSets: RuleSets, event: string): Promise<void> {
   try {
     // A bad event does not stop the others.
-    await inSavepoint(tx, (own) => evaluate(own, ruleSets, [job]));
+    await inSavepoint(tx, async (own) => evaluate(own, ruleSets, await lockEvents(own, [event])));
   } catch (error) {
-    await recordFailure(tx, job, error);
+    await recordFailure(tx, event, error);
   }
 }
 
-async function recordFailure(tx: Tx, job: Job, error: unknown): Promise<void> {
+async function recordFailure(tx: Tx, id: string, error: unknown): Promise<void> {
   const refusal = asRefusal(error);
   // The driver's message: that of DrizzleQueryError would contain the event's data.
   const reason = refusal instanceof DrizzleQueryError ? (refusal.cause ?? refusal) : refusal;
   const message = reason instanceof Error ? reason.message : String(reason);
-  await tx.jobs.done(tx.db, eventQueue, [job]);
   const [event] = await rows<{ tries: number; given_up: boolean }>(
     tx.db,
     sql`update attune.event set tries = tries + 1,
         evaluated_at = case when tries + 1 >= ${maxTries}::int then now() end,
         skipped = case when tries + 1 >= ${maxTries}::int then 'gave up after ' || (tries + 1) || ' tries: ' || ${message}::text end
-      where id = ${job.entity}::bigint and evaluated_at is null
+      where id = ${id}::bigint and evaluated_at is null
       returning tries, evaluated_at is not null as given_up`,
   );
   if (event?.given_up) {
-    tx.observe(() =>
-      tx.log.error({ event: job.entity, tries: event.tries }, "an event was given up: its row has the reason"),
-    );
-  }
-  if (event && !event.given_up) {
-    const startAfter = new Date(Date.now() + 1000 * 2 ** event.tries);
-    await tx.jobs.add(tx.db, eventQueue, [{ id: job.entity, startAfter }]);
-  }
+    await removePending(tx, [id]);
+    tx.observe(() => tx.log.error({ event: id, tries: event.tries }, "an event was given up: its row has the reason"));
+  } else if (event) await postponeEvent(tx, id, 2 ** event.tries);
 }
 
 /**
- * Processor time after which a batch takes no further event. Those that are left are put back: no transaction, which on the embedded
+ * Processor time after which a batch takes no further event. Those that are left stay pending: no transaction, which on the embedded
  * database keeps all others waiting, takes much longer than the budget of one rule.
  */
 const batchCpuMs = 100;
 
-/**
- * Stored bytes of payloads after which a batch takes no further event either: they are put back without having been read, so that neither
- * the memory nor the length of the transaction, which holds back the feed, grows with what the events hold.
- */
-const batchBytes = 4 * 1024 * 1024;
-
-/** What an evaluation did: how many events it put back, and how many evaluations it did not record. */
+/** What an evaluation did: how many events it left pending, and how many evaluations it did not record. */
 interface Evaluated {
   left: number;
   omitted: number;
 }
 
-/** Evaluates the events of the jobs; if `only` is given, by that rule, and leaves them as not evaluated. */
+/** Evaluates locked events; if `only` is given, by that rule, and leaves them pending. */
 async function evaluate(
   tx: Tx,
   ruleSets: RuleSets,
-  jobs: readonly Job[],
+  locked: readonly LockedEvent[],
   only: string | null = null,
 ): Promise<Evaluated> {
   const from = performance.now();
-  const locked = await lockEvents(tx, jobs);
   const judged = await judgeEvents(tx, ruleSets, locked, only);
   const { events, matches } = await resolveEvents(tx, ruleSets, judged);
   const evaluations = judged.slice(0, events.length).flatMap((found) => found.evaluations);
@@ -134,12 +120,11 @@ async function evaluate(
   await Promise.all([
     insertEnforcements(tx, matches, contexts),
     insertEvaluations(tx, evaluations),
-    ...(only === null ? [markEvaluated(tx, events, omitted), tx.jobs.done(tx.db, eventQueue, jobs)] : []),
+    ...(only === null ? [markEvaluated(tx, events, omitted)] : []),
   ]);
-  const left = locked.slice(events.length).map(({ id }) => ({ id }));
-  if (left.length > 0) await tx.jobs.add(tx.db, eventQueue, left);
+  const left = locked.length - events.length;
   if (only === null) tx.observe(() => observeAges(tx, events, from));
-  return { left: left.length, omitted: Object.values<number>(omitted).reduce((sum, count) => sum + count, 0) };
+  return { left, omitted: Object.values<number>(omitted).reduce((sum, count) => sum + count, 0) };
 }
 
 interface JudgedEvent extends Matched {
@@ -241,30 +226,4 @@ function observeAges({ metrics }: Tx, events: readonly PendingEvent[], from: num
   for (const { created, now } of events) {
     metrics.evaluation.observe(Math.max(0, Date.parse(now) - Date.parse(created) + tookMs) / 1000);
   }
-}
-
-/** A locked event; one beyond the batch's bytes, as are all that follow it, comes without its payload. */
-interface LockedEvent extends PendingEvent {
-  isBeyond: boolean;
-}
-
-/** Locks and returns the unevaluated events of the jobs, with the revision of their triggers' rules in this snapshot. */
-async function lockEvents(tx: Tx, jobs: readonly Job[]): Promise<LockedEvent[]> {
-  const ids = anyOf(jobs.map(({ entity }) => entity));
-  // An event alone is within any limit, and is what a quiet server takes: it needs no sizes.
-  const sized =
-    jobs.length === 1
-      ? sql`select id, false as beyond from attune.event where id = ${ids}`
-      : sql`select p.id, sum(p.size) over (order by p.id) - p.size >= ${batchBytes}::int as beyond
-        from (select id, pg_column_size(payload) as size from attune.event where id = ${ids} and evaluated_at is null) p`;
-  return await rows<LockedEvent>(
-    tx.db,
-    sql`with s as materialized (${sized})
-      select e.id::text as "id", e.trigger::text as "trigger", e.trigger_ref as "triggerRef", s.beyond as "isBeyond",
-        case when not s.beyond then e.payload end as "payload",
-        e.rule::text as "rule", e.trace_tag as "traceTag", e.trace_context as "traceContext", e.generation as "generation",
-        to_jsonb(e.created) #>> '{}' as "created", to_jsonb(now()) #>> '{}' as "now", t.rules_revision::text as "rulesRevision"
-      from s join attune.event e on e.id = s.id left join attune.trigger t on t.id = e.trigger
-      where e.evaluated_at is null order by e.id for no key update of e`,
-  );
 }

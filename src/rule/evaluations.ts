@@ -1,23 +1,7 @@
 import { sql } from "drizzle-orm";
-import { anyOf, rows } from "../db/client.ts";
+import { rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
-import type { Evaluation, PendingEvent } from "./match.ts";
-
-/** Stores that the events were evaluated. `omitted` has the numbers of evaluations that were not recorded, by event. */
-export async function markEvaluated(
-  tx: Tx,
-  events: readonly PendingEvent[],
-  omitted: Readonly<Record<string, number>> = {},
-): Promise<void> {
-  if (events.length === 0) return;
-  await rows(
-    tx.db,
-    sql`update attune.event set evaluated_at = clock_timestamp(),
-        skipped = case when trigger is null then 'its trigger no longer exists' end,
-        evaluations_omitted = coalesce((${JSON.stringify(omitted)}::text::jsonb ->> id::text)::int, 0)
-      where id = ${anyOf(events.map(({ id }) => id))}`,
-  );
-}
+import type { Evaluation } from "./match.ts";
 
 /** Stores evaluations; those that a window or a limit has to decide about are pending. */
 export async function insertEvaluations(tx: Tx, evaluations: readonly Evaluation[]): Promise<void> {

@@ -48,8 +48,8 @@ export async function readHorizon(db: Db, triggerRefs: readonly string[]): Promi
     db,
     sql`select least(min(u.id) ${own}, case when ${isCut} then max(u.id) + 1 end)::text as before,
         least(${ms(sql`statement_timestamp()`)}, ${ms(sql`min(u.created) ${own}`)}, case when ${isCut} then ${ms(sql`max(u.created)`)} end) as now
-      from (select id, trigger_ref, created from attune.event where evaluated_at is null
-        order by id limit ${longestLook}::int) u`,
+      from (select e.id, e.trigger_ref, e.created from attune.pending_event p join attune.event e on e.id = p.event
+        order by p.event limit ${longestLook}::int) u`,
   );
   return horizon ?? { before: "0", now: 0 };
 }

@@ -207,7 +207,7 @@ const expiredBatch = 2000;
 export async function dropExpired(tx: Tx): Promise<boolean> {
   const isOver = (column: string, alias: string) => {
     const [at, rule] = [sql.raw(`${alias}.${column}`), sql.raw(`${alias}.rule`)];
-    return sql`${at} < least(now(), (select created from attune.event where evaluated_at is null order by id limit 1),
+    return sql`${at} < least(now(), (select created from attune.event where id = (select min(event) from attune.pending_event)),
       (select e.created from attune.rule_evaluation v join attune.event e on e.id = v.event where v.rule = ${rule} and v.pending order by v.event limit 1))`;
   };
   await rows(

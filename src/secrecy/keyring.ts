@@ -9,7 +9,7 @@ export interface Keyring {
   seal(plaintext: string): string;
   /** Throws when the envelope was sealed with an unknown key or was changed. */
   open(envelope: string): string;
-  /** Derives a key of 32 bytes for one purpose: the same in every process with this key. */
+  /** Derives a key of 32 bytes for one purpose, which is one of few: the same in every process with this key. */
   derive(purpose: string): Uint8Array;
   /** Derives a key for the purpose from each of the keys, the current one first. */
   deriveAll(purpose: string): readonly Uint8Array[];
@@ -23,6 +23,13 @@ export function createKeyring(key: Uint8Array, older: readonly Uint8Array[] = []
   const keys = new Map([key, ...older].map((each) => [idOf(each), each]));
   const id = idOf(key);
   const ids = [...keys.keys()];
+  const known = new Map<string, readonly [Uint8Array, ...Uint8Array[]]>();
+  const deriveAll = (purpose: string) => {
+    const [, ...others] = keys.values();
+    const found = known.get(purpose) ?? [derived(key, purpose), ...others.map((each) => derived(each, purpose))];
+    known.set(purpose, found);
+    return found;
+  };
   return {
     id,
     ids,
@@ -44,8 +51,8 @@ export function createKeyring(key: Uint8Array, older: readonly Uint8Array[] = []
       decipher.setAuthTag(Buffer.from(tag, "base64"));
       return Buffer.concat([decipher.update(Buffer.from(ciphertext, "base64")), decipher.final()]).toString("utf8");
     },
-    derive: (purpose) => derived(key, purpose),
-    deriveAll: (purpose) => [...keys.values()].map((each) => derived(each, purpose)),
+    derive: (purpose) => deriveAll(purpose)[0],
+    deriveAll,
   };
 }
 

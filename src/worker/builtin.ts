@@ -19,8 +19,8 @@ export interface BuiltinContext {
   reach: Reach;
   /** For the secrets among the parameters; null when there are none. */
   mask: Mask | null;
-  /** What tells our own webhooks which execution sent a request. */
-  cause: string;
+  /** Returns what tells our own webhooks which execution sent a request. */
+  cause: () => string;
   /** What the execution says of an event that it sends. */
   origin: EventOrigin;
   /** Creates an inquiry and parks the execution. Returns false when it was cancelled. */
@@ -76,7 +76,7 @@ async function exchange(
       {
         ...request,
         url: String(url),
-        cause,
+        cause: cause(),
         holdsSecret: (text) => mask !== null && mask.text(text) !== text,
         signal: AbortSignal.any([signal, late]),
       },

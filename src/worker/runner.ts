@@ -153,7 +153,7 @@ async function run(parts: Parts, claim: Claim, signal: AbortSignal): Promise<Exe
     const restartTime = (extraMs: number) => persist(() => write(services, (tx) => moveDeadline(tx, claim, extraMs)));
     const tests = createTestRows(services, claim, persist);
     const installs = createInstallRows(services, claim, persist);
-    const cause = signCause(services.keyring, claim.id);
+    const cause = () => signCause(services.keyring, claim.id);
     const own = { claim: { ...claim, config }, cause, signal, mask, onOutput };
     const actionRun = { ...own, collectArtifacts, ask, restartTime, tests, installs };
     const issueToken = () => persist(() => host.issueToken(claim));

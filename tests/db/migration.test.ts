@@ -9,7 +9,7 @@ import { migrate as migratePostgres } from "drizzle-orm/postgres-js/migrator";
 import postgres from "postgres";
 import { beforeAll, expect, inject, test } from "vitest";
 import { type Database, openDatabase, rows } from "../../src/db/client.ts";
-import { eventQueue, runtimeQueue, startJobs } from "../../src/db/jobs.ts";
+import { runtimeQueue, startJobs } from "../../src/db/jobs.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { createLog } from "../../src/log.ts";
 import { createKeyring } from "../../src/secrecy/keyring.ts";
@@ -78,6 +78,8 @@ async function readAll({ db }: Database): Promise<Contents> {
   return contents;
 }
 
+/** The queue of events, which the release had. */
+const eventQueue = "event";
 let location: Location;
 let before: Contents;
 let after: Contents;

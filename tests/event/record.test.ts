@@ -1,7 +1,6 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createSensor } from "../../src/catalog/sensor.ts";
-import { eventQueue } from "../../src/db/jobs.ts";
 import { createEvent } from "../../src/event/record.ts";
 import type { Json } from "../../src/lib/json.ts";
 import { commit } from "../support/commit.ts";
@@ -32,7 +31,7 @@ describe("an event is refused", () => {
       issues: [{ path, message: expect.any(String) }],
     });
     expect(await world.all(sql`select from attune.event where trigger_ref = ${trigger}`)).toEqual([]);
-    expect(await look.jobs(eventQueue)).toEqual([]);
+    expect(await look.pending()).toEqual([]);
   });
 
   test.each([

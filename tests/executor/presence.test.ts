@@ -8,7 +8,7 @@ import { sweep } from "../../src/executor/sweep.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
 
-const nothing = { lost: 0, timedOut: 0, events: 0, executions: 0, unschedulable: 0, admissions: 0 };
+const nothing = { lost: 0, timedOut: 0, executions: 0, unschedulable: 0, admissions: 0 };
 
 let world: World;
 beforeAll(async () => {

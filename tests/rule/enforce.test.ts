@@ -1,7 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { eventQueue } from "../../src/db/jobs.ts";
 import { write } from "../../src/db/tx.ts";
 import { emitEvents, findTrigger } from "../../src/event/record.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
@@ -44,7 +43,7 @@ describe("an event", () => {
     await world.rule(trigger, { conditions: is("a", 2) });
     await world.rule(await world.trigger());
     const event = await world.event(trigger, { a: 1 });
-    expect(await evaluator.jobs(eventQueue)).toEqual([{ entity: event }]);
+    expect(await evaluator.pending()).toEqual([event]);
     await evaluator.evaluate();
     const found = await evaluator.enforced(event);
     expect(found.map(({ rule }) => rule)).toEqual(rules.sort());
@@ -67,7 +66,7 @@ describe("an event", () => {
       "scheduling>scheduled",
     ]);
     expect(await evaluator.event(event)).toMatchObject({ evaluated: true, skipped: null, tries: 0 });
-    expect(await evaluator.jobs(eventQueue)).toEqual([]);
+    expect(await evaluator.pending()).toEqual([]);
   });
 
   test("carries its trace tag and its rule's and trigger's refs into the execution", async () => {
@@ -97,18 +96,6 @@ describe("an event", () => {
     expect(await evaluator.event(event)).toMatchObject({ evaluated: true, skipped: null });
   });
 
-  test("is not evaluated again when its job is delivered twice", async () => {
-    const trigger = await world.trigger();
-    await world.rule(trigger);
-    const event = await world.event(trigger);
-    await evaluator.evaluate();
-    const before = await evaluator.enforced(event);
-    await write(world.services, (tx) => tx.jobs.add(tx.db, eventQueue, [{ id: event }]));
-    await evaluator.evaluate();
-    expect(await evaluator.enforced(event)).toEqual(before);
-    expect(await evaluator.jobs(eventQueue)).toEqual([]);
-  });
-
   test("bound to one rule (as a timer's) concerns only that rule", async () => {
     const ref = await world.trigger();
     const mine = await world.rule(ref);
@@ -124,7 +111,7 @@ describe("an event", () => {
     await world.rule(ref);
     const [last = ""] = await emit(ref, { generation: 32 });
     const [beyond = ""] = await emit(ref, { generation: 33 });
-    expect(await evaluator.jobs(eventQueue)).toEqual([{ entity: last }]);
+    expect(await evaluator.pending()).toEqual([last]);
     await evaluator.evaluate();
     expect(await evaluator.enforced(last)).toHaveLength(1);
     expect(await evaluator.enforced(beyond)).toEqual([]);

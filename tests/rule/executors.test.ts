@@ -1,7 +1,5 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { eventQueue } from "../../src/db/jobs.ts";
-import { write } from "../../src/db/tx.ts";
 import { enforceEvents } from "../../src/executor/events.ts";
 import { createRuleSets } from "../../src/rule/ruleset.ts";
 import { createEvaluator, type Evaluator, is } from "../support/evaluator.ts";
@@ -22,13 +20,8 @@ describe("executors", () => {
     await world.rule(trigger);
     const other = createRuleSets();
     for (let round = 0; round < 25; round += 1) {
-      const event = await world.event(trigger, { round });
-      // The job is sent twice, as after a sweep: only the row decides.
-      await Promise.all([
-        enforceEvents(world.services, look.ruleSets, 1),
-        enforceEvents(world.services, other, 1),
-        write(world.services, (tx) => tx.jobs.add(tx.db, eventQueue, [{ id: event }])),
-      ]);
+      await world.event(trigger, { round });
+      await Promise.all([enforceEvents(world.services, look.ruleSets, 1), enforceEvents(world.services, other, 1)]);
     }
     await look.evaluate();
     const [count] = await world.all(
@@ -79,7 +72,7 @@ describe("executors", () => {
       // Its next try waits until it is due.
       expect(await enforceEvents(world.services, look.ruleSets, 100)).toBe(0);
       await world.all(
-        sql`update attune_jobs.job set start_after = now() - interval '1 second' where name = ${eventQueue}`,
+        sql`update attune.pending_event set retry_at = now() - interval '1 second' where retry_at is not null`,
       );
       expect(await enforceEvents(world.services, look.ruleSets, 100)).toBe(1);
     }
@@ -89,7 +82,7 @@ describe("executors", () => {
       skipped: expect.stringMatching(/^gave up after 5 tries: .*enforcement_poison/),
     });
     expect(await look.enforced(bad)).toEqual([]);
-    expect(await look.jobs(eventQueue)).toEqual([]);
+    expect(await look.pending()).toEqual([]);
     await world.services.db.execute(sql`alter table attune.enforcement drop constraint enforcement_poison`);
   });
 });

@@ -1,7 +1,6 @@
 import { sql } from "drizzle-orm";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { eventQueue } from "../../src/db/jobs.ts";
 import { write } from "../../src/db/tx.ts";
 import { enforceSuspects } from "../../src/executor/suspects.ts";
 import { globalId } from "../../src/lib/global-id.ts";
@@ -160,13 +159,7 @@ describe("a backstop", () => {
     const [first = ""] = events;
     // The rule that matches was evaluated by a process that has ended since.
     const { id } = await world.one<{ id: string }>(sql`select id::text from attune.rule where ref = ${known}`);
-    const [job] = await write(world.services, (tx) => tx.jobs.take(tx.db, eventQueue, 1));
-    expect(job?.entity).toBe(first);
-    if (job) await write(world.services, (tx) => enforceRule(tx, evaluator.ruleSets, job, id));
-    if (job)
-      await write(world.services, (tx) =>
-        tx.jobs.done(tx.db, eventQueue, [job]).then(() => tx.jobs.add(tx.db, eventQueue, [{ id: first }])),
-      );
+    await write(world.services, (tx) => enforceRule(tx, evaluator.ruleSets, first, id));
     await world.all(sql`update attune.event set tries = 5 where trigger_ref = ${trigger}`);
     await enforceSuspects(world.services, evaluator.ruleSets, 10);
     expect(await Promise.all(events.map(enforcedRules))).toEqual([[known], [], [backstop]]);

@@ -25,6 +25,8 @@ export interface Evaluator {
   enforced(event: string): Promise<Enforced[]>;
   event(id: string): Promise<{ evaluated: boolean; skipped: string | null; tries: number; payload: Json }>;
   jobs(queue: string): Promise<{ entity: string }[]>;
+  /** The ids of the events that are to be evaluated, in their order. */
+  pending(): Promise<string[]>;
 }
 
 /** Creates an evaluator of the world's events. */
@@ -49,6 +51,10 @@ export function createEvaluator(world: World): Evaluator {
     jobs: (queue) =>
       world.all(
         sql`select data ->> 'entity' as entity from attune_jobs.job where name = ${queue} order by created_on, id`,
+      ),
+    pending: async () =>
+      (await world.all<{ id: string }>(sql`select event::text as id from attune.pending_event order by event`)).map(
+        ({ id }) => id,
       ),
   };
 }

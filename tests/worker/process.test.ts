@@ -279,5 +279,8 @@ describe("formatParameters", () => {
 });
 
 test.each(environments)("actionEnvironment, $name", ({ context, environment }) => {
-  expect(actionEnvironment(context)).toEqual({ ...environment, ATTUNE_WORKER_PROCESS: ownName() });
+  expect(actionEnvironment({ ...context, cause: context.cause() })).toEqual({
+    ...environment,
+    ATTUNE_WORKER_PROCESS: ownName(),
+  });
 });

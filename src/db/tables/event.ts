@@ -53,10 +53,23 @@ export const event = attune.table(
       .where(sql`${t.causeExecutionId} is not null`),
     check("event_trace_context_check", traceparent(t.traceContext)),
     index("event_trace_tag_idx").on(t.traceTag, t.created, t.id),
-    index("event_unevaluated_idx").on(t.id).where(sql`${t.evaluatedAt} is null`),
     index("event_payload_idx").using("gin", t.payload.op("jsonb_path_ops")),
   ],
 );
+
+/**
+ * The events that have not been evaluated: the queue of the executors. A trigger adds each event that is inserted without `evaluated_at`; the
+ * transaction that evaluates it deletes the row. No index contains `evaluated_at`, so that setting it writes no entry of any index.
+ */
+export const pendingEvent = attune.table("pending_event", {
+  ...base(),
+  eventId: reference("event")
+    .notNull()
+    .unique()
+    .references(() => event.id, { onDelete: "cascade" }),
+  /** Not to be evaluated again before this time, after a try that failed; null: at once. */
+  retryAt: instant(),
+});
 
 /** What may keep a match from starting its rule's action: its window, and what else `docs/windows.md` lists. */
 export const holds = [

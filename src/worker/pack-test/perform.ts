@@ -142,7 +142,7 @@ function suiteHostOf(run: Run, host: HostEnvironment, given: Tested): SuiteHost 
       artifactsDir: null,
       rule: null,
       trigger: null,
-      cause: run.cause,
+      cause: run.cause(),
       traceparent: claim.traceContext,
     },
   });

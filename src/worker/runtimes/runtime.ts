@@ -40,8 +40,8 @@ export interface HostEnvironment {
 export interface Run {
   /** Its parameters contain the values of their secrets. */
   claim: Claim;
-  /** What tells our own webhooks that the execution sent a request, so that a loop through them is noticed. */
-  cause: string;
+  /** Returns what tells our own webhooks that the execution sent a request, so that a loop through them is noticed. Few actions need it. */
+  cause: () => string;
   /** Stops the action: the execution was cancelled, or the worker is stopping. */
   signal: AbortSignal;
   onOutput: (stream: "stdout" | "stderr" | "system", text: string) => void;

@@ -72,7 +72,7 @@ export function variablesOf(
     ...paths,
     rule: claim.ruleRef,
     trigger: claim.triggerRef,
-    cause,
+    cause: cause(),
     traceparent: claim.traceContext,
   });
 }

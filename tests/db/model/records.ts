@@ -165,6 +165,8 @@ export const records: Readonly<Record<string, Sample>> = {
   ),
   sensor_event_key: pair({ name: "name{n}" }, timestamped),
   sensor_log: pair({ seq: "{n}", stream: "stderr", at, text: "text" }, timestamped),
+  // The database adds one for each event.
+  pending_event: { ...pair({}, { ...timestamped, retry_at: at }), before: "delete from attune.pending_event" },
   platform_alert: pair({ name: "name{n}" }, timestamped),
   platform_event: pair(
     { trigger_ref: "core.alert", payload: object },
