@@ -11,7 +11,7 @@ const graceSeconds = 60;
  * Creates the token of a running execution that names permission sets, and returns its value; null when the attempt has ended or its
  * identity no longer exists. The token has the grants of the sets that its identity holds: the identity that requested the execution,
  * else the rule's owner. For a rule of a pack's files there is no identity, and the token has all grants of the sets. The end of the
- * attempt revokes it (the database's `execution_over`).
+ * attempt revokes it (the database's `executions_stop`).
  */
 export async function createExecutionToken(tx: Tx, execution: { id: string; attempt: number }): Promise<string | null> {
   const value = `att_execution_${randomBytes(32).toString("base64url")}`;

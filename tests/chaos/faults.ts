@@ -119,8 +119,7 @@ const duplicate: Plan = ({ direct }, random) => {
   const run = async () => {
     await direct`insert into attune_jobs.job (name, data, policy) select q.name, d.data, q.policy from (
         select 'execution/' || rt.ref as name, jsonb_build_object('entity', e.id::text) as data, e.id from attune.execution e
-          join attune.action a on a.id = e.action join attune.runtime rt on rt.id = a.runtime
-        union all select 'event', jsonb_build_object('entity', e.id::text), e.id from attune.event e) d
+          join attune.action a on a.id = e.action join attune.runtime rt on rt.id = a.runtime) d
       join attune_jobs.queue q on q.name = d.name order by d.id desc limit ${count}`;
     await direct`insert into attune_jobs.job (name, data, policy) select name, data, policy from attune_jobs.job
       where state = 'created' limit 100`;

@@ -186,11 +186,12 @@ describe("what starts", () => {
     const rule = await world.rule(trigger, { window: { once: {} } });
     const first = await happen(trigger, {}, 1);
     const second = await happen(trigger, {}, 2);
-    const jobs = sql`update attune_jobs.job set start_after = now() + interval '1 hour' where data ->> 'entity' = ${first}`;
-    await world.all(jobs);
+    await world.all(
+      sql`update attune.pending_event set retry_at = now() + interval '1 hour' where event = ${first}::bigint`,
+    );
     await settle();
     expect([await startsOf(rule), await heldOf(rule)]).toEqual([[], ["undecided"]]);
-    await world.all(sql`update attune_jobs.job set start_after = now() where data ->> 'entity' = ${first}`);
+    await world.all(sql`update attune.pending_event set retry_at = null where event = ${first}::bigint`);
     await settle();
     expect([await startsOf(rule), await heldOf(rule)]).toEqual([[first], [null, "once"]]);
     expect(second).not.toBe(first);
