@@ -1,4 +1,5 @@
 import type { ASTNode } from "@marcbachmann/cel-js";
+import { inexactness } from "../lib/json-text.ts";
 
 const comprehensions = new Set(["all", "exists", "exists_one", "map", "filter"]);
 
@@ -18,6 +19,35 @@ export function findRefused(node: ASTNode, inside = 0): Refused | null {
     return findRefused(receiver, inside) ?? first(args, inside + 1);
   }
   return first(operands(node), inside);
+}
+
+/** Finds the first number in what the expression results in that JSON does not hold as it is written; null if there is none. */
+export function findInexact(node: ASTNode): Refused | null {
+  switch (node.op) {
+    case "value": {
+      const value: unknown = node.args?.valueOf(); // unsigned ones are objects
+      const fault = typeof value === "bigint" || typeof value === "number" ? inexactness(String(value)) : null;
+      return fault === null ? null : { message: fault, at: node.range.start };
+    }
+    case "-_":
+      return findInexact(node.args);
+    case "list":
+      return firstInexact(node.args);
+    case "map":
+      return firstInexact(node.args.flat());
+    case "?:":
+      return firstInexact(node.args.slice(1));
+    default:
+      return null;
+  }
+}
+
+function firstInexact(nodes: readonly ASTNode[]): Refused | null {
+  for (const node of nodes) {
+    const inexact = findInexact(node);
+    if (inexact) return inexact;
+  }
+  return null;
 }
 
 /** Adds the name of every variable that the expression mentions. */

@@ -9,7 +9,7 @@ import { invalid, Refusal } from "../errors.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import { compileRegex } from "../lib/regex.ts";
-import { collectMembers, collectVariables, findRefused } from "./cel-ast.ts";
+import { collectMembers, collectVariables, findInexact, findRefused } from "./cel-ast.ts";
 import { charge, runMetered } from "./cel-meter.ts";
 import { type Meter, unitsPerStep } from "./meter.ts";
 
@@ -69,7 +69,7 @@ function parse(source: string, path: string, scope: CelScope): ParseResult {
   if (source.length > maxLength) throw invalid(path, `an expression may have at most ${maxLength} characters`);
   try {
     const program = environment(scope).parse(source);
-    const refused = findRefused(program.ast);
+    const refused = findRefused(program.ast) ?? findInexact(program.ast);
     if (refused) throw invalid(path, located(refused.message, refused.at));
     const checked = program.check();
     if (checked.error) throw checked.error;

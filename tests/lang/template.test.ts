@@ -40,6 +40,8 @@ describe("rendering", () => {
     ["x }} y", "x }} y"],
     ["{ {x} }", "{ {x} }"],
     ["", ""],
+    ["{{ 9007199254740991 }} {{ string(9007199254740993) }}", "9007199254740991 9007199254740993"],
+    ["{{ 9007199254740993 > event.payload.n }}", true],
   ])("%s", (template, result) => {
     expect(render(template)).toEqual(result);
   });
@@ -95,6 +97,11 @@ describe("faults", () => {
     ["{{ evnt.payload }}", 'did you mean "event"'],
     ['{{ key("a") + "" }}', "key() cannot be part of an expression"],
     ["{{ key(event.payload.s) }}", "key() cannot be part of an expression"],
+    ["{{ 9007199254740993 }}", "action_params.m: the number 9007199254740993 would lose digits"],
+    ["id {{ -9007199254740993 }}", "action_params.m: the number 9007199254740993 would lose digits"],
+    ["{{ 18446744073709551615u }}", "action_params.m: the number 18446744073709551615 would lose digits"],
+    ["{{ {'a': [1, now == now ? 9007199254740993 : 2]} }}", "the number 9007199254740993 would lose digits"],
+    ["{{ 1e400 }}", "action_params.m: Invalid number: Infinity"],
     ['x {{ int(key("a")) }}', "key() cannot be part of an expression"],
   ])("%s is refused", (template, message) => {
     expect(() => render({ m: template })).toThrow(InvalidInputError);
