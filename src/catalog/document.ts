@@ -12,28 +12,17 @@ import {
   visit,
   type YAMLMap,
 } from "yaml";
-import { z } from "zod";
+import type { z } from "zod";
 import type { Issue } from "../errors.ts";
 import { inexactness } from "../lib/json-text.ts";
-import { didYouMean } from "../lib/nearest.ts";
+import { explain, faultsOf } from "../lib/wording.ts";
 
 const LARGEST = 128 * 1024;
 const MOST_ALIASES = 100;
 const MOST_SYNTAX_FAULTS = 10;
-/** The position of each fault is searched from the top of the file. */
-const MOST_FAULTS = 100;
 /** In steps of a node path, two for each map and one for each list entered. */
 const DEEPEST = 100;
 const TAGS = new Set(["str", "int", "float", "bool", "null", "map", "seq"].map((name) => `tag:yaml.org,2002:${name}`));
-const NOUNS: Record<string, string> = {
-  string: "a string",
-  number: "a number",
-  int: "a whole number",
-  boolean: "true or false",
-  array: "a list",
-  object: "a map",
-  record: "a map",
-};
 
 type Path = readonly PropertyKey[];
 
@@ -77,10 +66,7 @@ export function checkDocument<T>(file: string, content: Uint8Array, schema: z.Zo
     raw: isRecord(raw) ? raw : {},
     issues: result.success
       ? []
-      : result.error.issues
-          .flatMap(faultsOf)
-          .slice(0, MOST_FAULTS)
-          .map(({ path, atKey, message }) => issue(locate(document, path, atKey), path, message)),
+      : faultsOf(result.error).map(({ path, atKey, message }) => issue(locate(document, path, atKey), path, message)),
     issueAt,
   };
 }
@@ -187,49 +173,6 @@ function locate(document: Document.Parsed, path: Path, atKey: boolean): number {
 const followed = (document: Document.Parsed, node: unknown) => (isAlias(node) ? node.resolve(document) : node);
 
 const start = (node: unknown) => (isNode(node) ? (node.range?.[0] ?? 0) : 0);
-
-interface Fault {
-  path: PropertyKey[];
-  atKey: boolean;
-  message: string;
-}
-
-function faultsOf(issue: z.core.$ZodIssue): Fault[] {
-  if (issue.code === "unrecognized_keys") {
-    const messages = issue.message.split("\n");
-    return messages.map((message, index) => ({ path: [...issue.path, issue.keys[index] ?? ""], atKey: true, message }));
-  }
-  const atKey = issue.code === "invalid_key";
-  return [{ path: issue.path, atKey, message: (atKey && issue.issues[0]?.message) || issue.message }];
-}
-
-/** Returns the message for the most common faults; undefined keeps zod's. Unknown fields get one line each, for `faultsOf`. */
-function explain(issue: z.core.$ZodRawIssue): string | undefined {
-  if (issue.code === "unrecognized_keys") {
-    const known = issue.inst instanceof z.ZodObject ? Object.keys(issue.inst.shape) : [];
-    const among = `; expected one of ${known.join(", ")}`;
-    return issue.keys
-      .slice(0, MOST_FAULTS)
-      .map((key) => `unknown field ${JSON.stringify(key)}${didYouMean(key, known) || among}`)
-      .join("\n");
-  }
-  if (issue.code === "invalid_value") {
-    const known = issue.values.map(String);
-    const hint = typeof issue.input === "string" ? didYouMean(issue.input, known) : "";
-    return `expected ${known.length === 1 ? "" : "one of "}${known.join(", ")}${hint}`;
-  }
-  if (issue.code !== "invalid_type") return undefined;
-  const expected = NOUNS[issue.expected] ?? issue.expected;
-  return issue.input === undefined
-    ? `is required: expected ${expected}`
-    : `expected ${expected}, not ${noun(issue.input)}`;
-}
-
-function noun(value: unknown): string {
-  if (value === null) return "nothing";
-  if (Array.isArray(value)) return "a list";
-  return NOUNS[typeof value] ?? typeof value;
-}
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);

@@ -3,6 +3,7 @@ import { InvalidInputError, invalid } from "../errors.ts";
 import { readText } from "../lib/body.ts";
 import type { Json, JsonObject } from "../lib/json.ts";
 import { parseJson } from "../lib/json-text.ts";
+import { explain, faultsOf } from "../lib/wording.ts";
 
 /** A CloudEvent as it is stored, and the id by which a repetition of it is known: its source and its id. */
 export interface ReceivedEvent {
@@ -86,10 +87,10 @@ const parsed = (body: Uint8Array, type: string | undefined): Json => {
 /** Returns the CloudEvent in its JSON format without the attributes that are null, which are unset. Throws InvalidInputError for what is none. */
 export function checkCloudEvent(event: JsonObject, at: string): JsonObject {
   const present = Object.fromEntries(Object.entries(event).filter(([name, each]) => each !== null || name === "data"));
-  const result = envelope.safeParse(present);
+  const result = envelope.safeParse(present, { error: explain });
   if (result.success) return present;
   throw new InvalidInputError(
-    result.error.issues.map(({ path: inside, message }) => ({
+    faultsOf(result.error).map(({ path: inside, message }) => ({
       path: [at, ...inside.map(String)].filter(Boolean).join("."),
       message,
     })),

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { explain, firstFault } from "../lib/wording.ts";
 import { type Collector, ReportFault, type TestCase, type TestStatus } from "./report.ts";
 
 const duration = z.number().nonnegative().max(1e12).nullish();
@@ -48,13 +49,13 @@ export async function readJson(pieces: AsyncIterable<string>, tests: Collector):
   const parts: string[] = [];
   for await (const piece of pieces) parts.push(piece);
   const value = parse(parts.join("").trim());
-  const [ofOwn, ofJest, ofMocha] = [own.safeParse(value), jest.safeParse(value), mocha.safeParse(value)];
+  const ofOwn = own.safeParse(value, { error: explain });
+  const [ofJest, ofMocha] = [jest.safeParse(value), mocha.safeParse(value)];
   if (ofOwn.success) readOwn(ofOwn.data, tests);
   else if (ofJest.success) readJest(ofJest.data, tests);
   else if (ofMocha.success) readMocha(ofMocha.data, tests);
   else {
-    const [issue] = ofOwn.error.issues;
-    const place = issue ? `${issue.path.join(".") || "the whole"}: ${issue.message}` : "";
+    const place = firstFault(ofOwn.error);
     throw new ReportFault(
       "unreadable",
       `The JSON is neither Attune's shape (${place}) nor one of Jest, Vitest or Mocha.`,

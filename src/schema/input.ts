@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { InvalidInputError, type Issue } from "../errors.ts";
+import { explain, faultsOf } from "../lib/wording.ts";
 
 /** `pack.name`, lower case, exactly one dot: actions, triggers, rules. */
 export const componentRef = z
@@ -12,12 +13,12 @@ export const componentRef = z
 
 /** Returns the parsed value. Throws InvalidInputError with every fault, each at its path below `path`. */
 export function checkInput<T>(schema: z.ZodType<T>, value: unknown, path = ""): T {
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(value, { error: explain });
   if (parsed.success) return parsed.data;
   throw new InvalidInputError(
-    parsed.error.issues.map((issue) => ({
-      path: [path, ...issue.path.map(String)].filter((part) => part !== "").join("."),
-      message: issue.message,
+    faultsOf(parsed.error).map(({ path: inside, message }) => ({
+      path: [path, ...inside.map(String)].filter((part) => part !== "").join("."),
+      message,
     })),
   );
 }

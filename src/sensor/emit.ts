@@ -7,6 +7,7 @@ import { type EventTrigger, emitEvents } from "../event/record.ts";
 import type { Json } from "../lib/json.ts";
 import { parseJson } from "../lib/json-text.ts";
 import { didYouMean } from "../lib/nearest.ts";
+import { explain, firstFault } from "../lib/wording.ts";
 import { checkPayload } from "../schema/payload.ts";
 import type { Mask } from "../secrecy/mask.ts";
 import { holdLease, type Lease } from "./lease.ts";
@@ -83,8 +84,8 @@ function readLine(
   try {
     const value = parseJson(text);
     if (typeof value !== "object" || value === null || Array.isArray(value)) return { fault: expected("is no object") };
-    const parsed = emitted.safeParse(value);
-    if (!parsed.success) return { fault: expected(z.prettifyError(parsed.error).split("\n")[0] ?? "") };
+    const parsed = emitted.safeParse(value, { error: explain });
+    if (!parsed.success) return { fault: expected(firstFault(parsed.error)) };
     const event = parsed.data;
     const trigger = triggers.get(event.trigger);
     if (!trigger) {
@@ -100,7 +101,7 @@ function readLine(
   }
 }
 
-const expected = (fault: string) => `${fault.replace(/^✖ /, "")}: expected {"trigger": "…", "payload": {…}}`;
+const expected = (fault: string) => `${fault}; a line is {"trigger": "…", "payload": {…}}`;
 
 const quote = (text: string | null) =>
   text === null ? "" : `: ${text.length > quoted ? `${text.slice(0, quoted).toWellFormed()}…` : text}`;

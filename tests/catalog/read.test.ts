@@ -190,8 +190,8 @@ const BROKEN: Record<string, { files: Record<string, string | Buffer>; faults: s
     },
     faults: [
       "actions/echo.yaml:5:10 enabled: expected true or false, not a string",
-      "actions/echo.yaml:6:10 timeout: Too small: expected number to be >0",
-      "actions/echo.yaml:8:14 retry.max: expected a whole number, not a number",
+      "actions/echo.yaml:6:10 timeout: expected a number of more than 0",
+      "actions/echo.yaml:8:14 retry.max: expected a whole number, not 1.5",
       "actions/echo.yaml:9:17 on_worker_loss: expected one of abandon, requeue",
       "actions/echo.yaml:7:7 tags: expected a list, not a string",
     ],
@@ -306,7 +306,7 @@ const BROKEN: Record<string, { files: Record<string, string | Buffer>; faults: s
       'sensors/b.yaml:7:21 config.m: there is no parameter of this name; did you mean "n"?',
       "sensors/b.yaml:7:13 config.n: must be integer",
       "sensors/c.yaml:3:14 runner_type: expected one of shell, python, node",
-      "sensors/c.yaml:5:16 trigger_types: Too small: expected array to have >=1 items",
+      "sensors/c.yaml:5:16 trigger_types: expected at least 1 item",
     ],
   },
   "a file that would be ignored": {

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { z } from "zod";
 import { InvalidInputError } from "../../src/errors.ts";
 import type { Json, JsonObject } from "../../src/lib/json.ts";
+import { checkInput } from "../../src/schema/input.ts";
 import { compileParameters, compilePayloadSchema, type ParameterMap, parameterMap } from "../../src/schema/schema.ts";
 
 function issues(attempt: () => unknown): Record<string, string> {
@@ -173,5 +175,66 @@ describe("a parameter map", () => {
     let map: Json = { a: { type: "string" } };
     for (let i = 0; i < 12; i++) map = { a: { type: "object", properties: map } };
     expect(parameterMap.safeParse(map).error?.issues[0]?.message).toContain("at most 10 deep");
+  });
+});
+
+describe("a field of an input", () => {
+  const fields = z.strictObject({
+    count: z.int().optional(),
+    whole: z.int().min(1).max(5).optional(),
+    part: z.number().gt(0).lt(1).optional(),
+    step: z.number().multipleOf(5).optional(),
+    name: z.string().min(2).max(3).optional(),
+    exact: z.string().length(2).optional(),
+    code: z.string().regex(/^a+$/).optional(),
+    list: z.array(z.string()).min(1).max(2).optional(),
+    flag: z.boolean().optional(),
+    kind: z.enum(["one", "two"]).optional(),
+    only: z.literal("x").optional(),
+    at: z.iso.datetime().optional(),
+    link: z.url().optional(),
+    either: z.union([z.string(), z.array(z.string())]).optional(),
+    sort: z
+      .discriminatedUnion("type", [z.strictObject({ type: z.literal("a") }), z.strictObject({ type: z.literal("b") })])
+      .optional(),
+    map: z.record(z.string().regex(/^[a-z]+$/), z.int()).optional(),
+    odd: z
+      .string()
+      .refine(() => false)
+      .optional(),
+  });
+
+  test.each<[string, unknown, string, string]>([
+    ["whole", 1.5, "whole", "expected a whole number, not 1.5"],
+    ["whole", "1", "whole", "expected a number, not a string"],
+    ["whole", 0, "whole", "expected a number of at least 1"],
+    ["whole", 6, "whole", "expected a number of at most 5"],
+    ["count", 1e20, "count", "expected a whole number of at most 9007199254740991"],
+    ["part", null, "part", "expected a number, not nothing"],
+    ["part", Number.NaN, "part", "expected a number, not NaN"],
+    ["part", 0, "part", "expected a number of more than 0"],
+    ["part", 1, "part", "expected a number of less than 1"],
+    ["step", 3, "step", "expected a multiple of 5"],
+    ["name", "a", "name", "expected at least 2 characters"],
+    ["name", "abcd", "name", "expected at most 3 characters"],
+    ["exact", "a", "exact", "expected exactly 2 characters"],
+    ["code", "b", "code", "expected text that matches /^a+$/"],
+    ["list", [], "list", "expected at least 1 item"],
+    ["list", ["a", 1], "list.1", "expected a string, not a number"],
+    ["flag", "yes", "flag", "expected true or false, not a string"],
+    ["kind", "tw", "kind", 'expected one of one, two; did you mean "two"?'],
+    ["only", "y", "only", "expected x"],
+    ["at", "noon", "at", "expected a time such as 2026-01-31T12:00:00Z"],
+    ["link", "here", "link", "expected a URL such as https://example.org/a"],
+    ["either", 1, "either", "expected a string or a list, not a number"],
+    ["either", [1], "either", "0: expected a string, not a number"],
+    ["sort", { type: "c" }, "sort.type", "expected one of a, b"],
+    ["sort", {}, "sort.type", "expected one of a, b"],
+    ["map", { A: 1 }, "map.A", "expected text that matches /^[a-z]+$/"],
+    ["map", { a: "1" }, "map.a", "expected a number, not a string"],
+    ["odd", "x", "odd", "does not fit here"],
+    ["flags", 1, "flags", 'unknown field "flags"; did you mean "flag"?'],
+  ])("%s: %j is refused with what was expected", (name, value, path, message) => {
+    expect(issues(() => checkInput(fields, { [name]: value }))).toEqual({ [path]: message });
   });
 });

@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/p
 import { join } from "node:path";
 import { z } from "zod";
 import { type PackIndex, packIndex } from "../../catalog/pack-index.ts";
+import { explain, firstFault } from "../../lib/wording.ts";
 import type { Log } from "../../log.ts";
 import { fetchContent } from "../http.ts";
 import { type Allowed, checkUrl, reachOf } from "./fetch.ts";
@@ -145,12 +146,9 @@ function indexIn(text: string): PackIndex | string {
   } catch {
     return "it is no JSON";
   }
-  const checked = packIndex.safeParse(value);
+  const checked = packIndex.safeParse(value, { error: explain });
   if (checked.success) return checked.data;
-  const [issue] = checked.error.issues;
-  return typeof value === "object" && value !== null
-    ? `${issue?.path.join(".") ?? ""}: ${issue?.message ?? ""}`
-    : "it is no object";
+  return typeof value === "object" && value !== null ? firstFault(checked.error) : "it is no object";
 }
 
 /** Asks for an index, and whether it differs from what is known of it. */
