@@ -58,7 +58,8 @@ export async function createArtifact(
   return { id };
 }
 
-interface Insert extends Owner {
+/** The columns of a new artifact. */
+export interface Insert extends Owner {
   ref: string;
   type: ArtifactType;
   contentType: string | null;

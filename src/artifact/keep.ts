@@ -5,7 +5,7 @@ import { type Tx, write } from "../db/tx.ts";
 import { ConflictError, Refusal } from "../errors.ts";
 import { inProgress, statusIn } from "../execution/states.ts";
 import { checkInput } from "../schema/input.ts";
-import { insertArtifact } from "./artifact.ts";
+import { type Insert, insertArtifact } from "./artifact.ts";
 import { type ArtifactType, artifactRef, type ProgressEntry } from "./fields.ts";
 import { type Received, removeFiles } from "./files.ts";
 import { appendEntry } from "./progress.ts";
@@ -45,7 +45,10 @@ export async function keepContent(
   const store = async (tx: Tx) => {
     isKept = false;
     if (!(await holdRunning(tx, of))) return null;
-    const artifact = await actionArtifact(tx, of.actionRef, { ref, type, contentType });
+    const artifact = await findOrInsertArtifact(tx, {
+      ...{ ref, scope: "action", owner: of.actionRef, type, contentType },
+      fields: { retention: "days", retentionLimit: keptDays },
+    });
     const earlier = await findSame(tx, artifact, { execution: of.id, sha256: content.sha256 });
     if (earlier !== null) {
       isKept = earlier.storageKey === content.storageKey;
@@ -76,17 +79,14 @@ async function holdRunning(tx: Tx, { id, attempt }: ExecutionAttempt): Promise<b
   return found.length > 0;
 }
 
-async function actionArtifact(
-  tx: Tx,
-  owner: string,
-  { ref, type, contentType }: Pick<ProducedContent, "ref" | "type" | "contentType">,
-): Promise<string> {
-  const fields = { retention: "days", retentionLimit: keptDays } as const;
-  const inserted = await insertArtifact(tx, { ref, scope: "action", owner, id: null, type, contentType, fields });
+/** Returns the id of its owner's artifact with that ref, which is created if it is missing. Throws ConflictError when it is deleted meanwhile. */
+export async function findOrInsertArtifact(tx: Tx, artifact: Omit<Insert, "id">): Promise<string> {
+  const { ref, scope, owner } = artifact;
+  const inserted = await insertArtifact(tx, { ...artifact, id: null });
   if (inserted !== null) return String(inserted);
   const [found] = await rows<{ id: string }>(
     tx.db,
-    sql`select id::text from attune.artifact where scope = 'action' and owner = ${owner} and ref = ${ref}`,
+    sql`select id::text from attune.artifact where scope = ${scope}::attune.owner_type and owner = ${owner} and ref = ${ref}`,
   );
   if (!found) throw new ConflictError(`The artifact "${ref}" was deleted meanwhile.`);
   return found.id;

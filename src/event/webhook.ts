@@ -10,6 +10,7 @@ import { createNetworks } from "../lib/network.ts";
 import type { Keyring } from "../secrecy/keyring.ts";
 import { type EventTrigger, emitEvents, type NewEvent, originOf } from "./record.ts";
 import { checkSignature } from "./signature.ts";
+import { type KeptFile, storeFiles } from "./webhook-files.ts";
 
 /** The webhook of a trigger. */
 export interface Webhook {
@@ -103,6 +104,8 @@ export async function recordRefusedDelivery(
 export interface DeliveredEvent {
   body: Json;
   id: string | null;
+  /** The files that the body describes. */
+  files?: readonly KeptFile[];
 }
 
 /**
@@ -149,6 +152,7 @@ async function emitFresh(
   { fresh, delivered }: { fresh: readonly { row: string; at: number }[]; delivered: readonly DeliveredEvent[] },
 ): Promise<{ row: string; at: number; event: string | null }[]> {
   const events = fresh.flatMap(({ at }) => delivered[at] ?? []);
+  await storeFiles(tx, webhook.trigger.ref, events);
   const emitted = await emitEvents(tx, await eventsOf(tx, webhook, delivery, events));
   const linked = fresh.map((each, index) => ({ ...each, event: emitted[index] ?? null }));
   await tx.db.execute(

@@ -18,7 +18,8 @@ import {
   verifyDelivery,
   type Webhook,
 } from "../event/webhook.ts";
-import { decompress, readPairs, readValue, TooLongError } from "../lib/body.ts";
+import { withFiles } from "../event/webhook-files.ts";
+import { decompress, readMessage, readPairs, TooLongError } from "../lib/body.ts";
 import { globalId } from "../lib/global-id.ts";
 import type { Json } from "../lib/json.ts";
 import type { Intake } from "./intake.ts";
@@ -167,13 +168,28 @@ async function acceptVerified(services: Services, webhook: Webhook, delivery: De
     return await storeRefusal(services, webhook, delivery, { status: 401, events: [], error: verified.error });
   }
   const { signed, id } = verified;
-  const delivered = webhook.config.cloud_events
-    ? readSigned(webhook, delivery)
-    : [{ body: await readValue(delivery.body, delivery.headers["content-type"], "payload.body"), id }];
+  const { delivered, files } = webhook.config.cloud_events
+    ? { delivered: readSigned(webhook, delivery), files: [] }
+    : await readDelivered(delivery, id);
   const challenge = webhook.config.hmac?.scheme === "slack" ? challengeOf(delivered[0]?.body ?? null) : null;
   if (challenge !== null) return { status: 200, events: [], error: null, challenge };
-  const response = await write(services, (tx) => acceptDelivery(tx, webhook, { ...delivery, signed }, delivered));
+  const response = await withFiles(services, files, (kept) =>
+    write(services, (tx) =>
+      acceptDelivery(
+        tx,
+        webhook,
+        { ...delivery, signed },
+        delivered.map((each) => ({ ...each, files: kept })),
+      ),
+    ),
+  );
   return response.status === 429 ? await storeRefusal(services, webhook, delivery, response) : response;
+}
+
+async function readDelivered({ body, headers }: Delivery, id: string | null) {
+  const { value, files } = await readMessage(body, headers["content-type"], "payload.body");
+  const delivered: DeliveredEvent[] = [{ body: value, id }];
+  return { delivered, files };
 }
 
 function readSigned({ config }: Webhook, { headers, body }: Delivery): DeliveredEvent[] {

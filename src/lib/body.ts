@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { promisify } from "node:util";
 import { brotliDecompress, gunzip, inflate, inflateRaw } from "node:zlib";
 import { InvalidInputError, invalid } from "../errors.ts";
@@ -9,6 +10,22 @@ interface MediaType {
   type: string;
   parameters: Readonly<Record<string, string>>;
 }
+
+/** A file in a body: the object that describes it within the value, its media type if it has one, and its content. */
+export interface SentFile {
+  shown: JsonObject;
+  contentType: string | null;
+  content: Uint8Array;
+}
+
+/** What a body holds: its value, and the files that this describes. */
+export interface Message {
+  value: Json;
+  files: SentFile[];
+}
+
+/** Each file is stored by itself. */
+const mostFiles = 20;
 
 /** The body of a message is longer than allowed once it is decompressed. */
 export class TooLongError extends Error {}
@@ -81,13 +98,18 @@ function markedCharset([first, second, third]: Uint8Array): string | null {
 }
 
 /**
- * Returns the value of a body as its content type says: JSON, the fields of a form, or text; null for an empty body. A body of another or
- * no type is JSON if it can be. Throws InvalidInputError at `path` for what cannot be read.
+ * Returns what a body holds as its content type says: JSON, the fields of a form, with the files of multipart/form-data, or text; null for an
+ * empty body. A body of another or no type is JSON if it can be. Throws InvalidInputError at `path` for what cannot be read.
  */
-export async function readValue(body: Uint8Array, contentType: string | undefined, path: string): Promise<Json> {
+export async function readMessage(body: Uint8Array, contentType: string | undefined, path: string): Promise<Message> {
+  const { type } = mediaType(contentType);
+  if (type === "multipart/form-data" && body.length > 0) return await readMultipart(body, contentType ?? "", path);
+  return { value: readValue(body, contentType, path), files: [] };
+}
+
+function readValue(body: Uint8Array, contentType: string | undefined, path: string): Json {
   if (body.length === 0) return null;
   const { type } = mediaType(contentType);
-  if (type === "multipart/form-data") return await readMultipart(body, contentType ?? "", path);
   const text = readText(body, contentType, path);
   if (type === "application/x-www-form-urlencoded") return readForm(new URLSearchParams(text), path);
   if (text === "") return null;
@@ -104,8 +126,8 @@ export async function readValue(body: Uint8Array, contentType: string | undefine
 const isJson = (type: string) => type === "application/json" || type === "text/json" || type.endsWith("+json");
 
 /** Returns the values of names; of a name that is repeated the list of all its values. */
-export function readPairs(pairs: Iterable<[string, string]>): JsonObject {
-  const values = new Map<string, string | string[]>();
+export function readPairs(pairs: Iterable<[string, Json]>): JsonObject {
+  const values = new Map<string, Json>();
   for (const [name, value] of pairs) {
     const before = values.get(name);
     values.set(name, before === undefined ? value : [before, value].flat());
@@ -114,7 +136,7 @@ export function readPairs(pairs: Iterable<[string, string]>): JsonObject {
 }
 
 /** Senders of forms put a whole JSON document into the field `payload`. */
-function readForm(pairs: Iterable<[string, string]>, path: string): JsonObject {
+function readForm(pairs: Iterable<[string, Json]>, path: string): JsonObject {
   const fields = readPairs(pairs);
   const document = fields["payload"];
   if (typeof document !== "string" || !/^\s*[[{]/.test(document)) return fields;
@@ -126,21 +148,29 @@ function readForm(pairs: Iterable<[string, string]>, path: string): JsonObject {
   }
 }
 
-async function readMultipart(body: Uint8Array, contentType: string, path: string): Promise<Json> {
+async function readMultipart(body: Uint8Array, contentType: string, path: string): Promise<Message> {
   let form: FormData;
   try {
     form = await new Response(body.slice(), { headers: { "content-type": contentType } }).formData();
   } catch {
     throw invalid(path, "is no valid multipart/form-data");
   }
-  const fields: [string, string][] = [];
+  const fields: [string, Json][] = [];
+  const files: SentFile[] = [];
   for (const [name, value] of form) {
-    if (typeof value !== "string") {
-      throw invalid(path, `has the file "${value.name}" in the field "${name}": files are not accepted`);
-    }
-    fields.push([name, value]);
+    const file = typeof value === "string" ? null : await readFile(value);
+    if (file) files.push(file);
+    fields.push([name, file?.shown ?? String(value)]);
   }
-  return readForm(fields, path);
+  if (files.length > mostFiles) throw invalid(path, `has ${files.length} files; at most ${mostFiles} are accepted`);
+  return { value: readForm(fields, path), files };
+}
+
+async function readFile(file: File): Promise<SentFile> {
+  const content = new Uint8Array(await file.arrayBuffer());
+  const sha256 = createHash("sha256").update(content).digest("hex");
+  const contentType = file.type || null;
+  return { shown: { file: file.name, contentType, size: content.length, sha256 }, contentType, content };
 }
 
 /** Reads the header `content-type`; without one the type is empty. */

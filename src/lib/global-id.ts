@@ -7,6 +7,7 @@ export function globalId(
     | "Event"
     | "Enforcement"
     | "Execution"
+    | "Artifact"
     | "ArtifactVersion"
     | "Pack"
     | "PackEnvironment"

@@ -22,6 +22,11 @@ afterAll(() => server[Symbol.asyncDispose]());
 
 const boundary = "----x";
 const part = fc.tuple(fc.stringMatching(/^[a-z]{0,5}$/), fc.string({ unit: "binary", maxLength: 20 }));
+const fileName = fc.oneof(
+  fc.constantFrom("", '; filename=""', '; filename="a.txt"\r\ncontent-type: text/plain'),
+  fc.string({ unit: "binary", maxLength: 10 }).map((name) => `; filename="${name.replaceAll(/["\r\n]/g, "")}"`),
+);
+const field = fc.tuple(fc.stringMatching(/^[a-z]{0,5}$/), fc.string({ unit: "binary", maxLength: 20 }), fileName);
 const bytes = fc.oneof(
   fc.uint8Array({ maxLength: 200 }),
   fc.string({ unit: "binary", maxLength: 100 }).map((text) => new TextEncoder().encode(text)),
@@ -41,9 +46,10 @@ const bytes = fc.oneof(
     )
     .map((text) => new TextEncoder().encode(text)),
   fc.array(part, { maxLength: 3 }).map((parts) => new TextEncoder().encode(String(new URLSearchParams(parts)))),
-  fc.array(part, { maxLength: 3 }).map((parts) => {
+  fc.array(field, { maxLength: 3 }).map((parts) => {
     const text = parts.map(
-      ([name, value]) => `--${boundary}\r\ncontent-disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`,
+      ([name, value, file]) =>
+        `--${boundary}\r\ncontent-disposition: form-data; name="${name}"${file}\r\n\r\n${value}\r\n`,
     );
     return new TextEncoder().encode(`${text.join("")}--${boundary}--\r\n`);
   }),

@@ -18,6 +18,7 @@ beforeAll(async () => {
     ["read", true, null],
     ["signed", true, { secret, algorithm: "SHA512", header: "X-Signature", prefix: "" }],
     ["off", false, null],
+    ["large", true, null],
     ["stripe", true, { secret, scheme: "STRIPE" }],
     ["flooded", true, { secret }],
     ["standard", true, { secret: whsec, scheme: "STANDARD_WEBHOOKS" }],
@@ -27,11 +28,14 @@ beforeAll(async () => {
   ] as const) {
     const result = await request<{ enableWebhook: { path: string } }>(
       server,
-      `mutation ($ref: String!, $enabled: Boolean!, $hmac: WebhookHmacInput, $id: String) {
+      `mutation ($ref: String!, $enabled: Boolean!, $hmac: WebhookHmacInput, $id: String, $maxBytes: Int!) {
         createTrigger(input: {ref: $ref, enabled: $enabled}) { __typename }
-        enableWebhook(input: {trigger: $ref, hmac: $hmac, maxBytes: 1000, deliveryHeader: $id}) {
+        enableWebhook(input: {trigger: $ref, hmac: $hmac, maxBytes: $maxBytes, deliveryHeader: $id}) {
           ... on EnableWebhookPayload { path } ... on Error { message } } }`,
-      { ref: `default.${name}`, enabled, hmac, id: hmac && "scheme" in hmac ? null : "X-Delivery" },
+      {
+        ...{ ref: `default.${name}`, enabled, hmac, maxBytes: name === "large" ? 4_000_000 : 1000 },
+        id: hmac && "scheme" in hmac ? null : "X-Delivery",
+      },
     );
     hooks[name] = result.enableWebhook.path;
   }
@@ -159,8 +163,68 @@ describe("the payload of a request", () => {
     expect(query).toEqual({ x: ["1", "3"], y: "2" });
   });
 
-  const file = new FormData();
-  file.append("report", new File(["x"], "report.xml"));
+  interface Shown {
+    artifact: string;
+    version: number;
+    versionId: string;
+  }
+  const artifactOf = async (id: string) =>
+    (
+      await request<{ node: { ref: string; scope: string; versions: { nodes: { version: number }[] } } }>(
+        server,
+        `query ($id: ID!) { node(id: $id) { ... on Artifact { ref scope owner type retention retentionLimit versions { nodes { version contentType sha256 } } } } }`,
+        { id },
+      )
+    ).node;
+  const contentOf = async (id: string) => {
+    const { node } = await request<{ node: { downloadUrl: string } }>(
+      server,
+      "query ($id: ID!) { node(id: $id) { ... on ArtifactVersion { downloadUrl } } }",
+      { id },
+    );
+    return await (await fetch(`${server.url}${node.downloadUrl}`)).text();
+  };
+  const withFiles = (count: number) => {
+    const form = new FormData();
+    for (let i = 0; i < count; i += 1) form.append("f", new File([`${i}`], `${i}`));
+    return form;
+  };
+
+  test("files of multipart/form-data as versions of an artifact, once however often they are sent", async () => {
+    const form = new FormData();
+    form.append("branch", "main");
+    form.append("report", new File(["<a/>"], "report.xml", { type: "application/xml" }));
+    form.append("logs", new File(["one"], "1.log", { type: "no type" }));
+    form.append("logs", new File(["two"], "2.log"));
+    form.append("none", new File([], ""));
+    const { body } = await payloadOf({ body: form, headers: { "x-delivery": "with files" } });
+    const shown = (file: string, contentType: string | null, size: number) =>
+      expect.objectContaining({ file, contentType, size, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) });
+    expect(body).toEqual({
+      branch: "main",
+      report: shown("report.xml", "application/xml", 4),
+      logs: [shown("1.log", expect.anything(), 3), shown("2.log", "application/octet-stream", 3)],
+      none: "", // what a browser sends where no file was chosen
+    });
+    const { report, logs } = body as { report: Shown; logs: [Shown, Shown] };
+    expect([report.version, logs[0].version, logs[1].version]).toEqual([1, 2, 3]);
+    expect(new Set([report, ...logs].map(({ artifact }) => artifact)).size).toBe(1);
+    expect(await Promise.all([report, ...logs].map(({ versionId }) => contentOf(versionId)))).toEqual([
+      "<a/>",
+      "one",
+      "two",
+    ]);
+    const again = new FormData();
+    again.append("report", new File(["again"], "report.xml"));
+    expect(await post("open", { body: again, headers: { "x-delivery": "with files" } })).toMatchObject({ status: 200 });
+    const artifact = await artifactOf(report.artifact);
+    expect(artifact).toMatchObject({
+      ...{ ref: "webhooks/default.open", scope: "PACK", owner: "default", type: "FILE_BINARY" },
+      ...{ retention: "DAYS", retentionLimit: 30 },
+    });
+    expect(artifact.versions.nodes.map(({ version }) => version)).toEqual([3, 2, 1]);
+  });
+
   test.each<[string, BodyInit, Record<string, string>, number, RegExp]>([
     [
       "broken JSON",
@@ -209,15 +273,24 @@ describe("the payload of a request", () => {
       /longer than 1000 bytes/,
     ],
     ["no multipart", "x", { "content-type": "multipart/form-data; boundary=y" }, 400, /no valid multipart/],
-    [
-      "a file",
-      file,
-      {},
-      400,
-      /^payload\.body: has the file "report\.xml" in the field "report": files are not accepted$/,
-    ],
   ])("is refused with the reason: %s", async (_name, body, headers, status, error) => {
     expect(await post("read", { body, headers })).toEqual({ status, error: expect.stringMatching(error) });
+  });
+
+  test("with more than 20 files is refused, and with a large file is stored in a file of its own", async () => {
+    expect(await post("large", { body: withFiles(21) })).toEqual({
+      status: 400,
+      error: "payload.body: has 21 files; at most 20 are accepted",
+    });
+    const form = new FormData();
+    form.append("dump", new File(["d".repeat(2_000_000)], "dump.sql"));
+    const { event } = await post("large", { body: form });
+    const { node } = await request<{ node: { payload: { body: { dump: Shown } } } }>(
+      server,
+      "query ($id: ID!) { node(id: $id) { ... on Event { payload } } }",
+      { id: event },
+    );
+    expect(await contentOf(node.payload.body.dump.versionId)).toBe("d".repeat(2_000_000));
   });
 
   test("is signed before it was encoded", async () => {
@@ -457,7 +530,9 @@ test("every refusal is stored with the reason and without the sender's credentia
   const accepted = deliveries.filter(({ error }) => error === null);
   expect(accepted.length).toBeGreaterThan(5);
   expect(accepted.every(({ headers }) => Object.keys(headers).length === 0)).toBe(true);
-  const refused = deliveries.filter(({ error, id }) => error !== null && !flood.some((each) => each.id === id));
+  const isRefused = ({ error, trigger }: (typeof deliveries)[number]) =>
+    error !== null && trigger?.ref !== "default.large";
+  const refused = deliveries.filter((each) => isRefused(each) && !flood.some(({ id }) => each.id === id));
   expect(refused.every(({ eventId, sourceIp }) => eventId === null && sourceIp === "127.0.0.1")).toBe(true);
   const reasons = refused.map(({ trigger, statusCode, hmacVerified, size, error }) => [
     trigger?.ref,
