@@ -13,13 +13,16 @@ import {
   list,
   networks,
   origins,
+  packRefs,
   packSources,
   reachable,
+  readTraces,
   runtimeSlots,
   userNumbers,
   variableNames,
   whole,
 } from "./lib/setting.ts";
+import { explain } from "./lib/wording.ts";
 
 const roles = ["api", "executor", "worker", "sensor"] as const;
 export type Role = (typeof roles)[number];
@@ -50,6 +53,7 @@ export const settings = {
   ATTUNE__METRICS__PORT: whole(0, 65_535).optional(),
   ATTUNE__METRICS__ALLOW: networks.default(["127.0.0.0/8", "::1"]),
   ATTUNE__PACKS__DIRS: list.default([]),
+  ATTUNE__PACKS__ADOPT: packRefs.default([]),
   ATTUNE__PACKS__INSTALL_DIR: z.string().min(1).optional(),
   ATTUNE__PACKS__SOURCES: packSources.default([]),
   ATTUNE__PACKS__INDEXES: list.pipe(z.array(z.url())).default([]),
@@ -109,6 +113,8 @@ export interface Config {
   /** Addresses and networks that may read the metrics without a token. */
   metricsAllow: string[];
   packDirs: string[];
+  /** The refs of packs whose files replace what was created by hand. */
+  adoptingPacks: string[];
   /** The directory of installed packs. */
   installDir: string;
   /** The hosts and origins that packs may be installed from; empty: all public hosts. */
@@ -241,23 +247,12 @@ type Values = z.output<z.ZodObject<typeof settings>>;
 
 const packSettings = (values: Values) => ({
   packDirs: values.ATTUNE__PACKS__DIRS,
+  adoptingPacks: values.ATTUNE__PACKS__ADOPT,
   installDir: resolve(values.ATTUNE__PACKS__INSTALL_DIR ?? join(values.ATTUNE__DATA_DIR, "packs")),
   packSources: values.ATTUNE__PACKS__SOURCES,
   packIndexes: values.ATTUNE__PACKS__INDEXES,
   indexAgeMs: values.ATTUNE__PACKS__INDEX_SECONDS * 1000,
 });
-
-/** The variables are those of the OpenTelemetry specification: a base, to which the path of traces is added, or their own address. */
-function readTraces(env: NodeJS.ProcessEnv): Config["traces"] {
-  const [own, base] = [env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"], env["OTEL_EXPORTER_OTLP_ENDPOINT"]];
-  const [name, text] = own ? ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", own] : ["OTEL_EXPORTER_OTLP_ENDPOINT", base];
-  if (!text) return null;
-  if (!/^https?:/.test(text) || !URL.canParse(text)) {
-    throw new StartError(`${name} is wrong: must be a URL such as http://collector:4318; it is "${text}".`);
-  }
-  const url = own ? text : `${text.replace(/\/$/, "")}/v1/traces`;
-  return { url, service: env["OTEL_SERVICE_NAME"] || "attune" };
-}
 
 function readUser(user: readonly number[] | undefined): Config["runAs"] {
   if (user === undefined) return null;
@@ -271,7 +266,7 @@ function readUser(user: readonly number[] | undefined): Config["runAs"] {
 }
 
 function checked<T>(schema: z.ZodType<T>, given: Record<string, unknown>): T {
-  const parsed = schema.safeParse(given);
+  const parsed = schema.safeParse(given, { error: explain });
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const name = String(issue?.path[0]);

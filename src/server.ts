@@ -67,7 +67,12 @@ export async function startServer(config: Config, log: Log, { ownsProcess = fals
   const store = { directory: config.installDir, runAs: config.runAs, log };
   const packs = await keepPacks(read, store);
   const core = await findCore(services);
-  const admin = await loadPacks(services, core.changed ? [core.changed, ...packs] : packs, packRules);
+  const admin = await loadPacks(
+    services,
+    core.changed ? [core.changed, ...packs] : packs,
+    packRules,
+    config.adoptingPacks,
+  );
   const { roles } = config;
   let isStarted = false;
   const api = roles.has("api")

@@ -1,5 +1,4 @@
-import { and, eq, getTableName, isNull, sql } from "drizzle-orm";
-import type { PgTable } from "drizzle-orm/pg-core";
+import { and, eq, isNull, sql } from "drizzle-orm";
 import { type Db, rows } from "../db/client.ts";
 import { action } from "../db/tables/action.ts";
 import { pack, packRelease } from "../db/tables/pack.ts";
@@ -9,7 +8,7 @@ import { runtime } from "../db/tables/runtime.ts";
 import { sensor } from "../db/tables/sensor.ts";
 import { trigger } from "../db/tables/trigger.ts";
 import type { Tx } from "../db/tx.ts";
-import { ConflictError, InvalidInputError, type Issue, nounOf } from "../errors.ts";
+import { ConflictError, type Issue } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { hideSecrets, sealSecrets } from "../secrecy/settings.ts";
 import { actionRows, idsByRef, sensorRows } from "./component-rows.ts";
@@ -17,12 +16,13 @@ import { markEnvironments, refreshRelease } from "./environment.ts";
 import { lockNeeds, requireNeeded } from "./needs.ts";
 import { type PackRules, ruleRows } from "./pack-rules.ts";
 import type { CheckedPack } from "./read.ts";
+import { type Owner, replace } from "./replace.ts";
 import { sealStoredSettings } from "./settings.ts";
 import { unsignedWebhook } from "./webhook.ts";
 
 /**
  * Loads a pack's files into the database: upserts components by ref (ids survive), removes those that the files no longer have, and
- * keeps components created by hand and `enabled` flags; all components of a pack that its file disables are disabled. Does nothing if
+ * keeps components created by hand, unless it adopts those of its refs, and `enabled` flags; all components of a pack that its file disables are disabled. Does nothing if
  * the active release has the same contents. Returns the pack's id, whether anything has changed, and the faults that were passed over because they
  * were forced. Throws InvalidInputError with each fault at its position in the files, or ConflictError, and then the caller's transaction must not commit.
  */
@@ -30,7 +30,7 @@ export async function loadPack(
   tx: Tx,
   source: CheckedPack,
   packRules: PackRules,
-  { origin = fromDirectory(), together = [], isForced = false }: LoadOptions = {},
+  { origin = fromDirectory(), together = [], isForced = false, adopts = false }: LoadOptions = {},
 ): Promise<Loaded> {
   await lockNeeds(tx.db);
   const stored = await upsertPack(tx, source, origin);
@@ -61,6 +61,8 @@ export async function loadPack(
     packId: stored.id,
     enabled,
     isSwitched: stored.enabled !== null && stored.enabled !== enabled,
+    isByHand: stored.isByHand,
+    adopts,
   };
   await replaceComponents(tx, owner);
   await replace(tx.db, owner, rule, await ruleRows(tx.db, source, packRules));
@@ -97,6 +99,8 @@ export interface LoadOptions {
   together?: readonly CheckedPack[];
   /** Whether it is loaded although other packs then lack a version that they need. */
   isForced?: boolean;
+  /** Whether its files replace what was created by hand under their refs: ids, and what names them, stay. */
+  adopts?: boolean;
 }
 
 /** Where a pack comes from. */
@@ -205,6 +209,8 @@ interface StoredPack {
   /** Those of the active release; null: there is none. */
   digest: string | null;
   enabled: boolean | null;
+  /** Whether it was created by hand, and no files have been loaded since. */
+  isByHand: boolean;
 }
 
 /** Creates the pack's row or locks it, so that two processes load one after the other. */
@@ -220,7 +226,7 @@ async function upsertPack({ db, keyring }: Tx, source: CheckedPack, origin: Pack
     .onConflictDoNothing();
   const [stored] = await rows<Omit<StoredPack, "id"> & { id: string }>(
     db,
-    sql`select p.id::text, r.digest, (r.manifest #>> '{pack,enabled}')::boolean as enabled from attune.pack p left join attune.pack_release r on r.id = p.active_release
+    sql`select p.id::text, r.digest, (r.manifest #>> '{pack,enabled}')::boolean as enabled, p.source_type is null as "isByHand" from attune.pack p left join attune.pack_release r on r.id = p.active_release
       where p.ref = ${manifest.ref} for update of p`,
   );
   if (!stored) throw new ConflictError(`The pack "${manifest.ref}" was deleted while it was loaded.`);
@@ -232,54 +238,4 @@ function manifestOf(source: CheckedPack): JsonObject {
   const config = hideSecrets(source.pack.conf_schema, source.pack.config);
   const sensors = source.sensors.map((each) => ({ ...each, config: hideSecrets(each.parameters, each.config) }));
   return JSON.parse(JSON.stringify({ ...source, sensors, pack: { ...source.pack, config } }));
-}
-
-type Owned = typeof runtime | typeof permissionSet | typeof sensor | typeof trigger | typeof action | typeof rule;
-/** Flags that users change; the files set them on the first load only. */
-const switched = new Set(["enabled", "webhookEnabled"]);
-
-/** The pack whose components are loaded. */
-interface Owner {
-  source: CheckedPack;
-  packId: bigint;
-  /** Whether its file enables it, and whether that differs from what was loaded before. */
-  enabled: boolean;
-  isSwitched: boolean;
-}
-
-/** Upserts the pack's rows of one table and deletes those that the files no longer have. Keeps rows created by hand. */
-async function replace(
-  db: Db,
-  { source, packId, enabled, isSwitched }: Owner,
-  table: Owned,
-  values: readonly ({ ref: string } & Record<string, unknown>)[],
-): Promise<void> {
-  const refs = JSON.stringify(values.map(({ ref }) => ref));
-  const adhoc = "isAdhoc" in table ? sql`and not ${table.isAdhoc}` : sql``;
-  await db.execute(
-    sql`delete from ${table} where ${table.packId} = ${String(packId)}::bigint ${adhoc}
-      and ${table.ref} not in (select jsonb_array_elements_text(${refs}::text::jsonb))`,
-  );
-  const owner = { packId, packRef: source.pack.ref };
-  const issues: Issue[] = [];
-  for (const given of values) {
-    const value = "enabled" in given ? { ...given, enabled: enabled && given["enabled"] === true } : given;
-    const keeps = (name: string) => switched.has(name) && !(isSwitched && name === "enabled");
-    const set = Object.fromEntries(Object.entries({ ...value, ...owner }).filter(([name]) => !keeps(name)));
-    // A row created by hand must not get the content of the pack's file.
-    const own = "isAdhoc" in table ? sql`not ${table.isAdhoc}` : sql`${table.packId} = ${String(packId)}::bigint`;
-    const done = await db
-      .insert(table as PgTable)
-      .values({ ...value, ...owner })
-      .onConflictDoUpdate({ target: table.ref, set, setWhere: own })
-      .returning({ id: table.id });
-    if (done.length === 0) issues.push(source.issueAt(value.ref, ["ref"], clash(value.ref, getTableName(table))));
-  }
-  if (issues.length > 0) throw new InvalidInputError(issues);
-}
-
-function clash(ref: string, table: string): string {
-  const noun = nounOf(table);
-  const verb = `delete${table.replaceAll(/(?:^|_)([a-z])/g, (_match, letter: string) => letter.toUpperCase())}`;
-  return `is also the ref of ${noun === "action" ? "an" : "a"} ${noun} that was created by hand: rename one of them; to delete the ${noun} "${ref}", start without this pack and call ${verb}`;
 }

@@ -106,19 +106,21 @@ export async function keepPacks(packs: readonly CheckedPack[], store: ReleaseSto
 
 /**
  * Loads the packs, one transaction each but judged together, and creates the pack `default`, the identity `admin` and the queues of all runtimes if they are
- * missing. Returns the id of `admin`. Throws StartError for a pack that cannot be loaded.
+ * missing. The files of the packs `adopting` replace what was created by hand. Returns the id of `admin`. Throws StartError for a pack that cannot be loaded.
  */
 export async function loadPacks(
   services: Services,
   packs: readonly (CheckedPack & Partial<KeptPack>)[],
   packRules: PackRules,
+  adopting: readonly string[] = [],
 ): Promise<string> {
   for (const pack of packs) {
     try {
       await preparePack(services, pack);
       const origin = fromDirectory(pack.directory);
+      const adopts = adopting.includes(pack.pack.ref);
       // A transaction of its own: each pack is loaded by itself.
-      await write(services, (tx) => loadPack(tx, pack, packRules, { origin, together: packs }));
+      await write(services, (tx) => loadPack(tx, pack, packRules, { origin, together: packs, adopts }));
     } catch (cause) {
       throw unloadable(pack.directory ?? pack.path, cause);
     }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { StartError } from "../errors.ts";
 import { isNetwork } from "./network.ts";
 
 /** true or false. */
@@ -47,6 +48,10 @@ export const origins = list.pipe(
       message: "must be origins such as https://app.example.org, exactly as browsers write them, separated by commas",
     }),
   ),
+);
+/** Refs of packs. */
+export const packRefs = list.pipe(
+  z.array(z.string().regex(/^[a-z][a-z0-9_-]+$/, "must be refs of packs such as my_pack, separated by commas")),
 );
 /** Host names, and origins of other schemes or with ports. `file://` is that of local repositories. */
 export const packSources = list.pipe(
@@ -101,3 +106,15 @@ export const runtimeSlots = pairs(
   /^[1-9]\d{0,3}$/,
   "must be refs of runtimes with numbers of slots such as core.action.python=2, separated by commas",
 ).transform((found): ReadonlyMap<string, number> => new Map(found.map(([ref, text]) => [ref, Number(text)])));
+
+/** Returns where spans are exported to; null: nowhere. Throws StartError. The variables are those of the OpenTelemetry specification: a base, to which the path of traces is added, or their own address. */
+export function readTraces(env: NodeJS.ProcessEnv): { url: string; service: string } | null {
+  const [own, base] = [env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"], env["OTEL_EXPORTER_OTLP_ENDPOINT"]];
+  const [name, text] = own ? ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", own] : ["OTEL_EXPORTER_OTLP_ENDPOINT", base];
+  if (!text) return null;
+  if (!/^https?:/.test(text) || !URL.canParse(text)) {
+    throw new StartError(`${name} is wrong: must be a URL such as http://collector:4318; it is "${text}".`);
+  }
+  const url = own ? text : `${text.replace(/\/$/, "")}/v1/traces`;
+  return { url, service: env["OTEL_SERVICE_NAME"] || "attune" };
+}

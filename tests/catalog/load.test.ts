@@ -2,6 +2,7 @@ import { chmodSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, w
 import { join } from "node:path";
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createPermissionSet } from "../../src/access/permission.ts";
 import type { Session } from "../../src/access/session.ts";
 import { createAction, deleteAction } from "../../src/catalog/action.ts";
 import { keepRelease, type ReleaseStore } from "../../src/catalog/keep.ts";
@@ -10,6 +11,7 @@ import { createPack } from "../../src/catalog/pack.ts";
 import { findCore, loadPacks, readPacks } from "../../src/catalog/packs.ts";
 import { readPack } from "../../src/catalog/read.ts";
 import { readChanged } from "../../src/catalog/reload.ts";
+import { createRuntime, deleteRuntime } from "../../src/catalog/runtime.ts";
 import { write as inTransaction } from "../../src/db/tx.ts";
 import { InvalidInputError, type Issue } from "../../src/errors.ts";
 import { findWebhook } from "../../src/event/webhook.ts";
@@ -66,7 +68,8 @@ describe("a rule of a pack", () => {
       { trigger: "core.intervaltimer", triggerParams: { unit: "seconds", interval: 5, uint: 1 } },
     ],
     ["an interval that is no time", { trigger: "core.intervaltimer", triggerParams: { unit: "seconds", interval: 0 } }],
-    ["a number that JSON does not hold exactly", { actionParams: { message: "{{ 9007199254740993 }}x{{ nothing }}" } }],
+    ["a number that JSON does not hold exactly", { actionParams: { message: "{{ 9007199254740993 }}" } }],
+    ["such a number within a text", { actionParams: { message: "id {{ -9007199254740993 }}." } }],
   ];
 
   beforeAll(async () => {
@@ -369,12 +372,62 @@ test("a file whose ref was created by hand is refused with both named, and the w
   });
   const packs = await readPacks([directory]);
   await expect(loadPacks(world.services, packs, packRules)).rejects.toThrow(
-    `  actions/act.yaml:1:6 ref: is also the ref of an action that was created by hand: rename one of them; to delete the action "torn.act", start without this pack and call deleteAction`,
+    `  actions/act.yaml:1:6 ref: is also the ref of an action that was created by hand: rename one of them, delete the action "torn.act" with deleteAction on a server without this pack, or start once with ATTUNE__PACKS__ADOPT=torn, so that the file replaces it`,
   );
   await loadPacks(world.services, await readPacks([]), packRules); // the start without it
   await commit(world.services, deleteAction, world.session, { ref: "torn.act" });
   await loadPacks(world.services, packs, packRules);
   expect(await world.one(sql`select is_adhoc from attune.action where ref = 'torn.act'`)).toEqual({ is_adhoc: false });
+});
+
+test("a start that adopts lets the files replace what was created by hand, with its id and what names it", async () => {
+  const { services, session } = world;
+  await commit(services, createPack, session, { ref: "kin" });
+  const action = { runtime: "core.action.builtin", entrypoint: "core.noop" };
+  await commit(services, createAction, session, { ref: "kin.act", ...action });
+  await commit(services, createAction, session, { ref: "kin.other", ...action });
+  const rule = { trigger: "core.webhook", action: "kin.act" };
+  await commit(services, createRule, session, { ref: "kin.rule", ...rule });
+  await commit(services, createRule, session, { ref: "default.kin", ...rule });
+  await commit(services, createPermissionSet, session, { ref: "kin.set", label: "S", grants: [] });
+  for (const ref of ["kin.action.run", "kin.action.lone"]) await commit(services, createRuntime, session, { ref });
+  const files = {
+    "pack.yaml": manifest("kin"),
+    "actions/act.sh": "",
+    "actions/act.yaml": "ref: kin.act\nlabel: Of the file\nrunner_type: shell\nentry_point: actions/act.sh\n",
+    "rules/rule.yaml": "ref: kin.rule\nlabel: Of the file\ntrigger_ref: core.webhook\naction_ref: kin.act\n",
+    "permission_sets/set.yaml": "ref: kin.set\nlabel: Of the file\ngrants: []\n",
+    "runtimes/run.yaml": "ref: kin.action.run\nname: run\nruntime_type: action\ndistributions: {commands: []}\n",
+  };
+  const directory = write(files);
+  const start = async (...adopting: string[]) =>
+    await loadPacks(services, await readPacks([directory]), packRules, adopting);
+  const stored = () =>
+    world.all(sql`select a.id::text, a.label, a.is_adhoc as "byHand", r.label as rule, r.is_adhoc as "ruleByHand", r.owner::text, o.enabled,
+        (o.action = a.id) as "isBound", s.label as set, exists (select from attune.action where ref = 'kin.other' and is_adhoc) as other
+      from attune.action a, attune.rule r, attune.rule o, attune.permission_set s
+      where a.ref = 'kin.act' and r.ref = 'kin.rule' and o.ref = 'default.kin' and s.ref = 'kin.set'`);
+  const [before] = await stored();
+  expect(before).toMatchObject({ byHand: true, ruleByHand: true, owner: expect.any(String) });
+  await expect(start()).rejects.toThrow(
+    /runtimes\/run\.yaml:1:6 ref: is also the ref of a runtime that was created by hand/,
+  );
+  await expect(start("kin")).rejects.toThrow(
+    /pack\.yaml:1:6 ref: is the ref of a pack that was created by hand and has the runtime "kin\.action\.lone", which these files would remove: add it/,
+  );
+  expect(await stored()).toEqual([before]);
+  await commit(services, deleteRuntime, session, { ref: "kin.action.lone" });
+  await expect(start()).rejects.toThrow(/runtime that was created by hand/);
+  await start("kin");
+  const [after] = await stored();
+  expect(after).toEqual({
+    ...before,
+    ...{ label: "Of the file", byHand: false, rule: "Of the file", ruleByHand: false, owner: null, set: "Of the file" },
+  });
+  expect(after).toMatchObject({ isBound: true, other: true });
+  await start(); // without the setting nothing is left to adopt
+  await start("kin");
+  expect(await stored()).toEqual([after]);
 });
 
 test("webhook: true gives a path that works, once", async () => {
