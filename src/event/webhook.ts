@@ -90,10 +90,12 @@ export async function recordRefusedDelivery(
   { status, error }: DeliveryResponse,
 ): Promise<void> {
   const verified = status === 401 ? false : null;
+  // A reason may quote what was sent, which a column of text need not be able to hold.
+  const reason = error?.replaceAll("\0", "\ufffd").slice(0, longest.reason).toWellFormed() ?? null;
   await tx.db.execute(
     sql`insert into attune.webhook_delivery (trigger, source_ip, headers, status_code, error, duration_ms, size, hmac_verified, rate_limited)
       select ${webhook.trigger.id}::bigint, ${delivery.sourceIp}::inet, ${refusedHeaders(webhook, delivery)}::text::jsonb,
-        ${status}::int, ${error?.slice(0, longest.reason) ?? null}, ${elapsed(delivery)}::int, ${delivery.body.length}::int, ${verified}::boolean,
+        ${status}::int, ${reason}, ${elapsed(delivery)}::int, ${delivery.body.length}::int, ${verified}::boolean,
         ${status === 429}::boolean
       where (select count(*) from (select from attune.webhook_delivery where trigger = ${webhook.trigger.id}::bigint
         and error is not null and created > now() - interval '1 hour' limit ${maxRefused}::int) recent) < ${maxRefused}::int`,

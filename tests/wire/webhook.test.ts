@@ -233,6 +233,14 @@ describe("the payload of a request", () => {
       400,
       /^payload\.body: is declared as application\/json, but is no JSON: /,
     ],
+    ["a NUL instead of JSON", "\0", { "content-type": "application/json" }, 400, /but is no JSON: /],
+    [
+      "a text that ends within a character",
+      `[${"\u{1f600}".repeat(200)}`,
+      { "content-type": "application/json" },
+      400,
+      /no JSON/,
+    ],
     [
       "JSON that is declared as more than JSON",
       "nothing",
