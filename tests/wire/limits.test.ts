@@ -1,6 +1,7 @@
 import { createClient } from "graphql-ws";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import WebSocket from "ws";
+import { examples } from "../../src/graphql/transport/graphiql-examples.ts";
 import { overSocket } from "../support/client.ts";
 import { type RunningServer, request, startInProcess } from "../support/server.ts";
 import { until } from "../support/until.ts";
@@ -43,6 +44,15 @@ test("a result has its cost and its request's id", async () => {
   expect(errors).toBeUndefined();
   // packs: 1 and three times (nodes, ref, label); viewer, identity, login.
   expect(extensions).toEqual({ cost: { cost: 13, depth: 3, breadth: 7, limit: 25_000 } });
+});
+
+test("the operations that GraphiQL shows cost less than a tenth of the limit", async () => {
+  for (const { name, query, variables } of examples) {
+    if (query.includes("\nsubscription ")) continue;
+    const { result } = await ask(query, { ...variables });
+    expect(result, name).toMatchObject({ extensions: { cost: { cost: expect.any(Number) } } });
+    expect((result.extensions as { cost: { cost: number } }).cost.cost, name).toBeLessThan(25_000 / 10);
+  }
 });
 
 describe("an operation beyond a limit is refused as a whole", () => {

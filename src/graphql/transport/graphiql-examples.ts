@@ -10,15 +10,15 @@ export const examples: readonly Example[] = [
   {
     name: "Packs",
     variables: null,
-    query: `# Every pack with its actions.
+    query: `# The first packs, each with its first actions. A longer page costs more: see \`extensions\` in the result.
 query Packs {
-  packs {
+  packs(first: 10) {
     totalCount { count precision }
     nodes {
       ref
       label
       version
-      actions {
+      actions(first: 20) {
         totalCount { count precision }
         nodes { ref label description paramSchema }
       }
