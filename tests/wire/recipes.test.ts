@@ -1,9 +1,13 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFile, spawn, spawnSync } from "node:child_process";
+import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
 import { getIntrospectionQuery, type IntrospectionQuery, parse } from "graphql";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import WebSocket from "ws";
+import { examples } from "../../src/graphql/transport/graphiql-examples.ts";
 import { createProxy, type NetworkProxy } from "../support/proxy.ts";
 import { findRecipe } from "../support/recipes.ts";
 import { type RunningServer, request, startInProcess } from "../support/server.ts";
@@ -162,4 +166,75 @@ test("urql", async () => {
     });
   await runUntilSeen(seen);
   unsubscribe();
+});
+
+/** Interpreters with graphql-core, of which versions 2 and 3 may be installed beside each other. */
+const pythons = ["python3", "/usr/bin/python3"].filter(
+  (python, index, all) =>
+    all.indexOf(python) === index && spawnSync(python, ["-c", "import graphql"], { stdio: "ignore" }).status === 0,
+);
+
+/** Writes the recipe and a program that uses it. */
+function pythonProgram(text: string): string {
+  writeFileSync(join(directory, "attune_client.py"), findRecipe("python"));
+  const file = join(directory, "program.py");
+  writeFileSync(
+    file,
+    `import json, sys\nsys.path.insert(0, ${JSON.stringify(directory)})\nimport attune_client\n${text}`,
+  );
+  return file;
+}
+
+// graphql-core is no package of npm, and not on every machine.
+test.runIf(pythons.length > 0)("python", async () => {
+  const follows = pythonProgram(
+    "for message in attune_client.follow(*sys.argv[1:4]):\n    print(json.dumps(message), flush=True)\n",
+  );
+  const document = "subscription { executionStatus { cursor executionId toStatus } }";
+  const child = spawn("python3", [follows, url, server.token, document], { stdio: ["ignore", "pipe", "inherit"] });
+  try {
+    const seen: Message[] = [];
+    createInterface(child.stdout).on("line", (line) => seen.push(JSON.parse(line)));
+    await cutWhileRunning(seen);
+  } finally {
+    child.kill();
+  }
+  const wrong = pythonProgram(
+    `try:\n    next(attune_client.follow(*sys.argv[1:4]))\nexcept attune_client.Refused as error:\n    print(error)\n`,
+  );
+  const { stdout } = await promisify(execFile)("python3", [wrong, url, "att_api_wrong", document]);
+  expect(stdout).toContain("Sign in");
+});
+
+/** Every operation that the documents and GraphiQL show. */
+function documentedOperations(): string[] {
+  const blocks = ["README.md", ...globSync("docs/*.md")].flatMap((page) =>
+    [...readFileSync(page, "utf8").matchAll(/^```graphql.*\n([\s\S]*?)^```$/gm)].map(([, text = ""]) => text),
+  );
+  return [...blocks, ...examples.map((example) => example.query), query];
+}
+
+// graphql-core is no package of npm, and not on every machine.
+test.runIf(pythons.length > 0)("graphql-core builds the schema and accepts every documented operation", async () => {
+  const file = pythonProgram(`import graphql
+introspection = graphql.get_introspection_query() if hasattr(graphql, "get_introspection_query") else graphql.introspection_query
+schema = attune_client.read_schema(sys.argv[1], sys.argv[2], introspection)
+documents = json.load(open(sys.argv[3]))
+found = [attune_client.faults(schema, document) for document in documents]
+wrong = attune_client.faults(schema, "{ actions { nodes { reff } } }")
+types = schema.type_map if hasattr(schema, "type_map") else schema.get_type_map()
+print(json.dumps([graphql.__version__, len(types), found, wrong]))
+`);
+  const documents = documentedOperations();
+  writeFileSync(join(directory, "documents.json"), JSON.stringify(documents));
+  for (const python of pythons) {
+    const { stdout } = await promisify(execFile)(python, [file, url, server.token, join(directory, "documents.json")]);
+    const [version, types, found, wrong] = JSON.parse(stdout) as [string, number, string[][], string[]];
+    // Version 2 is older than the rule that a default makes an argument optional.
+    const isKnown = (fault: string) =>
+      version.startsWith("2.") && /argument .* is required but not provided/.test(fault);
+    expect([version, types > 500, found.flat().filter((fault) => !isKnown(fault))]).toEqual([version, true, []]);
+    expect(found).toHaveLength(documents.length);
+    expect(wrong).toEqual([expect.stringContaining("reff")]);
+  }
 });
