@@ -91,8 +91,16 @@ const wrongSettings: [name: string, extra: Record<string, string>, sentence: Reg
     /ATTUNE__SERVER__PORT is wrong: .*number.*; it is "http"\.$/,
   ],
   ["a port out of range", { ATTUNE__SERVER__PORT: "65536" }, /ATTUNE__SERVER__PORT is wrong: .*65535/],
-  ["an unknown role", { ATTUNE__ROLES: "api,cook" }, /ATTUNE__ROLES is wrong: .*"api".*"executor".*"worker".*"sensor"/],
-  ["an invalid flag", { ATTUNE__DATABASE__FSYNC: "maybe" }, /ATTUNE__DATABASE__FSYNC is wrong: .*"true".*"false"/],
+  [
+    "an unknown role",
+    { ATTUNE__ROLES: "api,cook" },
+    /ATTUNE__ROLES is wrong: expected one of api, executor, worker, sensor; it is "api,cook"/,
+  ],
+  [
+    "an invalid flag",
+    { ATTUNE__DATABASE__FSYNC: "maybe" },
+    /ATTUNE__DATABASE__FSYNC is wrong: expected one of true, false/,
+  ],
   [
     "a short key",
     { ATTUNE__SECURITY__ENCRYPTION_KEY: "4242" },
