@@ -153,6 +153,22 @@ describe("GitHub's webhooks, end to end", () => {
     },
   );
 
+  test("every example payload of GitHub comes back as it was sent", async () => {
+    const payloads = examples.flatMap((example) => example.examples);
+    expect(payloads).toHaveLength(329);
+    for (let from = 0; from < payloads.length; from += 47) {
+      const some = payloads.slice(from, from + 47);
+      const posted = await Promise.all(some.map((payload) => post(payload)));
+      expect(posted.map(({ status }) => status)).toEqual(some.map(() => 202));
+      const { nodes } = await request<{ nodes: { payload: { body: unknown } }[] }>(
+        server,
+        "query ($ids: [ID!]!) { nodes(ids: $ids) { ... on Event { payload } } }",
+        { ids: posted.map(({ event }) => event) },
+      );
+      expect(nodes.map(({ payload }) => payload.body)).toEqual(some);
+    }
+  });
+
   test("a wrong or missing HMAC gets 401 and creates no event", async () => {
     const before = await request<{ events: { totalCount: { count: number } } }>(server, eventCount);
     expect(await post(wanted[0], { "x-hub-signature-256": `sha256=${"0".repeat(64)}` })).toMatchObject({ status: 401 });
