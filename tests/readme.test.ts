@@ -18,6 +18,7 @@ const documents = [
   "docs/api.md",
   "docs/cli.md",
   "docs/deletes.md",
+  "docs/model.md",
   "packs/core/README.md",
 ];
 const read = (file: string) => readFileSync(file, "utf8");
@@ -255,6 +256,20 @@ describe("the documents", () => {
       ([, path]) => path ?? "",
     );
     expect([...linked, ...quoted].filter((path) => !existsSync(path))).toEqual([]);
+  });
+
+  test("docs/model.md names tests that exist", () => {
+    const named = [...read("docs/model.md").matchAll(/`(tests\/[\w/.-]+\.test\.ts) › ([^`]+)`/g)];
+    const missing = named.filter(([, file = "", title = ""]) => {
+      const source = existsSync(file) ? read(file) : "";
+      const forms = [`"${title}"`, `\`${title}\``, `"${title.replaceAll('"', '\\"')}"`, `'${title}'`];
+      return !forms.some((form) => source.includes(`(${form}`) || source.includes(`  ${form},`));
+    });
+    expect(missing.map(([whole]) => whole)).toEqual([]);
+    expect(named.length).toBeGreaterThan(200);
+    // Every row says whether it holds, and which test shows it.
+    const rows = read("docs/model.md").match(/^\| (?!statement).*$/gm) ?? [];
+    expect(rows.filter((row) => !/^\| .+\. \| \S.* \| `tests\/.*` \|$/.test(row))).toEqual([]);
   });
 
   test("ARCHITECTURE.md draws the status transitions of the code", () => {

@@ -125,7 +125,8 @@ export const distributions = z.strictObject({
         pattern: pattern.nullable().default(null),
       }),
     )
-    .max(20),
+    .max(20)
+    .default([]),
   min_version: z.string().min(1).max(50).nullable().default(null),
 });
 

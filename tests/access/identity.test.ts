@@ -288,6 +288,20 @@ describe("identities", () => {
     await expect(commit(services, deleteIdentity, admin, { login: "ada@example.org" })).rejects.toMatchObject(notFound);
   });
 
+  test("have a set or a role once, however often it is given", async () => {
+    const { login } = await person([]);
+    for (let round = 0; round < 2; round += 1) {
+      await commit(services, assignPermissionSet, admin, { login, permissionSet: "core.editor" });
+      await commit(services, assignRole, admin, { login, role: "approvers" });
+    }
+    const held = await world.all<{ set: string; role: string }>(
+      sql`select s.ref as set, r.role from attune.identity i join attune.permission_assignment a on a.identity = i.id
+        join attune.permission_set s on s.id = a.permission_set join attune.identity_role r on r.identity = i.id
+        where i.login = ${login} and s.ref = 'core.editor'`,
+    );
+    expect(held).toEqual([{ set: "core.editor", role: "approvers" }]);
+  });
+
   test("are changed by a patch only in the fields that it contains", async () => {
     const { login } = await person([], { displayName: "Somebody" });
     const read = () =>

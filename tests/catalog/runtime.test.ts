@@ -30,6 +30,10 @@ describe("a runtime created by hand", () => {
     const distributions = { commands: [{ command: "lua", args: ["-v"], pattern: "(\\d+)" }], min_version: "5" };
     await create("mine.action.lua", { name: "Lua", distributions, installation: { file: "rocks" } });
     expect((await findRow("mine.action.lua")).row).toMatchObject({ runtime_type: "action", distributions });
+    await create("mine.action.plain", { distributions: {}, installation: {} });
+    expect((await findRow("mine.action.plain")).row).toMatchObject({
+      ...{ distributions: { commands: [], min_version: null }, installation: {} },
+    });
   });
 
   test("is refused if its ref has no type, its commands are invalid, or its pack comes from files", async () => {

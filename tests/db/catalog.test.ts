@@ -57,6 +57,20 @@ describe("the catalog", () => {
     expect(loose).toEqual([]);
   });
 
+  test("every connection finds the tables without their schema", async () => {
+    const found = await Promise.all(
+      Array.from({ length: 8 }, () =>
+        select<{ path: string; table: string }>(
+          sql`select current_setting('search_path') as path, 'execution_status'::regtype::oid <> 0 and to_regclass('execution') = to_regclass('attune.execution') as "table",
+            pg_backend_pid() as pid from (select pg_sleep(0.02)) nap`,
+        ),
+      ),
+    );
+    expect(found.flat().map(({ path, table }) => [path, table])).toEqual(
+      Array.from({ length: 8 }, () => ["attune, public", true]),
+    );
+  });
+
   test("the tables in the code match those in the database", async () => {
     const stored = await select<{ column: string; type: string; required: boolean }>(
       sql`select t.name || '.' || a.attname as column, a.attnotnull as required,

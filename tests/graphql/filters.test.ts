@@ -242,6 +242,24 @@ describe.each(byType)("%s", (typename, ofType) => {
   );
 });
 
+test.each(byType)("%s by default in the order that the schema says", async (typename, ofType) => {
+  const [first] = ofType as [List];
+  const said = schema.getType(`${typename}Order`)?.description ?? "";
+  const [, name = "", direction = ""] = /; by default (\w+) (ASC|DESC)\.$/.exec(said) ?? [];
+  const key = String(first.order.getValue(name)?.value);
+  const column = tableOf(typename).columns[key];
+  if (!column) throw new Error(`${first.name}: no default order`);
+  const found = await idsOf(first, parentOf(first));
+  const sorted = await rows<{ id: string }>(
+    services.db,
+    sql.raw(
+      `select t.id::text as id from attune.${tableOf(typename).name} t order by t."${column.name}" ${direction}, t.id ${direction}`,
+    ),
+  );
+  expect(found).toEqual(sorted.map(({ id }) => id).filter((id) => found.includes(id)));
+  expect(found.length).toBeGreaterThan(2);
+});
+
 /** SQL for the joined texts that the filter `text` searches. */
 function words(list: List): string {
   const { columns } = tableOf(list.typename);

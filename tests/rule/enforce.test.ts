@@ -67,6 +67,11 @@ describe("an event", () => {
     ]);
     expect(await evaluator.event(event)).toMatchObject({ evaluated: true, skipped: null, tries: 0 });
     expect(await evaluator.pending()).toEqual([]);
+    expect(
+      await world.all(
+        sql`select resolved_at <= updated as "isInOrder" from attune.enforcement where event = ${event}::bigint`,
+      ),
+    ).toEqual(rules.map(() => ({ isInOrder: true })));
   });
 
   test("carries its trace tag and its rule's and trigger's refs into the execution", async () => {
