@@ -5,6 +5,7 @@ import { type Queue, runtimeQueue } from "../db/jobs.ts";
 import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
+import { enqueue, type Scheduled } from "./enqueue.ts";
 import { inProgress, statusIn } from "./states.ts";
 
 /** A claimed execution, with everything needed to run it. `attempt` fences its result. */
@@ -47,19 +48,31 @@ export interface Claim {
 /** Time-out in seconds when neither the execution nor its action has one. */
 const defaultTimeoutSeconds = 600;
 
+/** Stored bytes of parameters after which a claim takes no further execution: the rest is put back without having been read. */
+const claimBytes = 4 * 1024 * 1024;
+
+/** SQL: the ids of those of the executions that one claim takes together, by priority. An execution alone is within any limit. */
+function withinBytes(jobs: readonly { entity: string }[]) {
+  const isOne = sql`id = ${anyOf(jobs.map(({ entity }) => entity))} and status = 'scheduled'`;
+  if (jobs.length === 1) return sql`select id from attune.execution where ${isOne}`;
+  return sql`select id from (select id, sum(size) over (order by priority desc, id) - size as before
+      from (select id, priority, coalesce(pg_column_size(config), 0) as size from attune.execution where ${isOne}) z) y
+    where before < ${claimBytes}::int`;
+}
+
 /**
  * Claims up to `limit` executions from a queue of the runtime, by default that without a selector, for the worker, in the caller's transaction: fetches jobs, sets `scheduled → running`
- * by compare-and-set, deletes the jobs. Executions that were cancelled meanwhile are skipped. Throws ConflictError, which keeps the
- * jobs, when the worker is cordoned or deleted.
+ * by compare-and-set, deletes the jobs. Executions that were cancelled meanwhile are skipped, and some are put back where their parameters are large;
+ * then `isMore`, as when it took as many jobs as it may. Throws ConflictError, which keeps the jobs, when the worker is cordoned or deleted.
  */
 export async function claimExecutions(
   tx: Tx,
   worker: { id: string; name: string },
   from: { runtimeRef: string; queue?: Queue; limit: number },
-): Promise<{ claims: Claim[]; jobs: number }> {
+): Promise<{ claims: Claim[]; isMore: boolean }> {
   const { queue = runtimeQueue(from.runtimeRef) } = from;
   const jobs = await tx.jobs.take(tx.db, queue, from.limit);
-  if (jobs.length === 0) return { claims: [], jobs: 0 };
+  if (jobs.length === 0) return { claims: [], isMore: false };
   const claiming = rows<Claim>(
     tx.db,
     sql`update attune.execution e set status = 'running', attempt = e.attempt + 1, worker = ${worker.id}::bigint,
@@ -68,10 +81,9 @@ export async function claimExecutions(
       from (select x.id, a.entrypoint, a.parameter_delivery, a.parameter_format, a.output_format, a.pack_ref, a.container,
             case when pr.id is not null then jsonb_build_object('digest', pr.digest, 'path', pr.path,
               'environment', pr.environments ->> ${from.runtimeRef}::text) end as release
-          from attune.execution x left join attune.action a on a.id = x.action
+          from (${withinBytes(jobs)}) w join attune.execution x on x.id = w.id left join attune.action a on a.id = x.action
             left join attune.pack_release pr on pr.id = x.pack_release
-          where x.id = ${anyOf(jobs.map((job) => job.entity))}
-            and x.status = 'scheduled' order by x.id for no key update of x) s
+          where x.status = 'scheduled' order by x.id for no key update of x) s
       where e.id = s.id
       returning e.id::text as "id", e.attempt as "attempt",
         extract(epoch from now() - e.scheduled_at)::float8 as "queuedSeconds", e.action_ref as "actionRef", e.rule_ref as "ruleRef",
@@ -96,7 +108,23 @@ export async function claimExecutions(
   tx.observe(() => {
     for (const { queuedSeconds } of claims) tx.metrics.queued.observe(Math.max(0, queuedSeconds));
   });
-  return { claims, jobs: jobs.length };
+  const claimed = new Set(claims.map(({ id }) => id));
+  const left = jobs.filter(({ entity }) => !claimed.has(entity));
+  const isPutBack = left.length > 0 && (await putBack(tx, queue, left)) > 0;
+  return { claims, isMore: isPutBack || jobs.length === from.limit };
+}
+
+/** Adds the jobs of those that still wait to the queue again. Returns their number. */
+async function putBack(tx: Tx, queue: Queue, left: readonly { entity: string }[]): Promise<number> {
+  const waiting = await rows<Omit<Scheduled, "queue">>(
+    tx.db,
+    sql`select id::text, priority from attune.execution where id = ${anyOf(left.map(({ entity }) => entity))} and status = 'scheduled'`,
+  );
+  await enqueue(
+    tx,
+    waiting.map((each) => ({ ...each, queue })),
+  );
+  return waiting.length;
 }
 
 /** Sets the deadline of a claimed execution: its time begins now, and ends that many milliseconds later than its time-out says. */

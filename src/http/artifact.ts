@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { recordAudit } from "../access/audit.ts";
 import type { Origins } from "../access/origin.ts";
 import { findDownload, sessionOfLink } from "../artifact/download.ts";
+import { rowBytes } from "../artifact/files.ts";
 import { type Link, readLink } from "../artifact/link.ts";
 import { receiveUpload, type Sender } from "../artifact/upload.ts";
 import { readVersion, type StoredVersion } from "../artifact/version.ts";
@@ -9,6 +10,7 @@ import type { Services } from "../db/services.ts";
 import { write } from "../db/tx.ts";
 import { Refusal } from "../errors.ts";
 import { globalId } from "../lib/global-id.ts";
+import type { Intake } from "./intake.ts";
 import { chooseRange, isCurrent } from "./range.ts";
 import { respond } from "./respond.ts";
 
@@ -17,8 +19,7 @@ import { respond } from "./respond.ts";
  * must still be valid and allowed to do this.
  */
 export async function handleArtifact(
-  services: Services,
-  origins: Origins,
+  { services, origins, uploads }: { services: Services; origins: Origins; uploads: Intake },
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -35,8 +36,10 @@ export async function handleArtifact(
     const requestId = String(response.getHeader("x-request-id") ?? "");
     const sender = { session, ip: origins.addressOf(request), requestId };
     const { upload } = link;
-    if (upload) await takeUpload(services, sender, { ...link, upload }, { request, response });
-    else await sendVersion(services, sender, link, { request, response });
+    if (upload) {
+      const take = () => takeUpload(services, sender, { ...link, upload }, { request, response });
+      await uploads.admit(request, response, rowBytes, take); // what is longer is written to a file
+    } else await sendVersion(services, sender, link, { request, response });
   } catch (error) {
     // A sender that has disconnected gets no response.
     if (request.errored !== null && response.destroyed) return;

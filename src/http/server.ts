@@ -7,7 +7,7 @@ import type { Services } from "../db/services.ts";
 import { NoRoomError, StartError } from "../errors.ts";
 import { handleArtifact } from "./artifact.ts";
 import { admitRequest } from "./gate.ts";
-import { createIntake, type IntakeLimits } from "./intake.ts";
+import { createIntake, embeddedLimits, type Intake, type IntakeLimits } from "./intake.ts";
 import { createMetricsHandler, type MetricsHandler } from "./metrics.ts";
 import { createReadiness, type Readiness, respondHealth } from "./ready.ts";
 import { respond } from "./respond.ts";
@@ -29,7 +29,7 @@ export interface HttpOptions {
   graphql: (request: IncomingMessage, response: ServerResponse, context: { requestId: string }) => unknown;
   /** Whether the start has ended, and the credential file is there; by default it has. */
   isStarted?: () => boolean;
-  /** By default 64 MiB, and 5 s. */
+  /** By default 64 MiB and 5 s, or what suits the embedded database. */
   intake?: IntakeLimits;
   /** How long a connection may be silent, in milliseconds; 15 s by default. */
   silenceMs?: number;
@@ -58,7 +58,9 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const { services } = options;
   const metrics = createMetricsHandler(services, { origins: options.origins, allow: options.metricsAllow ?? [] });
   const readiness = createReadiness(services, options.isStarted ?? (() => true));
-  const intake = createIntake(options.intake);
+  const intake = createIntake(options.intake ?? (services.kind === "pglite" ? embeddedLimits : undefined));
+  // Of their own: uploads may take long, and must not keep other requests waiting.
+  const uploads = createIntake(options.intake);
   const silence = { headersTimeout: options.silenceMs ?? silenceMs, connectionsCheckingInterval: 1000 };
   const server = createServer(silence, (request, response) => {
     route(
@@ -66,6 +68,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
         ...options,
         readiness,
         metrics,
+        uploads,
         handled: { services, origins: options.origins, intake, publicUrl: options.publicUrl ?? null },
       },
       request,
@@ -122,7 +125,12 @@ export function listen(
   });
 }
 
-type Routing = HttpOptions & { readiness: Readiness; metrics: MetricsHandler; handled: WebhookHandling };
+type Routing = HttpOptions & {
+  readiness: Readiness;
+  metrics: MetricsHandler;
+  uploads: Intake;
+  handled: WebhookHandling;
+};
 
 async function route(options: Routing, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { services, origins } = options;
@@ -151,7 +159,7 @@ async function dispatch(
       await (isStream && !request.readableEnded ? Promise.race([done, once(request, "close")]) : done);
     });
   }
-  if (path.startsWith("/artifacts/")) return await handleArtifact(services, origins, request, response);
+  if (path.startsWith("/artifacts/")) return await handleArtifact(options, request, response);
   if (path.startsWith("/webhooks/")) return await handleWebhook(options.handled, request, response);
   switch (path) {
     case "/sign-in":

@@ -7,7 +7,7 @@ import type { PendingEvent } from "./match.ts";
  * Stored bytes of payloads after which a batch takes no further event: they stay pending without having been read, so that neither the memory
  * nor the length of the transaction, which holds back the feed, grows with what the events hold.
  */
-const batchBytes = 4 * 1024 * 1024;
+const batchBytes = 1024 * 1024;
 
 /** A locked event; one beyond the batch's bytes, as are all that follow it, comes without its payload. */
 export interface LockedEvent extends PendingEvent {

@@ -21,7 +21,6 @@ export async function insertEnforcements(
     event: event.id,
     status,
     config,
-    payload: event.payload ?? {},
     condition: rule.condition,
     conditions: rule.conditions,
     error,
@@ -29,10 +28,11 @@ export async function insertEnforcements(
   const inserted = await rows<{ id: string; rule: string; event: string }>(
     tx.db,
     sql`insert into attune.enforcement (rule, rule_ref, rule_revision, trigger_ref, event, status, config, payload, condition, conditions, error, resolved_at)
-      select rule, rule_ref, rule_revision, trigger_ref, event, status::attune.enforcement_status, config, payload,
+      select rule, rule_ref, rule_revision, trigger_ref, event, status::attune.enforcement_status, config,
+        coalesce((select nullif(e.payload, 'null') from attune.event e where e.id = r.event), '{}'), -- large ones need not be sent
         condition::attune.enforcement_condition, conditions, error, now()
       from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb) as r(ord int, rule bigint, rule_ref text, rule_revision int, trigger_ref text,
-        event bigint, status text, config jsonb, payload jsonb, condition text, conditions jsonb, error jsonb)
+        event bigint, status text, config jsonb, condition text, conditions jsonb, error jsonb)
       order by ord
       on conflict (rule, event) where rule is not null do nothing
       returning id::text, rule::text, event::text`,

@@ -107,9 +107,9 @@ async function claimDue(
     due.delete(queue);
     const askedAt = performance.now();
     const claimed = await claim(services, registration, { runtimeRef, queue, limit });
-    if (claimed === null || claimed.jobs === limit) due.set(queue, runtimeRef);
+    if (claimed === null || claimed.isMore) due.set(queue, runtimeRef);
     if (claimed === null) return false; // the heartbeat finds out when the worker may claim again
-    isMore ||= claimed.jobs === limit;
+    isMore ||= claimed.isMore;
     if (claimed.claims.length > 0) faultPoint("claim.after_commit");
     for (const each of claimed.claims) runner.begin(each, askedAt);
   }

@@ -58,6 +58,31 @@ const lastReason = async (id: string) =>
     )
   ).reason;
 
+test("a claim takes executions by the bytes of their parameters too, by priority, and puts the others back", async () => {
+  const worker = await register("of few bytes");
+  const ids: string[] = [];
+  for (let index = 0; index < 12; index += 1) ids.push(await world.execute("core.noop"));
+  // Random text is stored as long as it is.
+  await world.all(
+    sql`update attune.execution set config = jsonb_build_object('message', (select string_agg(md5(random()::text || n), '') from generate_series(1, 32000) n where e.id > 0))
+      from attune.execution e where e.id = execution.id and execution.id::text in (select jsonb_array_elements_text(${JSON.stringify(ids)}::text::jsonb))`,
+  );
+  const taken: string[][] = [];
+  console.log(
+    await world.all(sql`select name, count(*) from attune_jobs.job group by 1`),
+    await world.all(sql`select status, count(*), avg(pg_column_size(config)) from attune.execution group by 1`),
+  );
+  for (let isMore = true; isMore; ) {
+    const claimed = await claim(worker, 100);
+    taken.push(claimed.claims.map(({ id }) => id).sort((a, b) => Number(BigInt(a) - BigInt(b))));
+    isMore = claimed.isMore;
+  }
+  expect(taken.flat()).toEqual(ids);
+  expect(taken.length).toBeGreaterThan(1);
+  for (const { length } of taken.slice(0, -1)) expect(length).toBeGreaterThan(3);
+  expect(await world.all(sql`select from attune_jobs.job where name like 'execution/%'`)).toEqual([]);
+});
+
 describe("with a worker", () => {
   let worker: Part;
   beforeAll(async () => {
@@ -141,8 +166,10 @@ describe("cancelling", () => {
     await cancel(id);
     expect(await world.execution(id)).toMatchObject({ status: "cancelled", reason: "cancelled by admin" });
     expect(await world.timeline(id)).toEqual([...scheduled, "scheduled>cancelled"]);
-    const { claims, jobs } = await claim(await register("late"), 10);
-    expect({ claims, jobs }).toEqual({ claims: [], jobs: 1 });
+    const jobs = () => world.all(sql`select from attune_jobs.job where data ->> 'entity' = ${id}`);
+    expect(await jobs()).toHaveLength(1);
+    expect(await claim(await register("late"), 10)).toEqual({ claims: [], isMore: false });
+    expect(await jobs()).toEqual([]);
     expect(await world.timeline(id)).toHaveLength(4);
   });
 
@@ -190,7 +217,7 @@ describe("claiming", () => {
     const worker = await register("w");
     const id = await start(worker);
     await write(world.services, (tx) => tx.jobs.add(tx.db, "execution/core.action.builtin", [{ id }]));
-    expect(await claim(worker, 10)).toEqual({ claims: [], jobs: 1 });
+    expect(await claim(worker, 10)).toEqual({ claims: [], isMore: false });
     expect(await world.execution(id)).toMatchObject({ status: "running", attempt: 1 });
   });
 });

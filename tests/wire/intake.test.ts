@@ -1,7 +1,11 @@
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { type IncomingMessage, request } from "node:http";
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createAttempts } from "../../src/access/attempts.ts";
 import { createOrigins } from "../../src/access/origin.ts";
+import { createUpload } from "../../src/artifact/upload.ts";
 import { createTrigger } from "../../src/catalog/trigger.ts";
 import { enableWebhook } from "../../src/catalog/webhook.ts";
 import { type HttpServer, startHttp } from "../../src/http/server.ts";
@@ -85,15 +89,61 @@ test("a request that finds no room in time is refused, and accepted once there i
     });
     return fetch(server.url + path, { method: "POST", body, duplex: "half" } as RequestInit);
   });
-  const send = () => fetch(server.url + path, { method: "POST", body: "{}" });
+  const send = (body = JSON.stringify("x".repeat(20_000))) => fetch(server.url + path, { method: "POST", body });
   const refused = await until(async () => {
     const response = await send();
     return response.status === 503 ? response : null;
   }, "the room to be taken");
   expect(refused.headers.get("retry-after")).toBe("5");
+  expect((await send("{}")).status).toBe(202); // small ones do not wait for larger ones
   for (const end of ends) end();
   expect((await Promise.all(held)).map(({ status }) => status)).toEqual([202, 202, 202, 202]);
   expect((await send()).status).toBe(202);
+});
+
+test("an upload that finds no room in time is refused with Retry-After, its link stays valid, and other requests have room", async () => {
+  const { id: token } = await world.one<{ id: string }>(
+    sql`insert into attune.token (kind, token_hash, identity) select 'api', 'hash of uploads', id from attune.identity where login = 'admin' returning id::text`,
+  );
+  const session = { ...world.session, tokenId: BigInt(token) };
+  const announce = async (content: Buffer) => {
+    const sha256 = createHash("sha256").update(content).digest("hex");
+    const input = {
+      ref: "default.upload",
+      type: "other",
+      contentType: "text/plain",
+      size: content.length,
+      sha256,
+    } as const;
+    return server.url + (await commit(world.services, createUpload, session, input)).path;
+  };
+  const [content, less] = [Buffer.alloc(mib, "x"), Buffer.alloc(20_000, "x")];
+  const headers = { "content-type": "text/plain" };
+  const held = await Promise.all(
+    Array.from({ length: 4 }, async () => {
+      const sending = request(await announce(content), {
+        method: "PUT",
+        headers: { ...headers, "content-length": String(mib) },
+      });
+      sending.write(content.subarray(1));
+      return { sending, response: once(sending, "response") as Promise<[IncomingMessage]> };
+    }),
+  );
+  const send = (link: string) => fetch(link, { method: "PUT", headers, body: less });
+  const { link, refused } = await until(async () => {
+    const unused = await announce(less);
+    const response = await send(unused);
+    return response.status === 503 ? { link: unused, refused: response } : null;
+  }, "the room to be taken");
+  expect([refused.headers.get("retry-after"), await refused.json()]).toEqual([
+    "5",
+    { error: "too many requests are being received: try again" },
+  ]);
+  expect((await fetch(server.url + path, { method: "POST", body: "{}" })).status).toBe(202);
+  for (const { sending } of held) sending.end("x");
+  const statuses = await Promise.all(held.map(async ({ response }) => (await response)[0].resume().statusCode));
+  expect(statuses).toEqual([201, 201, 201, 201]);
+  expect((await send(link)).status).toBe(201);
 });
 
 test("a body of unknown length takes its limit, and one that is too long takes no room", async () => {
