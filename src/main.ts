@@ -6,6 +6,16 @@ import { StartError } from "./errors.ts";
 
 /** Runs the program with the process's arguments. The exit code is 0, 1 (failure), 2 (wrong usage) or 130 (Ctrl-C). */
 export async function main(): Promise<void> {
+  try {
+    await runProgram();
+  } catch (error) {
+    const { createSourceStack } = await import("./log.ts");
+    if (error instanceof Error && error.stack) error.stack = createSourceStack()(error.stack);
+    throw error;
+  }
+}
+
+async function runProgram(): Promise<void> {
   const args = process.argv.slice(2);
   const [command] = args;
   if ((command !== "serve" && command !== "link") || args.includes("--help")) return await useServer(args);

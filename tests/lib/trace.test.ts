@@ -1,7 +1,6 @@
 import { expect, test } from "vitest";
 import { readConfig } from "../../src/config.ts";
 import { attemptContext, formatTraceparent, newContext, parseTraceparent } from "../../src/lib/trace.ts";
-import { createLog } from "../../src/log.ts";
 
 const traceId = "4bf92f3577b34da6a3ce929d0e0e4736";
 const spanId = "00f067aa0ba902b7";
@@ -44,18 +43,6 @@ test.each([
   [{ OTEL_EXPORTER_OTLP_ENDPOINT: "http://a", OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: "http://b/t" }, "http://b/t"],
 ])("the address for traces is read from %j", (env, url) => {
   expect(readConfig({ PATH: "/bin", ...env }, false).traces).toEqual(url && { url, service: "attune" });
-});
-
-test("the log has the entries of its level and above", () => {
-  const levelsOf = (level: string) => {
-    const lines: string[] = [];
-    const { log: settings } = readConfig({ ATTUNE__LOG__LEVEL: level }, false);
-    const log = createLog(settings, { write: (line) => lines.push(line) });
-    for (const each of ["trace", "debug", "info", "warn"] as const) log[each](each);
-    return lines.map((line) => JSON.parse(line).msg);
-  };
-  expect(levelsOf("debug")).toEqual(["debug", "info", "warn"]);
-  expect(levelsOf("warn")).toEqual(["warn"]);
 });
 
 test("an address that is none is refused", () => {

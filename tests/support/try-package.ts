@@ -1,5 +1,5 @@
 // Packs the program, installs it into an empty directory, and runs it there: npm run package
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -28,6 +28,23 @@ function requireLinked(root: string): void {
   const maps = readdirSync(join(root, "dist/module")).filter((name) => name.endsWith(".map"));
   const largest = Math.max(...maps.map((name) => statSync(join(root, "dist/module", name)).size));
   if (!(largest < 8_000_000)) throw new Error(`a source map has ${largest} bytes`);
+}
+
+/** An error of the program itself shows where it is in the sources. */
+function requireSources(): void {
+  const broken = "process.stdout.write = () => { throw new TypeError('broken on purpose'); };";
+  const failing = spawnSync("node_modules/.bin/attune", ["pack", "--help"], {
+    ...{ cwd: directory, encoding: "utf8", timeout: limitMs },
+    env: { ...env, NODE_OPTIONS: `--import "data:text/javascript,${encodeURIComponent(broken)}"` },
+  });
+  requireEqual(failing.status, 1, "the exit code of a program with an error of its own");
+  if (
+    !/broken on purpose\n.* at Object\.writeOut \(\S+\/node_modules\/attune\/src\/cli\/program\.ts:\d+:\d+\)/s.test(
+      failing.stderr,
+    )
+  ) {
+    throw new Error(`the stack does not name the sources:\n${failing.stderr}`);
+  }
 }
 
 /** Starts the installed server, asks it, runs an action in it, and stops it. */
@@ -76,6 +93,7 @@ try {
   npm(["install", "--no-audit", "--no-fund", `./attune-${version}.tgz`], directory);
   requireLinked(join(directory, "node_modules/attune"));
   requireEqual(attune(["--version"]), `${version}\n`, "attune --version");
+  requireSources();
   await tryServer(version);
   process.stdout.write("the package was installed, and its server started, ran an action and stopped\n");
 } finally {
