@@ -14,17 +14,24 @@ import { packRoot, SourceError, unpack } from "../worker/install/archive.ts";
 export async function indexOf(directory: string, base: string, signal: AbortSignal): Promise<PackIndex> {
   if (!URL.canParse(base))
     throw invalid("url", "expected the address of the directory, such as https://example.org/packs/");
-  const names = (await readdir(directory)).filter((name) => /\.(tar\.gz|tgz|tar|zip)$/.test(name)).sort();
+  const files = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") throw invalid("", `there is no directory "${directory}"`);
+    throw error;
+  });
+  const names = files.filter((name) => /\.(tar\.gz|tgz|tar|zip)$/.test(name)).sort();
+  if (names.length === 0) {
+    throw invalid("", `"${directory}" has no archive: expected files that end in .tar.gz, .tgz, .tar or .zip`);
+  }
   const packs: PackIndex["packs"] = [];
   const issues: Issue[] = [];
   const scratch = createScratch();
   try {
     for (const [number, name] of names.entries()) {
-      const files = join(scratch.directory, String(number));
-      await mkdir(files);
+      const target = join(scratch.directory, String(number));
+      await mkdir(target);
       try {
-        await unpack(join(directory, name), files, signal);
-        const { pack } = await readPack(await packRoot(files));
+        await unpack(join(directory, name), target, signal);
+        const { pack } = await readPack(await packRoot(target));
         const { ref, label, version, description, tags } = pack;
         if (packs.some((other) => other.ref === ref && other.version === version)) {
           issues.push({ path: name, message: `is a second archive of ${ref} ${version}` });

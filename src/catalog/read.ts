@@ -88,6 +88,9 @@ async function existing(directory: string): Promise<string> {
   try {
     return await realpath(directory);
   } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") {
+      throw invalid("", `there is no directory "${directory}"`);
+    }
     throw invalid("", `cannot read the pack directory ${directory}: ${error instanceof Error ? error.message : error}`);
   }
 }

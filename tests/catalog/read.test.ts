@@ -401,7 +401,7 @@ describe("an invalid pack is refused with the position of each error", () => {
     await rm(join(directory, "pack.yaml"));
     expect(lines(await faultsOf(directory))).toEqual(["pack.yaml: is missing: every pack needs this file"]);
     expect(lines(await faultsOf(join(directory, "nowhere")))).toEqual([
-      expect.stringContaining("cannot read the pack directory"),
+      expect.stringContaining("there is no directory"),
     ]);
   });
 

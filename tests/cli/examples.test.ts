@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -62,7 +63,7 @@ async function replaced(word: string, path: string): Promise<string> {
   if (word === "./packs/visits") return join(scratch, "visits");
   if (word === "./stackstorm-greetings") return newStackStormPack();
   if (word === "./packs/imported") return join(scratch, "imported");
-  if (word === "./archives") return mkdtempSync(join(scratch, "archives-"));
+  if (word === "./archives") return newArchives();
   if (word === "unneeded") {
     await mutate(server, "createPack", { ref: word }, "__typename");
     return word;
@@ -94,6 +95,13 @@ async function replaced(word: string, path: string): Promise<string> {
 async function newPack(): Promise<string> {
   const directory = join(scratch, "installed");
   if (!existsSync(directory)) await startCommand(["pack", "create", "greetings", directory]).ended;
+  return directory;
+}
+
+/** Returns a directory with the archive of a pack. */
+function newArchives(): string {
+  const directory = mkdtempSync(join(scratch, "archives-"));
+  execFileSync("tar", ["-czf", join(directory, "visits.tar.gz"), "-C", join(scratch, "visits"), "."]);
   return directory;
 }
 

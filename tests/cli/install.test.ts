@@ -174,6 +174,9 @@ describe("attune pack install", () => {
       stderr:
         "beam 1.2.0 goes, with 1 action.\nerror: roof 2.0.0 (beam@^1) needs beam: uninstall it first, or update it to a version that does without.\n",
     });
+    expect((await runCommand(["pack", "install", "git@example.org:x/beam.git"], { server })).stderr).toBe(
+      "error: Repositories come by https, not by ssh: write https://… in a form that ends in .git.\n",
+    );
     expect(await runCommand(["pack", "uninstall", "roof", "--yes"], { server })).toMatchObject({ code: 0 });
     expect(await runCommand(["pack", "uninstall", "beam", "--yes"], { server })).toMatchObject({
       ...{ code: 0, stdout: "beam is deleted.\n" },

@@ -21,7 +21,8 @@ describe("a pack that was just created", () => {
   test("passes the check and its tests, and is not written over", async () => {
     const directory = join(scratch, "greetings");
     const created = await run("create", "greetings", directory);
-    expect(created).toMatchObject({ code: 0, stderr: "" });
+    const next = `Next: "attune pack check ${directory}", "attune pack test ${directory}", then "attune pack install ${directory}".\n`;
+    expect(created).toMatchObject({ code: 0, stderr: next });
     expect(created.stdout.split("\n")).toContain(`${directory}/actions/greet.sh`);
     expect(await run("check", directory)).toEqual({
       ...{ code: 0, stdout: "", stderr: "greetings 0.1.0: no faults were found.\n" },
@@ -209,6 +210,12 @@ test("an index of archives is built from what they contain, and names what is wr
   writeFileSync(join(archives, "text.zip"), "no archive");
   const wrong = await run("index", "build", archives, "--at", "https://example.org/packs");
   expect(wrong).toMatchObject({ code: 1, stdout: "" });
+  expect(await run("index", "build", join(archives, "no"), "--at", "https://example.org/packs")).toMatchObject({
+    ...{ code: 1, stdout: "", stderr: `error: there is no directory "${join(archives, "no")}"\n` },
+  });
+  expect((await run("index", "build", directories({}), "--at", "https://example.org/packs")).stderr).toMatch(
+    /" has no archive: expected files that end in /,
+  );
   expect(wrong.stderr).toMatch(/one\.tar\.gz: is a second archive of one 0\.1\.0\ntext\.zip: The archive/);
 });
 
@@ -358,7 +365,7 @@ describe("the tests of a pack of a server", () => {
     const pack = (...args: string[]) => runCommand(["pack", ...args], { server });
     const installed = await pack("install", directory);
     expect(installed).toMatchObject({ code: 0, stderr: expect.stringContaining("visitors 0.1.0 is installed\n") });
-    expect(installed.stdout).toMatch(/pack: +visitors\n(.|\n)*version: +0\.1\.0\n/);
+    expect(installed.stdout).toMatch(/^pack: +visitors\nversion: +0\.1\.0\nchanged: +yes\ntests:\n/);
     expect(await runCommand(["run", "visitors.greet", "name=reader", "--follow"], { server })).toMatchObject({
       ...{ code: 0, stdout: "Hello, reader.\n" },
     });
@@ -455,6 +462,9 @@ describe("the tests of a pack of a server", () => {
     test("is only loaded under its ref, and where a setting names it", async () => {
       expect((await pack("reload", "core")).stderr).toContain(
         'this server loads no pack "core" from ATTUNE__PACKS__DIRS',
+      );
+      expect((await pack("uninstall", "local")).stderr).toContain(
+        "The next start of the server loads it again, unless it is taken out of ATTUNE__PACKS__DIRS.\n",
       );
       expect((await pack("reload", "locl")).stderr).toContain('did you mean "local"?');
       expect(await pack("reload", "local", "--watch")).toMatchObject({ code: 2 });

@@ -739,7 +739,9 @@ test("a pack is installed from a commit of a repository, which is recorded", asy
     sql`select source_type as type, source_ref as ref from attune.pack where ref = 'cloned'`,
   );
   expect(stored).toEqual({ type: "git", ref: git("rev-parse", "HEAD") });
-  expect((await ended("nosuchtag")).error?.message).toMatch(/^git fetch failed/);
+  expect((await ended("nosuchtag")).error?.message).toBe(
+    "git fetch failed: it exited with code 128: couldn't find remote ref nosuchtag",
+  );
   expect((await ended(null, "http://127.0.0.1:9/x.git")).error?.message).toContain("is refused");
   await expect(request({ git: { url: `file://${repository}`, ref: "--upload-pack=touch x" } })).rejects.toThrow(
     /expected a branch/,

@@ -8,6 +8,7 @@ import { readEnd } from "../ended.ts";
 import { Failure, UsageFailure } from "../failure.ts";
 import { followSteps } from "../steps.ts";
 import { followTests } from "../tests.ts";
+import { noteDirectory } from "./pack.ts";
 
 interface InstallOptions {
   ref?: string;
@@ -61,7 +62,8 @@ async function install(context: Context, [source = ""]: string[], options: Insta
   const { data = null } = (ended["result"] ?? {}) as { data?: Record<string, unknown> | null };
   const { message = ended.reason } = (ended["error"] ?? {}) as { message?: string | null };
   if (data === null) throw new Failure(message ?? `The installation has ended: ${ended.status}.`);
-  await context.printObject(data);
+  const { pack, version, previous_version, changed, tests, dependencies, ...others } = data;
+  await context.printObject({ pack, version, previous_version, changed, tests, dependencies, ...others });
   return 0;
 }
 
@@ -85,6 +87,9 @@ async function sourceOf(
   source: string,
   { ref, sha256 }: { ref: string | null; sha256: string | null },
 ): Promise<object> {
+  if (/^(ssh|git):\/\/|^[\w.-]+@[\w.-]+:/.test(source)) {
+    throw new UsageFailure("Repositories come by https, not by ssh: write https://… in a form that ends in .git.");
+  }
   if (/^(https?|file):\/\//.test(source)) {
     const isGit = source.endsWith(".git") || ref !== null || source.startsWith("file:");
     if (isGit && sha256 !== null) throw new UsageFailure("--sha256 is for archives: name a commit by --ref.");
@@ -92,6 +97,7 @@ async function sourceOf(
   }
   if (ref !== null) throw new UsageFailure("--ref is for Git repositories.");
   if (!source.includes("/") && !/\.(tar\.gz|tgz|tar|zip)$/.test(source) && source !== ".") {
+    noteDirectory(context, source, "a pack of an index");
     if (sha256 === null) return { name: source };
     throw new UsageFailure("--sha256 is for archives: an index has the digests of its packs.");
   }
@@ -133,23 +139,27 @@ async function upload(context: Context, content: Buffer, sha256: string): Promis
 
 interface Contents {
   version: string;
-  [kind: string]: string | { totalCount: { count: number } };
+  sourceType: string | null;
+  [kind: string]: string | null | { totalCount: { count: number } };
 }
 
 async function uninstall(context: Context, [ref = ""]: string[], { yes }: { yes?: boolean }): Promise<void> {
   const kinds = ["actions", "triggers", "sensors", "rules"];
   const counts = kinds.map((kind) => `${kind}(first: 1) { totalCount { count } }`).join(" ");
   const { packByRef: pack } = await context.ask<{ packByRef: Contents | null }>(
-    `query($ref: String!) { packByRef(ref: $ref) { version ${counts} } }`,
+    `query($ref: String!) { packByRef(ref: $ref) { version sourceType ${counts} } }`,
     { ref },
   );
   if (!pack) throw new Failure(`There is no pack "${ref}", or you may not read it.`);
   const what = kinds.flatMap((kind) => {
     const found = pack[kind];
-    const count = typeof found === "object" ? found.totalCount.count : 0;
+    const count = typeof found === "object" && found !== null ? found.totalCount.count : 0;
     return count === 0 ? [] : [`${count} ${count === 1 ? kind.slice(0, -1) : kind}`];
   });
   context.note(`${ref} ${pack.version} goes${what.length > 0 ? `, with ${what.join(", ")}` : ""}.`);
+  if (pack.sourceType === "directory") {
+    context.note("The next start of the server loads it again, unless it is taken out of ATTUNE__PACKS__DIRS.");
+  }
   const needing = await dependentsOf(context, ref);
   if (needing.length > 0) {
     throw new Failure(

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { atEachChange } from "../changes.ts";
 import { mutate } from "../client.ts";
@@ -86,6 +87,10 @@ export function addPacks(above: Group): void {
       const files = await context.terminal.author.create(ref, directory);
       if (context.options.output !== "table") return await context.printValue({ directory, files });
       await context.write(files.map((file) => `${directory}/${file}\n`).join(""));
+      const path = isPath(directory) ? directory : `./${directory}`;
+      context.note(
+        `Next: "attune pack check ${path}", "attune pack test ${path}", then "attune pack install ${path}".`,
+      );
     },
   });
   addImport(commands);
@@ -137,6 +142,13 @@ async function importSt2(context: Context, [directory = ""]: string[], options: 
 /** Whether a pack is named by the path of its directory, and not by its ref. */
 export const isPath = (text: string): boolean => text === "." || text === ".." || text.includes("/");
 
+/** Says how to name a directory, where there is one with the name of something else. */
+export function noteDirectory(context: Context, name: string, what: string): void {
+  if (existsSync(join(name, "pack.yaml"))) {
+    context.note(`"${name}" is taken for ${what}; the directory of that name is "./${name}".`);
+  }
+}
+
 interface CheckOptions {
   with?: string[];
   watch?: boolean;
@@ -170,6 +182,7 @@ async function test(context: Context, [pack = ""]: string[], given: TestOptions)
   const follow = given.follow === true || context.options.verbose === true;
   const options = { ...given, follow, ...(runner === undefined ? {} : { runner }) };
   if (!isPath(pack)) {
+    noteDirectory(context, pack, "the ref of a pack of the server");
     if (options.watch) throw new UsageFailure("--watch is for a pack in a directory: name it by a path with a slash.");
     return await printResult(context, await testOnServer(context, pack, options), (value) => context.printValue(value));
   }

@@ -30,7 +30,9 @@ export async function unpack(file: string, directory: string, signal: AbortSigna
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof SourceError) throw error;
-    throw new SourceError(`The archive cannot be read: ${error instanceof Error ? error.message : String(error)}.`);
+    throw new SourceError(
+      `The archive cannot be read as .tar.gz, .tar or .zip: ${error instanceof Error ? error.message : String(error)}.`,
+    );
   }
   if (target.files() === 0)
     throw new SourceError("The archive has no files, or is none: expected .tar.gz, .tar or .zip.");

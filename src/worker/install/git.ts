@@ -71,6 +71,7 @@ async function run(
 ): Promise<string> {
   const { file, protocol, pinned } = target;
   await using size = watchSize([directory, file], mostBytes);
+  let said = "";
   const ended = await runProcess(
     {
       command: "git",
@@ -89,15 +90,22 @@ async function run(
       },
       ...{ stdin: null, timeoutMs: limitMs, graceMs: 5000, signal: AbortSignal.any([signal, size.signal]) },
     },
-    { onOutput: (stream, text) => stream === "stderr" && onOutput(text) },
+    {
+      onOutput: (stream, text) => {
+        if (stream !== "stderr") return;
+        said = `${said}${text}`.slice(-4000);
+        onOutput(text);
+      },
+    },
   );
   signal.throwIfAborted();
   if (await size.isExceeded()) {
     throw new SourceError(`The repository's files are larger than ${mostBytes / 1024 / 1024} MiB.`);
   }
   if (ended.ended === "exited" && ended.exitCode === 0) return ended.stdout.trim();
+  const [, reason = "the log has its output."] = /^(?:fatal|error): (.{1,500})/m.exec(said) ?? [];
   throw new SourceError(
-    `git ${args[0]} failed: ${ended.message ?? `it exited with code ${ended.exitCode}; the log has its output.`}`,
+    `git ${args[0]} failed: ${ended.message ?? `it exited with code ${ended.exitCode}: ${reason}`}`,
   );
 }
 
