@@ -7,6 +7,7 @@ const nouns: Readonly<Record<string, string>> = {
   string: "a string",
   number: "a number",
   int: "a whole number",
+  integer: "a whole number",
   bigint: "a whole number",
   boolean: "true or false",
   array: "a list",
@@ -64,20 +65,27 @@ function oneOf(values: readonly unknown[], input: unknown): string {
   return input === undefined ? `is required: ${expected}` : expected;
 }
 
-function wrongType({ expected, input }: z.core.$ZodRawIssue<z.core.$ZodIssueInvalidType>): string {
+/** Says that a value, which is undefined if it is missing, is not of the type that is expected, by its name in JSON Schema or zod. */
+export function wrongType({ expected, input }: { expected: string; input?: unknown }): string {
   const noun = nouns[expected] ?? expected;
-  return input === undefined ? `is required: expected ${noun}` : `expected ${noun}, not ${given(input)}`;
+  return input === undefined ? `is required: expected ${noun}` : `expected ${noun}, not ${given(input, expected)}`;
 }
 
-function given(value: unknown): string {
+function given(value: unknown, expected: string): string {
   if (value === null) return "nothing";
   if (Array.isArray(value)) return "a list";
-  // What kind of number it is is the fault.
-  if (typeof value === "number") return Number.isInteger(value) ? "a number" : String(value);
+  // Which number it is is the fault; any other value may be a secret.
+  const isFraction = typeof value === "number" && (expected === "int" || expected === "integer");
+  if (isFraction || Number.isNaN(value)) return String(value);
   return nouns[typeof value] ?? typeof value;
 }
 
-function bound({ origin, exact }: { origin: string; exact?: boolean | undefined }, limit: unknown, words: string) {
+/** Says how large or long a value of an origin such as `number`, `string` or `array` may be. */
+export function bound(
+  { origin, exact }: { origin: string; exact?: boolean | undefined },
+  limit: unknown,
+  words: string,
+) {
   const unit = units[origin];
   if (unit === undefined) return `${nouns[origin] ?? origin} of ${words} ${limit}`;
   const plural = unit.endsWith("y") ? `${unit.slice(0, -1)}ies` : `${unit}s`;
@@ -93,7 +101,7 @@ function wrongUnion({ errors, options, input }: z.core.$ZodRawIssue & { code: "i
   const expected = firsts.flatMap(({ message }) => /expected ([^,]+)/.exec(message)?.[1] ?? []);
   return expected.length === 0
     ? "does not fit here"
-    : `expected ${[...new Set(expected)].join(" or ")}, not ${given(input)}`;
+    : `expected ${[...new Set(expected)].join(" or ")}, not ${given(input, "")}`;
 }
 
 /** One fault of a value: where, whether the name of the field is meant and not what it holds, and what was expected. */

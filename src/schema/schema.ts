@@ -5,6 +5,7 @@ import { createCache } from "../lib/cache.ts";
 import { type JsonObject, parsePath } from "../lib/json.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import { compileRegex } from "../lib/regex.ts";
+import { bound, wrongType } from "../lib/wording.ts";
 import { issuesOf } from "./input.ts";
 import { type Parameter, type ParameterMap, parameterRecord } from "./parameter.ts";
 
@@ -108,8 +109,25 @@ function toIssue(error: ErrorObject, path: string): Issue {
     case "enum":
       return { path: at, message: `must be one of ${JSON.stringify(error.params["allowedValues"]).slice(1, -1)}` };
     default:
-      return { path: at, message: error.message ?? `breaks the rule "${error.keyword}"` };
+      return { path: at, message: explainKeyword(error) };
   }
+}
+
+/** What a length or a size of a keyword is of. */
+const origins: Readonly<Record<string, string>> = {
+  ...{ minimum: "number", maximum: "number", minLength: "string", maxLength: "string" },
+  ...{ minItems: "array", maxItems: "array" },
+};
+
+function explainKeyword({ keyword, params, data, message }: ErrorObject): string {
+  const origin = origins[keyword];
+  if (origin !== undefined) {
+    return `expected ${bound({ origin }, params["limit"], keyword.startsWith("min") ? "at least" : "at most")}`;
+  }
+  if (keyword === "type") return wrongType({ expected: String(params["type"]), input: data });
+  if (keyword === "pattern") return `expected text that matches ${params["pattern"]}`;
+  if (keyword === "format") return `expected text in the format ${params["format"]}`;
+  return message ?? `breaks the rule "${keyword}"`;
 }
 
 type Keyword = Exclude<keyof Parameter, "type" | "description" | "required" | "default" | "enum">;

@@ -101,7 +101,7 @@ function readLine(
   }
 }
 
-const expected = (fault: string) => `${fault}; a line is {"trigger": "…", "payload": {…}}`;
+const expected = (fault: string) => `${fault}; expected {"trigger": "…", "payload": {…}}`;
 
 const quote = (text: string | null) =>
   text === null ? "" : `: ${text.length > quoted ? `${text.slice(0, quoted).toWellFormed()}…` : text}`;

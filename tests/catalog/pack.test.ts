@@ -289,7 +289,7 @@ describe("a pack from files", () => {
     await expect(change("core", { label: "Mine" })).rejects.toMatchObject({ code: "CONFLICT" });
     await world.all(sql`update attune.pack set conf_schema = '{"size": {"type": "integer"}}' where ref = 'core'`);
     await expect(change("core", { config: { size: "x" } })).rejects.toMatchObject({
-      issues: [{ path: "config.size", message: "must be integer" }],
+      issues: [{ path: "config.size", message: "expected a whole number, not a string" }],
     });
     await change("core", { config: { size: 4 } });
     expect((await findRow("core")).config).toEqual({ size: 4 });

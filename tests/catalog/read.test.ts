@@ -209,7 +209,7 @@ const BROKEN: Record<string, { files: Record<string, string | Buffer>; faults: s
       expect.stringMatching(/^actions\/echo\.yaml:7:11 parameters\.message\.type: .*expected one of string, /),
       expect.stringMatching(/^actions\/echo\.yaml:8:3 parameters\.2nd: must be letters/),
       'actions/echo.yaml:11:5 parameters.count.minimun: unknown field "minimun"; did you mean "minimum"?',
-      "triggers/t.yaml:6:14 parameters.n.default: must be integer",
+      "triggers/t.yaml:6:14 parameters.n.default: expected a whole number, not a string",
     ],
   },
   "a grant with a constraint, a resource and a key that do not exist": {
@@ -304,7 +304,7 @@ const BROKEN: Record<string, { files: Record<string, string | Buffer>; faults: s
       "sensors/a.yaml:1:1 config.n: is required",
       'sensors/b.yaml:5:17 trigger_types.0: is emitted by the sensor "demo.a" already',
       'sensors/b.yaml:7:21 config.m: there is no parameter of this name; did you mean "n"?',
-      "sensors/b.yaml:7:13 config.n: must be integer",
+      "sensors/b.yaml:7:13 config.n: expected a whole number, not a string",
       "sensors/c.yaml:3:14 runner_type: expected one of shell, python, node",
       "sensors/c.yaml:5:16 trigger_types: expected at least 1 item",
     ],

@@ -39,15 +39,15 @@ describe("parameters", () => {
 
   test.each<[JsonObject, string, string]>([
     [{}, "parameters.message", "is required"],
-    [{ message: null }, "parameters.message", "must be string"],
-    [{ message: 1 }, "parameters.message", "must be string"],
-    [{ message: "" }, "parameters.message", "must NOT have fewer than 1 characters"],
-    [{ message: "a", count: "3" }, "parameters.count", "must be integer"],
-    [{ message: "a", count: 1.5 }, "parameters.count", "must be integer"],
-    [{ message: "a", count: 0 }, "parameters.count", "must be >= 1"],
+    [{ message: null }, "parameters.message", "expected a string, not nothing"],
+    [{ message: 1.5 }, "parameters.message", "expected a string, not a number"],
+    [{ message: "" }, "parameters.message", "expected at least 1 character"],
+    [{ message: "a", count: "3" }, "parameters.count", "expected a whole number, not a string"],
+    [{ message: "a", count: 1.5 }, "parameters.count", "expected a whole number, not 1.5"],
+    [{ message: "a", count: 0 }, "parameters.count", "expected a number of at least 1"],
     [{ message: "a", level: "mid" }, "parameters.level", 'must be one of "low","high"'],
-    [{ message: "a", tags: ["ok", "No"] }, "parameters.tags.1", 'must match pattern "^[a-z]+$"'],
-    [{ message: "a", tags: ["a", "b", "c"] }, "parameters.tags", "must NOT have more than 2 items"],
+    [{ message: "a", tags: ["ok", "No"] }, "parameters.tags.1", "expected text that matches ^[a-z]+$"],
+    [{ message: "a", tags: ["a", "b", "c"] }, "parameters.tags", "expected at most 2 items"],
     [{ message: "a", options: {} }, "parameters.options.name", "is required"],
     [
       { message: "a", options: { name: "a", retrys: 1 } },
@@ -104,7 +104,7 @@ describe("parameters", () => {
   test("a secret has at least six characters, and no message shows it", () => {
     const check = compileParameters({ token: { type: "string", secret: true } });
     expect(issues(() => check({ token: "abcde" }, "p"))).toEqual({
-      "p.token": "must NOT have fewer than 6 characters",
+      "p.token": "expected at least 6 characters",
     });
     expect(check({ token: "abcdef" }, "p")).toEqual({ token: "abcdef" });
   });
@@ -126,7 +126,7 @@ describe("payloads", () => {
 
   test("a violation names the path", () => {
     expect(issues(() => check({ body: { action: 1 } }, "payload"))).toEqual({
-      "payload.body.action": "must be string",
+      "payload.body.action": "expected a string, not a number",
     });
     expect(issues(() => check({}, "payload"))).toEqual({ "payload.body": "is required" });
   });

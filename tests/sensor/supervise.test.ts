@@ -110,7 +110,7 @@ describe("a sensor", () => {
     expect(faults).toEqual([
       expect.stringMatching(/^stdout, line 1: .*expected \{"trigger": .*: no json$/),
       expect.stringMatching(/^stdout, line 2: "watch.shell" is not a trigger of this sensor/),
-      expect.stringMatching(/^stdout, line 3: payload\.n: must be integer: /),
+      expect.stringMatching(/^stdout, line 3: payload\.n: expected a whole number, not a string: /),
       expect.stringMatching(/^stdout, line 4: .*"extra"/),
       expect.stringMatching(/^stdout, line 7: .*expected \{"trigger"/),
     ]);
