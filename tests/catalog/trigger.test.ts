@@ -231,7 +231,7 @@ test("a form that describes another sender's signature must sign what its check 
     [{ timestampHeader: "X-At" }, null, "signedText", "must contain {timestamp}, which would not be signed otherwise"],
     [{ timestampHeader: "X-At", signedText: "{timestamp}.{body}" }, "X-Id", "signedText", "must contain {id}, which"],
     [{ timestampHeader: "X At" }, null, "timestampHeader", "must be the name of an HTTP header"],
-    [{ toleranceSeconds: 0 }, null, "toleranceSeconds", ">=1"],
+    [{ toleranceSeconds: 0 }, null, "toleranceSeconds", "expected a number of at least 1"],
     [{ scheme: "typeform", encoding: "hex" }, null, "encoding", "is fixed by the scheme TYPEFORM"],
   ];
   for (const [hmac, deliveryHeader, path, message] of refusals) {
