@@ -68,10 +68,6 @@ test("a claim takes executions by the bytes of their parameters too, by priority
       from attune.execution e where e.id = execution.id and execution.id::text in (select jsonb_array_elements_text(${JSON.stringify(ids)}::text::jsonb))`,
   );
   const taken: string[][] = [];
-  console.log(
-    await world.all(sql`select name, count(*) from attune_jobs.job group by 1`),
-    await world.all(sql`select status, count(*), avg(pg_column_size(config)) from attune.execution group by 1`),
-  );
   for (let isMore = true; isMore; ) {
     const claimed = await claim(worker, 100);
     taken.push(claimed.claims.map(({ id }) => id).sort((a, b) => Number(BigInt(a) - BigInt(b))));
