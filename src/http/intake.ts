@@ -10,7 +10,7 @@ export interface IntakeLimits {
 /** A body is a few times as large once it is parsed and stored. */
 const usualLimits: IntakeLimits = { bytes: 64 * 1024 * 1024, waitMs: 5000 };
 /** The embedded database stores one body after another, and a large one takes it a good part of a second: all other requests wait for those. */
-export const embeddedLimits: IntakeLimits = { bytes: 3 * 1024 * 1024, waitMs: 15_000 };
+export const embeddedLimits: IntakeLimits = { bytes: 1024 * 1024, waitMs: 15_000 };
 
 /** Bounds the memory that the bodies of requests take. */
 export interface Intake {
