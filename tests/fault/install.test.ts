@@ -1,6 +1,9 @@
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sql } from "drizzle-orm";
@@ -55,19 +58,19 @@ async function offline<T>(work: (services: TestServices) => Promise<T>): Promise
   return await work(services);
 }
 
-/** Requests the installation of a version from a repository. */
-const requestInstall = (version: string) =>
+/** Requests the installation of a pack with these files from a repository. */
+const requestInstall = (files: Record<string, string>, withDependencies = false) =>
   offline(async (services) => {
-    const repository = directories(filesOf(version));
+    const repository = directories(files);
     const git = (...args: string[]) =>
       execFileSync("git", ["-c", "user.name=t", "-c", "user.email=t@example.org", ...args], { cwd: repository });
     git("init", "--quiet");
     git("add", ".");
-    git("commit", "--quiet", "-m", version);
+    git("commit", "--quiet", "-m", "first");
     const session = openSession(await write(services, (tx) => ensureAdmin(tx)));
     await services.jobs.open(runtimeQueue("core.action.pack"));
     await commit(services, installPack, session, {
-      ...{ artifact: null, archive: null, name: null, skipTests: false, force: false, withDependencies: false },
+      ...{ artifact: null, archive: null, name: null, skipTests: false, force: false, withDependencies },
       git: { url: `file://${repository}`, ref: null },
     });
   });
@@ -91,17 +94,23 @@ interface State {
   executions: { nodes: { status: string }[] };
 }
 
+/** Starts the server, and waits until it has killed itself at that point. */
+async function dieAt(point: string, more: Record<string, string> = {}): Promise<void> {
+  const environment = serverEnvironment(location, { ...settings, ...more, ATTUNE__TEST__FAULT: point });
+  const { child, output } = spawnServer(environment);
+  const [, signal] = await once(child, "exit", { signal: AbortSignal.timeout(60_000) });
+  expect({ point, signal, output: signal === "SIGKILL" ? "" : output() }).toEqual({
+    ...{ point, signal: "SIGKILL", output: "" },
+  });
+}
+
 describe("kill -9 at each step of an installation", () => {
   test.each(installations)(
     "of $version, at $points, leaves the installed version or the new one, and the last attempt completes it, once",
     async ({ version, before, points }) => {
-      await requestInstall(version);
+      await requestInstall(filesOf(version));
       for (const point of points) {
-        const { child, output } = spawnServer(serverEnvironment(location, { ...settings, ATTUNE__TEST__FAULT: point }));
-        const [, signal] = await once(child, "exit", { signal: AbortSignal.timeout(60_000) });
-        expect({ point, signal, output: signal === "SIGKILL" ? "" : output() }).toEqual({
-          ...{ point, signal: "SIGKILL", output: "" },
-        });
+        await dieAt(point);
         const expected = committed.includes(point) ? version : before;
         expect({ point, ...(await installed()) }).toEqual({ point, version: expected, files: `echo ${expected}\n` });
       }
@@ -124,3 +133,49 @@ describe("kill -9 at each step of an installation", () => {
     300_000,
   );
 });
+
+test("kill -9 while a pack is installed with what it needs leaves none of both, or both", async () => {
+  const archive = join(installDir, "needed.tar.gz");
+  const needed = directories({ "pack.yaml": "ref: needed\nlabel: N\nversion: 1.0.0\n" });
+  execFileSync("tar", ["-czf", archive, "-C", needed, "."]);
+  const checksum = createHash("sha256").update(readFileSync(archive)).digest("hex");
+  const site = createServer((asked, response) => {
+    if (asked.url !== "/index.json") return void response.end(readFileSync(archive));
+    const sources = [{ type: "archive", url: `${origin}/needed.tar.gz`, checksum }];
+    const packs = [{ ref: "needed", label: "N", version: "1.0.0", install_sources: sources }];
+    response.end(JSON.stringify({ packs }));
+  });
+  await new Promise<void>((resolve) => site.listen(0, "127.0.0.1", resolve));
+  const origin = `http://127.0.0.1:${(site.address() as AddressInfo).port}`;
+  try {
+    const more = {
+      ATTUNE__PACKS__SOURCES: `file://,${origin}`,
+      ATTUNE__PACKS__INDEXES: `${origin}/index.json`,
+    };
+    await requestInstall({ "pack.yaml": "ref: needy\nlabel: N\nversion: 1.0.0\ndependencies: [needed]\n" }, true);
+    const both = () =>
+      offline(async ({ db }) => {
+        const found = await rows<{ ref: string }>(
+          db,
+          sql`select ref from attune.pack where ref in ('needy', 'needed') order by ref`,
+        );
+        return found.map(({ ref }) => ref);
+      });
+    for (const point of ["install.step:dependencies", "install.moved", "install.before_commit"]) {
+      await dieAt(point, more);
+      expect({ point, found: await both() }).toEqual({ point, found: [] });
+    }
+    await dieAt("install.after_commit", more);
+    expect(await both()).toEqual(["needed", "needy"]);
+    await using server = await startProcess(location, { ...settings, ...more });
+    await until(
+      async () => (await request<State>(server, state)).executions.nodes.every(({ status }) => status === "COMPLETED"),
+      "the installation",
+      60_000,
+    );
+    expect(readdirSync(installDir).filter((name) => name.startsWith("attune-scratch-"))).toEqual([]);
+  } finally {
+    site.close();
+    site.closeAllConnections();
+  }
+}, 300_000);
