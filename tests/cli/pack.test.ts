@@ -1,7 +1,7 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
@@ -36,6 +36,15 @@ describe("a pack that was just created", () => {
     expect(await run("create", "No", join(scratch, "no"))).toMatchObject({
       ...{ code: 1, stderr: expect.stringContaining("expected lower-case letters") },
     });
+  });
+
+  test("is in a directory that is not taken for a pack of the server without a word", () => {
+    const program = [resolve("src/attune.js"), "pack", "test", "greetings", "--url", "http://127.0.0.1:1"];
+    const { status, stderr } = spawnSync(process.execPath, program, { cwd: scratch, encoding: "utf8" });
+    expect(status).toBe(1);
+    expect(stderr).toMatch(
+      /^"greetings" is taken for the ref of a pack of the server; the directory of that name is ".\/greetings"\.\nerror: /,
+    );
   });
 
   test("has files that the published schemas accept, and these refuse what the check refuses", async () => {
