@@ -1,3 +1,5 @@
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -9,11 +11,13 @@ import { searchPacks } from "../../src/catalog/pack-search.ts";
 import { createLog } from "../../src/log.ts";
 import { createIndexCache } from "../../src/worker/install/index-cache.ts";
 import { runCommand } from "../support/cli.ts";
+import { packDirectories } from "../support/pack.ts";
 import { type RunningServer, startInProcess } from "../support/server.ts";
 
+const directories = packDirectories();
 const scratch = mkdtempSync(join(tmpdir(), "attune-indexes-"));
 /** What the server of the indexes has, by path: a content with its ETag, a status, or where it redirects to. */
-const served = new Map<string, { content: string; etag?: string } | number | string>();
+const served = new Map<string, { content: string | Buffer; etag?: string } | number | string>();
 let site: Server;
 let origin: string;
 /** What was asked: the path, and the ETag that was sent, if any. */
@@ -213,6 +217,39 @@ describe("attune pack search", () => {
     expect(JSON.stringify(core)).not.toContain("secret");
     expect(await search("--limit", "1")).toMatchObject({ stderr: "1 of 5 are shown; --limit shows more.\n" });
     expect(await search("nothing")).toMatchObject({ code: 0, stdout: "", stderr: "No pack has all of these words.\n" });
+  });
+
+  test("finds what install brings with a pack: people see the names, programs all of it", async () => {
+    const archived = (ref: string, version: string, needs = "") => {
+      const files = directories({
+        "pack.yaml": `ref: ${ref}\nlabel: ${ref}\nversion: ${version}\ndependencies: [${needs}]\n`,
+      });
+      const path = join(scratch, `${ref}-${version}.tar.gz`);
+      execFileSync("tar", ["-czf", path, "-C", files, "."]);
+      const content = readFileSync(path);
+      const checksum = createHash("sha256").update(content).digest("hex");
+      const url = `${origin}/${ref}-${version}.tar.gz`;
+      served.set(new URL(url).pathname, { content });
+      return entry(ref, version, { install_sources: [{ type: "archive", url, checksum }] });
+    };
+    const publish = (...packs: object[]) =>
+      served.set("/second.json?token=secret", { content: JSON.stringify({ packs }) });
+    const install = (name: string, ...more: string[]) =>
+      runCommand(["pack", "install", name, "--with-dependencies", ...more], { server });
+    publish(archived("upper", "1.0.0", "lower"), archived("lower", "1.0.0"));
+    const { code, stdout } = await install("upper");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(
+      /^pack: +upper\nversion: +1\.0\.0\nchanged: +yes\ndependencies: +lower 1\.0\.0\ndigest: +[0-9a-f]{64}\n$/,
+    );
+    publish(archived("third", "1.0.0", "'lower@2'"), archived("lower", "2.0.0"));
+    expect(JSON.parse((await install("third", "--output", "json")).stdout)).toMatchObject({
+      ...{ pack: "third", dependencies: [{ pack: "lower", version: "2.0.0", previous_version: "1.0.0" }] },
+    });
+    publish(archived("fourth", "1.0.0", "'lower@3'"), archived("lower", "3.0.0"));
+    const refused = await install("fourth");
+    expect(refused).toMatchObject({ code: 1, stdout: "" });
+    expect(refused.stderr).toMatch(/\nlower: pack\.yaml:3:10 version: the pack "third" 1\.0\.0 needs lower@2: /);
   });
 
   test("says which indexes are as they were, and fails where none can be read", async () => {

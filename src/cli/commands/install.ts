@@ -63,9 +63,18 @@ async function install(context: Context, [source = ""]: string[], options: Insta
   const { message = ended.reason } = (ended["error"] ?? {}) as { message?: string | null };
   if (data === null) throw new Failure(message ?? `The installation has ended: ${ended.status}.`);
   const { pack, version, previous_version, changed, tests, dependencies, ...others } = data;
-  await context.printObject({ pack, version, previous_version, changed, tests, dependencies, ...others });
+  const brought = context.options.output === "table" ? namesOf(dependencies) : dependencies;
+  await context.printObject({ pack, version, previous_version, changed, tests, dependencies: brought, ...others });
   return 0;
 }
+
+/** Returns the packs that were installed with another one, for people. */
+const namesOf = (dependencies: unknown): unknown =>
+  Array.isArray(dependencies)
+    ? dependencies.map(({ pack, version, previous_version: before }) =>
+        before === null ? `${pack} ${version}` : `${pack} ${version}, before ${before}`,
+      )
+    : dependencies;
 
 /** Shows the steps of an installation until it ends, or prints all that it writes. What it does goes on when the command is interrupted. */
 async function followToEnd(context: Context, id: string, all: boolean): Promise<void> {
