@@ -209,7 +209,7 @@ interface StoredPack {
   /** Those of the active release; null: there is none. */
   digest: string | null;
   enabled: boolean | null;
-  /** Whether it was created by hand, and no files have been loaded since. */
+  /** Whether it was created by hand, and no files have been loaded since. Of those that early versions loaded only a release shows it. */
   isByHand: boolean;
 }
 
@@ -226,7 +226,7 @@ async function upsertPack({ db, keyring }: Tx, source: CheckedPack, origin: Pack
     .onConflictDoNothing();
   const [stored] = await rows<Omit<StoredPack, "id"> & { id: string }>(
     db,
-    sql`select p.id::text, r.digest, (r.manifest #>> '{pack,enabled}')::boolean as enabled, p.source_type is null as "isByHand" from attune.pack p left join attune.pack_release r on r.id = p.active_release
+    sql`select p.id::text, r.digest, (r.manifest #>> '{pack,enabled}')::boolean as enabled, p.source_type is null and p.active_release is null as "isByHand" from attune.pack p left join attune.pack_release r on r.id = p.active_release
       where p.ref = ${manifest.ref} for update of p`,
   );
   if (!stored) throw new ConflictError(`The pack "${manifest.ref}" was deleted while it was loaded.`);
