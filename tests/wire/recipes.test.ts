@@ -187,11 +187,12 @@ function pythonProgram(text: string): string {
 
 // graphql-core is no package of npm, and not on every machine.
 test.runIf(pythons.length > 0)("python", async () => {
+  const [python = ""] = pythons;
   const follows = pythonProgram(
     "for message in attune_client.follow(*sys.argv[1:4]):\n    print(json.dumps(message), flush=True)\n",
   );
   const document = "subscription { executionStatus { cursor executionId toStatus } }";
-  const child = spawn("python3", [follows, url, server.token, document], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(python, [follows, url, server.token, document], { stdio: ["ignore", "pipe", "inherit"] });
   try {
     const seen: Message[] = [];
     createInterface(child.stdout).on("line", (line) => seen.push(JSON.parse(line)));
@@ -202,7 +203,7 @@ test.runIf(pythons.length > 0)("python", async () => {
   const wrong = pythonProgram(
     `try:\n    next(attune_client.follow(*sys.argv[1:4]))\nexcept attune_client.Refused as error:\n    print(error)\n`,
   );
-  const { stdout } = await promisify(execFile)("python3", [wrong, url, "att_api_wrong", document]);
+  const { stdout } = await promisify(execFile)(python, [wrong, url, "att_api_wrong", document]);
   expect(stdout).toContain("Sign in");
 });
 
