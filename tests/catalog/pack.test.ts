@@ -284,6 +284,19 @@ describe("packs made by hand that need others", () => {
   });
 });
 
+test("a pack is not deleted while another one that needs it is created, whichever comes first", async () => {
+  for (let round = 0; round < 8; round += 1) {
+    const [needed, needing] = [`needed${round}`, `needing${round}`];
+    await create(needed);
+    const ended = await Promise.allSettled([create(needing, { dependencies: [needed] }), remove(needed)]);
+    expect(ended.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+    const left = await world.all<{ ref: string }>(
+      sql`select ref from attune.pack where ref in (${needed}, ${needing}) order by ref`,
+    );
+    expect([[needed, needing], []]).toContainEqual(left.map(({ ref }) => ref));
+  }
+});
+
 describe("a pack from files", () => {
   test("accepts changes only to its config, validated against its schema", async () => {
     await expect(change("core", { label: "Mine" })).rejects.toMatchObject({ code: "CONFLICT" });
