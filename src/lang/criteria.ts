@@ -204,13 +204,15 @@ function readCriterion(item: Record<string, unknown>, path: string): Compiled {
   const given = (operator.takesValue ? item["value"] : null) as Json;
   // StackStorm's matchregex is anchored at the beginning, and its dot matches line breaks.
   const expected = written === "matchregex" && typeof given === "string" ? `(?s)^(?:${given})` : given;
+  const kept = operator.takesValue ? expected : (item["value"] as Json);
   const test = operator.compile(expected, `${path}.value`);
   const keys = parsePath(field);
   const weight = JSON.stringify(expected).length;
   const cost = (actual: Json) => unitsPerStep + weight + (Array.isArray(actual) ? unitsPerStep : 1) * lengthOf(actual);
   const quoted = quote(expected);
   return {
-    canonical: { field, operator: name, ...(operator.takesValue ? { value: expected } : {}) },
+    // A value that is ignored stays, so that it can be found by who reads the rule, and by the linter.
+    canonical: { field, operator: name, ...(item["value"] === undefined ? {} : { value: kept }) },
     evaluate: (payload, { criteria, meter }) => {
       const actual = findField(payload, keys);
       const verdict =

@@ -82,7 +82,7 @@ export function lintRule(rule: LintedRule, schemas: LintSchemas): Finding[] {
   }
 }
 
-/** Conditions as they were written: `normaliseConditions` leaves out the value of an operator that takes none. */
+/** Conditions as they were written, or as they are stored. */
 function findIgnored(list: readonly Json[], path: string): Finding[] {
   return list.flatMap((item, index) => ignoredIn(item, `${path}.${index}`));
 }

@@ -306,7 +306,7 @@ describe("expressions", () => {
 });
 
 describe("normaliseConditions", () => {
-  test("returns canonical names and fields", () => {
+  test("returns canonical names and fields, and the values as they are, also one that is ignored", () => {
     const written = [
       { field: "event.payload.body.action", operator: "IN", value: ["opened"] },
       {
@@ -323,7 +323,7 @@ describe("normaliseConditions", () => {
       {
         any: [
           { field: "a", operator: "equals", value: null },
-          { field: "a", operator: "exists" },
+          { field: "a", operator: "exists", value: "" },
         ],
       },
       { not: { field: "/a.b", operator: "regex", value: "(?s)^(?:b)" } },

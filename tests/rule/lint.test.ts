@@ -160,12 +160,22 @@ describe("findings in the API", () => {
 
   test("are in the result of the mutation that saves a rule, and in lintRule for rules and drafts", async () => {
     const trigger = await world.trigger({ outSchema: payload as unknown as JsonObject });
-    const fields = { trigger, action: "core.noop", conditions: [{ field: "sizes", operator: "GT", value: 1 }] };
-    const finding = {
-      ...{ kind: "UNKNOWN_PATH", path: "conditions.0.field" },
-      message: 'the trigger\'s schema has no "sizes" in the payload',
-      suggestion: expect.stringContaining('"size"'),
-    };
+    const conditions = [
+      { field: "sizes", operator: "GT", value: 1 },
+      { field: "size", operator: "EXISTS", value: true },
+    ];
+    const fields = { trigger, action: "core.noop", conditions };
+    const findings = [
+      {
+        ...{ kind: "IGNORED_VALUE", path: "conditions.1.value", message: '"exists" ignores its value' },
+        suggestion: expect.any(String),
+      },
+      {
+        ...{ kind: "UNKNOWN_PATH", path: "conditions.0.field" },
+        message: 'the trigger\'s schema has no "sizes" in the payload',
+        suggestion: expect.stringContaining('"size"'),
+      },
+    ];
     const wanted = "warnings { kind path message suggestion }";
     const saved = await api.ask(
       world.session,
@@ -173,7 +183,7 @@ describe("findings in the API", () => {
       { input: { ref: "default.linted", ...fields } },
     );
     expect(saved.errors).toBeUndefined();
-    expect(saved.data.createRule.rule.warnings).toEqual([finding]);
+    expect(saved.data.createRule.rule.warnings).toEqual(findings);
     const { data, errors } = await api.ask(
       world.session,
       `query ($draft: RuleDraftInput) { saved: lintRule(rule: "default.linted") { kind path message suggestion }
@@ -181,6 +191,6 @@ describe("findings in the API", () => {
       { draft: fields },
     );
     expect(errors).toBeUndefined();
-    expect(data).toEqual({ saved: [finding], draft: [finding] });
+    expect(data).toEqual({ saved: findings, draft: findings });
   });
 });
