@@ -6,7 +6,7 @@ import { countEnded } from "./ended.ts";
 import { enqueue } from "./enqueue.ts";
 import type { ExecutionError } from "./finish.ts";
 import { type Entering, enterGroups, type Group, type Place, takePlaces } from "./slots.ts";
-import type { firstStatuses, WaitsFor } from "./states.ts";
+import { type firstStatuses, hasStatusIn, type WaitsFor } from "./states.ts";
 
 /** The decision on an execution: it is `scheduled`, waits for something first, or ends. */
 export interface Admission {
@@ -64,14 +64,14 @@ interface Stored {
 export async function admitStored(tx: Tx, ids: readonly string[]): Promise<void> {
   if (ids.length === 0) return;
   await tx.db.execute(
-    sql`update attune.execution set status = 'scheduling', waits_for = null where status = 'requested' and id = ${anyOf(ids)}`,
+    sql`update attune.execution set status = 'scheduling', waits_for = null where ${hasStatusIn(["requested"])} and id = ${anyOf(ids)}`,
   );
   const found = await rows<Stored>(
     tx.db,
     sql`select e.id::text, e.priority, ap.policy::text, ${queueOf(sql`rt.ref`, sql`e.worker_selector`)} as queue from attune.execution e
         left join attune.action a on a.id = e.action left join attune.runtime rt on rt.id = a.runtime
         left join attune.action_policy ap on ap.action = a.id
-      where e.id = ${anyOf(ids)} and e.status = 'scheduling'`,
+      where e.id = ${anyOf(ids)} and ${hasStatusIn(["scheduling"], "e.status")}`,
   );
   const byId = new Map(found.map((each) => [each.id, each]));
   const stored = ids.flatMap((id) => byId.get(id) ?? []);
@@ -102,7 +102,7 @@ async function storeDecisions(tx: Tx, decided: readonly (Stored & Admission)[]):
         error = r.error, scheduled_at = case when r.status = 'scheduled' then now() end,
         finished_at = case when attune.is_terminal(r.status::attune.execution_status) then clock_timestamp() end
       from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb) as r(id bigint, status text, "waitsFor" text, reason text, error jsonb)
-      where e.id = r.id and e.status = 'scheduling'`,
+      where e.id = r.id and e.id = ${anyOf(decided.map(({ id }) => id))} and ${hasStatusIn(["scheduling"], "e.status")}`,
   );
   countEnded(tx, decided);
   await takePlaces(

@@ -6,7 +6,7 @@ import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import { countEnded } from "./ended.ts";
 import { hasPlace, leaveGroups } from "./slots.ts";
-import { cancellable, type ExecutionStatus, isTerminal, statusIn, type WaitsFor } from "./states.ts";
+import { cancellable, type ExecutionStatus, hasStatusIn, isTerminal, type WaitsFor } from "./states.ts";
 
 /**
  * Cancels an execution and its descendants. Those that no worker runs are cancelled at once; the others are asked to stop
@@ -34,7 +34,7 @@ export async function cancelExecution(
           finished_at = case when status = 'running' then null else clock_timestamp() end,
           waits_for = case when status = 'running' then waits_for end,
           reason = ${reason}, cancel_requested_at = now(), cancel_requested_by = ${identityOf(session)}::bigint
-        where ${statusIn(cancellable)} and id = ${anyOf(tree.map((each) => each.id))}
+        where ${hasStatusIn(cancellable)} and id = ${anyOf(tree.map((each) => each.id))}
         returning e.id::text, e.status, e.status = 'cancelled' and ${hasPlace} as "hasPlace"`,
   );
   const parked = tree.filter(({ waitsFor }) => waitsFor !== null);
@@ -43,7 +43,7 @@ export async function cancelExecution(
       ...(await rows<Ended>(
         tx.db,
         sql`update attune.execution e set status = 'cancelled', waits_for = null, finished_at = clock_timestamp()
-          where status = 'canceling' and waits_for is not null and id = ${anyOf(parked.map((each) => each.id))}
+          where ${hasStatusIn(["canceling"])} and waits_for is not null and id = ${anyOf(parked.map((each) => each.id))}
           returning e.id::text, e.status, ${hasPlace} as "hasPlace"`,
       )),
     );

@@ -6,7 +6,7 @@ import type { Tx } from "../db/tx.ts";
 import { ConflictError } from "../errors.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { enqueue, type Scheduled } from "./enqueue.ts";
-import { inProgress, statusIn } from "./states.ts";
+import { hasStatusIn, inProgress, statusIn } from "./states.ts";
 
 /** A claimed execution, with everything needed to run it. `attempt` fences its result. */
 export interface Claim {
@@ -53,7 +53,7 @@ const claimBytes = 4 * 1024 * 1024;
 
 /** SQL: the ids of those of the executions that one claim takes together, by priority. An execution alone is within any limit. */
 function withinBytes(jobs: readonly { entity: string }[]) {
-  const isOne = sql`id = ${anyOf(jobs.map(({ entity }) => entity))} and status = 'scheduled'`;
+  const isOne = sql`id = ${anyOf(jobs.map(({ entity }) => entity))} and ${hasStatusIn(["scheduled"])}`;
   if (jobs.length === 1) return sql`select id from attune.execution where ${isOne}`;
   return sql`select id from (select id, sum(size) over (order by priority desc, id) - size as before
       from (select id, priority, coalesce(pg_column_size(config), 0) as size from attune.execution where ${isOne}) z) y
@@ -83,7 +83,7 @@ export async function claimExecutions(
               'environment', pr.environments ->> ${from.runtimeRef}::text) end as release
           from (${withinBytes(jobs)}) w join attune.execution x on x.id = w.id left join attune.action a on a.id = x.action
             left join attune.pack_release pr on pr.id = x.pack_release
-          where x.status = 'scheduled' order by x.id for no key update of x) s
+          where ${hasStatusIn(["scheduled"], "x.status")} order by x.id for no key update of x) s
       where e.id = s.id
       returning e.id::text as "id", e.attempt as "attempt",
         extract(epoch from now() - e.scheduled_at)::float8 as "queuedSeconds", e.action_ref as "actionRef", e.rule_ref as "ruleRef",
@@ -118,7 +118,7 @@ export async function claimExecutions(
 async function putBack(tx: Tx, queue: Queue, left: readonly { entity: string }[]): Promise<number> {
   const waiting = await rows<Omit<Scheduled, "queue">>(
     tx.db,
-    sql`select id::text, priority from attune.execution where id = ${anyOf(left.map(({ entity }) => entity))} and status = 'scheduled'`,
+    sql`select id::text, priority from attune.execution where id = ${anyOf(left.map(({ entity }) => entity))} and ${hasStatusIn(["scheduled"])}`,
   );
   await enqueue(
     tx,

@@ -3,7 +3,7 @@ import { anyOf, rows } from "../db/client.ts";
 import type { Tx } from "../db/tx.ts";
 import type { Json } from "../lib/json.ts";
 import { type Ended, endedColumns, settle } from "./settle.ts";
-import { cancelledOr, inProgress, type reportable, statusIn } from "./states.ts";
+import { cancelledOr, hasStatusIn, inProgress, type reportable } from "./states.ts";
 
 /** Error of an execution: a stable code, a sentence, and optional details. */
 export interface ExecutionError {
@@ -41,7 +41,7 @@ export async function finishExecutions(tx: Tx, outcomes: readonly ExecutionOutco
       from (select * from jsonb_to_recordset(${input}::text::jsonb) as r(id bigint, attempt int, status text, result jsonb,
         error jsonb, reason text) order by id) r
       where e.id = r.id and e.attempt = r.attempt and e.id = ${anyOf(outcomes.map(({ id }) => id))}
-        and ${statusIn(inProgress, "e.status")} and e.waits_for is null
+        and ${hasStatusIn(inProgress, "e.status")} and e.waits_for is null
         and (r.status <> 'cancelled' or e.status = 'canceling')
       returning e.attempt, ${endedColumns}`,
   );

@@ -55,6 +55,14 @@ export function statusIn(set: StatusSet, column = "status"): SQL {
   return sql.raw(`${column} in (${set.map((status) => `'${status}'`).join(", ")})`);
 }
 
+/**
+ * SQL: the same for executions that are found by their ids. No index of statuses serves it: its entries of former statuses stay until the table is
+ * vacuumed, and each batch would read them all.
+ */
+export function hasStatusIn(set: StatusSet, column = "status"): SQL {
+  return sql`(${statusIn(set, column)}) is true`;
+}
+
 /** SQL: the final status of the execution `e`, which is `running` or `canceling`: `cancelled` if it was being cancelled, else `otherwise`. */
 export function cancelledOr(otherwise: SQL | ExecutionStatus): SQL {
   const status = typeof otherwise === "string" ? sql.raw(`'${otherwise}'`) : otherwise;
