@@ -1,6 +1,5 @@
 import { type SQL, sql } from "drizzle-orm";
 import { idsOf, rows } from "../db/client.ts";
-import { queueOf } from "../db/jobs.ts";
 import type { Tx } from "../db/tx.ts";
 import { enqueue, type Scheduled } from "./enqueue.ts";
 
@@ -104,8 +103,7 @@ export async function promote(tx: Tx, groups: readonly string[]): Promise<number
 async function schedule(tx: Tx, promoting: SQL): Promise<number> {
   const promoted = await rows<Scheduled | { id: null } | { id: string; queue: null }>(
     tx.db,
-    sql`select p.id::text, ${queueOf(sql`p.runtime_ref`, sql`e.worker_selector`)} as queue, p.priority
-      from ${promoting} p left join attune.execution e on e.id = p.id`,
+    sql`select p.id::text, p.queue, p.priority from ${promoting} p`,
   );
   if (promoted.some(({ id }) => id === null)) tx.announce("admission");
   // Those whose action was deleted are left to the sweep, which fails them.

@@ -6,6 +6,8 @@ import { executeAction } from "../../src/execution/execute.ts";
 import { finishExecutions } from "../../src/execution/finish.ts";
 import { createPolicy, updatePolicy } from "../../src/policy/policy.ts";
 import { commit } from "../support/commit.ts";
+import { onPostgres } from "../support/database.ts";
+import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 let world: World;
@@ -81,3 +83,32 @@ test("a limit that changes while executions are requested and end loses none of 
   ]);
   expect(await world.all(sql`select id from attune.execution where not attune.is_terminal(status)`)).toEqual([]);
 });
+
+// One connection cannot hold a lock while another transaction waits for it.
+test.skipIf(!onPostgres())(
+  "an execution that is requested while an end waits for the group has its job when it gets the slot",
+  async () => {
+    const { services, session } = world;
+    const patch = { threshold: 1, enabled: true, parameters: [] };
+    await commit(services, updatePolicy, session, { ref: "default.one", patch });
+    const input = { action: "core.noop", parameters: {}, timeoutSeconds: null, priority: null };
+    await commit(services, executeAction, session, input);
+    const from = { runtimeRef: "core.action.builtin", limit: 5 };
+    const { claims } = await write(services, (tx) => claimExecutions(tx, worker, from));
+    const outcome = { status: "completed", result: null, error: null, reason: null } as const;
+    const outcomes = claims.map(({ id, attempt }) => ({ id, attempt, ...outcome }));
+    expect(outcomes).toHaveLength(1);
+    const ending: Promise<boolean[]>[] = [];
+    const { id } = await write(services, async (tx) => {
+      await tx.db.execute(sql`select from attune.policy_group for no key update`);
+      ending.push(write(services, (other) => finishExecutions(other, outcomes)));
+      const waits = sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+      await until(async () => (await world.all(waits)).length > 0, "the end to wait for the group");
+      return await executeAction(tx, session, input);
+    });
+    expect(await Promise.all(ending)).toEqual([[true]]);
+    expect((await world.execution(String(id))).status).toBe("scheduled");
+    const taken = await write(services, (tx) => claimExecutions(tx, worker, from));
+    expect(taken.claims.map((claim) => claim.id)).toEqual([String(id)]);
+  },
+);
