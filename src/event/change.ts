@@ -48,6 +48,8 @@ async function checkPayload(tx: Tx, id: bigint, payload: Json): Promise<void> {
 
 /** Deletes an event; its enforcements are kept. Throws NotFoundError, ForbiddenError. */
 export async function deleteEvent(tx: Tx, session: Session, { id }: { id: bigint }): Promise<{ id: bigint }> {
+  // In the order of its evaluation, which this waits for: first that it is pending, then the event.
+  await rows(tx.db, sql`select from attune.pending_event where event = ${String(id)}::bigint for update`);
   await lockRow(tx, session, { of: "event", doing: "delete", which: { id } });
   await deleteRow(tx, "event", id);
   return { id };

@@ -1,7 +1,9 @@
 import { sql } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { deleteEvent } from "../../src/event/change.ts";
 import { enforceEvents } from "../../src/executor/events.ts";
 import { createRuleSets } from "../../src/rule/ruleset.ts";
+import { commit } from "../support/commit.ts";
 import { createEvaluator, type Evaluator, is } from "../support/evaluator.ts";
 import { until } from "../support/until.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -30,6 +32,21 @@ describe("executors", () => {
         where e.trigger_ref = ${trigger}`,
     );
     expect(count).toEqual({ events: 25, enforcements: 25, executions: 25 });
+  });
+
+  test("events are deleted while they are evaluated, 20 rounds: neither waits for the other for ever", async () => {
+    const trigger = await world.trigger();
+    await world.rule(trigger);
+    for (let round = 0; round < 20; round += 1) {
+      const events: string[] = [];
+      for (const n of Array(5).keys()) events.push(await world.event(trigger, { n }));
+      await Promise.all([
+        enforceEvents(world.services, look.ruleSets, 100),
+        ...events.map((event) => commit(world.services, deleteEvent, world.session, { id: BigInt(event) })),
+      ]);
+    }
+    expect(await world.all(sql`select from attune.event where trigger_ref = ${trigger}`)).toEqual([]);
+    expect(await look.pending()).toEqual([]);
   });
 
   test("an event is evaluated against every rule created before it, 200 times", async () => {
