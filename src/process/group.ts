@@ -1,8 +1,8 @@
 import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** How long descendants may outlive a leader that exited without being stopped, in milliseconds. */
-export const leftoverMs = 250;
+/** How long descendants may outlive their leader at least, in milliseconds: also those that were killed with it take a moment to end. */
+const leftoverMs = 250;
 /** How many entries of /proc are read at once: one by one, a busy server took 10 s for a hundred. */
 const readTogether = 200;
 
@@ -16,11 +16,12 @@ export function signalGroup(pid: number, signal: "SIGTERM" | "SIGKILL" | 0): boo
   }
 }
 
-/** Waits for the group to become empty until that time (of the monotonic clock), then kills it. */
+/** Waits for the group to become empty, at least until it is to be killed (a time of the monotonic clock, null: it is not), then kills it. */
 export async function endGroup(
   pid: number,
-  { until, report }: { until: number; report(text: string): void },
+  { killAt, report }: { killAt: number | null; report(text: string): void },
 ): Promise<void> {
+  const until = Math.max(killAt ?? 0, performance.now() + leftoverMs);
   for (let pause = 5; await isGroupAlive(pid); pause = Math.min(2 * pause, 100)) {
     const left = until - performance.now();
     if (left <= 0) {

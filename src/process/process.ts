@@ -2,7 +2,7 @@ import { finished } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { LONGEST_TIMER } from "../lib/timer.ts";
 import { createCapture, createStore } from "./capture.ts";
-import { endGroup, leftoverMs, signalGroup } from "./group.ts";
+import { endGroup, signalGroup } from "./group.ts";
 import { type ProcessSpec, type Started, type Starter, startCold, startMessage } from "./start.ts";
 
 /** How long to wait for a leader after SIGKILL (another user's process, a hung disk). */
@@ -72,7 +72,7 @@ export async function runProcess(
   child.stdin?.end(spec.stdin);
 
   const { killAt, ...end } = await supervise(spec, child, report);
-  await endGroup(child.pid, { until: killAt ?? performance.now() + leftoverMs, report });
+  await endGroup(child.pid, { killAt, report });
   await drain(child, () => stdout.received() + stderr.received());
   stdout.end();
   stderr.end();

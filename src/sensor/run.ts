@@ -11,7 +11,7 @@ import type { JsonObject } from "../lib/json.ts";
 import { thisProcess } from "../lib/process-identity.ts";
 import { EnvironmentError, type Environments, type Wanted } from "../process/environments/environments.ts";
 import { type Setting, variablesIn } from "../process/environments/recipe.ts";
-import { endGroup, leftoverMs, signalGroup } from "../process/group.ts";
+import { endGroup, signalGroup } from "../process/group.ts";
 import type { Persist } from "../process/persist.ts";
 import { createSecretFiles, giveTo } from "../process/secret-files.ts";
 import { type ProcessSpec, type RunAs, type Started, startCold, startMessage } from "../process/start.ts";
@@ -181,7 +181,7 @@ async function runOnce(services: Services, host: SensorHost, parts: Parts): Prom
     const running = persist(() => write(of, (tx) => markRunning(tx, claim, child.pid)));
     running.then((isOwn) => isOwn || kill()).catch(() => {});
     const { exitCode, signalName } = await child.exited;
-    await endGroup(child.pid, { until: stop.killAt ?? performance.now() + leftoverMs, report: log.report });
+    await endGroup(child.pid, { killAt: stop.killAt, report: log.report });
     // What has left its group too: a next run must not run beside it.
     await endProcesses([{ process: thisProcess(), id: globalId("Sensor", sensor.id) }]);
     await endReading(child, reading, sink.isStoring);
