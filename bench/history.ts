@@ -1,6 +1,7 @@
 import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { sql } from "drizzle-orm";
+import postgres from "postgres";
 import { issueApiToken } from "../src/access/token.ts";
 import { rows } from "../src/db/client.ts";
 import { write } from "../src/db/tx.ts";
@@ -55,20 +56,25 @@ async function fill({ services }: Stage, count: number): Promise<void> {
         join (select a.id, a.ref, row_number() over (order by a.id) as place from attune.action a where pack_ref in ('bench', 'rare')) a on a.place = ${action}
         left join attune.enforcement f on n % 2 = 0 and f.id = n / 2 cross join (select id, name from attune.worker where name = 'gone') w`,
   ];
-  await services.db.transaction(async (db) => {
-    await db.execute(sql`set local session_replication_role = replica`);
-    const indexes = await rows<{ name: string; definition: string }>(
-      db,
-      sql`select i.indexrelid::regclass::text as name, pg_get_indexdef(i.indexrelid) as definition from pg_index i
-        where i.indrelid = any (array['attune.event', 'attune.enforcement', 'attune.execution']::regclass[])
-          and not exists (select from pg_constraint k where k.conindid = i.indexrelid)`,
-    );
-    for (const { name } of indexes) await db.execute(sql.raw(`drop index ${name}`));
-    for (const statement of statements) await db.execute(sql.raw(statement));
-    for (const { definition } of indexes) await db.execute(sql.raw(definition));
+  // A client of its own: no statement of the server may take as long.
+  const loader = postgres(services.database.url ?? "", {
+    max: 1,
+    onnotice: () => {},
+    connection: { search_path: "attune, public" },
   });
-  await services.db.execute(sql`vacuum (analyze)`);
-  await services.db.execute(sql`checkpoint`); // otherwise the loaded rows are written to the disk while events are measured
+  await loader.begin(async (tx) => {
+    await tx`set local session_replication_role = replica`;
+    const indexes = await tx<{ name: string; definition: string }[]>`
+      select i.indexrelid::regclass::text as name, pg_get_indexdef(i.indexrelid) as definition from pg_index i
+      where i.indrelid = any (array['attune.event', 'attune.enforcement', 'attune.execution']::regclass[])
+        and not exists (select from pg_constraint k where k.conindid = i.indexrelid)`;
+    for (const { name } of indexes) await tx.unsafe(`drop index ${name}`);
+    for (const statement of statements) await tx.unsafe(statement);
+    for (const { definition } of indexes) await tx.unsafe(definition);
+  });
+  await loader`vacuum (analyze)`;
+  await loader`checkpoint`; // otherwise the loaded rows are written to the disk while events are measured
+  await loader.end();
 }
 
 /** Whose token a request has: that of an administrator, or of a user who may read two packs, both with few executions. */
