@@ -30,7 +30,7 @@ BEGIN
     USING ERRCODE = 'check_violation', CONSTRAINT = 'execution_move', TABLE = 'execution';
 END $$;
 --> statement-breakpoint
--- Tells of executions that have ended. What the rules that want to know it start, and whatever that starts, is not told of: it would go on for ever.
+-- Reports executions that have ended, but not those that the rules for such reports start, nor what these start: it would go on for ever.
 CREATE FUNCTION attune.executions_tell(ended bigint[]) RETURNS void LANGUAGE plpgsql SET search_path = attune, pg_temp SET enable_seqscan = off AS $$
 BEGIN
   IF NOT is_wanted('core.execution_ended') THEN RETURN; END IF;

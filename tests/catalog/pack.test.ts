@@ -255,7 +255,7 @@ describe("packs made by hand that need others", () => {
       message:
         '"brick" 3.1.0 (clay@^1) and "wall" 1.0.0 (clay) need the pack "clay": delete them first, or update them to versions that do without.',
     });
-    // Whoever may not read them learns how many there are.
+    // Sessions that may not read them learn how many there are.
     const grants = [
       { resource: "pack", actions: ["*"], constraints: { pack_refs: ["clay"] } },
       { resource: "pack", actions: ["read"], constraints: { pack_refs: ["wall"] } },

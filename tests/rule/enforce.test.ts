@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { write } from "../../src/db/tx.ts";
 import { emitEvents, findTrigger } from "../../src/event/record.ts";
 import type { JsonObject } from "../../src/lib/json.ts";
-import { enforceBatch } from "../../src/rule/enforce.ts";
+import { enforceBatch, enforceOne } from "../../src/rule/enforce.ts";
 import { deleteRule, setRuleEnabled, updateRule } from "../../src/rule/rule.ts";
 import { createRuleSets } from "../../src/rule/ruleset.ts";
 import { commit } from "../support/commit.ts";
@@ -99,6 +99,20 @@ describe("an event", () => {
     await evaluator.evaluate();
     expect(await evaluator.enforced(event)).toEqual([]);
     expect(await evaluator.event(event)).toMatchObject({ evaluated: true, skipped: null });
+  });
+
+  test("is not evaluated again by an executor that comes later", async () => {
+    const trigger = await world.trigger();
+    await world.rule(trigger, { conditions: is("a", 1) });
+    const event = await world.event(trigger, { a: 1 });
+    await evaluator.evaluate();
+    const recorded = sql`select id from attune.rule_evaluation where event = ${event}::bigint`;
+    const before = [await evaluator.enforced(event), await world.all(recorded)];
+    expect(before.map(({ length }) => length)).toEqual([1, 1]);
+    // As after a restart, when the event was among those that waited.
+    await write(world.services, (tx) => enforceOne(tx, evaluator.ruleSets, event));
+    expect([await evaluator.enforced(event), await world.all(recorded)]).toEqual(before);
+    expect(await evaluator.event(event)).toMatchObject({ evaluated: true, tries: 0 });
   });
 
   test("bound to one rule (as a timer's) concerns only that rule", async () => {
